@@ -1,0 +1,146 @@
+"""From samples to frames: HuBERT's convolutions and its convolutional position (arXiv 2106.07447)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+ConvShape = tuple[int, int, int]  # channels, kernel, stride
+
+
+def num_frames(lengths: Tensor, conv_layers: Sequence[ConvShape]) -> Tensor:
+    """How many frames the convolutions give for so many samples.
+
+    Args:
+        lengths: (B,) samples. Anything below the receptive field (400 samples for HuBERT) gives 0.
+
+    Returns:
+        (B,) frames.
+    """
+    for _, kernel, stride in conv_layers:
+        lengths = torch.div(lengths - kernel, stride, rounding_mode="floor") + 1
+    return lengths.clamp(min=0)
+
+
+def frame_mask(frames: Tensor, max_frames: int) -> Tensor:
+    """(B,) frame counts to a (B, T) mask, True = real frame."""
+    return torch.arange(max_frames, device=frames.device) < frames.unsqueeze(1)
+
+
+class ScaleGradient(torch.autograd.Function):
+    """Identity forward; backward multiplies by `factor` (wav2vec 2.0's way to train the CNN more slowly)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return grad * ctx.factor, None
+
+
+class ChannelLayerNorm(nn.LayerNorm):
+    """LayerNorm over the channels of (B, C, T): no statistic crosses time, so padding cannot leak."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
+class ConvBlock(nn.Module):
+    """One convolution without bias, its optional norm, dropout and GELU."""
+
+    def __init__(self, in_channels: int, shape: ConvShape, norm: nn.Module | None, dropout: float) -> None:
+        super().__init__()
+        channels, kernel, stride = shape
+        self.conv = nn.Conv1d(in_channels, channels, kernel, stride, bias=False)
+        nn.init.kaiming_normal_(self.conv.weight)
+        self.dropout = nn.Dropout(dropout)
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, C_in, S) -> (B, C, S')
+        x = self.dropout(self.conv(x))
+        if self.norm is not None:
+            x = self.norm(x)
+        return nn.functional.gelu(x)
+
+
+class ConvFrontEnd(nn.Module):
+    """HuBERT's convolutional feature extractor: 20 ms frames from 16 kHz samples.
+
+    Args:
+        conv_layers: ``(channels, kernel, stride)`` per layer.
+        mode: "default" puts a GroupNorm with one group per channel after the first layer. Its statistics run over
+            time, padding included, so a padded batch differs slightly from its items alone: HuBERT Base's own
+            property. "layer_norm" normalises channels in every layer and has no such coupling.
+        grad_mult: factor on the gradient that flows into the convolutions; 0 leaves them untrained.
+    """
+
+    def __init__(self, conv_layers: Sequence[ConvShape], *, mode: str, dropout: float, grad_mult: float) -> None:
+        super().__init__()
+        self.conv_layers = tuple(conv_layers)
+        self.grad_mult = grad_mult
+        channels_in = [1, *(channels for channels, _, _ in self.conv_layers)]
+        self.layers = nn.ModuleList(
+            ConvBlock(channels_in[index], shape, _conv_norm(mode, index, shape[0]), dropout)
+            for index, shape in enumerate(self.conv_layers)
+        )
+        if grad_mult == 0.0:
+            self.requires_grad_(False)
+
+    def forward(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """
+        Args:
+            wavs: (B, S), zero after each item's end.
+            lengths: (B,) samples.
+
+        Returns:
+            features (B, T, C) and frame mask (B, T).
+
+        Raises:
+            ValueError: an item is too short for a single frame.
+        """
+        frames = num_frames(lengths, self.conv_layers)
+        if int(frames.min()) < 1:
+            shortest = int(lengths.min())
+            raise ValueError(f"found an utterance of {shortest} samples, expected at least one frame (400 samples)")
+        x = wavs.unsqueeze(1)  # (B, 1, S)
+        for layer in self.layers:
+            x = layer(x)
+        if 0.0 < self.grad_mult < 1.0:
+            x = ScaleGradient.apply(x, self.grad_mult)
+        x = x.transpose(1, 2)  # (B, T, C)
+        return x, frame_mask(frames, x.shape[1])
+
+
+class ConvPosition(nn.Module):
+    """Position from a grouped, weight-normed convolution over time, added to its input by the caller.
+
+    Args:
+        width: D.
+        kernel: 128 frames in HuBERT; an even kernel gives one frame too many, which is cut off at the end.
+    """
+
+    def __init__(self, width: int, *, kernel: int, groups: int) -> None:
+        super().__init__()
+        conv = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=groups)
+        nn.init.normal_(conv.weight, std=(4.0 / (kernel * width)) ** 0.5)
+        nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+        self.conv = weight_norm(conv, dim=2)
+        self.surplus = 1 - kernel % 2
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, T, D) -> (B, T, D)
+        y = self.conv(x.transpose(1, 2))
+        if self.surplus:
+            y = y[..., : -self.surplus]
+        return nn.functional.gelu(y).transpose(1, 2)
+
+
+def _conv_norm(mode: str, index: int, channels: int) -> nn.Module | None:
+    if mode == "layer_norm":
+        return ChannelLayerNorm(channels)
+    return nn.GroupNorm(channels, channels) if index == 0 else None

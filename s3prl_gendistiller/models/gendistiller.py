@@ -1,0 +1,188 @@
+"""GenDistiller: one transformer layer that generates the teacher's hidden layers one after another.
+
+Source: arXiv 2406.09444 (autoregressive, the previous layer as history, skip connection, output layer). Only the
+abstract's ratios are public; this layout (HuBERT's front end, one shared layer, one output layer, 16,993,920
+parameters) is inferred from them: 82 % below WavLM Base+, 33 % below two layers with three linear heads.
+
+With z the front end's frames, e_n the step embedding, n = 1..N, y_0 = z and no h_0:
+
+    u_n = what `history_input` says (below)          (B, T, D)
+    y_n = Layer(u_n)                                 (B, T, D)   the same layer at every step
+    h_n = W y_n (+ the skip connection)              (B, T, D)   generates teacher layer target_layers[n]
+
+    history_input   u_n
+    add             z + e_n + h_(n-1)                            the plain form
+    project         z + e_n + P LN(h_(n-1))
+    concat          P [z; LN(h_(n-1))] + e_n
+    carry           y_(n-1) + e_n + P LN(h_(n-1))                the hidden state goes on as well
+    recur           y_(n-1) + e_n                                control: recurrence without generated history
+
+    skip_connection   added to W y_n
+    none | history    nothing | h_(n-1)
+    layer | features  u_n | z
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from s3prl_gendistiller.config import GenDistillerConfig
+from s3prl_gendistiller.models.encoder_layer import EncoderLayer
+from s3prl_gendistiller.models.front_end import ConvFrontEnd, ConvPosition
+from s3prl_gendistiller.models.student import Student, StudentOutput
+
+CARRYING = ("carry", "recur")
+PROJECTING = ("project", "concat", "carry")
+
+
+class GenDistiller(Student):
+    """The student.
+
+    Args:
+        config: its architecture and ablation switches.
+        num_steps: N, the number of teacher layers to generate.
+    """
+
+    def __init__(self, config: GenDistillerConfig, num_steps: int) -> None:
+        super().__init__()
+        self.config = config
+        self.num_steps = num_steps
+        width = config.encoder_embed_dim
+        conv_layers = config.extractor_conv_feature_layers
+        conv_width = conv_layers[-1][0]
+
+        self.front_end = ConvFrontEnd(
+            conv_layers,
+            mode=config.extractor_mode,
+            dropout=config.extractor_dropout,
+            grad_mult=config.feature_grad_mult,
+        )
+        self.feature_norm = nn.LayerNorm(conv_width) if config.feature_norm else None
+        self.feature_projection = nn.Linear(conv_width, width)
+        self.position = ConvPosition(width, kernel=config.conv_pos, groups=config.conv_pos_groups)
+        self.encoder_norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.layer = EncoderLayer(
+            width,
+            config.encoder_ffn_embed_dim,
+            config.encoder_attention_heads,
+            activation=config.activation_fn,
+            norm_first=config.layer_norm_first,
+            position_bias=config.position_bias,
+            dropout=config.dropout,
+            attention_dropout=config.attention_dropout,
+            activation_dropout=config.activation_dropout,
+        )
+        self.output = nn.Linear(width, width) if config.output_layer else None
+        passes = config.silent_passes + num_steps
+        self.step_embedding = nn.Embedding(passes, width) if config.step_embedding else None
+        if self.step_embedding is not None:
+            nn.init.normal_(self.step_embedding.weight, std=0.02)
+        projects = config.history_input in PROJECTING and num_steps > 1
+        inputs = 2 * width if config.history_input == "concat" else width
+        self.history_norm = nn.LayerNorm(width) if projects else None
+        self.history_projection = nn.Linear(inputs, width) if projects else None
+
+    def forward(
+        self,
+        wavs: Tensor,
+        lengths: Tensor,
+        *,
+        steps: int | None = None,
+        teacher_layers: Tensor | None = None,
+        teacher_probability: float = 1.0,
+    ) -> StudentOutput:
+        """Generates the first `steps` layers.
+
+        Args:
+            wavs: (B, S) samples at 16 kHz, zero after each item's end.
+            lengths: (B,) samples.
+            steps: k <= N; all N when None.
+            teacher_layers: (B, N, T', D) with T' within two frames of T, the teacher's own target layers. They
+                replace the generated ones where these are fed back. None: free running.
+            teacher_probability: per utterance and step, how likely that replacement is (scheduled feedback).
+
+        Returns:
+            hidden states ``[z, h_1, ..., h_k]``.
+
+        Raises:
+            ValueError: `steps` is outside 1..N, or an utterance is shorter than one frame.
+        """
+        steps = self.num_steps if steps is None else steps
+        if not 1 <= steps <= self.num_steps:
+            raise ValueError(f"steps: found {steps}, expected 1..{self.num_steps}, the layers this student generates")
+        z, mask = self.encode(wavs, lengths)  # (B, T, D), (B, T)
+        attended = None if bool(mask.all()) else mask
+        hidden = self.dropout(z)
+        for silent in range(self.config.silent_passes):
+            hidden = self.layer(self._embed(hidden, silent), attended)
+        generated: list[Tensor] = []
+        history: Tensor | None = None
+        for step in range(steps):
+            if generated and teacher_layers is not None:
+                history = _mix(generated[-1], teacher_layers[:, step - 1], teacher_probability)
+            elif generated:
+                history = generated[-1]
+            layer_input = self._layer_input(step, z, hidden, history)
+            hidden = self.layer(layer_input, attended)
+            generated.append(self._generate(hidden, layer_input, z, history))
+        return StudentOutput([z, *generated], mask, num_predicted=steps)
+
+    def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The prelude that all steps share: z (B, T, D) and the frame mask (B, T)."""
+        x, mask = self.front_end(wavs, lengths)  # (B, T, C)
+        if self.feature_norm is not None:
+            x = self.feature_norm(x)
+        x = self.feature_projection(x)  # (B, T, D)
+        x = x.masked_fill(~mask.unsqueeze(-1), 0.0)  # the positional convolution looks 64 frames ahead
+        x = x + self.position(x)
+        return (x if self.config.layer_norm_first else self.encoder_norm(x)), mask
+
+    def _embed(self, x: Tensor, index: int) -> Tensor:
+        return x if self.step_embedding is None else x + self.step_embedding.weight[index]
+
+    def _layer_input(self, step: int, z: Tensor, hidden: Tensor, history: Tensor | None) -> Tensor:
+        base = hidden if self.config.history_input in CARRYING or history is None else self.dropout(z)
+        if history is not None:
+            if self.config.history_input == "add":
+                base = base + history
+            elif self.history_projection is not None and self.history_norm is not None:
+                normed = self.history_norm(history)
+                if self.config.history_input == "concat":
+                    base = self.history_projection(torch.cat((base, normed), dim=-1))
+                else:
+                    base = base + self.history_projection(normed)
+        return self._embed(base, self.config.silent_passes + step)
+
+    def _generate(self, hidden: Tensor, layer_input: Tensor, z: Tensor, history: Tensor | None) -> Tensor:
+        y = self.encoder_norm(hidden) if self.config.layer_norm_first else hidden
+        h = y if self.output is None else self.output(y)
+        skip = {"none": None, "history": history, "layer": layer_input, "features": z}[self.config.skip_connection]
+        return h if skip is None else h + skip
+
+
+def count_parameters(student: GenDistiller) -> dict[str, int]:
+    """Parameters by part; the papers' layout apart from what is ours.
+
+    Returns:
+        "paper" (front end, projection, position, norms, layer, output), "step_embedding", "history" (norm and
+        projection), "feature_norm", "position_bias", and "total".
+    """
+    counts = dict.fromkeys(("paper", "step_embedding", "history", "feature_norm", "position_bias"), 0)
+    for name, parameter in student.named_parameters():
+        part = next((part for part in list(counts)[1:] if name.startswith(part) or f".{part}." in name), "paper")
+        counts[part] += parameter.numel()
+    return {**counts, "total": sum(counts.values())}
+
+
+def _mix(generated: Tensor, teacher: Tensor, probability: float) -> Tensor:
+    """Replaces whole utterances of `generated` (B, T, D) by the teacher's, with the given probability each."""
+    if probability <= 0.0:
+        return generated
+    frames = min(generated.shape[1], teacher.shape[1])
+    forced = torch.cat((teacher[:, :frames].to(generated.dtype), generated[:, frames:]), dim=1)
+    if probability >= 1.0:
+        return forced
+    chosen = torch.rand(len(generated), 1, 1, device=generated.device) < probability
+    return torch.where(chosen, forced, generated)

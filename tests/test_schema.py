@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from s3prl_gendistiller.config import (
+    GenDistillerModelConfig,
+    RunnerConfig,
+    TeacherConfig,
+    read_layered_yaml,
+    read_model_config,
+)
+from s3prl_gendistiller.errors import ConfigError, UserError
+from s3prl_gendistiller.schema import from_dict, to_dict
+
+TEACHER = {"upstream": "hubert_base"}
+
+
+def problems(content: dict, task: str = "gendistiller") -> str:
+    with pytest.raises(ConfigError) as caught:
+        read_model_config(task, {"teacher": TEACHER, **content})
+    return str(caught.value)
+
+
+def test_defaults_round_trip_through_plain_values() -> None:
+    config = GenDistillerModelConfig(teacher=TeacherConfig(upstream="hubert_base"))
+    assert from_dict(GenDistillerModelConfig, to_dict(config), "test") == config
+
+
+def test_all_problems_are_reported_at_once() -> None:
+    message = problems(
+        {
+            "student": {"encoder_embed_dims": 768, "dropout": "a lot", "conv_pos": 0, "history_input": "cary"},
+            "distill": {"target_layers": [4, 2]},
+            "data": {},
+        }
+    )
+    assert "6 problems" in message
+    assert "student.encoder_embed_dims: unknown key; did you mean encoder_embed_dim?" in message
+    assert "student.dropout: found 'a lot' (text), expected a number" in message
+    assert "student.conv_pos: found 0, expected at least 1" in message
+    assert "student.history_input: found 'cary', expected one of" in message and "did you mean carry?" in message
+    assert "distill.target_layers: found [4, 2], expected increasing layer numbers" in message
+    assert "data: unknown key" in message
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({"student": {"encoder_attention_heads": 7}}, "7 does not divide encoder_embed_dim 768"),
+        ({"student": {"history": "all"}}, "student.history: found 'all', expected one of previous"),
+        ({"student": {"silent_passes": 1, "history_input": "add"}}, "only carry and recur"),
+        ({"student": {"layer_norm_first": 1}}, "student.layer_norm_first: found 1 (a whole number), expected true"),
+        ({"student": {"conv_pos": True}}, "student.conv_pos: found True (true or false), expected a whole number"),
+        ({"student": {"extractor_conv_feature_layers": [[512, 10]]}}, "found 2 entries, expected 3"),
+        ({"distill": {"target_layers": []}}, "expected at least one layer"),
+        ({"distill": {"target_layers": [0, 4]}}, "distill.target_layers[0]: 0 is below 1"),
+        ({"objectives": []}, "expected at least one objective"),
+        ({"objectives": [{}, {}]}, "layerwise is listed 2 times"),
+        ({"objectives": [{"name": "layerwize"}]}, "did you mean layerwise?"),
+        ({"student": None}, "student: found null, expected a section of keys"),
+    ],
+)
+def test_a_wrong_value_names_key_found_and_expected(content: dict, expected: str) -> None:
+    assert expected in problems(content)
+
+
+def test_exactly_one_way_to_name_a_teacher() -> None:
+    for teacher in ({}, {"upstream": "hubert_base", "folder": "x"}):
+        with pytest.raises(ConfigError, match="expected one: an s3prl upstream or a local folder"):
+            read_model_config("gendistiller", {"teacher": teacher})
+
+
+def test_feedback_is_no_key_of_the_baseline() -> None:
+    assert "distill.feedback: unknown key" in problems({"distill": {"feedback": "scheduled"}}, task="distilhubert")
+
+
+def test_numbers_may_be_written_without_a_dot() -> None:
+    runner = {
+        "runner": {"total_steps": 10, "log_step": 1, "save_step": 5, "max_keep": 2, "gradient_clipping": "1e-1"},
+        "optimizer": {"name": "AdamW_with_schedule"},
+        "pretrain_expert": {"datarc": {"libri_root": "a", "file_path": "b", "sets": ["c"]}},
+    }
+    assert from_dict(RunnerConfig, runner, "test").runner.gradient_clipping == 0.1
+
+
+def test_steps_must_fit_the_runner(tmp_path: Path) -> None:
+    runner = {"total_steps": 10, "log_step": 10, "save_step": 20, "max_keep": 1, "gradient_clipping": 1.0}
+    with pytest.raises(ConfigError) as caught:
+        from_dict(RunnerConfig, {"runner": runner}, "r.yaml")
+    message = str(caught.value)
+    assert "max_keep: found 1, expected at least 2" in message
+    assert "optimizer: missing" in message and "pretrain_expert: missing" in message
+
+
+def test_a_difference_file_overrides_its_base_key_by_key(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("student: {dropout: 0.1, conv_pos: 8}\nteacher: {upstream: x}\n")
+    (tmp_path / "b.yaml").write_text("base: a.yaml\nstudent: {dropout: 0.2}\n")
+    (tmp_path / "c.yaml").write_text("base: b.yaml\nteacher: {upstream: y}\n")
+    content = read_layered_yaml(tmp_path / "c.yaml")
+    assert content == {"student": {"dropout": 0.2, "conv_pos": 8}, "teacher": {"upstream": "y"}}
+
+
+def test_a_circle_of_bases_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("base: b.yaml\n")
+    (tmp_path / "b.yaml").write_text("base: a.yaml\n")
+    with pytest.raises(UserError, match="circle"):
+        read_layered_yaml(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize(("text", "expected"), [("a: [1", "not readable as YAML"), ("- 1", "found a list")])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str, expected: str) -> None:
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(UserError, match=expected):
+        read_layered_yaml(tmp_path / "x.yaml")
+    with pytest.raises(UserError, match="no such file"):
+        read_layered_yaml(tmp_path / "missing.yaml")
