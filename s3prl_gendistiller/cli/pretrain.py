@@ -1,0 +1,158 @@
+"""run_pretrain.py: s3prl's own script with our tasks, what was left out filled in, and its input checked first."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from s3prl_gendistiller.cli import launch
+from s3prl_gendistiller.config import MODEL_CONFIGS, ModelConfig, RunnerConfig, read_layered_yaml, read_model_config
+from s3prl_gendistiller.distill.task import check_layers
+from s3prl_gendistiller.distill.transformers_teacher import read_teacher_shape
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host import mount
+from s3prl_gendistiller.host.locate import find_host
+from s3prl_gendistiller.host.paths import expand
+from s3prl_gendistiller.schema import from_dict
+from s3prl_gendistiller.shipped import shipped_folder
+
+RESULTS = Path("result/pretrain")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status of the whole run; 2 for a mistake in the command, a file or the data."""
+    return launch.guarded(_run, argv)
+
+
+def _run(argv: Sequence[str]) -> None:
+    if {"-h", "--help"} & set(argv):
+        mount.run_pretrain(["--help"])
+    args, others = _parser().parse_known_args(argv)
+    filled: dict[str, str] = {}
+    device = launch.choose_device(args.device, filled)
+    folder = Path(args.expdir) if args.expdir else RESULTS / args.expname if args.expname else None
+    checkpoint = launch.checkpoint_to_resume(args.past_exp, args.auto_resume, folder)
+    if checkpoint is not None:
+        _resume(checkpoint, args, others, device, filled, argv)
+    else:
+        _start(args, others, device, filled, argv)
+
+
+def _resume(
+    checkpoint: Path,
+    args: argparse.Namespace,
+    others: list[str],
+    device: str,
+    filled: dict[str, str],
+    argv: Sequence[str],
+) -> None:
+    filled["-e"] = str(checkpoint)
+    for flag, value in (("-c", args.config), ("-g", args.upstream_config), ("-u", args.upstream)):
+        if value is not None:
+            filled[flag] = "from the checkpoint"
+    launch.say_filled_in(filled)
+    override = launch.resume_overrides(checkpoint, args.override, device)
+    launch.record_run(checkpoint.parent, argv, args.seed)
+    mount.run_pretrain(["-e", str(checkpoint), "-o", override, *others])
+
+
+def _start(
+    args: argparse.Namespace, others: list[str], device: str, filled: dict[str, str], argv: Sequence[str]
+) -> None:
+    tasks = mount.pretrain_tasks(find_host().package)
+    if args.upstream not in tasks:
+        found = "nothing" if args.upstream is None else args.upstream
+        raise UserError(f"-u: found {found}, expected one of {', '.join(tasks)}")
+    if args.expname is None and args.expdir is None:
+        args.expname = filled["-n"] = launch.free_name(RESULTS, args.upstream)
+    folder = Path(args.expdir or RESULTS / args.expname).absolute()
+    launch.refuse_to_overwrite(folder)
+
+    command = ["-u", args.upstream, "-n", args.expname or folder.name, "-p", str(folder), "--device", device]
+    command += ["--seed", str(args.seed)] + (["--multi_gpu"] if args.multi_gpu else [])
+    command += ["-o", args.override] if args.override else []
+    if args.upstream in MODEL_CONFIGS:
+        shipped = shipped_folder("pretrain_configs") / args.upstream
+        args.config = args.config or str(_fill(filled, "-c", shipped / "config_runner.yaml"))
+        args.upstream_config = args.upstream_config or str(_fill(filled, "-g", shipped / "config_model.yaml"))
+        _check(args.upstream, args.upstream_config, args.config, args.override)
+        args.config, args.upstream_config = _plain(args.config), _plain(args.upstream_config)
+    command += ["-c", args.config] if args.config else []
+    command += ["-g", args.upstream_config] if args.upstream_config else []
+    launch.say_filled_in(filled)
+    with launch.new_folder(folder):
+        launch.record_run(folder, argv, args.seed)
+        mount.run_pretrain([*command, *others])
+
+
+def _check(task: str, model_path: str, runner_path: str, overrides: str | None) -> None:
+    """Reads both configurations before anything is made, and reports the problems of both together."""
+    problems: list[str] = []
+    model: ModelConfig | None = None
+    runner: RunnerConfig | None = None
+    try:
+        model = read_model_config(task, model_path)
+    except UserError as error:
+        problems.append(str(error))
+    try:
+        content = launch.apply_overrides(read_layered_yaml(runner_path), overrides)
+        runner = from_dict(RunnerConfig, content, runner_path)
+    except UserError as error:
+        problems.append(str(error))
+    if problems:
+        raise UserError("\n".join(problems))
+    assert model is not None and runner is not None
+    _check_teacher(model)
+    _check_data(runner)
+
+
+def _check_teacher(model: ModelConfig) -> None:
+    if model.teacher.folder is not None:
+        shape = read_teacher_shape(expand(model.teacher.folder, "teacher.folder"))
+        check_layers(model.distill.target_layers, shape.num_layers, model.teacher.folder)
+
+
+def _check_data(runner: RunnerConfig) -> None:
+    data = runner.pretrain_expert.datarc
+    expand(data.libri_root, "pretrain_expert.datarc.libri_root")
+    manifests = Path(expand(data.file_path, "pretrain_expert.datarc.file_path"))
+    missing = [name for name in (*data.sets, *data.valid_sets) if not (manifests / f"{name}.csv").is_file()]
+    if missing:
+        there = ", ".join(sorted(path.stem for path in manifests.glob("*.csv"))) or "no manifest"
+        raise UserError(
+            f"pretrain_expert.datarc.sets: {', '.join(missing)} not found in {manifests} (found {there}); "
+            f"write manifests with `gendistiller manifest {data.libri_root}`"
+        )
+
+
+def _fill(filled: dict[str, str], flag: str, path: Path) -> Path:
+    filled[flag] = os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+    return path
+
+
+def _plain(path: str) -> str:
+    """A file that stands on its own: one with `base` is resolved, because the host reads and copies it as it is."""
+    content: dict[str, Any] = read_layered_yaml(path)
+    if "base:" not in Path(path).read_text(encoding="utf-8"):
+        return path
+    return str(launch.write_yaml(content, launch.scratch_folder() / Path(path).name))
+
+
+def _parser() -> argparse.ArgumentParser:
+    """The host's flags, so that they can be completed; the host parses and documents them itself."""
+    parser = argparse.ArgumentParser(prog="run_pretrain.py", add_help=False)
+    parser.add_argument("-e", "--past_exp")
+    parser.add_argument("-o", "--override")
+    parser.add_argument("-c", "--config")
+    parser.add_argument("-u", "--upstream")
+    parser.add_argument("-g", "--upstream_config")
+    parser.add_argument("-n", "--expname")
+    parser.add_argument("-p", "--expdir")
+    parser.add_argument("-a", "--auto_resume", action="store_true")
+    parser.add_argument("--seed", default=1337, type=int)
+    parser.add_argument("--device")
+    parser.add_argument("--multi_gpu", action="store_true")
+    return parser

@@ -1,0 +1,116 @@
+"""A distillation task: student, frozen teacher and objectives behind one call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from s3prl_gendistiller.distill.teacher import Teacher, trim_to_shorter
+from s3prl_gendistiller.errors import UserError
+
+
+class SpeechBatch(Protocol):
+    """Anything with wavs (B, S) and lengths (B,)."""
+
+    wavs: Tensor
+    lengths: Tensor
+
+
+class DistillTask(nn.Module):
+    """One training or scoring pass over a batch.
+
+    Args:
+        student: called as ``student(wavs, lengths)``; with teacher feedback also with `teacher_layers` and
+            `teacher_probability`.
+        teacher: stays in eval mode whatever mode the task is put into.
+        objectives: modules with `terms`, see `distill.objectives`.
+        target_layers: the teacher layers that are distilled.
+
+    Raises:
+        UserError: the teacher has no such layer.
+    """
+
+    def __init__(
+        self, student: nn.Module, teacher: Teacher, objectives: nn.ModuleList, target_layers: Sequence[int]
+    ) -> None:
+        super().__init__()
+        check_layers(target_layers, teacher.num_layers, teacher.name)
+        self.student = student
+        self.teacher = teacher
+        self.objectives = objectives
+        self.target_layers = tuple(target_layers)
+        self.terms: dict[str, float] = {}
+        for objective in objectives:
+            self.terms.update(objective.terms)  # type: ignore[arg-type]
+
+    def forward(self, wavs: Tensor, lengths: Tensor, teacher_probability: float = 0.0) -> Tensor:
+        """
+        Args:
+            wavs: (B, S), zero padded; lengths: (B,) samples.
+            teacher_probability: how likely the teacher's layer is fed back in place of the generated one.
+
+        Returns:
+            (1, K, 2): sum and count of every term, in the order of `terms`. The leading axis lets replicas of
+            DataParallel be gathered and added before anything is divided.
+        """
+        targets = self.teacher(wavs, lengths, self.target_layers)  # (B, L, T', D)
+        if teacher_probability > 0.0:
+            output = self.student(
+                wavs, lengths, teacher_layers=targets, teacher_probability=teacher_probability
+            )
+        else:
+            output = self.student(wavs, lengths)
+        targets, predictions, mask = trim_to_shorter(targets, output.predictions, output.frame_mask)
+        with torch.autocast(wavs.device.type, enabled=False):
+            values: dict[str, tuple[Tensor, Tensor]] = {}
+            for objective in self.objectives:
+                values.update(objective(targets, predictions.float(), mask))
+        pairs = [torch.stack((total.float(), count.float())) for total, count in (values[name] for name in self.terms)]
+        return torch.stack(pairs).unsqueeze(0)
+
+    def loss(self, sums: Tensor) -> Tensor:
+        """The weighted loss, a scalar, from gathered sums (R, K, 2)."""
+        weights = torch.tensor(list(self.terms.values()), device=sums.device)
+        return (self._means(sums) * weights).sum()
+
+    def report(self, sums: Tensor) -> dict[str, float]:
+        """The mean of every term from sums (R, K, 2) of any number of batches."""
+        return dict(zip(self.terms, self._means(sums).tolist(), strict=True))
+
+    @staticmethod
+    def _means(sums: Tensor) -> Tensor:
+        totals, counts = sums.sum(0).unbind(-1)
+        return totals / counts.clamp(min=1.0)
+
+
+@torch.no_grad()
+def score(task: DistillTask, batches: Iterable[SpeechBatch], device: torch.device | str) -> dict[str, float]:
+    """Free-running means of all terms over `batches`, and the weighted loss as "loss"; modes are put back."""
+    was_training = task.training
+    task.eval()
+    try:
+        totals: list[Tensor] = []
+        for batch in batches:
+            # float64: a held-out set has millions of frames, more than float32 can count exactly
+            totals.append(task(batch.wavs.to(device), batch.lengths.to(device)).double().cpu())
+    finally:
+        task.train(was_training)
+    sums = torch.cat(totals)
+    return {**task.report(sums), "loss": float(task.loss(sums))}
+
+
+def check_layers(target_layers: Sequence[int], num_layers: int, teacher: str) -> None:
+    """Refuses target layers that the teacher does not have.
+
+    Raises:
+        UserError: names each of them.
+    """
+    wrong = [layer for layer in target_layers if not 1 <= layer <= num_layers]
+    if wrong:
+        raise UserError(
+            f"distill.target_layers: found {', '.join(map(str, wrong))}, expected 1..{num_layers} "
+            f"(teacher {teacher} has {num_layers} layers); change the list in the model configuration"
+        )

@@ -1,0 +1,86 @@
+"""DistilHuBERT (arXiv 2110.01900) as s3prl builds it: its own `DistillerModel`, with our student's call."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from s3prl_gendistiller.config import DistilHubertModelConfig
+from s3prl_gendistiller.models.student import Student, StudentOutput
+
+
+class LinearHeads(nn.Module):
+    """One linear layer per target, without the stock head's hidden layer: the paper's 25.3 M count."""
+
+    def __init__(self, width: int, num_targets: int) -> None:
+        super().__init__()
+        self.heads = nn.Linear(width, width * num_targets)
+
+    def forward(self, x: Tensor) -> Tensor:  # (B, T, D) -> (B, T, N * D), the layout of the stock heads
+        return self.heads(x)
+
+
+class DistilHubert(Student):
+    """s3prl's distiller behind ``student(wavs, lengths) -> StudentOutput``.
+
+    Attributes:
+        distiller: the host's `DistillerModel`; its state_dict loads with the host's `distiller_local`.
+    """
+
+    def __init__(self, config: DistilHubertModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        module = importlib.import_module("s3prl.upstream.distiller.model")
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints its settings, which our configuration states
+            self.distiller = module.DistillerModel(module.DistillerConfig(host_config(config)["distiller"]))
+        if config.student.out_layer_type == "linear":
+            self.distiller.output_layer = LinearHeads(
+                config.student.encoder_embed_dim, len(config.distill.target_layers)
+            )
+
+    def forward(self, wavs: Tensor, lengths: Tensor, *, steps: int | None = None) -> StudentOutput:
+        """
+        Args:
+            wavs: (B, S), zero padded; lengths: (B,) samples.
+            steps: not a notion of this model; only None or the number of targets.
+
+        Returns:
+            hidden states ``[projected frames, transformer layers..., predicted layers...]`` as the host's expert
+            lists them.
+        """
+        if steps not in (None, self.distiller.n_tasks):
+            raise ValueError(f"steps: found {steps}; DistilHuBERT predicts its {self.distiller.n_tasks} layers at once")
+        positions = torch.arange(wavs.shape[1], device=wavs.device)
+        wave_mask = (positions < lengths.unsqueeze(1)).to(wavs.dtype)  # (B, S)
+        _, frames, predictions, mask, layers = self.distiller(wavs, wave_mask, get_hidden=True)
+        predicted = list(predictions.unbind(1))  # N of (B, T, D)
+        return StudentOutput([frames, *layers, *predicted], mask.bool(), num_predicted=len(predicted))
+
+
+def host_config(config: DistilHubertModelConfig) -> dict[str, Any]:
+    """The same model in the sections and spellings of s3prl's distiller, as its checkpoints store them."""
+    student, layers = config.student, list(config.distill.target_layers)
+    shared = ("extractor_mode", "extractor_dropout", "feature_grad_mult", "conv_pos", "conv_pos_groups")
+    encoder = ("encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "encoder_attention_heads")
+    regular = ("activation_fn", "layer_norm_first", "dropout", "attention_dropout", "activation_dropout")
+    return {
+        "distiller": {
+            **{name: getattr(student, name) for name in (*shared, *encoder, *regular, "encoder_layerdrop")},
+            "extractor_conv_feature_layers": str([tuple(layer) for layer in student.extractor_conv_feature_layers]),
+            "final_dim": student.encoder_embed_dim,
+            "out_layer_type": "expand-last",
+            "task_emb_type": "expand-last",
+            "n_tasks": len(layers),
+            "pred_layer_id": layers,
+            "loss_type": "l1",
+            "cosine_loss": config.objectives[0].cosine_weight,
+            "init_teacher_conv_layers": config.warm_start.front_end,
+            "init_teacher_encoder_layers": config.warm_start.layers,
+        },
+        "teacher": {"model": config.teacher.upstream or config.teacher.folder, "n_layers": max(layers)},
+    }

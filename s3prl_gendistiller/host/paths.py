@@ -1,0 +1,57 @@
+"""Paths in configurations: `${SUPERB_DATA}`, the one folder that holds the corpora by their official names."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from s3prl_gendistiller.errors import UserError
+
+VARIABLE = "SUPERB_DATA"
+_REFERENCE = re.compile(r"\$\{(\w+)\}")
+
+
+def expand(text: str, key: str, *, here: Path | None = None, must_exist: bool = True) -> str:
+    """Fills in ``${SUPERB_DATA}`` (environment) and ``${HERE}`` (folder of the configuration file).
+
+    Args:
+        text: a configuration value.
+        key: its full key, for the message.
+        here: what ``${HERE}`` stands for.
+        must_exist: refuse a path with a variable that does not lead to a file or folder.
+
+    Raises:
+        UserError: the variable is unset or unknown, or the path is not there.
+    """
+    names = _REFERENCE.findall(text)
+    if not names:
+        return text
+    values = {"HERE": None if here is None else str(here), VARIABLE: os.environ.get(VARIABLE) or None}
+    for name in names:
+        if name not in values:
+            raise UserError(f"{key}: found ${{{name}}} in {text!r}, expected ${{{VARIABLE}}} or ${{HERE}}")
+        if values[name] is None:
+            folder = text.replace(f"${{{name}}}", f"${name}")
+            raise UserError(
+                f"{key}: the environment variable {name} is not set; expected a folder such that {folder} exists; "
+                f"set it (export {name}=/path/to/corpora), or let `make demo` make a small corpus in result/demo/data"
+            )
+    path = _REFERENCE.sub(lambda match: str(values[match.group(1)]), text)
+    if must_exist and not os.path.exists(path):
+        raise UserError(
+            f"{key}: looked for {os.path.abspath(path)} (from {text}), which is not there; {VARIABLE} is "
+            f"{os.environ.get(VARIABLE)!r} and must hold the corpora by their official names, such as LibriSpeech; "
+            "`make demo` makes a small corpus in result/demo/data"
+        )
+    return os.path.abspath(path)
+
+
+def expand_tree(content: Any, key: str, *, here: Path) -> Any:
+    """`expand` on every text of nested mappings and lists; everything else is kept."""
+    if isinstance(content, dict):
+        return {name: expand_tree(value, f"{key}.{name}".lstrip("."), here=here) for name, value in content.items()}
+    if isinstance(content, list):
+        return [expand_tree(value, f"{key}[{index}]", here=here) for index, value in enumerate(content)]
+    return expand(content, key, here=here) if isinstance(content, str) else content

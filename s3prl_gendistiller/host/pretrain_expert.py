@@ -1,0 +1,184 @@
+"""What s3prl's pretrain Runner asks of a task: data, student, loss, state to save.
+
+The Runner owns the loop, the optimiser and the files. The expert keeps what the Runner would lose: the true step, the
+position in the data, the random state, and a held-out score.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from s3prl_gendistiller.config import DataConfig, GenDistillerModelConfig, ModelConfig, read_model_config
+from s3prl_gendistiller.distill.data import Batch, HeldOutLoader, TrainLoader
+from s3prl_gendistiller.distill.objectives import build_objectives
+from s3prl_gendistiller.distill.task import DistillTask, check_layers, score
+from s3prl_gendistiller.distill.teacher import Teacher
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.checkpoint import FORMAT_VERSION, WEIGHT_KEYS
+from s3prl_gendistiller.host.paths import expand
+from s3prl_gendistiller.host.students import build_student, load_weights, weight_module
+from s3prl_gendistiller.host.teachers import load_teacher, warm_start_student
+from s3prl_gendistiller.models.gendistiller import GenDistiller, count_parameters
+from s3prl_gendistiller.schema import from_dict, to_dict
+
+METRICS_FILE = "metrics.jsonl"
+
+logger = logging.getLogger(__name__)
+
+
+class PretrainExpert(nn.Module):
+    """The base of both tasks; a task names itself.
+
+    Args:
+        datarc: the runner YAML's `pretrain_expert.datarc`.
+        upstream_config: path of the model YAML on a fresh run, the stored dictionary on resume.
+        device: where the student trains.
+        multi_gpu: split each batch over all GPUs of this process (DataParallel).
+    """
+
+    task_name: str
+
+    def __init__(
+        self, datarc: Mapping[str, Any], upstream_config: str | dict, device: str = "cuda", multi_gpu: bool = False
+    ) -> None:
+        super().__init__()
+        self.device = device
+        self.data = from_dict(DataConfig, datarc, "pretrain_expert.datarc")
+        self.config: ModelConfig = read_model_config(self.task_name, upstream_config)
+        self.train_loader, self.valid_loader = _loaders(self.data)
+
+        teacher = load_teacher(self.config.teacher)
+        _check_teacher(self.config, teacher)
+        student = build_student(self.config)
+        if not isinstance(upstream_config, dict):  # on resume the weights come from the checkpoint
+            warm_start_student(student, teacher, self.config)
+        objectives = build_objectives(self.config.objectives, self.config.distill.target_layers)
+        self.model = nn.ModuleDict({"student": student, "objectives": objectives})
+        self.task = DistillTask(student, teacher, objectives, self.config.distill.target_layers)
+        self.forward_task = nn.DataParallel(self.task) if multi_gpu else self.task
+
+        self._step = 0
+        self._train_sums: list[Tensor] = []
+        self._valid_reports: list[tuple[int, dict[str, float]]] = []
+        self._random_state: dict[str, Any] | None = None
+        _log_parameters(student, teacher)
+
+    def forward(
+        self, data: Batch, records: dict[str, list], global_step: int = 0, log_step: int = 1000, **kwargs: Any
+    ) -> tuple[Tensor, dict[str, list]]:
+        """The Runner's training call: the loss of a batch, and `records` as they came (sums are kept here)."""
+        self._restore_random_state()
+        self._step = global_step
+        batch = data.to(self.device)
+        sums = self.forward_task(batch.wavs, batch.lengths, self._teacher_probability(global_step))
+        self._train_sums.append(sums.detach().sum(0, keepdim=True))
+        return self.task.loss(sums), records
+
+    def get_train_dataloader(self) -> TrainLoader:
+        return self.train_loader
+
+    def on_before_zero_grad(self) -> None:
+        """Called after each optimiser step: the place to score the held-out set."""
+        if self.valid_loader is not None and self._step % self.data.valid_step == 0:
+            self._valid_reports.append((self._step, score(self.task, self.valid_loader, self.device)))
+
+    def log_records(self, records: dict[str, list], logger: Any, prefix: str, global_step: int, **kwargs: Any) -> None:
+        """Means since the last call to TensorBoard and, one JSON object a line, to metrics.jsonl beside it."""
+        train_sums = torch.cat(self._train_sums).sum(0, keepdim=True)
+        train = {**self.task.report(train_sums), "loss": float(self.task.loss(train_sums))}
+        self._train_sums.clear()
+        entries = [("train", global_step, train)] + [("valid", step, report) for step, report in self._valid_reports]
+        self._valid_reports.clear()
+        with (Path(logger.logdir) / METRICS_FILE).open("a", encoding="utf-8") as file:
+            for split, step, report in entries:
+                file.write(json.dumps({"split": split, "step": step, **report}) + "\n")
+                for name, value in report.items():
+                    if (split, name) != ("train", "loss"):  # the Runner writes that one itself
+                        logger.add_scalar(f"{prefix.replace('train-', f'{split}-')}{name}", value, global_step=step)
+
+    def add_state_to_save(self, all_states: dict[str, Any]) -> dict[str, Any]:
+        """Adds the student and what an exact resume needs to the Runner's own entries."""
+        all_states[WEIGHT_KEYS[self.task_name]] = weight_module(self.model["student"]).state_dict()
+        all_states["Upstream_Config"] = to_dict(self.config)
+        all_states["Format_Version"] = FORMAT_VERSION
+        all_states["Step"] = self._step  # the Runner's own count is one behind and would repeat this step
+        all_states["Progress"] = {"batches_done": self.train_loader.batches_done}
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        all_states["RNG"] = {"cpu": torch.get_rng_state(), "cuda": cuda}
+        return all_states
+
+    def load_model(self, all_states: dict[str, Any]) -> None:
+        """Takes a checkpoint of this task up again, at the very batch that would have come next."""
+        key = WEIGHT_KEYS[self.task_name]
+        if key not in all_states:
+            raise UserError(f"-e: the checkpoint holds no {key}, expected one of task {self.task_name}")
+        load_weights(self.model["student"], all_states[key], "-e")
+        if "Progress" in all_states:
+            self.train_loader.resume(all_states["Progress"]["batches_done"])
+        self._random_state = all_states.get("RNG")
+
+    def _teacher_probability(self, step: int) -> float:
+        if isinstance(self.config, GenDistillerModelConfig):
+            return self.config.distill.teacher_probability(step)
+        return 0.0
+
+    def _restore_random_state(self) -> None:
+        # only now: between load_model and the first batch the Runner itself draws random numbers
+        if self._random_state is None:
+            return
+        torch.set_rng_state(self._random_state["cpu"])
+        if self._random_state["cuda"] and torch.cuda.device_count() == len(self._random_state["cuda"]):
+            torch.cuda.set_rng_state_all(self._random_state["cuda"])
+        self._random_state = None
+
+
+def _loaders(data: DataConfig) -> tuple[TrainLoader, HeldOutLoader | None]:
+    root = expand(data.libri_root, "pretrain_expert.datarc.libri_root")
+    manifests = Path(expand(data.file_path, "pretrain_expert.datarc.file_path"))
+    train = TrainLoader(
+        [manifests / f"{name}.csv" for name in data.sets],
+        root,
+        batch_size=data.train_batch_size,
+        crop_samples=data.crop_samples,
+        seed=torch.initial_seed() % 2**32,  # the host seeds torch with --seed before it builds the task
+        num_workers=data.num_workers,
+        skip_bad=data.skip_bad,
+    )
+    if not data.valid_sets:
+        return train, None
+    valid = HeldOutLoader(
+        [manifests / f"{name}.csv" for name in data.valid_sets],
+        root,
+        batch_size=data.train_batch_size,
+        crop_samples=data.crop_samples,
+        num_workers=data.num_workers,
+        skip_bad=data.skip_bad,
+    )
+    return train, valid
+
+
+def _check_teacher(config: ModelConfig, teacher: Teacher) -> None:
+    check_layers(config.distill.target_layers, teacher.num_layers, teacher.name)
+    if config.student.encoder_embed_dim != teacher.width:
+        raise UserError(
+            f"student.encoder_embed_dim: found {config.student.encoder_embed_dim}, expected {teacher.width}, the width "
+            f"of teacher {teacher.name}; the layerwise objective compares the two number by number"
+        )
+
+
+def _log_parameters(student: nn.Module, teacher: Teacher) -> None:
+    total = sum(parameter.numel() for parameter in student.parameters())
+    of_teacher = sum(parameter.numel() for parameter in teacher.parameters())
+    parts = ""
+    if isinstance(student, GenDistiller):
+        counts = count_parameters(student)
+        parts = " (" + ", ".join(f"{name} {count:,}" for name, count in counts.items() if name != "total") + ")"
+    ratio = f"{1 - total / of_teacher:.0%} fewer than" if total < of_teacher else "not fewer than"
+    logger.info("student: %s parameters%s, %s the teacher's %s", f"{total:,}", parts, ratio, f"{of_teacher:,}")

@@ -1,0 +1,61 @@
+"""From a configuration to a teacher, and from a teacher to a warm-started student."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from s3prl_gendistiller.config import GenDistillerModelConfig, ModelConfig, TeacherConfig
+from s3prl_gendistiller.distill.teacher import Teacher
+from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher
+from s3prl_gendistiller.distill.warm_start import warm_start, warm_start_distiller
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.hub_teacher import load_hub_teacher
+from s3prl_gendistiller.host.paths import expand
+from s3prl_gendistiller.models.student import Student
+
+logger = logging.getLogger(__name__)
+
+
+def load_teacher(config: TeacherConfig) -> Teacher:
+    """The frozen teacher that a configuration names.
+
+    Raises:
+        UserError: there is no such upstream, folder or checkpoint, or it is no speech encoder that can be used.
+    """
+    if config.folder is not None:
+        return load_transformers_teacher(expand(config.folder, "teacher.folder"))
+    assert config.upstream is not None
+    checkpoint = None if config.checkpoint is None else expand(config.checkpoint, "teacher.checkpoint")
+    if checkpoint is not None and "://" not in checkpoint and not Path(checkpoint).is_file():
+        raise UserError(f"teacher.checkpoint: {checkpoint} is not there; expected the checkpoint of {config.upstream}")
+    return load_hub_teacher(config.upstream, checkpoint)
+
+
+def warm_start_student(student: Student, teacher: Teacher, config: ModelConfig) -> None:
+    """Copies what `warm_start` asks for from the teacher into a fresh student, and logs what was copied.
+
+    Raises:
+        UserError: a shape differs, or the teacher's weights have names that are not known.
+    """
+    wanted = config.warm_start
+    layer = wanted.layer if isinstance(config, GenDistillerModelConfig) else None
+    if not (wanted.front_end or wanted.position or layer or getattr(wanted, "layers", False)):
+        logger.info("warm start: nothing asked for, the student starts from random weights")
+        return
+    if teacher.naming is None:
+        raise UserError(
+            f"warm_start: the weights of teacher {teacher.name} have names that are not known (expected those of "
+            "fairseq or transformers); set front_end, position to false and layer to null (layers to false)"
+        )
+    state = teacher.encoder_state()
+    if isinstance(config, GenDistillerModelConfig):
+        report = warm_start(
+            student, state, teacher.naming, front_end=wanted.front_end, position=wanted.position, layer=layer
+        )
+    else:
+        layers = config.student.encoder_layers if config.warm_start.layers else 0
+        report = warm_start_distiller(
+            student.distiller, state, teacher.naming, front_end=wanted.front_end, position=wanted.position, layers=layers
+        )
+    logger.info("warm start from %s: %s", teacher.name, report.summary())

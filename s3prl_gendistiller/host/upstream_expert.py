@@ -1,0 +1,55 @@
+"""The student as an s3prl upstream, for run_downstream.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from s3prl.upstream.interfaces import UpstreamBase
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from s3prl_gendistiller.config import read_layered_yaml
+from s3prl_gendistiller.host.students import load_student
+from s3prl_gendistiller.schema import from_dict, key
+
+FRAME_SAMPLES = 320  # 20 ms at 16 kHz
+
+
+@dataclass(frozen=True)
+class GenerationConfig:
+    """The model config of the upstream (``-g``)."""
+
+    steps: int | None = key(None, low=1)  # generate only the first layers: fewer steps, less time
+
+
+class UpstreamExpert(UpstreamBase):
+    """A trained student behind s3prl's upstream contract.
+
+    Args:
+        ckpt: a checkpoint of run_pretrain.py.
+        model_config: a YAML file with `GenerationConfig`'s keys, or None.
+    """
+
+    def __init__(self, ckpt: str, model_config: str | Path | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        content = {} if model_config is None else read_layered_yaml(model_config)
+        self.generation = from_dict(GenerationConfig, content, str(model_config))
+        self.student = load_student(ckpt)
+
+    def get_downsample_rates(self, key: str) -> int:
+        return FRAME_SAMPLES
+
+    def forward(self, wavs: list[Tensor]) -> dict[str, Any]:
+        """
+        Args:
+            wavs: unpadded utterances, each (S,) at 16 kHz.
+
+        Returns:
+            "hidden_states": [z, h_1, ..., h_k], each (B, T, D); "last_hidden_state": h_k.
+        """
+        lengths = torch.tensor([len(wav) for wav in wavs], device=wavs[0].device)
+        output = self.student(pad_sequence(wavs, batch_first=True), lengths, steps=self.generation.steps)
+        return {"hidden_states": output.hidden_states, "last_hidden_state": output.hidden_states[-1]}
