@@ -1,0 +1,58 @@
+"""`gendistiller manifest`: the CSV files that training and s3prl read, for any folder of audio."""
+
+from __future__ import annotations
+
+import argparse
+
+from s3prl_gendistiller.distill.manifest import DEFAULT_FOLDER, write_manifest
+
+_DESCRIPTION = """\
+Write s3prl's len_for_bucket CSV files for a folder of wav, flac, ogg or mp3 files.
+
+A folder that holds LibriSpeech's split folders (train-clean-100, dev-clean, ...) gives one CSV file a split.
+Any other folder gives one CSV file over everything below it, named like the folder or by --name.
+Audio at other rates than 16 kHz stays as it is; it is resampled when it is read."""
+
+_EXAMPLE = """\
+example:
+  gendistiller manifest ~/data/LibriSpeech
+  gendistiller manifest ~/recordings --name lectures --out manifests"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to `gendistiller`."""
+    parser = subparsers.add_parser(
+        "manifest",
+        help="write the CSV files that training reads, for any folder of audio",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("audio_dir", metavar="AUDIO_DIR", help="folder of audio files, at any depth")
+    parser.add_argument("--out", metavar="DIR", help=f"folder of the CSV files (AUDIO_DIR/{DEFAULT_FOLDER})")
+    parser.add_argument("--name", help="write one CSV file of this name over everything below AUDIO_DIR")
+    parser.add_argument("--workers", type=_count, metavar="N", help="threads that read headers (4 per core)")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out unusable files and say which")
+    parser.add_argument("--no-progress", action="store_true", help="no progress bar")
+    parser.set_defaults(run=run)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number of at least 1")
+    return int(text)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the manifests and say what is in them."""
+    written = write_manifest(
+        args.audio_dir,
+        args.out,
+        name=args.name,
+        workers=args.workers,
+        progress=not args.no_progress,
+        skip_bad=args.skip_bad,
+    )
+    for manifest in written:
+        print(f"{manifest.path}: {manifest.utterances} files, {manifest.seconds / 3600:.2f} h")
+    return 0

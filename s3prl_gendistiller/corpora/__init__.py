@@ -1,0 +1,1 @@
+"""Small speech corpora in the official on-disk layouts, spoken by a synthesiser."""

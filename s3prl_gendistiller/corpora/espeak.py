@@ -1,0 +1,126 @@
+"""Speech from espeak-ng, through its C interface and the library that `espeakng_loader` brings.
+
+A speaker is a language with a variant, such as `en-us+m3`. The engine keeps state between utterances that not
+even `espeak_Terminate` resets, so the library is loaded afresh for each of them, in 0.3 milliseconds:
+an utterance depends on the arguments and on nothing said before.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from s3prl_gendistiller.errors import UserError
+
+ACCENTS = (
+    *("en-us", "en-us-nyc", "en-029", "en-gb-scotland"),
+    *("en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd"),
+)
+"""English voices that take variants: `en-gb+...` fails in espeak-ng 1.52, `en-shaw` is another alphabet."""
+_NOT_SPEAKERS = frozenset({"test", "fast_test"})
+_HARD_TO_UNDERSTAND = ("whisper", "robosoft", "demonic", "unirobot", "croak", "storm")
+
+# Constants of espeak-ng's speak_lib.h.
+_OUTPUT_SYNCHRONOUS = 2
+_POSITION_CHARACTER = 1
+_CHARS_UTF8 = 1
+_RATE, _PITCH = 1, 3
+_DO_NOT_EXIT = 0x8000
+_SYNTH_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+
+
+class Speech(NamedTuple):
+    """What the engine said."""
+
+    wav: np.ndarray
+    """(samples,) int16."""
+    rate_hz: int
+
+
+class Espeak:
+    """The engine: finds the library once and speaks one utterance a call.
+
+    Raises:
+        UserError: `espeakng_loader` is not installed or its library cannot be loaded.
+    """
+
+    def __init__(self) -> None:
+        try:
+            import espeakng_loader
+        except ImportError as error:
+            raise UserError(
+                'espeakng_loader: not installed; expected, to speak a corpus; pip install "s3prl-gendistiller[corpus]"'
+            ) from error
+        self._library_path = espeakng_loader.get_library_path()
+        self._data_path = espeakng_loader.get_data_path()
+
+    def variants(self) -> list[str]:
+        """Names of the variants that are understood well and repeat themselves exactly, in a fixed order."""
+        files = sorted(Path(self._data_path, "voices", "!v").iterdir())
+        return [file.name for file in files if _is_speaker(file.name) and _is_repeatable(file)]
+
+    def speak(self, text: str, voice: str, *, rate_wpm: int = 175, pitch: int = 50) -> Speech:
+        """Say a text.
+
+        Args:
+            voice: language, `+`, variant.
+            rate_wpm: words per minute, 80 to 450.
+            pitch: 0 to 100; 50 is the voice's own.
+
+        Raises:
+            UserError: the library cannot be loaded or does not have the voice.
+        """
+        pieces: list[np.ndarray] = []
+
+        @_SYNTH_CALLBACK
+        def keep(wav: ctypes._Pointer[ctypes.c_short], count: int, _events: int | None) -> int:
+            if wav and count > 0:
+                pieces.append(np.ctypeslib.as_array(wav, (count,)).copy())
+            return 0
+
+        library = self._load()
+        try:
+            rate_hz = library.espeak_Initialize(_OUTPUT_SYNCHRONOUS, 0, os.fsencode(self._data_path), _DO_NOT_EXIT)
+            if rate_hz <= 0:
+                raise UserError(f"{self._data_path}: not the voices of espeak-ng; reinstall espeakng-loader")
+            library.espeak_SetSynthCallback(keep)
+            if library.espeak_SetVoiceByName(voice.encode()) != 0:
+                raise UserError(f"voice {voice!r}: unknown to espeak-ng; expected an accent, +, a variant")
+            library.espeak_SetParameter(_RATE, rate_wpm, 0)
+            library.espeak_SetParameter(_PITCH, pitch, 0)
+            encoded = text.encode()
+            library.espeak_Synth(
+                encoded, ctypes.c_size_t(len(encoded) + 1), 0, _POSITION_CHARACTER, 0, _CHARS_UTF8, None, None
+            )
+        finally:
+            library.espeak_Terminate()
+            _unload(library)
+        return Speech(np.concatenate(pieces) if pieces else np.zeros(0, np.int16), rate_hz)
+
+    def _load(self) -> ctypes.CDLL:
+        try:
+            return ctypes.CDLL(self._library_path)
+        except OSError as error:
+            raise UserError(f"{self._library_path}: cannot be loaded ({error}); reinstall espeakng-loader") from error
+
+
+def _is_speaker(variant: str) -> bool:
+    return variant not in _NOT_SPEAKERS and not variant.lower().startswith(_HARD_TO_UNDERSTAND)
+
+
+def _is_repeatable(variant: Path) -> bool:
+    # Breath is noise that differs from call to call even in a library that was loaded afresh.
+    return not re.search(r"^\s*breath\b", variant.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+
+
+def _unload(library: ctypes.CDLL) -> None:
+    """Drop the library with its state; ctypes itself never does."""
+    if os.name == "nt":
+        ctypes.WinDLL("kernel32").FreeLibrary(ctypes.c_void_p(library._handle))  # type: ignore[attr-defined]
+        return
+    ctypes.CDLL(None).dlclose(ctypes.c_void_p(library._handle))

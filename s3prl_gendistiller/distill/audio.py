@@ -1,0 +1,178 @@
+"""Audio files as the models want them: mono, float32, 16 kHz.
+
+What a file holds is decided here and nowhere else: several channels are averaged, other rates are resampled
+when the file is read, and a file that cannot be used is a `UserError` that names it.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+from torch import Tensor
+
+from s3prl_gendistiller.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+SAMPLE_RATE = 16000
+MIN_SAMPLES = 400
+"""Samples under the convolutional front end's first frame: less than this gives no frame at all."""
+LENGTH_TOLERANCE = 320
+"""A manifest may be off by one frame (other tools round otherwise); more means that the file has changed."""
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+# An MP3 header may lie about the length. OGG lengths come from the last page, but its seeks may miss.
+_EXACT_LENGTH = frozenset({"WAV", "WAVEX", "FLAC", "OGG"})
+_EXACT_SEEK = frozenset({"WAV", "WAVEX", "FLAC"})
+# What libsndfile reports for FLAC that was written to a pipe is the largest count there is.
+_LENGTH_UNKNOWN = 1 << 60
+_BLOCK_FRAMES = 1 << 18
+
+
+def resampled_length(frames: int, rate_hz: int) -> int:
+    """Samples at 16 kHz that `frames` at `rate_hz` become: rounded half up, as soxr does."""
+    return (2 * frames * SAMPLE_RATE + rate_hz) // (2 * rate_hz)
+
+
+def audio_frames(path: str | Path) -> int:
+    """Length of a file in samples at 16 kHz, equal to what `read_audio` returns.
+
+    Read from the header; MP3 files, whose headers may be wrong, are decoded.
+
+    Raises:
+        UserError: the file is missing, empty, not audio, or shorter than `MIN_SAMPLES`.
+    """
+    path = Path(path)
+    try:
+        with soundfile.SoundFile(path) as file:
+            _check_stated(path, file)
+            frames = file.frames if file.format in _EXACT_LENGTH else _count_frames(file)
+            samples = resampled_length(frames, file.samplerate)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise _unreadable(path, error) from error
+    _check_length(path, samples)
+    return samples
+
+
+def read_audio(
+    path: str | Path, *, start: int = 0, num_samples: int | None = None, expected_samples: int | None = None
+) -> Tensor:
+    """Read a file, or a window of it, as (S,) float32 at 16 kHz.
+
+    Args:
+        start: first sample of the window; moved back when the window would run past the end.
+        num_samples: length of the window; None reads to the end.
+        expected_samples: length of the whole file according to a manifest.
+
+    Raises:
+        UserError: the file is missing, empty, not audio, damaged, shorter than `MIN_SAMPLES`, holds NaN or
+            inf, or is more than `LENGTH_TOLERANCE` samples away from `expected_samples`.
+    """
+    path = Path(path)
+    try:
+        with soundfile.SoundFile(path) as file:
+            wav = _read_window(path, file, start, num_samples, expected_samples)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise _unreadable(path, error) from error
+    if not np.isfinite(wav).all():
+        raise UserError(f"{path}: holds NaN or infinite samples; expected finite numbers; remove the file")
+    return torch.from_numpy(wav)
+
+
+def _read_window(
+    path: Path, file: soundfile.SoundFile, start: int, num_samples: int | None, expected: int | None
+) -> np.ndarray:
+    """The window as (S,) float32, decoding no more than is needed."""
+    _check_stated(path, file)
+    if file.samplerate == SAMPLE_RATE and file.format in _EXACT_SEEK:
+        total = file.frames
+        _check_length(path, total, expected)
+        start, stop = _window(total, start, num_samples)
+        file.seek(start)
+        wav = _mono(file.read(stop - start, dtype="float32", always_2d=True))
+        if len(wav) != stop - start:
+            raise UserError(
+                f"{path}: ends after {start + len(wav)} of the {total} samples its header states; "
+                "expected a complete file; fetch it again or remove it"
+            )
+        return wav
+    wav = _mono(_decode(file))
+    if file.samplerate != SAMPLE_RATE:
+        _announce(f"audio at {file.samplerate} Hz is resampled to {SAMPLE_RATE} Hz when it is read")
+        wav = soxr.resample(wav, file.samplerate, SAMPLE_RATE)
+    _check_length(path, len(wav), expected)
+    start, stop = _window(len(wav), start, num_samples)
+    return np.ascontiguousarray(wav[start:stop])
+
+
+def _decode(file: soundfile.SoundFile) -> np.ndarray:
+    """Everything the file holds, (frames, channels), whatever its header says."""
+    blocks = []
+    while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
+        blocks.append(block)
+    return np.concatenate(blocks) if blocks else np.zeros((0, file.channels), np.float32)
+
+
+def _count_frames(file: soundfile.SoundFile) -> int:
+    frames = 0
+    while count := len(file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
+        frames += count
+    return frames
+
+
+def _mono(channels: np.ndarray) -> np.ndarray:
+    if channels.shape[1] == 1:
+        return channels[:, 0]
+    _announce(f"audio of {channels.shape[1]} channels is averaged to one when it is read")
+    return channels.mean(axis=1)
+
+
+def _window(total: int, start: int, num_samples: int | None) -> tuple[int, int]:
+    if num_samples is None:
+        return min(start, total), total
+    start = max(0, min(start, total - num_samples))
+    return start, min(total, start + num_samples)
+
+
+def _check_stated(path: Path, file: soundfile.SoundFile) -> None:
+    # libsndfile can neither seek in such a file nor read to its end.
+    if file.frames >= _LENGTH_UNKNOWN:
+        raise UserError(
+            f"{path}: its header states no length, as of a stream; expected a complete file; encode it again"
+        )
+
+
+def _check_length(path: Path, samples: int, expected: int | None = None) -> None:
+    if samples < MIN_SAMPLES:
+        raise UserError(
+            f"{path}: {samples} samples at 16 kHz; expected at least {MIN_SAMPLES} (one frame); remove the file"
+        )
+    if expected is not None and abs(samples - expected) > LENGTH_TOLERANCE:
+        raise UserError(
+            f"{path}: {samples} samples at 16 kHz; the manifest says {expected}; "
+            "write the manifest again with `gendistiller manifest`"
+        )
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    if not path.exists():
+        return UserError(f"{path}: no such file; expected audio; correct the path or repeat the manifest")
+    if path.is_dir():
+        return UserError(f"{path}: is a folder; expected an audio file; correct the path")
+    if path.stat().st_size == 0:
+        return UserError(f"{path}: file is empty (0 bytes); expected audio; fetch it again or remove it")
+    return UserError(
+        f"{path}: cannot be read as audio ({str(error).rstrip('.')}); expected wav, flac, ogg or mp3; "
+        "fetch it again or remove it"
+    )
+
+
+@functools.cache
+def _announce(action: str) -> None:
+    logger.info("%s (said once; it may apply to more files)", action)

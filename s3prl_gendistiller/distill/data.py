@@ -1,0 +1,298 @@
+"""Training batches whose order is a pure function of the seed and of how many batches came before.
+
+Nothing here draws from a global random number generator, and worker processes decide nothing: the batches of
+an epoch follow from (seed, epoch), a crop from (seed, epoch, utterance). A run that resumes after k batches
+therefore sees the batches that an unbroken run would have seen, with any number of workers.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader, Dataset
+
+from s3prl_gendistiller.distill.audio import MIN_SAMPLES, read_audio
+from s3prl_gendistiller.distill.manifest import Utterance, read_manifest
+from s3prl_gendistiller.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+LENGTH_JITTER = 0.1
+"""Lengths are blurred by this share before they are bucketed, so that companions change every epoch."""
+
+
+class Batch(NamedTuple):
+    """Waveforms of one step."""
+
+    wavs: Tensor
+    """(B, S) float32, zero behind each waveform's end."""
+    lengths: Tensor
+    """(B,) int64, true samples of each waveform."""
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        return Batch(*(tensor.to(device, non_blocking=non_blocking) for tensor in self))
+
+    def pin_memory(self) -> Batch:
+        return Batch(*(tensor.pin_memory() for tensor in self))
+
+
+class Crop(NamedTuple):
+    """One utterance as a worker hands it over: a waveform, or the problem with it."""
+
+    wav: Tensor | None
+    problem: str = ""
+    silent: str = ""  # the file's name when every sample of the crop is zero
+
+
+class LoadedBatch(NamedTuple):
+    """One planned batch as the workers hand it over; `batch` is None when none of its files could be read."""
+
+    batch: Batch | None
+    problems: tuple[str, ...]
+    silent: tuple[str, ...]
+
+
+class CropDataset(Dataset):
+    """Utterances, each cut to at most `crop_samples`.
+
+    Args:
+        crop_samples: longest piece of an utterance that is used; None uses whole utterances.
+        seed: decides where crops begin; None takes the middle of every utterance.
+    """
+
+    def __init__(self, utterances: Sequence[Utterance], crop_samples: int | None, seed: int | None) -> None:
+        if crop_samples is not None and crop_samples < MIN_SAMPLES:
+            raise ValueError(f"crop_samples is {crop_samples}; expected at least {MIN_SAMPLES}, or None")
+        self.crop_samples = crop_samples
+        self.seed = seed
+        # Arrays of bytes, not objects: 280,000 rows stay at 30 MB and are shared with forked workers.
+        self._paths = np.array([os.fsencode(utterance.path) for utterance in utterances])
+        self._origins = np.array([utterance.origin.encode() for utterance in utterances])
+        self.num_samples = np.array([utterance.num_samples for utterance in utterances], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.num_samples)
+
+    @property
+    def crop_lengths(self) -> np.ndarray:
+        """Samples that each utterance contributes, (utterances,)."""
+        return np.minimum(self.num_samples, self.crop_samples or self.num_samples.max(initial=0))
+
+    def window(self, epoch: int, index: int) -> tuple[int, int]:
+        """First sample and length of the piece of an utterance that an epoch uses."""
+        total = int(self.num_samples[index])
+        length = min(total, self.crop_samples or total)
+        place = 0.5 if self.seed is None else np.random.default_rng((self.seed, epoch, index)).random()
+        return int(place * (total - length + 1)) if total > length else 0, length
+
+    def __getitem__(self, key: tuple[int, int]) -> Crop:
+        """The crop that (epoch, utterance index) stands for.
+
+        A file that cannot be used comes back as `problem`: an exception would reach the main process with the
+        worker's traceback in its message.
+        """
+        epoch, index = key
+        start, length = self.window(epoch, index)
+        total = int(self.num_samples[index])
+        path = os.fsdecode(self._paths[index])
+        try:
+            wav = read_audio(path, start=start, num_samples=length, expected_samples=total)
+        except UserError as error:
+            return Crop(None, f"{self._origins[index].decode()}: {error}")
+        return Crop(wav, silent="" if wav.any() else path)
+
+
+def collate(crops: Sequence[Crop]) -> LoadedBatch:
+    """Pad the crops that could be read to one (B, S) batch; the others are reported."""
+    wavs = [crop.wav for crop in crops if crop.wav is not None]
+    batch = None
+    if wavs:
+        batch = Batch(pad_sequence(wavs, batch_first=True), torch.tensor([len(wav) for wav in wavs]))
+    problems = tuple(crop.problem for crop in crops if crop.problem)
+    return LoadedBatch(batch, problems, tuple(crop.silent for crop in crops if crop.silent))
+
+
+class BucketBatchSampler:
+    """Which utterances form which batch: similar lengths together, companions and order new in every epoch.
+
+    Where `batch_size` does not divide, the one smaller batch is at a random place among the lengths.
+    """
+
+    def __init__(self, lengths: Sequence[int] | np.ndarray, batch_size: int, seed: int) -> None:
+        if batch_size < 1 or len(lengths) < 1:
+            raise ValueError(f"batch_size {batch_size}, {len(lengths)} lengths; expected at least 1 of each")
+        self.lengths = np.asarray(lengths, dtype=np.int64)
+        self.batch_size = batch_size
+        self.seed = seed
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return -(-len(self.lengths) // self.batch_size)
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """Utterance indices of every batch of an epoch, in order."""
+        # Only `random()` and a stable sort: what is least likely to change between numpy versions.
+        rng = np.random.default_rng((self.seed, epoch))
+        blurred = self.lengths * (1 + LENGTH_JITTER * rng.random(len(self.lengths)))
+        by_length = np.argsort(blurred, kind="stable")
+        sizes = np.full(len(self), self.batch_size)
+        sizes[int(rng.random() * len(self))] -= len(self) * self.batch_size - len(self.lengths)
+        buckets = np.split(by_length, np.cumsum(sizes)[:-1])
+        return [buckets[i].tolist() for i in np.argsort(rng.random(len(self)), kind="stable")]
+
+
+class LoadJournal:
+    """What went wrong while loading: raises for bad files, or counts them and warns once for each."""
+
+    def __init__(self, skip_bad: bool) -> None:
+        self.skip_bad = skip_bad
+        self.skipped: set[str] = set()
+        self.silent: set[str] = set()
+
+    def accept(self, loaded: LoadedBatch) -> Batch | None:
+        """The batch without its bad files; None when nothing is left of it.
+
+        Raises:
+            UserError: the batch has a bad file and `skip_bad` is off.
+        """
+        if loaded.problems and not self.skip_bad:
+            raise UserError(loaded.problems[0])
+        for problem in loaded.problems:
+            if problem not in self.skipped:
+                self.skipped.add(problem)
+                logger.warning("skipped (%d so far): %s", len(self.skipped), problem)
+        if loaded.silent and not self.silent:
+            logger.warning("%s: nothing but zeros; kept, as further silent audio will be", loaded.silent[0])
+        self.silent.update(loaded.silent)
+        return loaded.batch
+
+
+class TrainLoader:
+    """The endless stream of training batches, handed out epoch by epoch as s3prl's Runner asks for it.
+
+    Iterating goes on where the last iteration stopped and ends with the epoch.
+
+    Args:
+        csv_paths: manifests, their paths relative to `root`.
+        crop_samples: longest piece of an utterance; None for whole utterances.
+        skip_bad: leave out bad files with a warning instead of raising.
+        min_samples, max_samples: utterances outside this range are left out.
+
+    Raises:
+        UserError: as `read_manifest`; while iterating, for a bad audio file.
+    """
+
+    def __init__(
+        self,
+        csv_paths: Sequence[str | Path],
+        root: str | Path,
+        *,
+        batch_size: int,
+        crop_samples: int | None,
+        seed: int,
+        num_workers: int = 0,
+        skip_bad: bool = False,
+        min_samples: int = MIN_SAMPLES,
+        max_samples: int | None = None,
+        pin_memory: bool = False,
+    ) -> None:
+        utterances = read_manifest(csv_paths, root, min_samples=min_samples, max_samples=max_samples, skip_bad=skip_bad)
+        self.crops = CropDataset(utterances, crop_samples, seed)
+        self.sampler = BucketBatchSampler(self.crops.crop_lengths, batch_size, seed)
+        self.journal = LoadJournal(skip_bad)
+        self.num_workers = num_workers
+        self.pin_memory = pin_memory
+        self._batches_done = 0
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return len(self.sampler)
+
+    @property
+    def dataset(self) -> BucketBatchSampler:
+        """What the Runner takes the length of an epoch from; like s3prl's own data sets it counts batches."""
+        return self.sampler
+
+    @property
+    def batches_done(self) -> int:
+        """Batches of the plan handed out or passed over since the start; prefetched ones do not count."""
+        return self._batches_done
+
+    def resume(self, batches_done: int) -> None:
+        """Go to where an unbroken run is after `batches_done`; takes effect at the next `iter()`."""
+        if batches_done < 0:
+            raise ValueError(f"batches_done is {batches_done}; expected 0 or more")
+        self._batches_done = batches_done
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The batches of the rest of the current epoch."""
+        epoch, offset = divmod(self._batches_done, len(self))
+        plan = self.sampler.batches(epoch)[offset:]
+        empty = offset == 0
+        for loaded in _load(self.crops, epoch, plan, self.num_workers, self.pin_memory):
+            batch = self.journal.accept(loaded)
+            self._batches_done += 1
+            if batch is not None:
+                empty = False
+                yield batch
+        if empty:
+            # The Runner would ask for the next epoch for ever.
+            first = min(self.journal.skipped)
+            raise UserError(f"none of {len(self.crops)} audio files can be read; first: {first}")
+
+
+class HeldOutLoader:
+    """Data in a fixed order, longest first, cut to the middle `crop_samples`; arguments as `TrainLoader`."""
+
+    def __init__(
+        self,
+        csv_paths: Sequence[str | Path],
+        root: str | Path,
+        *,
+        batch_size: int,
+        crop_samples: int | None,
+        num_workers: int = 0,
+        skip_bad: bool = False,
+        pin_memory: bool = False,
+    ) -> None:
+        self.crops = CropDataset(read_manifest(csv_paths, root, skip_bad=skip_bad), crop_samples, seed=None)
+        order = np.argsort(-self.crops.num_samples, kind="stable").tolist()
+        self.plan = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+        self.journal = LoadJournal(skip_bad)
+        self.num_workers = num_workers
+        self.pin_memory = pin_memory
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for loaded in _load(self.crops, 0, self.plan, self.num_workers, self.pin_memory):
+            batch = self.journal.accept(loaded)
+            if batch is not None:
+                yield batch
+
+
+def _load(
+    crops: CropDataset, epoch: int, plan: list[list[int]], num_workers: int, pin_memory: bool
+) -> Iterator[LoadedBatch]:
+    keys = [[(epoch, index) for index in batch] for batch in plan]
+    # DataLoader draws a base seed; without a generator of its own it would take it from the global one.
+    generator = torch.Generator().manual_seed(0)
+    workers = min(num_workers, len(keys))
+    loader: DataLoader[LoadedBatch] = DataLoader(
+        crops,
+        batch_sampler=keys,
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=pin_memory,
+        generator=generator,
+    )
+    return iter(loader)

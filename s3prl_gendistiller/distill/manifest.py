@@ -1,0 +1,287 @@
+"""Manifests: s3prl's `len_for_bucket` CSV files, written for any folder of audio and read for training.
+
+One row per audio file, longest first: an index, `file_path` (relative to a root), `length` (samples at
+16 kHz) and `label` (empty). s3prl's pretrain and ASR data sets read the same files.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from s3prl_gendistiller.distill.audio import MIN_SAMPLES, SAMPLE_RATE, SUFFIXES, audio_frames
+from s3prl_gendistiller.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = ("", "file_path", "length", "label")
+DEFAULT_FOLDER = "len_for_bucket"
+SPLIT_PREFIXES = ("train-clean", "train-other", "dev-clean", "dev-other", "test-clean", "test-other")
+"""What the split folders of LibriSpeech and its smaller relatives are called, up to a size such as `-100`."""
+_LISTED = 10
+_CHUNK = 64
+
+
+class Utterance(NamedTuple):
+    """One row of a manifest."""
+
+    path: Path
+    num_samples: int
+    origin: str
+    """Where it is listed, for messages: `train-clean-100.csv line 12`."""
+
+
+class ManifestFile(NamedTuple):
+    """One CSV file that was written."""
+
+    path: Path
+    utterances: int
+    seconds: float
+
+
+def write_manifest(
+    audio_dir: str | Path,
+    out_dir: str | Path | None,
+    *,
+    name: str | None = None,
+    splits: Sequence[str] | None = None,
+    workers: int | None = None,
+    progress: bool = True,
+    skip_bad: bool = False,
+) -> list[ManifestFile]:
+    """Write one CSV file per set of audio files below `audio_dir`, after every file has been looked at.
+
+    A folder with LibriSpeech's split folders in it gives one file a split. Any other folder, and any folder
+    with `name`, gives one file over everything below it, called `name` or like the folder.
+
+    Args:
+        out_dir: None for `audio_dir/len_for_bucket`.
+        splits: folders below `audio_dir` to use instead of those that are found.
+        skip_bad: leave out unusable files with a warning instead of raising.
+
+    Raises:
+        UserError: no such folder, no audio in it, or files that cannot be used.
+    """
+    root = Path(audio_dir)
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder; expected a folder of audio files; correct the path")
+    out = root / DEFAULT_FOLDER if out_dir is None else Path(out_dir)
+    folders = _set_folders(root, name, splits)
+    files = [(set_name, path) for set_name, folder in folders.items() for path in _audio_files(folder)]
+    if not files:
+        raise UserError(f"{root}: no audio files found; expected {', '.join(SUFFIXES)} files at any depth")
+    measured = _measure([path for _, path in files], workers or 4 * (os.cpu_count() or 1), progress)
+    problems = [str(length) for length in measured if isinstance(length, UserError)]
+    report_bad(problems, len(files), "audio files", skip_bad)
+    rows: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for (set_name, path), length in zip(files, measured, strict=True):
+        if isinstance(length, int):
+            rows[set_name].append((length, path.relative_to(root).as_posix()))
+    return [_write_csv(out / f"{set_name}.csv", rows[set_name]) for set_name in folders if rows[set_name]]
+
+
+def read_manifest(
+    csv_paths: Sequence[str | Path],
+    root: str | Path,
+    *,
+    min_samples: int = MIN_SAMPLES,
+    max_samples: int | None = None,
+    skip_bad: bool = False,
+) -> list[Utterance]:
+    """Read manifests in the order given; no audio file is opened.
+
+    Args:
+        root: what `file_path` is relative to.
+        min_samples, max_samples: utterances outside this range are left out, and counted in the log.
+        skip_bad: leave out rows that point nowhere or hold no valid length with a warning instead of raising.
+
+    Raises:
+        UserError: a manifest is missing, lacks a column or is empty; bad rows; nothing left.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder; expected the one that file_path is relative to; correct it")
+    listed: list[Utterance] = []
+    problems: list[str] = []
+    for csv_path in csv_paths:
+        _read_csv(Path(csv_path), root, listed, problems)
+    total = len(listed) + len(problems)
+    missing = _missing(listed)
+    problems += [f"{listed[i].origin}: no such file: {listed[i].path}" for i in sorted(missing)]
+    report_bad(problems, total, "manifest rows", skip_bad)
+    present = [utterance for i, utterance in enumerate(listed) if i not in missing]
+    return _within(present, min_samples, max_samples, ", ".join(str(path) for path in csv_paths))
+
+
+def _within(present: list[Utterance], min_samples: int, max_samples: int | None, names: str) -> list[Utterance]:
+    """The utterances whose length is in the range; the others are counted in the log."""
+    longest = float("inf") if max_samples is None else max_samples
+    kept = [utterance for utterance in present if min_samples <= utterance.num_samples <= longest]
+    span = f"{min_samples} samples or more" if max_samples is None else f"{min_samples} to {longest} samples"
+    if not kept:
+        raise UserError(
+            f"{names}: none of {len(present)} rows with a file has {span}; write the manifest again or widen the range"
+        )
+    if len(kept) < len(present):
+        logger.info("%s: %d of %d rows have %s", names, len(kept), len(present), span)
+    return kept
+
+
+def report_bad(problems: Sequence[str], total: int, what: str, skip_bad: bool) -> None:
+    """Raise one `UserError` that counts and names the problems, or warn under `skip_bad` if any are good."""
+    if not problems:
+        return
+    lines = [*problems[:_LISTED]]
+    if len(problems) > _LISTED:
+        lines.append(f"and {len(problems) - _LISTED} more")
+    if skip_bad and len(problems) < total:
+        logger.warning("\n  ".join([f"{len(problems)} of {total} {what} skipped:", *lines]))
+        return
+    remedy = "repair them or pass --skip-bad to skip them" if len(problems) < total else "repair them"
+    head = f"{len(problems)} of {total} {what} cannot be used; {remedy}:"
+    raise UserError("\n  ".join([head, *lines]))
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path to write to that becomes `path` when the block ends well and leaves nothing behind otherwise."""
+    part = path.with_name(f".{path.name}.part-{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"{path}: cannot be written ({reason}); choose another output folder") from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _set_folders(root: Path, name: str | None, splits: Sequence[str] | None) -> dict[str, Path]:
+    """Name of each set -> the folder it is found in."""
+    if splits is not None:
+        absent = [split for split in splits if not (root / split).is_dir()]
+        if absent:
+            raise UserError(f"{root}: no folder {', '.join(absent)} in it; expected the splits asked for")
+        return {split: root / split for split in splits}
+    if name is None:
+        found = sorted(entry.name for entry in os.scandir(root) if entry.name.startswith(SPLIT_PREFIXES))
+        found = [split for split in found if (root / split).is_dir()]
+        if found:
+            return {split: root / split for split in found}
+    return {name or root.resolve().name or "audio": root}
+
+
+def _audio_files(folder: Path) -> Iterator[Path]:
+    """Audio files at any depth in a fixed order, without hidden ones; links are followed, no folder twice."""
+    seen: set[str] = set()
+    for here, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(here)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith(".") and name.lower().endswith(SUFFIXES):
+                yield Path(here, name)
+
+
+def _measure(paths: Sequence[Path], workers: int, progress: bool) -> list[int | UserError]:
+    """Length of each file, or what is wrong with it."""
+    chunks = [paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK)]
+    lengths: list[int | UserError] = []
+    bar = tqdm(total=len(paths), desc="audio files", unit="file", disable=not progress)
+    with bar, ThreadPoolExecutor(workers) as pool:
+        try:
+            for measured in pool.map(_measure_chunk, chunks):
+                lengths += measured
+                bar.update(len(measured))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return lengths
+
+
+def _measure_chunk(paths: Sequence[Path]) -> list[int | UserError]:
+    lengths: list[int | UserError] = []
+    for path in paths:
+        try:
+            lengths.append(audio_frames(path))
+        except UserError as error:
+            lengths.append(error)
+    return lengths
+
+
+def _write_csv(path: Path, rows: list[tuple[int, str]]) -> ManifestFile:
+    rows.sort(key=lambda row: (-row[0], row[1]))
+    with replacing(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows((i, file_path, length, "") for i, (length, file_path) in enumerate(rows))
+    return ManifestFile(path, len(rows), sum(length for length, _ in rows) / SAMPLE_RATE)
+
+
+def _read_csv(path: Path, root: Path, listed: list[Utterance], problems: list[str]) -> None:
+    """Append the rows of one manifest to `listed`, and those without a valid length to `problems`."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            pick = _columns(path, next(reader, []))
+            before = len(listed) + len(problems)
+            for row in reader:
+                origin = f"{path.name} line {reader.line_num}"
+                file_path, length = pick(row)
+                if file_path and length.isdecimal() and int(length) >= MIN_SAMPLES:
+                    listed.append(Utterance(root / file_path, int(length), origin))
+                elif row:
+                    found = f"file_path {file_path!r}, length {length!r}"
+                    problems.append(f"{origin}: {found}; expected a path and at least {MIN_SAMPLES} samples")
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        found = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
+        raise UserError(f"{path}: {found}; expected a manifest; run `gendistiller manifest`") from None
+    if len(listed) + len(problems) == before:
+        raise UserError(f"{path}: no rows; expected one per audio file; repeat `gendistiller manifest`")
+
+
+def _columns(path: Path, header: list[str]) -> Callable[[list[str]], tuple[str, str]]:
+    absent = [column for column in ("file_path", "length") if column not in header]
+    if absent:
+        raise UserError(
+            f"{path}: no column {' and no column '.join(absent)}, found {', '.join(header) or 'nothing'}; "
+            "expected file_path and length; write it again with `gendistiller manifest`"
+        )
+    file_path, length = header.index("file_path"), header.index("length")
+
+    def pick(row: list[str]) -> tuple[str, str]:
+        return (row[file_path], row[length]) if len(row) > max(file_path, length) else ("", "")
+
+    return pick
+
+
+def _missing(utterances: Sequence[Utterance]) -> set[int]:
+    """Indices of the utterances whose file is not there; every folder is listed once, no file is touched."""
+    by_folder: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for i, utterance in enumerate(utterances):
+        folder, name = os.path.split(utterance.path)
+        by_folder[folder].append((i, name))
+    return {i for folder, entries in by_folder.items() for i in _missing_in(folder, entries)}
+
+
+def _missing_in(folder: str, entries: Iterable[tuple[int, str]]) -> list[int]:
+    try:
+        with os.scandir(folder or ".") as scan:
+            present = {entry.name for entry in scan}
+    except (FileNotFoundError, NotADirectoryError):
+        present = set()
+    return [i for i, name in entries if name not in present]
