@@ -1,0 +1,291 @@
+"""Supplies what s3prl expects of its libraries and what today's versions of them no longer have.
+
+Each shim looks whether its name is missing or cannot work, adds a stand-in from `shims` if so, and says in
+one line what it did. What works is never replaced. With `mount`, the only place that changes other packages'
+globals.
+
+A script of s3prl's own, for example in a git checkout, runs on today's libraries with
+
+    python -m s3prl_gendistiller.host.compat run_downstream.py -m train -d asr ...
+
+Without a script the command lists what it would supply.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import inspect
+import logging
+import os
+import runpy
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.locate import is_checkout, is_host_package
+from s3prl_gendistiller.host.shims import (
+    audio_effects,
+    audio_extension,
+    audio_files,
+    flags,
+    hub_access,
+    samplers,
+)
+
+# Classes, besides tensors and plain values, that checkpoints of s3prl's runners hold: the arguments, and the
+# learning rate schedule inside the parameter groups of s3prl's BertAdam and Lamb (`AdamW_with_schedule`).
+# Schedulers store no classes. The pretraining runner imports `optimizers` from the top, the downstream
+# runner `s3prl.optimizers`.
+SCHEDULES = (
+    "ConstantLR",
+    "WarmupConstantSchedule",
+    "WarmupCosineSchedule",
+    "WarmupCosineWithHardRestartsSchedule",
+    "WarmupCosineWithWarmupRestartsSchedule",
+    "WarmupLinearSchedule",
+)
+SCHEDULE_MODULES = ("optimizers", "s3prl.optimizers")
+
+logger = logging.getLogger(__name__)
+
+
+def apply() -> list[str]:
+    """Supplies what is missing; a second call finds nothing to do.
+
+    Returns:
+        One line for each thing supplied.
+    """
+    supplied = [line for shim in SHIMS if (line := shim()) is not None]
+    if supplied:
+        logger.info("s3prl on today's libraries: supplied %s", "; ".join(supplied))
+    return supplied
+
+
+def safe_globals() -> list[Any]:
+    """The allow-list for `torch.load`: classes, and (class, name in the file) pairs.
+
+    Raises:
+        ModuleNotFoundError: s3prl is not installed.
+    """
+    optimizers = importlib.import_module("s3prl.optimizers")  # light: needs torch alone
+    names = [(module, name) for module in SCHEDULE_MODULES for name in SCHEDULES]
+    return [argparse.Namespace, *((getattr(optimizers, name), f"{module}.{name}") for module, name in names)]
+
+
+def supply_torchaudio_extension() -> str | None:
+    """A library compiled for another torch (CUDA's, on a CPU) makes `import torchaudio` fail altogether."""
+    before = set(sys.modules)
+    try:
+        importlib.import_module("torchaudio")
+        return None
+    except ModuleNotFoundError:
+        raise
+    except (OSError, RuntimeError, ImportError) as problem:
+        reason = str(problem).splitlines()[0]
+    _forget(before)
+    sys.modules[audio_extension.NAME] = audio_extension.stub()
+    try:
+        importlib.import_module("torchaudio")
+    except Exception:
+        _forget(before)
+        raise
+    logger.debug("torchaudio's compiled library was left out: %s", reason)
+    return "torchaudio without its compiled library"
+
+
+def supply_audio_effects() -> str | None:
+    """torchaudio 2.9 removed `sox_effects`; older ones have it without the library that it needs."""
+    torchaudio = importlib.import_module("torchaudio")
+    if getattr(torchaudio, "sox_effects", None) is audio_effects:
+        return None
+    if hasattr(torchaudio, "sox_effects") and any("sox" in name for name in torchaudio.list_audio_backends()):
+        return None
+    torchaudio.sox_effects = audio_effects  # type: ignore[attr-defined]
+    sys.modules["torchaudio.sox_effects"] = audio_effects
+    return "torchaudio.sox_effects"
+
+
+def supply_audio_files() -> str | None:
+    """torchaudio 2.9 reads and writes through torchcodec alone; older ones need an installed backend."""
+    torchaudio = importlib.import_module("torchaudio")
+    if torchaudio.load is audio_files.load or _reads_audio(torchaudio):
+        return None
+    torchaudio.load = audio_files.load  # type: ignore[attr-defined]
+    torchaudio.save = audio_files.save  # type: ignore[attr-defined]
+    return "torchaudio.load, save (soundfile)"
+
+
+def supply_audio_info() -> str | None:
+    """torchaudio 2.9 removed `info`; older ones need a backend that is installed."""
+    torchaudio = importlib.import_module("torchaudio")
+    missing = not hasattr(torchaudio, "info")
+    if not missing and (torchaudio.info is audio_files.info or torchaudio.load is not audio_files.load):
+        return None
+    torchaudio.info = audio_files.info  # type: ignore[attr-defined]
+    torchaudio.AudioMetaData = audio_files.AudioMetaData  # type: ignore[attr-defined]
+    return "torchaudio.info (soundfile)"
+
+
+def supply_audio_backends() -> str | None:
+    """torchaudio 2.9 removed the choice of backends, which s3prl makes at import."""
+    torchaudio = importlib.import_module("torchaudio")
+    stand_ins: dict[str, Callable[..., Any]] = {
+        "set_audio_backend": lambda backend: None,
+        "get_audio_backend": lambda: "soundfile",
+        "list_audio_backends": lambda: ["soundfile"],
+    }
+    missing = [name for name in stand_ins if not hasattr(torchaudio, name)]
+    for name in missing:
+        setattr(torchaudio, name, stand_ins[name])
+    return f"torchaudio.{', '.join(missing)}" if missing else None
+
+
+def supply_hub_classes() -> str | None:
+    """huggingface_hub 1 removed `HfFolder` and `Repository`, which both runners import at the top."""
+    hub = _module("huggingface_hub")
+    stand_ins = {"HfFolder": hub_access.HfFolder, "Repository": hub_access.Repository}
+    missing = [name for name in stand_ins if hub is not None and not hasattr(hub, name)]
+    for name in missing:
+        setattr(hub, name, stand_ins[name])
+    return f"huggingface_hub.{', '.join(missing)}" if missing else None
+
+
+def supply_hub_calls() -> str | None:
+    """`--hub huggingface` calls `HfApi.login` and `snapshot_download(..., use_auth_token=True)`."""
+    hub = _module("huggingface_hub")
+    if hub is None:
+        return None
+    supplied = []
+    if not hasattr(hub.HfApi, "login"):
+        hub.HfApi.login = hub_access.login
+        supplied.append("HfApi.login")
+    parameters = inspect.signature(hub.snapshot_download, follow_wrapped=False).parameters
+    if "use_auth_token" not in parameters:
+        widened = hub_access.accept_old_arguments(hub.snapshot_download)
+        hub.snapshot_download = widened  # type: ignore[attr-defined]
+        supplied.append("snapshot_download's old arguments")
+    return f"huggingface_hub.{', '.join(supplied)}" if supplied else None
+
+
+def supply_catalyst() -> str | None:
+    """The keyword spotting task needs one class of catalyst, whose releases fail on Python 3.10 and later."""
+    if _module("catalyst.data.sampler") is not None:
+        return None
+    tree = {name: ModuleType(name) for name in ("catalyst", "catalyst.data", "catalyst.data.sampler")}
+    tree["catalyst"].data = tree["catalyst.data"]  # type: ignore[attr-defined]
+    tree["catalyst.data"].sampler = tree["catalyst.data.sampler"]  # type: ignore[attr-defined]
+    tree["catalyst.data.sampler"].DistributedSamplerWrapper = (  # type: ignore[attr-defined]
+        samplers.DistributedSamplerWrapper
+    )
+    sys.modules.update(tree)
+    return "catalyst.data.sampler.DistributedSamplerWrapper"
+
+
+def supply_distutils() -> str | None:
+    """Python 3.12 removed distutils, of which s3prl's builders use `strtobool`."""
+    if importlib.util.find_spec("distutils") is not None:  # on 3.12 setuptools may bring it
+        return None
+    package, util = ModuleType("distutils"), ModuleType("distutils.util")
+    util.strtobool = flags.strtobool  # type: ignore[attr-defined]
+    package.util = util  # type: ignore[attr-defined]
+    sys.modules.update({"distutils": package, "distutils.util": util})
+    return "distutils.util.strtobool"
+
+
+def supply_safe_globals() -> str | None:
+    """From torch 2.6 `torch.load` refuses s3prl's own checkpoints; resume and evaluation need them."""
+    if not _loads_weights_only() or importlib.util.find_spec("s3prl") is None:
+        return None
+    present = set(torch.serialization.get_safe_globals())
+    missing = [entry for entry in safe_globals() if entry not in present]
+    if not missing:
+        return None
+    torch.serialization.add_safe_globals(missing)
+    return "torch.load of s3prl's checkpoints"
+
+
+# In this order: the first makes torchaudio importable, the backends' names are asked for before they are
+# supplied.
+SHIMS: tuple[Callable[[], str | None], ...] = (
+    supply_torchaudio_extension,
+    supply_audio_effects,
+    supply_audio_files,
+    supply_audio_info,
+    supply_audio_backends,
+    supply_hub_classes,
+    supply_hub_calls,
+    supply_catalyst,
+    supply_distutils,
+    supply_safe_globals,
+)
+
+
+def run_script(path: str | Path, argv: Sequence[str]) -> None:
+    """Runs a Python script as `python path argv...` would, on supplied libraries.
+
+    A script in the package folder of an s3prl checkout gets that checkout as `s3prl`.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    script = Path(path)
+    if not script.is_file():
+        raise UserError(f"{path}: no such script; expected a Python file, such as run_downstream.py of s3prl")
+    folder = script.resolve().parent
+    if is_host_package(folder) and is_checkout(folder):
+        sys.path.insert(0, str(folder.parent))
+    sys.path.insert(0, str(folder))
+    sys.argv = [str(path), *argv]
+    apply()
+    runpy.run_path(str(path), run_name="__main__")
+
+
+def main(argv: Sequence[str]) -> int:
+    """`python -m s3prl_gendistiller.host.compat [SCRIPT [ARGS...]]`; returns the exit status."""
+    try:
+        if argv:
+            run_script(argv[0], argv[1:])
+        else:
+            print("\n".join(apply()) or "nothing to supply: every name that s3prl needs is there")
+    except UserError as problem:
+        sys.stderr.write(f"{problem}\n")
+        return 2
+    return 0
+
+
+def _module(name: str) -> ModuleType | None:
+    """The module, or None where it cannot be imported, for whatever reason of its own."""
+    try:
+        return importlib.import_module(name)
+    except (ImportError, AttributeError, OSError, RuntimeError):
+        return None
+
+
+def _forget(before: set[str]) -> None:
+    """Takes back torchaudio's half-imported modules."""
+    for name in set(sys.modules) - before:
+        if name.split(".")[0] == "torchaudio":
+            del sys.modules[name]
+
+
+def _reads_audio(torchaudio: ModuleType) -> bool:
+    if hasattr(torchaudio, "load_with_torchcodec"):
+        return _module("torchcodec.decoders") is not None
+    return bool(torchaudio.list_audio_backends())
+
+
+def _loads_weights_only() -> bool:
+    """Whether torch.load has the strict default and takes (class, name) pairs: both came with torch 2.6."""
+    major, minor = torch.__version__.split(".")[:2]
+    return (int(major), int(minor)) >= (2, 6) and os.environ.get("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD") != "1"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

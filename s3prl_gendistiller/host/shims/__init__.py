@@ -1,0 +1,1 @@
+"""Stand-ins for what today's libraries no longer have; `compat` installs them, importing does nothing."""

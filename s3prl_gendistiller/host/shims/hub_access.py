@@ -1,0 +1,65 @@
+"""Names of huggingface_hub before version 1 that s3prl's runners import or call.
+
+huggingface_hub no longer has password logins, token folders of its own class, or git-based repositories.
+Reading from the hub still works and is passed on; what cannot work any more says so when it is called.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from s3prl_gendistiller.errors import UserError
+
+
+class HfFolder:
+    """Stand-in: the saved token can be read; saving and deleting belong to the `hf auth` command."""
+
+    @classmethod
+    def get_token(cls) -> str | None:
+        """The token of `hf auth login` or of the variable HF_TOKEN, if there is one."""
+        from huggingface_hub import get_token
+
+        return get_token()
+
+    @classmethod
+    def save_token(cls, token: str | None) -> None:
+        """Does nothing for the token already in use, which is what s3prl passes; refuses any other."""
+        if token != cls.get_token():
+            raise UserError("HfFolder.save_token is gone from huggingface_hub 1; run `hf auth login` instead")
+
+    @classmethod
+    def delete_token(cls) -> NoReturn:
+        """Refuses."""
+        raise UserError("HfFolder.delete_token is gone from huggingface_hub 1; run `hf auth logout` instead")
+
+
+class Repository:
+    """Stand-in: refuses to be made."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        raise UserError(
+            "huggingface_hub.Repository (used by --push_to_hf_hub) is gone from huggingface_hub 1; "
+            "run without that flag and upload the experiment folder with `hf upload`"
+        )
+
+
+def login(self: object, username: str | None = None, password: str | None = None) -> str | None:
+    """`HfApi.login`: the hub takes no passwords any more; returns the saved token, if there is one."""
+    return HfFolder.get_token()
+
+
+def accept_old_arguments(snapshot_download: Callable[..., str]) -> Callable[..., str]:
+    """Lets `snapshot_download` be called as s3prl does: revision by position, `use_auth_token`.
+
+    `use_auth_token=True` becomes "the saved token if there is one", since public models need none.
+    """
+
+    @functools.wraps(snapshot_download)
+    def wrapped(repo_id: str, revision: str | None = None, *, use_auth_token: Any = None, **options: Any) -> str:
+        if isinstance(use_auth_token, str) or use_auth_token is False:
+            options.setdefault("token", use_auth_token)
+        return snapshot_download(repo_id, revision=revision, **options)
+
+    return wrapped

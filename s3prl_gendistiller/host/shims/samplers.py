@@ -1,0 +1,50 @@
+"""What s3prl's keyword spotting task takes from catalyst: any sampler, shared out among processes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sized
+from typing import Any, cast
+
+import torch
+from torch.utils.data import Dataset, DistributedSampler, Sampler
+
+
+class DistributedSamplerWrapper(DistributedSampler):
+    """Gives each process its part of what another sampler draws.
+
+    Every process draws the whole sequence and keeps each `num_replicas`-th item. They must draw alike, so
+    torch's generator is seeded for the drawing with the process's seed (s3prl gives all processes the same)
+    and the epoch, and put back afterwards. The sequence is filled up from its own start until all parts are
+    equally long.
+
+    Args:
+        sampler: what to share out; its randomness is torch's default generator.
+        num_replicas: number of processes; by default that of the process group.
+        rank: number of this process; by default that in the process group.
+        shuffle: accepted for catalyst's signature; the order is the wrapped sampler's own.
+    """
+
+    def __init__(
+        self,
+        sampler: Sampler[Any],
+        num_replicas: int | None = None,
+        rank: int | None = None,
+        shuffle: bool = True,
+    ) -> None:
+        # A DistributedSampler, because the host's runner tells the epoch only to those.
+        indices = cast(Dataset[int], range(len(cast(Sized, sampler))))
+        super().__init__(indices, num_replicas=num_replicas, rank=rank, shuffle=shuffle)
+        self.sampler = sampler
+
+    def __iter__(self) -> Iterator[Any]:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(torch.initial_seed() + self.epoch)
+            drawn = list(self.sampler)
+        wanted = len(self) * self.num_replicas
+        while drawn and len(drawn) < wanted:
+            drawn += drawn[: wanted - len(drawn)]
+        return iter(drawn[self.rank :: self.num_replicas])
+
+    def __len__(self) -> int:
+        return math.ceil(len(cast(Sized, self.sampler)) / self.num_replicas)

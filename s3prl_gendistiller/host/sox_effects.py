@@ -1,0 +1,158 @@
+"""The sox effects that SUPERB tasks use, as pure functions: `channels`, `rate`, `gain`, `norm`, `silence`.
+
+torchaudio 2.9 removed `torchaudio.sox_effects`. These functions give the samples of the sox program (SoX
+v14.4.2) and need neither the program nor its library. Each effect acts where it stands; nothing is
+appended, reordered or dithered. A sox sample cannot leave [-1, 1], so every effect clips.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+import torch
+
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.shims import sox_rate
+from s3prl_gendistiller.host.shims.sox_silence import Periods, cut_silence
+
+Signal = tuple[torch.Tensor, int]  # (C, S) and its rate in Hz
+
+
+def channels(waveform: torch.Tensor, count: int) -> torch.Tensor:
+    """Mixes down or repeats channels; (C, S) -> (count, S).
+
+    Output j is the mean of the inputs j, j + count, ...; outputs beyond the inputs repeat these in order.
+    """
+    present = waveform.shape[0]
+    sources = [list(range(j, present, count)) or [j % present] for j in range(count)]
+    return _clip(torch.stack([waveform[chosen].mean(dim=0) for chosen in sources]))
+
+
+def rate(waveform: torch.Tensor, from_hz: int, to_hz: int) -> torch.Tensor:
+    """Resamples at sox's default quality; (C, S) -> (C, round(S * to_hz / from_hz))."""
+    return _clip(sox_rate.resample(waveform.double(), from_hz, to_hz)).to(waveform.dtype)
+
+
+def gain(waveform: torch.Tensor, decibels: float) -> torch.Tensor:
+    """Amplifies, or attenuates where `decibels` is negative; (C, S) -> (C, S)."""
+    return _clip(waveform * 10.0 ** (decibels / 20))
+
+
+def norm(waveform: torch.Tensor, decibels: float = 0.0) -> torch.Tensor:
+    """Brings the highest peak of all channels to `decibels` of full scale; (C, S) -> (C, S)."""
+    peak = float(waveform.abs().max()) if waveform.numel() else 0.0
+    return _clip(waveform * (10.0 ** (decibels / 20) / peak)) if peak > 0 else waveform
+
+
+def silence(waveform: torch.Tensor, rate_hz: int, above: Periods, below: Periods | None = None) -> torch.Tensor:
+    """Cuts silence from the front and, with `below`, from the rest; (C, S) -> (C, at most S)."""
+    return cut_silence(waveform, rate_hz, above, below)
+
+
+def apply_effects(waveform: torch.Tensor, rate_hz: int, effects: Sequence[Sequence[str]]) -> Signal:
+    """Applies a chain of effects written as for the sox program, e.g. ``[["rate", "16000"], ["gain",
+    "-3.0"]]``.
+
+    Args:
+        waveform: (C, S) float32 in [-1, 1].
+
+    Returns:
+        The new (C', S') float32 and its rate in Hz.
+
+    Raises:
+        UserError: an effect that is not among `EFFECTS`, or arguments that it does not take.
+    """
+    if waveform.ndim != 2 or not waveform.is_floating_point():
+        found = f"{tuple(waveform.shape)} {waveform.dtype}"
+        raise UserError(f"sox effects: found a waveform {found}, expected (channels, samples) of floats")
+    signal = (waveform, rate_hz)
+    for name, *arguments in effects:
+        written = " ".join([name, *arguments])
+        if name not in EFFECTS:
+            raise UserError(f"sox effect '{written}': not supported; expected one of {', '.join(EFFECTS)}")
+        apply_one, usage = EFFECTS[name]
+        try:
+            signal = apply_one(*signal, arguments)
+        except (ValueError, IndexError) as problem:
+            raise UserError(f"sox effect '{written}': cannot be read; expected '{usage}'") from problem
+    return signal
+
+
+def _clip(waveform: torch.Tensor) -> torch.Tensor:
+    return waveform.clamp(-1.0, 1.0)
+
+
+def _apply_channels(waveform: torch.Tensor, rate_hz: int, arguments: list[str]) -> Signal:
+    (count,) = (_positive(int(argument)) for argument in arguments)
+    return channels(waveform, count), rate_hz
+
+
+def _apply_rate(waveform: torch.Tensor, rate_hz: int, arguments: list[str]) -> Signal:
+    if not arguments:  # sox: to the rate of the output, which in torchaudio is that of the input
+        return waveform, rate_hz
+    (written,) = arguments
+    to_hz = float(written[:-1]) * 1000 if written.endswith("k") else float(written)
+    if to_hz != int(to_hz):
+        raise ValueError(written)
+    return rate(waveform, rate_hz, _positive(int(to_hz))), int(to_hz)
+
+
+def _apply_gain(waveform: torch.Tensor, rate_hz: int, arguments: list[str]) -> Signal:
+    if arguments[:1] == ["-n"]:
+        return _apply_norm(waveform, rate_hz, arguments[1:])
+    (decibels,) = arguments or ["0"]
+    return gain(waveform, float(decibels)), rate_hz
+
+
+def _apply_norm(waveform: torch.Tensor, rate_hz: int, arguments: list[str]) -> Signal:
+    (decibels,) = arguments or ["0"]
+    return norm(waveform, float(decibels)), rate_hz
+
+
+def _apply_silence(waveform: torch.Tensor, rate_hz: int, arguments: list[str]) -> Signal:
+    above, rest = _periods(arguments, rate_hz)
+    below, rest = _periods(rest, rate_hz) if rest else (None, rest)
+    if rest or above.count < 0 or (below is not None and (below.count == 0 or below.count < above.count == 0)):
+        raise ValueError(arguments)  # sox itself behaves oddly for "0 -1 ...", which no task uses
+    return silence(waveform, rate_hz, above, below), rate_hz
+
+
+def _periods(arguments: list[str], rate_hz: int) -> tuple[Periods, list[str]]:
+    """Reads ``count duration threshold`` from the front; a count of 0 stands alone."""
+    count = int(arguments[0])
+    if count == 0:
+        return Periods(0, 0, 0.0), arguments[1:]
+    return Periods(count, _duration(arguments[1], rate_hz), _percent(arguments[2])), arguments[3:]
+
+
+def _duration(written: str, rate_hz: int) -> int:
+    """sox reads a plain integer as samples, a number with a point as seconds."""
+    if re.fullmatch(r"\d+s?", written):
+        return int(written.rstrip("s"))
+    if not re.fullmatch(r"\d*\.\d*t?|\d+t", written):
+        raise ValueError(written)
+    return int(float(written.rstrip("t")) * rate_hz + 0.5)
+
+
+def _percent(written: str) -> float:
+    """A threshold in percent of full scale, from ``0.1%``, ``0.1`` or ``-60d`` (decibels)."""
+    percent = 100 * 10.0 ** (float(written[:-1]) / 20) if written.endswith("d") else float(written.rstrip("%"))
+    if not 0 <= percent <= 100:
+        raise ValueError(written)
+    return percent
+
+
+def _positive(number: int) -> int:
+    if number < 1:
+        raise ValueError(number)
+    return number
+
+
+EFFECTS: dict[str, tuple[Callable[[torch.Tensor, int, list[str]], Signal], str]] = {
+    "channels": (_apply_channels, "channels COUNT"),
+    "rate": (_apply_rate, "rate HZ"),
+    "gain": (_apply_gain, "gain [-n] DECIBELS"),
+    "norm": (_apply_norm, "norm [DECIBELS]"),
+    "silence": (_apply_silence, "silence PERIODS DURATION THRESHOLD [PERIODS DURATION THRESHOLD]"),
+}

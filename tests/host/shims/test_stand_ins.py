@@ -1,0 +1,45 @@
+"""The stand-ins that need no host and no process of their own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.data import WeightedRandomSampler
+
+from s3prl_gendistiller.host.shims import flags, hub_access, samplers
+
+
+def test_the_old_arguments_become_the_new_ones():
+    def snapshot_download(repo_id, *, revision=None, token=None, local_dir=None):
+        return repo_id, revision, token, local_dir
+
+    widened = hub_access.accept_old_arguments(snapshot_download)
+    assert widened("a/b", "v1", use_auth_token=True) == ("a/b", "v1", None, None)
+    assert widened("a/b", use_auth_token="secret") == ("a/b", None, "secret", None)
+    assert widened("a/b", token="new", local_dir="x") == ("a/b", None, "new", "x")
+    with pytest.raises(TypeError):
+        widened("a/b", unheard_of=1)
+
+
+def test_processes_share_out_what_a_sampler_draws():
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    parts = []
+    for rank in range(3):
+        torch.rand(rank)  # processes drift apart between epochs
+        wrapper = samplers.DistributedSamplerWrapper(WeightedRandomSampler([1.0] * 10, 10), 3, rank)
+        wrapper.set_epoch(2)
+        state = torch.get_rng_state()
+        parts.append(list(wrapper))
+        assert len(parts[-1]) == len(wrapper) == 4
+        assert torch.equal(torch.get_rng_state(), state)
+        assert torch.initial_seed() == 3
+    torch.set_rng_state(before)
+    torch.default_generator.manual_seed(3 + 2)
+    drawn = list(WeightedRandomSampler([1.0] * 10, 10))
+    assert [parts[i % 3][i // 3] for i in range(12)] == drawn + drawn[:2]
+
+
+def test_words_that_are_no_flags_are_refused():
+    with pytest.raises(ValueError, match="found 'perhaps'"):
+        flags.strtobool("perhaps")
