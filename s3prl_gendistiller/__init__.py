@@ -1,6 +1,6 @@
 """s3prl-gendistiller: generative distillation of speech models inside s3prl.
 
-    from s3prl_gendistiller import build_student, load_student
+from s3prl_gendistiller import build_student, load_student
 """
 
 from __future__ import annotations

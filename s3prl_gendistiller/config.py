@@ -22,7 +22,9 @@ HUBERT_CONV_LAYERS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
 class BackboneConfig:
     """What GenDistiller and DistilHuBERT share: CNN, positional convolution and transformer layer (HuBERT Base)."""
 
-    extractor_mode: str = key("default", choices=("default", "layer_norm"))  # "default": GroupNorm over time, first layer
+    extractor_mode: str = key(
+        "default", choices=("default", "layer_norm")
+    )  # "default": GroupNorm over time, first layer
     extractor_conv_feature_layers: tuple[tuple[int, int, int], ...] = HUBERT_CONV_LAYERS  # [channels, kernel, stride]
     extractor_dropout: float = key(0.0, low=0.0, high=1.0)
     feature_grad_mult: float = key(0.1, low=0.0, high=1.0)  # scales the gradient into the CNN; 0 freezes it

@@ -7,6 +7,7 @@ in one go, not key by key.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import types
@@ -154,10 +155,8 @@ def _convert_scalar(value: Any, hint: Any, name: str, checks: Mapping[str, Any],
         value = float(value)
     if hint is float and isinstance(value, str):
         # YAML 1.1 reads 1e-4 (no dot) as text; people write it all the time.
-        try:
+        with contextlib.suppress(ValueError):
             value = float(value)
-        except ValueError:
-            pass
     if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
         problems.append(f"{name}: found {_kind(value)}, expected {_TYPE_NAMES.get(hint, hint.__name__)}")
         return None

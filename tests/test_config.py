@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from s3prl_gendistiller.config import (
-    GenerationTargetsConfig,
     GenDistillerConfig,
+    GenerationTargetsConfig,
     RunnerConfig,
     read_layered_yaml,
     read_model_config,

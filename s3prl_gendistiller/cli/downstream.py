@@ -128,3 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", default=1337, type=int)
     parser.add_argument("--device")
     return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -60,7 +60,9 @@ def configure_logging() -> None:
 def say_filled_in(filled: dict[str, str]) -> None:
     """One line that names everything the command left out."""
     if filled:
-        logging.getLogger(__name__).info("filled in: %s", ", ".join(f"{flag} {value}" for flag, value in filled.items()))
+        logging.getLogger(__name__).info(
+            "filled in: %s", ", ".join(f"{flag} {value}" for flag, value in filled.items())
+        )
 
 
 def choose_device(asked: str | None, filled: dict[str, str]) -> str:
@@ -104,7 +106,9 @@ def checkpoint_to_resume(past: str | None, auto: bool, folder: Path | None) -> P
     elif auto and folder is not None and folder.is_dir():
         chosen = newest_checkpoint(folder)
     if chosen is not None:
-        missing = [key for key in ("Optimizer", "Step", "Args", "Config") if key not in read_checkpoint(chosen, mmap=True)]
+        missing = [
+            key for key in ("Optimizer", "Step", "Args", "Config") if key not in read_checkpoint(chosen, mmap=True)
+        ]
         if missing:
             raise UserError(f"{chosen}: found no {', '.join(missing)} in it, expected a checkpoint of s3prl's Runner")
     return chosen
@@ -134,7 +138,9 @@ def apply_overrides(content: dict[str, Any], overrides: str | None) -> dict[str,
             continue
         name, separator, text = option.partition("=")
         if not separator or "=" in text:
-            raise UserError(f"-o: found {option.strip()!r}, expected key=value; separate several with {OVERRIDE_SEPARATOR}")
+            raise UserError(
+                f"-o: found {option.strip()!r}, expected key=value; separate several with {OVERRIDE_SEPARATOR}"
+            )
         first, *path = name.strip().split(".")
         if first != "config" or not path:
             continue

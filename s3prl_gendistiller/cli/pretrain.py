@@ -156,3 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device")
     parser.add_argument("--multi_gpu", action="store_true")
     return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

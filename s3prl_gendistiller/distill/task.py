@@ -58,9 +58,7 @@ class DistillTask(nn.Module):
         """
         targets = self.teacher(wavs, lengths, self.target_layers)  # (B, L, T', D)
         if teacher_probability > 0.0:
-            output = self.student(
-                wavs, lengths, teacher_layers=targets, teacher_probability=teacher_probability
-            )
+            output = self.student(wavs, lengths, teacher_layers=targets, teacher_probability=teacher_probability)
         else:
             output = self.student(wavs, lengths)
         targets, predictions, mask = trim_to_shorter(targets, output.predictions, output.frame_mask)

@@ -45,9 +45,9 @@ def read_checkpoint(path: str | Path, *, mmap: bool = False) -> dict[str, Any]:
         raise UserError(f"{path}: found a folder, expected a checkpoint file; name one of its states-*.ckpt")
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint; expected a file written by run_pretrain.py or run_downstream.py")
+    compat.supply_safe_globals()  # the one allow-list, shared with the host's own torch.load
     try:
-        with torch.serialization.safe_globals(compat.safe_globals()):
-            states = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and zipfile.is_zipfile(path))
+        states = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         raise _refusal(path, error) from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
@@ -129,7 +129,9 @@ def newest_student(root: str | Path, kind: str) -> Path | None:
 def _refusal(path: Path, error: pickle.UnpicklingError) -> UserError:
     wanted = re.search(r"(?:GLOBAL|global) ([\w.]+)", str(error)) or re.search(r"`?([\w]+\.[\w.]+)`?", str(error))
     if not zipfile.is_zipfile(path) and wanted is None:
-        return BrokenCheckpoint(f"{path}: not a checkpoint ({_first_line(error)}); expected a file written by torch.save")
+        return BrokenCheckpoint(
+            f"{path}: not a checkpoint ({_first_line(error)}); expected a file written by torch.save"
+        )
     name = wanted.group(1) if wanted else _first_line(error)
     return UserError(
         f"{path}: refused, loading it would call {name}; expected tensors and plain values only. "

@@ -49,9 +49,10 @@ def mount_hub() -> ModuleType:
     for name in hubconf.__all__:
         entry, present = getattr(hubconf, name), getattr(hub, name, None)
         if present is not None and getattr(present, "__module__", "") != hubconf.__name__:
+            owner = getattr(present, "__module__", type(present).__name__)
             raise UserError(
-                f"s3prl.hub.{name}: already taken by {getattr(present, '__module__', type(present).__name__)}, expected "
-                "it to be free; remove that line from s3prl/hub.py, or uninstall the package that adds it"
+                f"s3prl.hub.{name}: already taken by {owner}, expected it to be free;"
+                " remove that line from s3prl/hub.py, or uninstall the package that adds it"
             )
         setattr(hub, name, entry)
     logger.info("s3prl.hub: added %s", ", ".join(hubconf.__all__))

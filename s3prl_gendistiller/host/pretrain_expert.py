@@ -6,8 +6,10 @@ position in the data, the random state, and a held-out score.
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import logging
+import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 
 from s3prl_gendistiller.config import DataConfig, GenDistillerModelConfig, ModelConfig, read_model_config
 from s3prl_gendistiller.distill.data import Batch, HeldOutLoader, TrainLoader
+from s3prl_gendistiller.distill.metrics import append_metrics
 from s3prl_gendistiller.distill.objectives import build_objectives
 from s3prl_gendistiller.distill.task import DistillTask, check_layers, score
 from s3prl_gendistiller.distill.teacher import Teacher
@@ -27,8 +30,6 @@ from s3prl_gendistiller.host.students import build_student, load_weights, weight
 from s3prl_gendistiller.host.teachers import load_teacher, warm_start_student
 from s3prl_gendistiller.models.gendistiller import GenDistiller, count_parameters
 from s3prl_gendistiller.schema import from_dict, to_dict
-
-METRICS_FILE = "metrics.jsonl"
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class PretrainExpert(nn.Module):
         super().__init__()
         self.device = device
         self.data = from_dict(DataConfig, datarc, "pretrain_expert.datarc")
-        self.config: ModelConfig = read_model_config(self.task_name, upstream_config)
+        self.config: ModelConfig = _with_absolute_paths(read_model_config(self.task_name, upstream_config))
         self.train_loader, self.valid_loader = _loaders(self.data)
 
         teacher = load_teacher(self.config.teacher)
@@ -68,12 +69,15 @@ class PretrainExpert(nn.Module):
         self._train_sums: list[Tensor] = []
         self._valid_reports: list[tuple[int, dict[str, float]]] = []
         self._random_state: dict[str, Any] | None = None
+        self._clock = time.perf_counter()
         _log_parameters(student, teacher)
 
     def forward(
         self, data: Batch, records: dict[str, list], global_step: int = 0, log_step: int = 1000, **kwargs: Any
     ) -> tuple[Tensor, dict[str, list]]:
         """The Runner's training call: the loss of a batch, and `records` as they came (sums are kept here)."""
+        if not self._train_sums and self._step == 0:
+            self._clock = time.perf_counter()  # start-up is no training time either
         self._restore_random_state()
         self._step = global_step
         batch = data.to(self.device)
@@ -87,21 +91,24 @@ class PretrainExpert(nn.Module):
     def on_before_zero_grad(self) -> None:
         """Called after each optimiser step: the place to score the held-out set."""
         if self.valid_loader is not None and self._step % self.data.valid_step == 0:
+            started = time.perf_counter()
             self._valid_reports.append((self._step, score(self.task, self.valid_loader, self.device)))
+            self._clock += time.perf_counter() - started  # scoring is no training time
 
     def log_records(self, records: dict[str, list], logger: Any, prefix: str, global_step: int, **kwargs: Any) -> None:
         """Means since the last call to TensorBoard and, one JSON object a line, to metrics.jsonl beside it."""
         train_sums = torch.cat(self._train_sums).sum(0, keepdim=True)
         train = {**self.task.report(train_sums), "loss": float(self.task.loss(train_sums))}
+        train["seconds_per_batch"] = (time.perf_counter() - self._clock) / len(self._train_sums)
         self._train_sums.clear()
         entries = [("train", global_step, train)] + [("valid", step, report) for step, report in self._valid_reports]
         self._valid_reports.clear()
-        with (Path(logger.logdir) / METRICS_FILE).open("a", encoding="utf-8") as file:
-            for split, step, report in entries:
-                file.write(json.dumps({"split": split, "step": step, **report}) + "\n")
-                for name, value in report.items():
-                    if (split, name) != ("train", "loss"):  # the Runner writes that one itself
-                        logger.add_scalar(f"{prefix.replace('train-', f'{split}-')}{name}", value, global_step=step)
+        for split, step, report in entries:
+            append_metrics(logger.logdir, split, step, report)
+            for name, value in report.items():
+                if (split, name) != ("train", "loss"):  # the Runner writes that one itself
+                    logger.add_scalar(f"{prefix.replace('train-', f'{split}-')}{name}", value, global_step=step)
+        self._clock = time.perf_counter()
 
     def add_state_to_save(self, all_states: dict[str, Any]) -> dict[str, Any]:
         """Adds the student and what an exact resume needs to the Runner's own entries."""
@@ -162,6 +169,18 @@ def _loaders(data: DataConfig) -> tuple[TrainLoader, HeldOutLoader | None]:
         skip_bad=data.skip_bad,
     )
     return train, valid
+
+
+def _with_absolute_paths(config: ModelConfig) -> ModelConfig:
+    """A checkpoint must find its teacher again from whatever folder the run is resumed in."""
+    names = ("folder", "checkpoint")
+    values = {name: getattr(config.teacher, name) for name in names}
+    paths = {
+        name: os.path.abspath(value)
+        for name, value in values.items()
+        if value is not None and not value.startswith("${") and "://" not in value
+    }
+    return dataclasses.replace(config, teacher=dataclasses.replace(config.teacher, **paths))
 
 
 def _check_teacher(config: ModelConfig, teacher: Teacher) -> None:

@@ -61,7 +61,9 @@ def load_weights(student: Student, weights: Mapping[str, Any], path: str | Path)
     ]
     if problems:
         shown = "; ".join(sorted(problems)[:5])
-        raise UserError(f"{path}: {len(problems)} weights do not fit its own Upstream_Config: {shown}; use another file")
+        raise UserError(
+            f"{path}: {len(problems)} weights do not fit its own Upstream_Config: {shown}; use another file"
+        )
     module.load_state_dict(weights)
 
 

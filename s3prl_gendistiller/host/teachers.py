@@ -10,6 +10,7 @@ from s3prl_gendistiller.distill.teacher import Teacher
 from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher
 from s3prl_gendistiller.distill.warm_start import warm_start, warm_start_distiller
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host import compat
 from s3prl_gendistiller.host.hub_teacher import load_hub_teacher
 from s3prl_gendistiller.host.paths import expand
 from s3prl_gendistiller.models.student import Student
@@ -23,6 +24,7 @@ def load_teacher(config: TeacherConfig) -> Teacher:
     Raises:
         UserError: there is no such upstream, folder or checkpoint, or it is no speech encoder that can be used.
     """
+    compat.apply()  # transformers imports torchaudio, which a CPU-only torch cannot load as it is
     if config.folder is not None:
         return load_transformers_teacher(expand(config.folder, "teacher.folder"))
     assert config.upstream is not None
@@ -56,6 +58,11 @@ def warm_start_student(student: Student, teacher: Teacher, config: ModelConfig) 
     else:
         layers = config.student.encoder_layers if config.warm_start.layers else 0
         report = warm_start_distiller(
-            student.distiller, state, teacher.naming, front_end=wanted.front_end, position=wanted.position, layers=layers
+            student.distiller,
+            state,
+            teacher.naming,
+            front_end=wanted.front_end,
+            position=wanted.position,
+            layers=layers,
         )
     logger.info("warm start from %s: %s", teacher.name, report.summary())

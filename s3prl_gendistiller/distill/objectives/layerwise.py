@@ -44,7 +44,6 @@ class Layerwise(nn.Module):
         """
         if teacher.shape != student.shape:
             raise ValueError(f"teacher layers {tuple(teacher.shape)} and student layers {tuple(student.shape)} differ")
-        student = student.float()
         real = frame_mask.unsqueeze(1)  # (B, 1, T)
         distance = (student - teacher).abs().mean(-1)  # (B, L, T)
         cosine = cosine_similarity(student, teacher, dim=-1)  # (B, L, T)

@@ -1,0 +1,65 @@
+# `make` lists the targets. Nothing outside this folder is written, and an active environment is not touched.
+.DEFAULT_GOAL := help
+
+# The first Python 3.10 to 3.12 that runs and can make a virtual environment; 3.11 is the one that is tested.
+# Give your own: make test PYTHON=/path/to/python3.12
+SUPPORTED := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
+CANDIDATES := python3.11 python3 python3.12 python3.10 python
+PYTHON ?= $(shell for p in $(CANDIDATES); do $$p -c '$(SUPPORTED)' >/dev/null 2>&1 && { command -v $$p; break; }; done)
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+WORKERS ?= 2
+ARGS ?=
+# What ruff reads: the folders of code, those that exist.
+SOURCES := $(wildcard setup.py run_*.py s3prl_gendistiller upstream tests benchmarks docs)
+
+# Settings of the caller's environment that would send an installation or an import elsewhere.
+unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH PIP_USER PIP_TARGET PIP_PREFIX
+
+.PHONY: help setup demo test lint format typecheck wheel clean
+
+help:  ## list these targets
+	@echo "usage: make TARGET [PYTHON=python3.11] [ARGS='...']"
+	@sed -n 's/^\([a-z][a-z]*\):.*##  *\(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) \
+		| while IFS='|' read -r name text; do printf '%-13s%s\n' "$$name" "$$text"; done
+
+setup: $(STAMP)  ## make .venv with the tested stack (demo and test do it by themselves)
+
+demo: $(STAMP)  ## distil two students on a made corpus and evaluate both; writes result/demo
+	$(BIN)/gendistiller demo --out result/demo $(ARGS)
+
+test: $(STAMP)  ## run the whole test suite (WORKERS=2); ARGS='-k link' runs a part
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+lint: $(STAMP)  ## check style and formatting
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+
+format: $(STAMP)  ## rewrite files in the house format
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+typecheck: $(STAMP)  ## check the types of the pure rooms
+	$(BIN)/mypy
+
+wheel: $(STAMP)  ## build dist/*.whl
+	rm -rf build dist
+	$(PIP) wheel --no-deps --wheel-dir dist .
+
+clean:  ## remove what builds and tools leave behind (.venv and result/ stay)
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+$(STAMP): setup.py constraints.txt | $(BIN)/python
+	@$(BIN)/python -c '$(SUPPORTED)' || { echo "make: $(VENV) holds a Python that is not 3.10 to 3.12; remove $(VENV) and run make again" >&2; exit 2; }
+	@$(BIN)/python -c 'import pip' 2>/dev/null || $(BIN)/python -m ensurepip  # a .venv that uv made has none
+	$(PIP) install --constraint constraints.txt torch
+	$(PIP) install --constraint constraints.txt --editable '.[corpus,dev]'
+	@touch $@
+
+$(BIN)/python:
+	@$(or $(PYTHON),false) -c '$(SUPPORTED)' >/dev/null 2>&1 || { echo "make: no Python 3.10 to 3.12 with venv and ensurepip (found: '$(PYTHON)'); install one (Debian: python3-venv) or name it: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv --clear $(VENV)

@@ -1,0 +1,38 @@
+"""The `gendistiller` command: one subcommand per job that is neither training nor evaluation."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from s3prl_gendistiller._version import __version__
+
+# Each module has add_parser(subparsers) and sets `run`. Order is the order of --help.
+COMMANDS = ("demo", "config", "manifest", "curves", "link")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one subcommand; 2 is the exit status of every mistake in the input."""
+    from s3prl_gendistiller.cli.launch import guarded
+
+    return guarded(_run, argv)
+
+
+def _run(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="gendistiller",
+        description="Distil HuBERT and WavLM into small students inside s3prl.",
+        epilog="Training and evaluation are s3prl's own scripts: run_pretrain.py and run_downstream.py.",
+    )
+    parser.add_argument("--version", action="version", version=f"s3prl-gendistiller {__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name in COMMANDS:
+        importlib.import_module(f"s3prl_gendistiller.cli.{name}").add_parser(subparsers)
+    args = parser.parse_args(argv)
+    if not hasattr(args, "run"):
+        parser.print_help(sys.stderr)
+        return 2
+    status: int = args.run(args)
+    return status

@@ -1,0 +1,80 @@
+"""`gendistiller config`: every key with its default and range, or a check of a file."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+from s3prl_gendistiller.config import MODEL_CONFIGS, RunnerConfig, read_layered_yaml
+from s3prl_gendistiller.schema import from_dict
+
+KINDS = {**MODEL_CONFIGS, "runner": RunnerConfig}
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "config",
+        help="print every configuration key, or check a file",
+        description="Print the keys of a model YAML (gendistiller, distilhubert) or of a runner YAML (runner) with "
+        "defaults and ranges, or check a file and report everything that is wrong with it.",
+        epilog="example: gendistiller config gendistiller\n"
+        "         gendistiller config gendistiller --check my_model.yaml\n"
+        "         gendistiller config runner --check my_runner.yaml",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("kind", choices=tuple(KINDS))
+    parser.add_argument("--check", metavar="FILE", help="the YAML file to check")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.check is None:
+        print("\n".join(describe(KINDS[args.kind])))
+    else:
+        from_dict(KINDS[args.kind], read_layered_yaml(args.check), args.check)
+        print(f"{args.check}: a valid {args.kind} configuration")
+    return 0
+
+
+def describe(cls: Any, indent: str = "") -> Iterator[str]:
+    """The keys of a configuration dataclass as YAML lines, ranges as comments."""
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        hint = hints[field.name]
+        if dataclasses.is_dataclass(hint):
+            yield f"{indent}{field.name}:"
+            yield from describe(hint, indent + "  ")
+            continue
+        (item,) = typing.get_args(hint)[:1] or (None,)
+        if typing.get_origin(hint) is tuple and dataclasses.is_dataclass(item):
+            yield f"{indent}{field.name}:"
+            first, *rest = describe(item, "")
+            yield f"{indent}  - {first}"
+            yield from (f"{indent}    {line}" for line in rest)
+            continue
+        comment = _comment(field)
+        yield f"{indent}{field.name}: {_default(field)}" + (f"  # {comment}" if comment else "")
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    if field.default is dataclasses.MISSING:
+        return "{}" if field.default_factory is not dataclasses.MISSING else "???"
+    if isinstance(field.default, bool):
+        return str(field.default).lower()
+    if isinstance(field.default, tuple):
+        return str([list(item) if isinstance(item, tuple) else item for item in field.default])
+    return "null" if field.default is None else str(field.default)
+
+
+def _comment(field: dataclasses.Field[Any]) -> str:
+    parts = [] if field.default is not dataclasses.MISSING else ["required"]
+    checks = field.metadata
+    if "choices" in checks:
+        parts.append(" | ".join(map(str, checks["choices"])))
+    parts += [
+        f"{text} {checks[name]:g}" for name, text in (("low", ">="), ("above", ">"), ("high", "<=")) if name in checks
+    ]
+    return ", ".join(parts)

@@ -1,0 +1,87 @@
+"""`gendistiller curves`: the loss curves of one or several runs as a picture."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from s3prl_gendistiller.distill.metrics import read_metrics
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "curves",
+        help="draw the loss curves of runs as a PNG",
+        description="Draw training and held-out curves of runs of run_pretrain.py, from their metrics.jsonl.",
+        epilog="example: gendistiller curves result/pretrain/my_student result/pretrain/my_baseline --out curves.png",
+    )
+    parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="folder of a run")
+    parser.add_argument("--out", metavar="PNG", type=Path, default=Path("curves.png"))
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    print(draw({folder.name: folder for folder in args.runs}, args.out))
+    return 0
+
+
+def draw(runs: Mapping[str, Path], out: Path) -> Path:
+    """Draws the loss and, per target layer, held-out L1 and cosine of all runs into one PNG.
+
+    Args:
+        runs: label to folder.
+        out: the PNG to write.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    train = {label: read_metrics(folder, "train") for label, folder in runs.items()}
+    valid = {label: read_metrics(folder, "valid") for label, folder in runs.items()}
+    panels = {"loss": "loss"}
+    names = {name for run in (*valid.values(), *train.values()) for entry in run.values() for name in entry}
+    for kind, title in (("l1_layer", "held-out L1"), ("cosine_layer", "held-out cosine")):
+        if any(name.startswith(kind) for name in names):
+            panels[kind] = title
+    figure, axes = pyplot.subplots(1, len(panels), figsize=(5.2 * len(panels), 4.2), layout="constrained")
+    for axis, (kind, title) in zip(axes.flat if len(panels) > 1 else [axes], panels.items(), strict=True):
+        for index, label in enumerate(runs):
+            _draw_run(axis, kind, label, f"C{index}", train[label], valid[label])
+        axis.set(title=title, xlabel="optimiser step")
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out, dpi=120)
+    pyplot.close(figure)
+    return out
+
+
+def _draw_run(
+    axis: Any,
+    kind: str,
+    label: str,
+    colour: str,
+    train: Mapping[int, Mapping[str, float]],
+    valid: Mapping[int, Mapping[str, float]],
+) -> None:
+    if kind == "loss":
+        axis.plot(
+            list(train), [entry["loss"] for entry in train.values()], color=colour, alpha=0.4, label=f"{label}, train"
+        )
+        axis.plot(
+            list(valid),
+            [entry["loss"] for entry in valid.values()],
+            color=colour,
+            marker="o",
+            label=f"{label}, held out",
+        )
+        return
+    layers = sorted(
+        {int(name.removeprefix(kind)) for entry in valid.values() for name in entry if name.startswith(kind)}
+    )
+    for layer, style in zip(layers, ("-", "--", ":", "-.") * len(layers), strict=False):
+        values = [entry[f"{kind}{layer}"] for entry in valid.values()]
+        axis.plot(list(valid), values, style, color=colour, marker=".", label=f"{label}, layer {layer}")

@@ -1,0 +1,69 @@
+"""`gendistiller link PATH` and `gendistiller unlink PATH`: our tasks in a git checkout of s3prl."""
+
+from __future__ import annotations
+
+import argparse
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from packaging.version import Version
+
+from s3prl_gendistiller.host.link import link, package_folder, unlink
+
+_LINK = (
+    "Link the pretrain tasks gendistiller and distilhubert and the upstream gendistiller into a git checkout "
+    "of s3prl, and import the upstream in its hub.py. `gendistiller unlink` takes all of it back."
+)
+_UNLINK = (
+    "Remove from a git checkout of s3prl what `gendistiller link` put there. hub.py becomes byte for byte "
+    "what it was. A file of yours inside a linked folder is named, and nothing is removed until you move it."
+)
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the commands `link` and `unlink`; each sets ``run`` to its function."""
+    for name, about, run in (("link", _LINK, run_link), ("unlink", _UNLINK, run_unlink)):
+        parser = subparsers.add_parser(
+            name,
+            help=f"{name} our tasks {'into' if name == 'link' else 'from'} a git checkout of s3prl",
+            description=about,
+            epilog=f"example: gendistiller {name} ~/s3prl",
+        )
+        parser.add_argument("path", metavar="PATH", type=Path, help="the checkout, or the s3prl folder in it")
+        parser.set_defaults(run=run)
+
+
+def run_link(args: argparse.Namespace) -> int:
+    """Link, then say what was done and what to type next."""
+    for line in link(args.path) or ["already linked"]:
+        print(line)
+    print(next_commands(package_folder(args.path)))
+    return 0
+
+
+def run_unlink(args: argparse.Namespace) -> int:
+    """Unlink, then say what was done."""
+    for line in unlink(args.path) or ["nothing of ours is linked there"]:
+        print(line)
+    return 0
+
+
+def next_commands(package: Path) -> str:
+    """What to type in a linked checkout, `package` being its s3prl folder."""
+    launcher = "python -m s3prl_gendistiller.host.compat" if _torchaudio_needs_compat() else "python"
+    return (
+        "\nnext:\n"
+        f"  cd {package}\n"
+        "  python run_pretrain.py -u gendistiller -n my_student\n"
+        f"  {launcher} run_downstream.py -u gendistiller_local "
+        "-k result/pretrain/my_student/states-200000.ckpt -m train -d asr -n my_asr"
+    )
+
+
+def _torchaudio_needs_compat() -> bool:
+    """Whether s3prl's run_downstream.py fails as it is: from 2.9 torchaudio lacks names that it calls."""
+    try:
+        return Version(version("torchaudio")) >= Version("2.9")
+    except PackageNotFoundError:
+        return False

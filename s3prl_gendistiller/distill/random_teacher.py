@@ -1,0 +1,70 @@
+"""A HuBERT- or WavLM-shaped transformers folder with random weights: for tests, and for trying the path out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+
+from s3prl_gendistiller.distill.transformers_teacher import CLASSES
+from s3prl_gendistiller.errors import UserError
+
+
+def write_random_teacher(
+    folder: str | Path,
+    *,
+    model_type: str = "hubert",
+    width: int = 96,
+    layers: int = 6,
+    heads: int = 4,
+    ffn: int = 384,
+    conv_dim: int = 64,
+    conv_pos: int = 128,
+    conv_pos_groups: int = 16,
+    feat_extract_norm: str = "group",
+    seed: int = 0,
+) -> Path:
+    """Writes config.json, model.safetensors and preprocessor_config.json; the same seed gives the same weights.
+
+    Args:
+        folder: must not exist; it appears complete or not at all.
+        model_type: "hubert", "wavlm" or "wav2vec2".
+        width, ffn: of the transformer; layers, heads: how many.
+        conv_dim: channels of the seven convolutions (HuBERT's kernels and strides: 50 frames a second).
+        conv_pos, conv_pos_groups: kernel and groups of the positional convolution.
+        feat_extract_norm: "group" (Base models) or "layer" (Large models).
+    """
+    import transformers
+
+    folder = Path(folder)
+    if folder.exists():
+        raise UserError(f"{folder}: already there; expected a new folder for the random teacher")
+    config_class = getattr(transformers, CLASSES[model_type].replace("Model", "Config"))
+    config = config_class(
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=ffn,
+        conv_dim=[conv_dim] * 7,
+        feat_extract_norm=feat_extract_norm,
+        feat_proj_layer_norm=True,
+        num_conv_pos_embeddings=conv_pos,
+        num_conv_pos_embedding_groups=conv_pos_groups,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = getattr(transformers, CLASSES[model_type])(config).eval()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        model.save_pretrained(partial)
+        transformers.Wav2Vec2FeatureExtractor(do_normalize=feat_extract_norm == "layer").save_pretrained(partial)
+        partial.chmod(0o755)
+        os.rename(partial, folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return folder

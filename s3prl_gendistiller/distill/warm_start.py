@@ -1,0 +1,216 @@
+"""Warm start: a student takes its front end, position and layer from the teacher.
+
+Teachers bear fairseq's names (s3prl's own HuBERT, WavLM, wav2vec 2.0) or transformers' names. Both are translated into
+one set of names, those of `models.gendistiller`, with ``layers.N.`` for transformer layer N + 1. s3prl's DistillerModel
+bears fairseq's names as well, so the same table serves the baseline.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from s3prl_gendistiller.errors import UserError
+
+_WEIGHT_NORM = (
+    (r"\.weight_g$", ".parametrizations.weight.original0"),
+    (r"\.weight_v$", ".parametrizations.weight.original1"),
+)
+NAMES: dict[str, tuple[tuple[str, str], ...]] = {
+    "fairseq": (
+        (r"^feature_extractor\.conv_layers\.(\d+)\.0\.", r"front_end.layers.\1.conv."),
+        (r"^feature_extractor\.conv_layers\.(\d+)\.2\.(?:1\.)?", r"front_end.layers.\1.norm."),
+        (r"^layer_norm\.", "feature_norm."),
+        (r"^post_extract_proj\.", "feature_projection."),
+        (r"^encoder\.pos_conv\.0\.", "position.conv."),
+        (r"^encoder\.layer_norm\.", "encoder_norm."),
+        (r"^encoder\.layers\.0\.self_attn\.relative_attention_bias\.", "position_bias.relative_embedding."),
+        (r"^encoder\.layers\.(\d+)\.self_attn\.grep_linear\.", r"layers.\1.attention.position_bias.gate."),
+        (r"^encoder\.layers\.(\d+)\.self_attn\.grep_a$", r"layers.\1.attention.position_bias.gate_scale"),
+        (r"^encoder\.layers\.(\d+)\.self_attn\.", r"layers.\1.attention."),
+        (r"^encoder\.layers\.(\d+)\.self_attn_layer_norm\.", r"layers.\1.attention_norm."),
+        (r"^encoder\.layers\.(\d+)\.fc1\.", r"layers.\1.ffn_in."),
+        (r"^encoder\.layers\.(\d+)\.fc2\.", r"layers.\1.ffn_out."),
+        (r"^encoder\.layers\.(\d+)\.final_layer_norm\.", r"layers.\1.ffn_norm."),
+    ),
+    "transformers": (
+        (r"^feature_extractor\.conv_layers\.(\d+)\.conv\.", r"front_end.layers.\1.conv."),
+        (r"^feature_extractor\.conv_layers\.(\d+)\.layer_norm\.", r"front_end.layers.\1.norm."),
+        (r"^feature_projection\.layer_norm\.", "feature_norm."),
+        (r"^feature_projection\.projection\.", "feature_projection."),
+        (r"^encoder\.pos_conv_embed\.conv\.", "position.conv."),
+        (r"^encoder\.layer_norm\.", "encoder_norm."),
+        (r"^encoder\.layers\.0\.attention\.rel_attn_embed\.", "position_bias.relative_embedding."),
+        (r"^encoder\.layers\.(\d+)\.attention\.gru_rel_pos_linear\.", r"layers.\1.attention.position_bias.gate."),
+        (r"^encoder\.layers\.(\d+)\.attention\.gru_rel_pos_const$", r"layers.\1.attention.position_bias.gate_scale"),
+        (r"^encoder\.layers\.(\d+)\.attention\.", r"layers.\1.attention."),
+        (r"^encoder\.layers\.(\d+)\.layer_norm\.", r"layers.\1.attention_norm."),
+        (r"^encoder\.layers\.(\d+)\.feed_forward\.intermediate_dense\.", r"layers.\1.ffn_in."),
+        (r"^encoder\.layers\.(\d+)\.feed_forward\.output_dense\.", r"layers.\1.ffn_out."),
+        (r"^encoder\.layers\.(\d+)\.final_layer_norm\.", r"layers.\1.ffn_norm."),
+    ),
+}
+FRONT_END = ("front_end.", "feature_norm.", "feature_projection.")
+POSITION = ("position.", "encoder_norm.")
+POSITION_BIAS = "position_bias."
+REASONS = {
+    "feature_norm.": "the student has no norm before its projection (student.feature_norm: true keeps it)",
+    POSITION_BIAS: "the student has no relative position (student.position_bias: gated keeps it)",
+    ".conv.bias": "the student's convolutions have no bias",
+}
+
+
+@dataclass(frozen=True)
+class WarmStartReport:
+    """What a warm start did.
+
+    Attributes:
+        copied: names of the student's weights that now are the teacher's.
+        left_out: the teacher's weights (names as translated) that the student has no place for, with the reason.
+        untouched: the student's weights in the parts asked for that the teacher lacks; they stay random.
+    """
+
+    copied: tuple[str, ...]
+    left_out: tuple[tuple[str, str], ...]
+    untouched: tuple[str, ...]
+
+    def summary(self) -> str:
+        """For the log: how much was copied, and each thing that was not."""
+        lines = [f"copied {len(self.copied)} weights ({', '.join(_parts(self.copied)) or 'nothing'})"]
+        for reason in dict.fromkeys(reason for _, reason in self.left_out):
+            names = [name for name, why in self.left_out if why == reason]
+            lines.append(f"left out {', '.join(_parts(names))}: {reason}")
+        if self.untouched:
+            lines.append(f"not in the teacher, still random: {', '.join(_parts(self.untouched))}")
+        return "\n  ".join(lines)
+
+
+def translate(state: Mapping[str, Tensor], naming: str) -> dict[str, Tensor]:
+    """A teacher's weights under our names; whatever is no part of an encoder keeps its own."""
+    return {_translate(name, naming): value for name, value in state.items()}
+
+
+def warm_start(
+    student: nn.Module,
+    teacher_state: Mapping[str, Tensor],
+    naming: str,
+    *,
+    front_end: bool,
+    position: bool,
+    layer: int | None,
+) -> WarmStartReport:
+    """Copies parts of a teacher into a GenDistiller, all or nothing.
+
+    Args:
+        student: a `GenDistiller`.
+        teacher_state: `Teacher.encoder_state()`, with the names of `naming` ("fairseq" or "transformers").
+        front_end: CNN, its norms, and the projection.
+        position: positional convolution and the LayerNorm after it.
+        layer: number of the transformer layer that becomes the shared one, from 1; None for none.
+
+    Raises:
+        UserError: a shape differs, the teacher has no such layer, or its CNN is normalised otherwise. The student is
+            unchanged then.
+    """
+    teacher = translate(teacher_state, naming)
+    source = f"layers.{(layer or 1) - 1}."
+    renamed = {name.replace(source, "layer.", 1): value for name, value in teacher.items() if name.startswith(source)}
+    shared = {f"layer.attention.{name}": value for name, value in teacher.items() if name.startswith(POSITION_BIAS)}
+    if layer is not None and not renamed:
+        raise UserError(f"warm_start.layer: found {layer}, expected 1..{_num_layers(teacher)}, the teacher's layers")
+    wanted = _sections(front_end, position) + (("layer.",) if layer is not None else ())
+    own = student.state_dict()
+    targets = {name: name for name in own if name.startswith(wanted)}
+    return _copy(own, targets, {**teacher, **renamed, **shared}, wanted)
+
+
+def warm_start_distiller(
+    distiller: nn.Module,
+    teacher_state: Mapping[str, Tensor],
+    naming: str,
+    *,
+    front_end: bool,
+    position: bool,
+    layers: int,
+) -> WarmStartReport:
+    """Copies parts of a teacher into s3prl's `DistillerModel`, as the stock recipe does.
+
+    That recipe copies CNN, projection, positional convolution and the first layers; it copies neither the LayerNorm
+    after the positional convolution nor the one before the projection (which DistilHuBERT lacks).
+
+    Args:
+        layers: how many of the teacher's first layers are copied.
+
+    Raises:
+        UserError: as `warm_start`.
+    """
+    teacher = translate(teacher_state, naming)
+    if layers > _num_layers(teacher):
+        raise UserError(f"warm_start.layers: the student has {layers} layers, the teacher only {_num_layers(teacher)}")
+    wanted = _sections(front_end, position)
+    wanted = tuple(part for part in wanted if part != "encoder_norm.")
+    wanted += tuple(f"layers.{index}." for index in range(layers))
+    own = distiller.state_dict()
+    names = {_translate(name, "fairseq"): name for name in own}
+    return _copy(own, {ours: name for ours, name in names.items() if ours.startswith(wanted)}, teacher, wanted)
+
+
+def _copy(
+    own: Mapping[str, Tensor], targets: Mapping[str, str], teacher: Mapping[str, Tensor], wanted: tuple[str, ...]
+) -> WarmStartReport:
+    """Copies ``teacher[ours]`` into ``own[targets[ours]]``; `own` shares its storage with the student."""
+    missing = sorted(ours for ours in targets if ours not in teacher)
+    broken = [ours for ours in missing if POSITION_BIAS not in ours]
+    surplus = sorted(name for name in teacher if name.startswith(wanted) and name not in targets)
+    norms = [name for name in surplus if re.match(r"front_end\.layers\.\d+\.norm\.", name)]
+    if broken or norms:
+        found = f"the teacher lacks {broken[0]}" if broken else f"the student has no place for the teacher's {norms[0]}"
+        raise UserError(
+            f"warm_start: {found}; expected both CNNs to be alike. Set student.extractor_mode and "
+            "student.extractor_conv_feature_layers as the teacher has them, or warm_start.front_end: false"
+        )
+    for ours, name in targets.items():
+        if ours in teacher and own[name].shape != teacher[ours].shape:
+            raise UserError(
+                f"warm_start: the student's {name} is {tuple(own[name].shape)}, the teacher's {ours} is "
+                f"{tuple(teacher[ours].shape)}; expected the same shape. Give the student the teacher's widths, or turn "
+                "off this part of warm_start"
+            )
+    copied = [ours for ours in targets if ours in teacher]
+    with torch.no_grad():
+        for ours in copied:
+            own[targets[ours]].copy_(teacher[ours])
+    left_out = tuple(
+        (name, next((why for part, why in REASONS.items() if part in name), "unknown")) for name in surplus
+    )
+    return WarmStartReport(tuple(targets[ours] for ours in copied), left_out, tuple(missing))
+
+
+def _sections(front_end: bool, position: bool) -> tuple[str, ...]:
+    return (FRONT_END if front_end else ()) + (POSITION if position else ())
+
+
+def _translate(name: str, naming: str) -> str:
+    for pattern, replacement in NAMES[naming]:
+        translated, count = re.subn(pattern, replacement, name)
+        if count:
+            name = translated
+            break
+    for pattern, replacement in _WEIGHT_NORM:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def _num_layers(teacher: Mapping[str, Tensor]) -> int:
+    return 1 + max(
+        (int(found.group(1)) for found in (re.match(r"layers\.(\d+)\.", name) for name in teacher) if found), default=-1
+    )
+
+
+def _parts(names: tuple[str, ...] | list[str]) -> list[str]:
+    """The module names, each once."""
+    return list(dict.fromkeys(re.split(r"\.(?:weight|bias|parametrizations)", name)[0] for name in names))

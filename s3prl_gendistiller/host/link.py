@@ -1,0 +1,275 @@
+"""Our tasks inside a git checkout of s3prl: `link` puts them there, `unlink` leaves the checkout as it was.
+
+The checkout gets what s3prl's own guide asks of a guest: one folder per pretrain task, one upstream folder,
+and one import line in `hub.py`. The first two are symbolic links into this installation, which is how both
+functions know what is theirs. Everything is checked before anything is changed, and a change that fails is
+taken back.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.hub_line import HUB_LINE, UPSTREAM, with_hub_line, without_hub_line
+from s3prl_gendistiller.host.locate import SUPPORTED
+from s3prl_gendistiller.shipped import PACKAGE_DIR, shipped_folder
+
+# s3prl matches a task by `^{folder}_|^{folder}$`: a name with an underscore could be taken for another one.
+TASKS = ("gendistiller", "distilhubert")
+CONFIGS = ("config_model.yaml", "config_runner.yaml")
+
+
+@dataclass(frozen=True)
+class Link:
+    """One symbolic link.
+
+    Attributes:
+        place: where it lies in the checkout.
+        target: what it points to in this installation.
+        tail: the last parts of `target`, which are the same in every installation of ours.
+    """
+
+    place: Path
+    target: Path
+    tail: tuple[str, ...]
+
+    def is_ours(self) -> bool:
+        """Whether `place` is a link into this installation, or into another or a vanished one of ours."""
+        if not self.place.is_symlink():
+            return False
+        found = self.place.readlink()
+        if found == self.target:
+            return True
+        root = Path(*found.parts[: -len(self.tail)])
+        at_home = root.name in ("_shipped", "s3prl_gendistiller") or (root / "s3prl_gendistiller").is_dir()
+        return found.parts[-len(self.tail) :] == self.tail and (at_home or not root.exists())
+
+    def is_current(self) -> bool:
+        """Whether `place` is a link into this installation."""
+        return self.place.is_symlink() and self.place.readlink() == self.target
+
+
+@dataclass(frozen=True)
+class Step:
+    """One change to the checkout: what it is called, how it is made, how it is taken back."""
+
+    text: str
+    do: Callable[[], None]
+    undo: Callable[[], None]
+
+
+def link(checkout: Path) -> list[str]:
+    """Link the pretrain tasks and the upstream into a checkout, and import them in its `hub.py`.
+
+    Args:
+        checkout: the repository's root (it holds ``s3prl/hub.py``) or the package folder itself.
+
+    Returns:
+        One line per change; empty if everything was linked already.
+
+    Raises:
+        UserError: nothing has been changed.
+    """
+    package = package_folder(checkout)
+    _refuse_version(package)
+    hub = (package / "hub.py").resolve()
+    before = hub.read_bytes()
+    after = with_hub_line(before, hub)
+    links = planned_links(package)
+    _refuse_foreign(links, package)
+    folders = _task_folders(links, package)
+    steps = [Step(f"made {folder}", folder.mkdir, folder.rmdir) for folder in folders if not folder.exists()]
+    steps += [_relinking(item) for item in links if not item.is_current()]
+    if after != before:
+        steps.append(_rewriting(hub, before, after, f"added to {hub}: {HUB_LINE.decode()}"))
+    return _carry_out(steps, [package, package / "pretrain", package / "upstream", hub.parent, *folders])
+
+
+def unlink(checkout: Path) -> list[str]:
+    """Remove from a checkout what `link` put there; `hub.py` becomes byte for byte what it was.
+
+    Args:
+        checkout: as for `link`.
+
+    Returns:
+        One line per change; empty if nothing was linked.
+
+    Raises:
+        UserError: nothing has been changed, for instance because a folder of ours holds someone else's file.
+    """
+    package = package_folder(checkout)
+    hub = (package / "hub.py").resolve()
+    before = hub.read_bytes()
+    links = [item for item in planned_links(package) if item.is_ours()]
+    folders = _task_folders(links, package)
+    strangers = [str(path) for folder in folders for path in _strangers(folder, links)]
+    if strangers:
+        raise UserError(
+            f"not made by link, so not removed: {', '.join(strangers)}; expected only our links there; "
+            "move what you want to keep elsewhere, then unlink again"
+        )
+    steps = []
+    # Beside an upstream folder of someone else's, the line is theirs too.
+    foreign_upstream = os.path.lexists(package / "upstream" / UPSTREAM) and not any(
+        item.place.name == UPSTREAM for item in links
+    )
+    after = before if foreign_upstream else without_hub_line(before)
+    if after != before:
+        steps.append(_rewriting(hub, before, after, f"removed from {hub}: {HUB_LINE.decode()}"))
+    steps += [_unlinking(item) for item in links]
+    steps += [_removing(folder) for folder in folders]
+    return _carry_out(steps, [package, package / "pretrain", package / "upstream", hub.parent, *folders])
+
+
+def package_folder(checkout: Path) -> Path:
+    """The absolute `s3prl` package folder of a checkout.
+
+    Raises:
+        UserError: `checkout` is no checkout of s3prl, or s3prl as pip installed it.
+    """
+    marks = ("hub.py", "version.txt", "pretrain", "upstream", "run_pretrain.py")
+    for folder in (checkout / "s3prl", checkout):
+        if all((folder / mark).exists() for mark in marks):
+            break
+    else:
+        raise UserError(
+            f"{checkout}: not a checkout of s3prl; expected its root, or its package folder s3prl/ with "
+            f"{', '.join(marks)} in it; clone s3prl and name that folder"
+        )
+    folder = folder.resolve()
+    if any(folder.parent.glob("s3prl-*.dist-info")):
+        raise UserError(
+            f"{folder}: found s3prl as pip installed it, expected a git checkout; "
+            "nothing needs linking here, the launchers of s3prl-gendistiller use this s3prl as it is"
+        )
+    return folder
+
+
+def planned_links(package: Path) -> list[Link]:
+    """Every link of a linked checkout, `package` being its package folder.
+
+    Raises:
+        UserError: this installation lacks a file that a link would point to.
+    """
+    configs, upstream = shipped_folder("pretrain_configs"), shipped_folder("upstream")
+    plan = [(package / "upstream" / UPSTREAM, upstream.parent, ("upstream", UPSTREAM))]
+    for task in TASKS:
+        folder = package / "pretrain" / task
+        expert = ("host", "tasks", task, "pretrain_expert.py")
+        plan.append((folder / expert[-1], PACKAGE_DIR, expert))
+        plan += [(folder / name, configs.parent, ("pretrain_configs", task, name)) for name in CONFIGS]
+    links = [Link(place, root.joinpath(*tail), tail) for place, root, tail in plan]
+    for item in links:
+        if not item.target.exists():
+            raise UserError(f"{item.target}: no such file; this installation is incomplete; install it again")
+    return links
+
+
+def _task_folders(links: Iterable[Link], package: Path) -> list[Path]:
+    return sorted({item.place.parent for item in links} - {package / "upstream"})
+
+
+def _strangers(folder: Path, links: list[Link]) -> list[Path]:
+    """What lies in `folder` and is neither one of `links` nor Python's cache."""
+    ours = {item.place for item in links}
+    return sorted(path for path in folder.iterdir() if path not in ours and path.name != "__pycache__")
+
+
+def _refuse_version(package: Path) -> None:
+    found = (package / "version.txt").read_text(encoding="utf-8").strip()
+    try:
+        supported = SpecifierSet(SUPPORTED).contains(Version(found), prereleases=True)
+    except InvalidVersion:
+        supported = False
+    if not supported:
+        raise UserError(f"{package}: found s3prl {found!r}, expected {SUPPORTED}; check out such a release")
+
+
+def _refuse_foreign(links: list[Link], package: Path) -> None:
+    """Refuse places that are taken: a folder with nothing of ours in it, or a file where a link belongs."""
+    foreign = [str(item.place) for item in links if os.path.lexists(item.place) and not item.is_ours()]
+    for folder in _task_folders(links, package):
+        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+            foreign.append(str(folder))
+        elif folder.is_dir() and not any(item.is_ours() for item in links if item.place.parent == folder):
+            foreign += [str(path) for path in _strangers(folder, links)]
+    if foreign:
+        raise UserError(
+            f"already there and not made by link: {', '.join(sorted(set(foreign)))}; expected free places; "
+            "move them elsewhere, then link again"
+        )
+
+
+def _relinking(item: Link) -> Step:
+    old = item.place.readlink() if item.place.is_symlink() else None
+    undo = item.place.unlink if old is None else lambda: _point(item.place, old)
+    return Step(f"linked {item.place} -> {item.target}", lambda: _point(item.place, item.target), undo)
+
+
+def _unlinking(item: Link) -> Step:
+    old = item.place.readlink()
+    return Step(f"removed {item.place}", item.place.unlink, lambda: item.place.symlink_to(old))
+
+
+def _removing(folder: Path) -> Step:
+    def remove() -> None:
+        shutil.rmtree(folder / "__pycache__", ignore_errors=True)
+        folder.rmdir()
+
+    return Step(f"removed {folder}", remove, folder.mkdir)
+
+
+def _rewriting(file: Path, before: bytes, after: bytes, text: str) -> Step:
+    return Step(text, lambda: _write(file, after), lambda: _write(file, before))
+
+
+def _point(place: Path, target: Path) -> None:
+    """Make `place` a link to `target`, or leave it as it was."""
+    fresh = place.with_name(f".{place.name}.gendistiller")
+    try:
+        fresh.symlink_to(target)
+        fresh.replace(place)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Replace a file's content and keep its mode; a crash leaves the old content or the new one."""
+    fresh = file.with_name(f".{file.name}.gendistiller")
+    try:
+        fresh.write_bytes(content)
+        shutil.copymode(file, fresh)
+        fresh.replace(file)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def _carry_out(steps: list[Step], folders: Iterable[Path]) -> list[str]:
+    """Make every step or none.
+
+    Raises:
+        UserError: one of `folders` cannot be written, or a step failed and those before it were taken back.
+    """
+    for folder in folders if steps else ():
+        if folder.exists() and not os.access(folder, os.W_OK):
+            raise UserError(f"{folder}: cannot write there, expected a folder of yours; nothing was changed")
+    done: list[Step] = []
+    try:
+        for step in steps:
+            step.do()
+            done.append(step)
+    except (OSError, KeyboardInterrupt) as error:
+        for step in reversed(done):
+            step.undo()
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise UserError(f"{error}; nothing was changed; make it possible, then try again") from error
+    return [step.text for step in steps]

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from s3prl_gendistiller import load_student
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.checkpoint import newest_checkpoint, newest_student, read_checkpoint
+from s3prl_gendistiller.host.students import build_student
+from tests.conftest import TINY
+
+CONFIG = {"teacher": {"folder": "teacher"}, "student": TINY, "distill": {"target_layers": [1, 2]}}
+
+
+def save_student(path: Path, step: int = 3, **changes: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    states = {
+        "GenDistiller": build_student(CONFIG).state_dict(),
+        "Upstream_Config": CONFIG,
+        "Format_Version": 1,
+        "Step": step,
+        "Args": argparse.Namespace(expdir="x"),
+        **changes,
+    }
+    torch.save({key: value for key, value in states.items() if value is not None}, path)
+    return path
+
+
+class Bomb:
+    """A pickle that runs a command when it is loaded."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple:
+        return os.system, (f"touch {self.target}",)
+
+
+def test_a_student_comes_back_in_eval_mode_with_its_weights(tmp_path: Path, wavs: tuple) -> None:
+    torch.manual_seed(0)
+    path = save_student(tmp_path / "states-3.ckpt")
+    student = load_student(path)
+    assert not student.training
+    weights = read_checkpoint(path)["GenDistiller"]
+    assert all(torch.equal(value, weights[name]) for name, value in student.state_dict().items())
+    assert len(student.generate(*wavs, steps=1).hidden_states) == 2
+
+
+def test_a_malicious_checkpoint_runs_nothing_and_names_what_it_wanted(tmp_path: Path) -> None:
+    target = tmp_path / "ran"
+    path = save_student(tmp_path / "evil.ckpt", Extra=Bomb(target))
+    with pytest.raises(UserError, match=r"refused, loading it would call (posix|os)\.system"):
+        load_student(path)
+    assert not target.exists()
+
+
+def test_an_old_style_pickle_is_refused_as_well(tmp_path: Path) -> None:
+    import pickle
+
+    target = tmp_path / "ran"
+    path = tmp_path / "old.ckpt"
+    path.write_bytes(pickle.dumps({"GenDistiller": Bomb(target)}))
+    with pytest.raises(UserError):
+        load_student(path)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("keep", [0, 100, 0.5])
+def test_a_truncated_checkpoint_is_named(tmp_path: Path, keep: float) -> None:
+    path = save_student(tmp_path / "states-3.ckpt")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * keep) if isinstance(keep, float) else keep])
+    with pytest.raises(UserError, match="not a whole checkpoint|not a checkpoint"):
+        load_student(path)
+
+
+def test_missing_and_foreign_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such checkpoint"):
+        load_student(tmp_path / "none.ckpt")
+    with pytest.raises(UserError, match="found a folder"):
+        load_student(tmp_path)
+    torch.save({"model": {}, "cfg": {}}, tmp_path / "other.ckpt")
+    with pytest.raises(UserError, match="found cfg, model, expected the weights of a student"):
+        load_student(tmp_path / "other.ckpt")
+    torch.save([1], tmp_path / "list.ckpt")
+    with pytest.raises(UserError, match="found list"):
+        load_student(tmp_path / "list.ckpt")
+    (tmp_path / "text.ckpt").write_text("hello")
+    with pytest.raises(UserError, match="not a"):
+        load_student(tmp_path / "text.ckpt")
+
+
+def test_weights_that_do_not_fit_are_listed(tmp_path: Path) -> None:
+    weights = build_student(CONFIG).state_dict()
+    weights["output.weight"] = torch.zeros(3, 3)
+    del weights["output.bias"]
+    weights["extra"] = torch.zeros(1)
+    path = save_student(tmp_path / "x.ckpt", GenDistiller=weights)
+    with pytest.raises(UserError) as caught:
+        load_student(path)
+    message = str(caught.value)
+    assert "3 weights do not fit" in message and "output.bias is missing" in message
+    assert "extra is not part of this student" in message
+    assert "output.weight is (3, 3), expected (24, 24)" in message
+
+
+def test_a_later_format_asks_for_an_upgrade(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="found format 99, expected at most 1; upgrade"):
+        load_student(save_student(tmp_path / "x.ckpt", Format_Version=99))
+
+
+def test_newest_is_by_stored_step_and_broken_files_are_skipped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save_student(tmp_path / "states-1000.ckpt", step=1000)
+    last = save_student(tmp_path / "states-epoch-2.ckpt", step=1200)
+    broken = save_student(tmp_path / "states-1300.ckpt", step=1300)
+    broken.write_bytes(broken.read_bytes()[:-200])
+    with caplog.at_level(logging.WARNING):
+        logging.getLogger("s3prl_gendistiller").propagate = True
+        assert newest_checkpoint(tmp_path) == last
+    assert "states-1300.ckpt" in caplog.text
+    assert newest_checkpoint(tmp_path / "none") is None
+
+
+def test_the_newest_student_is_of_the_kind_asked_for(tmp_path: Path) -> None:
+    old = save_student(tmp_path / "a/states-5.ckpt", step=5)
+    new = save_student(tmp_path / "b/states-3.ckpt", step=3)
+    other = save_student(tmp_path / "c/states-9.ckpt", step=9, GenDistiller=None, Distiller={})
+    for age, path in ((300, old), (200, new), (100, other)):
+        stamp = path.stat().st_mtime - age
+        os.utime(path, (stamp, stamp))
+    assert newest_student(tmp_path, "gendistiller") == new
+    assert newest_student(tmp_path, "distilhubert") == other
+    assert newest_student(tmp_path / "none", "gendistiller") is None
