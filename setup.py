@@ -108,6 +108,7 @@ setup(
         "dev": DEV,
         "all": [*SUPERB, *CORPUS, *DEV],
     },
+    scripts=["run_pretrain.py", "run_downstream.py"],  # on PATH after pip install, from any folder
     entry_points={"console_scripts": ["gendistiller = s3prl_gendistiller.cli:main"]},
     classifiers=[
         "Programming Language :: Python :: 3.10",

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 import yaml
 
+from s3prl_gendistiller.config import read_layered_yaml
 from s3prl_gendistiller.distill.manifest import write_manifest
 from s3prl_gendistiller.distill.random_teacher import write_random_teacher
 from tests.conftest import ROOT, TINY, TINY_CONV
@@ -77,6 +78,10 @@ class Bench:
             },
         }
         return _write(folder / f"{task}_runner.yaml", content)
+
+    def standalone_runner(self, folder: Path, task: str = "gendistiller") -> Path:
+        """The same without `base`, which s3prl's own script does not know."""
+        return _write(folder / "standalone.yaml", read_layered_yaml(self.runner(folder, task)))
 
 
 def _write(path: Path, content: dict) -> Path:

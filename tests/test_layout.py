@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "export": GROUND | {"models", "distill", "host"},
     "cli": GROUND | {"", "models", "distill", "corpora", "host", "superb", "export"},
     "": GROUND | {"models", "distill", "host"},  # the package's public face
-    "__main__": {"cli"},
+    "__main__": {"cli", "host"},
 }
 # The host, its launchers' top-level names, and the library that only works once host/compat.py has seen it.
 HOST_NAMES = {"s3prl", "torchaudio", "catalyst", "pretrain", "downstream", "upstream"}

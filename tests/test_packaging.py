@@ -41,7 +41,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = tmp_path_factory.mktemp("source")
     for name in CARRIED:
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.py", "pyproject.toml", "LICENSE", "README.md"):
+    for name in ("setup.py", "pyproject.toml", "LICENSE", "README.md", "run_pretrain.py", "run_downstream.py"):
         if (ROOT / name).is_file():
             shutil.copy(ROOT / name, copy)
     out = tmp_path_factory.mktemp("wheel")
@@ -81,7 +81,7 @@ def test_every_file_of_a_shipped_folder_reaches_the_wheel(unpacked: Path, folder
 
 
 def test_the_wheel_puts_one_name_on_the_path(unpacked: Path) -> None:
-    assert sorted(path.name for path in unpacked.iterdir() if not path.name.endswith(".dist-info")) == [
+    assert sorted(path.name for path in unpacked.iterdir() if path.suffix not in (".dist-info", ".data")) == [
         "s3prl_gendistiller"
     ]
 

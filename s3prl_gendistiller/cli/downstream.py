@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from s3prl_gendistiller.cli import launch
 from s3prl_gendistiller.config import read_layered_yaml
@@ -20,14 +22,18 @@ STUDENTS = Path("result/pretrain")
 LOCAL_STUDENTS = {"gendistiller_local": "gendistiller", "distiller_local": "distilhubert"}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status of the whole run; 2 for a mistake in the command, a file or the data."""
-    return launch.guarded(_run, argv)
+def main(argv: Sequence[str] | None = None, host: launch.Host = mount.run_downstream) -> int:
+    """Exit status of the whole run; 2 for a mistake in the command, a file or the data.
+
+    Args:
+        host: what the completed command is handed to, as the last act of this process.
+    """
+    return launch.guarded(functools.partial(_run, host=host), argv)
 
 
-def _run(argv: Sequence[str]) -> None:
+def _run(argv: Sequence[str], host: launch.Host) -> None:
     if {"-h", "--help"} & set(argv):
-        mount.run_downstream(["--help"])
+        host(["--help"])
     args, others = _parser().parse_known_args(argv)
     filled: dict[str, str] = {}
     if args.mode is None:
@@ -35,19 +41,24 @@ def _run(argv: Sequence[str]) -> None:
     device = launch.choose_device(args.device, filled)
     folder = Path(args.expdir) if args.expdir else RESULTS / args.expname if args.expname else None
     checkpoint = launch.checkpoint_to_resume(args.past_exp, args.auto_resume, folder)
+    config: dict[str, Any] | None = None
     if checkpoint is not None:
         filled["-e"] = str(checkpoint)
-        launch.say_filled_in(filled)
+        folder = checkpoint.resolve().parent
         override = launch.resume_overrides(checkpoint, args.override, device)
-        launch.record_run(checkpoint.parent, argv, args.seed)
-        mount.run_downstream(["-m", args.mode, "-e", str(checkpoint), "-o", override, "--device", device, *others])
+        command = ["-m", args.mode, "-e", str(checkpoint), "-o", override, "--device", device]
     else:
-        _start(args, others, device, filled, argv)
+        command, folder, config = _start(args, device, filled)
+    launch.say_filled_in(filled)
+    with launch.new_folder(folder):
+        launch.record_run(folder, argv, args.seed)
+        if config is not None:
+            command += ["-c", str(launch.write_yaml(config, folder / "config_resolved.yaml"))]
+        host([*command, *others])
 
 
-def _start(
-    args: argparse.Namespace, others: list[str], device: str, filled: dict[str, str], argv: Sequence[str]
-) -> None:
+def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> tuple[list[str], Path, dict[str, Any]]:
+    """The host's command for a new run but for ``-c``, the run's folder, and the configuration to write there."""
     for flag, value in (("-u", args.upstream), ("-d", args.downstream)):
         if value is None:
             raise UserError(f"{flag}: missing; for example run_downstream.py -u gendistiller_local -d asr")
@@ -59,21 +70,15 @@ def _start(
     if args.mode == "train":
         launch.refuse_to_overwrite(folder)
     source = _config_file(args, filled)
-    config = read_layered_yaml(source)
-    resolved = expand_tree(launch.apply_overrides(config, args.override), "", here=source.resolve().parent)
+    content = launch.apply_overrides(read_layered_yaml(source), args.override)
+    config = expand_tree(content, "", here=source.resolve().parent)
     if args.init_ckpt is not None:
         read_checkpoint(args.init_ckpt, mmap=True)
-
-    launch.say_filled_in(filled)
-    with launch.new_folder(folder):
-        launch.record_run(folder, argv, args.seed)
-        written = launch.write_yaml(resolved, folder / "config_resolved.yaml")
-        command = ["-m", args.mode, "-u", args.upstream, "-d", args.downstream, "-c", str(written)]
-        command += ["-n", args.expname or folder.name, "-p", str(folder), "--device", device, "--seed", str(args.seed)]
-        command += ["-k", args.upstream_ckpt] if args.upstream_ckpt else []
-        command += ["-i", args.init_ckpt] if args.init_ckpt else []
-        command += ["-o", args.override] if args.override else []
-        mount.run_downstream([*command, *others])
+    command = ["-m", args.mode, "-u", args.upstream, "-d", args.downstream, "-n", args.expname or folder.name]
+    command += ["-p", str(folder), "--device", device, "--seed", str(args.seed)]
+    for flag, value in (("-k", args.upstream_ckpt), ("-i", args.init_ckpt), ("-o", args.override)):
+        command += [flag, value] if value else []
+    return command, folder, config
 
 
 def _choose_student(args: argparse.Namespace, filled: dict[str, str]) -> None:

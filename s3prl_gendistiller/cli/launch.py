@@ -26,6 +26,7 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
 from s3prl_gendistiller.schema import merge
 
+Host = Callable[[Sequence[str]], None]
 RUN_FILE = "run.json"
 OVERRIDE_SEPARATOR = ",,"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,46 +23,45 @@ from s3prl_gendistiller.shipped import shipped_folder
 RESULTS = Path("result/pretrain")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status of the whole run; 2 for a mistake in the command, a file or the data."""
-    return launch.guarded(_run, argv)
+def main(argv: Sequence[str] | None = None, host: launch.Host = mount.run_pretrain) -> int:
+    """Exit status of the whole run; 2 for a mistake in the command, a file or the data.
+
+    Args:
+        host: what the completed command is handed to, as the last act of this process.
+    """
+    return launch.guarded(functools.partial(_run, host=host), argv)
 
 
-def _run(argv: Sequence[str]) -> None:
+def _run(argv: Sequence[str], host: launch.Host) -> None:
     if {"-h", "--help"} & set(argv):
-        mount.run_pretrain(["--help"])
+        host(["--help"])
     args, others = _parser().parse_known_args(argv)
     filled: dict[str, str] = {}
     device = launch.choose_device(args.device, filled)
     folder = Path(args.expdir) if args.expdir else RESULTS / args.expname if args.expname else None
     checkpoint = launch.checkpoint_to_resume(args.past_exp, args.auto_resume, folder)
     if checkpoint is not None:
-        _resume(checkpoint, args, others, device, filled, argv)
+        command = _resume(checkpoint, args, device, filled)
+        folder = checkpoint.resolve().parent
     else:
-        _start(args, others, device, filled, argv)
+        command, folder = _start(args, device, filled)
+    launch.say_filled_in(filled)
+    with launch.new_folder(folder):
+        launch.record_run(folder, argv, args.seed)
+        host([*command, *others])
 
 
-def _resume(
-    checkpoint: Path,
-    args: argparse.Namespace,
-    others: list[str],
-    device: str,
-    filled: dict[str, str],
-    argv: Sequence[str],
-) -> None:
+def _resume(checkpoint: Path, args: argparse.Namespace, device: str, filled: dict[str, str]) -> list[str]:
+    """The host's command for going on with a checkpoint; everything but device and folder comes from it."""
     filled["-e"] = str(checkpoint)
     for flag, value in (("-c", args.config), ("-g", args.upstream_config), ("-u", args.upstream)):
         if value is not None:
             filled[flag] = "from the checkpoint"
-    launch.say_filled_in(filled)
-    override = launch.resume_overrides(checkpoint, args.override, device)
-    launch.record_run(checkpoint.parent, argv, args.seed)
-    mount.run_pretrain(["-e", str(checkpoint), "-o", override, *others])
+    return ["-e", str(checkpoint), "-o", launch.resume_overrides(checkpoint, args.override, device)]
 
 
-def _start(
-    args: argparse.Namespace, others: list[str], device: str, filled: dict[str, str], argv: Sequence[str]
-) -> None:
+def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> tuple[list[str], Path]:
+    """The host's command for a new run, completed and checked, and the run's folder."""
     tasks = mount.pretrain_tasks(find_host().package)
     if args.upstream not in tasks:
         found = "nothing" if args.upstream is None else args.upstream
@@ -70,22 +70,17 @@ def _start(
         args.expname = filled["-n"] = launch.free_name(RESULTS, args.upstream)
     folder = Path(args.expdir or RESULTS / args.expname).absolute()
     launch.refuse_to_overwrite(folder)
-
-    command = ["-u", args.upstream, "-n", args.expname or folder.name, "-p", str(folder), "--device", device]
-    command += ["--seed", str(args.seed)] + (["--multi_gpu"] if args.multi_gpu else [])
-    command += ["-o", args.override] if args.override else []
     if args.upstream in MODEL_CONFIGS:
         shipped = shipped_folder("pretrain_configs") / args.upstream
-        args.config = args.config or str(_fill(filled, "-c", shipped / "config_runner.yaml"))
-        args.upstream_config = args.upstream_config or str(_fill(filled, "-g", shipped / "config_model.yaml"))
+        args.config = args.config or _fill(filled, "-c", shipped / "config_runner.yaml")
+        args.upstream_config = args.upstream_config or _fill(filled, "-g", shipped / "config_model.yaml")
         _check(args.upstream, args.upstream_config, args.config, args.override)
         args.config, args.upstream_config = _plain(args.config), _plain(args.upstream_config)
-    command += ["-c", args.config] if args.config else []
-    command += ["-g", args.upstream_config] if args.upstream_config else []
-    launch.say_filled_in(filled)
-    with launch.new_folder(folder):
-        launch.record_run(folder, argv, args.seed)
-        mount.run_pretrain([*command, *others])
+    command = ["-u", args.upstream, "-n", args.expname or folder.name, "-p", str(folder), "--device", device]
+    command += ["--seed", str(args.seed)] + (["--multi_gpu"] if args.multi_gpu else [])
+    for flag, value in (("-o", args.override), ("-c", args.config), ("-g", args.upstream_config)):
+        command += [flag, value] if value else []
+    return command, folder
 
 
 def _check(task: str, model_path: str, runner_path: str, overrides: str | None) -> None:
@@ -128,9 +123,9 @@ def _check_data(runner: RunnerConfig) -> None:
         )
 
 
-def _fill(filled: dict[str, str], flag: str, path: Path) -> Path:
+def _fill(filled: dict[str, str], flag: str, path: Path) -> str:
     filled[flag] = os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
-    return path
+    return str(path)
 
 
 def _plain(path: str) -> str:

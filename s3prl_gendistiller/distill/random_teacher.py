@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
@@ -25,6 +26,7 @@ def write_random_teacher(
     conv_pos: int = 128,
     conv_pos_groups: int = 16,
     feat_extract_norm: str = "group",
+    stable_layer_norm: bool = False,
     seed: int = 0,
 ) -> Path:
     """Writes config.json, model.safetensors and preprocessor_config.json; the same seed gives the same weights.
@@ -36,12 +38,21 @@ def write_random_teacher(
         conv_dim: channels of the seven convolutions (HuBERT's kernels and strides: 50 frames a second).
         conv_pos, conv_pos_groups: kernel and groups of the positional convolution.
         feat_extract_norm: "group" (Base models) or "layer" (Large models).
+        stable_layer_norm: LayerNorm before each part of a layer, as in Large models.
+
+    Raises:
+        UserError: the folder is there, or the sizes do not fit together.
     """
+    import safetensors.torch
     import transformers
 
     folder = Path(folder)
     if folder.exists():
         raise UserError(f"{folder}: already there; expected a new folder for the random teacher")
+    if width % heads or width % conv_pos_groups:
+        raise UserError(
+            f"width {width}: expected a multiple of heads ({heads}) and conv_pos_groups ({conv_pos_groups})"
+        )
     config_class = getattr(transformers, CLASSES[model_type].replace("Model", "Config"))
     config = config_class(
         hidden_size=width,
@@ -53,6 +64,9 @@ def write_random_teacher(
         feat_proj_layer_norm=True,
         num_conv_pos_embeddings=conv_pos,
         num_conv_pos_embedding_groups=conv_pos_groups,
+        do_stable_layer_norm=stable_layer_norm,
+        # 0.02 at 768 in the Base models; at the same value a narrow model's layers hardly change what they are given
+        initializer_range=0.02 * math.sqrt(768 / width),
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -60,7 +74,9 @@ def write_random_teacher(
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        model.save_pretrained(partial)
+        config.architectures = [CLASSES[model_type]]
+        config.save_pretrained(partial)
+        safetensors.torch.save_file(model.state_dict(), partial / "model.safetensors", metadata={"format": "pt"})
         transformers.Wav2Vec2FeatureExtractor(do_normalize=feat_extract_norm == "layer").save_pretrained(partial)
         partial.chmod(0o755)
         os.rename(partial, folder)

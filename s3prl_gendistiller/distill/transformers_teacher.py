@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import pickle
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,11 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from s3prl_gendistiller.distill.folder_weights import read_weights
 from s3prl_gendistiller.distill.teacher import Teacher
 from s3prl_gendistiller.errors import UserError
 
 CLASSES = {"hubert": "HubertModel", "wavlm": "WavLMModel", "wav2vec2": "Wav2Vec2Model"}
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 # Parts of pretraining and fine-tuning that are no encoder (masked_spec_embed stands for masked frames): leaving them
 # out loses nothing that is distilled.
 HEADS = re.compile(
@@ -66,7 +67,7 @@ def load_transformers_teacher(folder: str | Path) -> Teacher:
     folder = Path(folder)
     shape = read_teacher_shape(folder)
     model = _build(folder, shape.model_type)
-    weights = _without_heads(folder, read_weights(folder), shape.model_type)
+    weights = _without_heads(folder, _read_weights(folder), shape.model_type)
     _check(folder, type(model).__name__, weights, model.state_dict())
     # assign: the model was built without memory of its own
     model.load_state_dict({name: value.to(torch.float32) for name, value in weights.items()}, assign=True)
@@ -91,7 +92,7 @@ class LayersUpTo(nn.ModuleList):
         self.limit = len(layers)
 
     def __iter__(self) -> Iterator[nn.Module]:
-        return iter(list(self._modules.values())[: self.limit])  # type: ignore[arg-type]
+        return iter(list(self._modules.values())[: self.limit])
 
 
 def normalise_samples(wavs: Tensor, mask: Tensor) -> Tensor:
@@ -169,6 +170,56 @@ def _build(folder: Path, model_type: str) -> Any:
     except (TypeError, ValueError, AttributeError, KeyError, RuntimeError) as error:
         reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise UserError(f"teacher.folder: {folder / 'config.json'} does not describe a {name}: {reason}") from error
+
+
+def _read_weights(folder: Path) -> dict[str, Tensor]:
+    """All weights of a folder, on the CPU; safetensors first where both kinds are there.
+
+    Raises:
+        UserError: there are none, a file is missing or not whole, or it needs code to be run.
+    """
+    weights: dict[str, Tensor] = {}
+    for path in _weight_files(folder):
+        weights.update(_read_weight_file(path))
+    return weights
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    for name in WEIGHT_FILES:
+        if (folder / name).is_file():
+            return [folder / name]
+        index = folder / f"{name}.index.json"
+        if index.is_file():
+            shards = read_json(index).get("weight_map")
+            if not isinstance(shards, dict):
+                raise UserError(f"teacher.folder: {index} holds no weight_map; copy the folder again")
+            return [folder / Path(name).name for name in sorted(set(shards.values()))]
+    raise UserError(f"teacher.folder: {folder} holds no weights; expected {' or '.join(WEIGHT_FILES)}")
+
+
+def _read_weight_file(path: Path) -> dict[str, Tensor]:
+    import safetensors
+    import safetensors.torch
+
+    if not path.is_file():
+        raise UserError(f"teacher.folder: {path} is not there, but its index lists it; copy the folder again")
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"teacher.folder: {path} refused, it is no file of tensors alone; expected weights that load without "
+            "running code, such as model.safetensors"
+        ) from error
+    except (safetensors.SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        raise UserError(
+            f"teacher.folder: {path} is not whole ({path.stat().st_size} bytes, {reason}); copy it again"
+        ) from error
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise UserError(f"teacher.folder: {path} holds something else than named tensors; expected a state_dict")
+    return weights
 
 
 def _without_heads(folder: Path, weights: dict[str, Tensor], model_type: str) -> dict[str, Tensor]:

@@ -58,10 +58,12 @@ FRONT_END = ("front_end.", "feature_norm.", "feature_projection.")
 POSITION = ("position.", "encoder_norm.")
 POSITION_BIAS = "position_bias."
 REASONS = {
-    "feature_norm.": "the student has no norm before its projection (student.feature_norm: true keeps it)",
-    POSITION_BIAS: "the student has no relative position (student.position_bias: gated keeps it)",
+    "feature_norm.": "the student has no norm before its projection (GenDistiller keeps it with feature_norm: true)",
+    POSITION_BIAS: "the student has no relative position (GenDistiller keeps it with position_bias: gated)",
     ".conv.bias": "the student's convolutions have no bias",
 }
+
+Weights = dict[str, tuple[str, Tensor]]  # by our name: the teacher's own name and value
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class WarmStartReport:
 
     Attributes:
         copied: names of the student's weights that now are the teacher's.
-        left_out: the teacher's weights (names as translated) that the student has no place for, with the reason.
+        left_out: the teacher's weights that the student has no place for, each with the reason.
         untouched: the student's weights in the parts asked for that the teacher lacks; they stay random.
     """
 
@@ -89,9 +91,9 @@ class WarmStartReport:
         return "\n  ".join(lines)
 
 
-def translate(state: Mapping[str, Tensor], naming: str) -> dict[str, Tensor]:
+def translate(state: Mapping[str, Tensor], naming: str) -> Weights:
     """A teacher's weights under our names; whatever is no part of an encoder keeps its own."""
-    return {_translate(name, naming): value for name, value in state.items()}
+    return {_translate(name, naming): (name, value) for name, value in state.items()}
 
 
 def warm_start(
@@ -113,13 +115,13 @@ def warm_start(
         layer: number of the transformer layer that becomes the shared one, from 1; None for none.
 
     Raises:
-        UserError: a shape differs, the teacher has no such layer, or its CNN is normalised otherwise. The student is
-            unchanged then.
+        UserError: a shape differs, the teacher has no such layer, or its CNN has other parts. The student is unchanged
+            then.
     """
     teacher = translate(teacher_state, naming)
     source = f"layers.{(layer or 1) - 1}."
-    renamed = {name.replace(source, "layer.", 1): value for name, value in teacher.items() if name.startswith(source)}
-    shared = {f"layer.attention.{name}": value for name, value in teacher.items() if name.startswith(POSITION_BIAS)}
+    renamed = {name.replace(source, "layer.", 1): weight for name, weight in teacher.items() if name.startswith(source)}
+    shared = {f"layer.attention.{name}": weight for name, weight in teacher.items() if name.startswith(POSITION_BIAS)}
     if layer is not None and not renamed:
         raise UserError(f"warm_start.layer: found {layer}, expected 1..{_num_layers(teacher)}, the teacher's layers")
     wanted = _sections(front_end, position) + (("layer.",) if layer is not None else ())
@@ -153,40 +155,40 @@ def warm_start_distiller(
         raise UserError(f"warm_start.layers: the student has {layers} layers, the teacher only {_num_layers(teacher)}")
     wanted = _sections(front_end, position)
     wanted = tuple(part for part in wanted if part != "encoder_norm.")
-    wanted += tuple(f"layers.{index}." for index in range(layers))
+    wanted += tuple(f"layers.{index}." for index in range(layers)) + ((POSITION_BIAS,) if layers else ())
     own = distiller.state_dict()
     names = {_translate(name, "fairseq"): name for name in own}
     return _copy(own, {ours: name for ours, name in names.items() if ours.startswith(wanted)}, teacher, wanted)
 
 
 def _copy(
-    own: Mapping[str, Tensor], targets: Mapping[str, str], teacher: Mapping[str, Tensor], wanted: tuple[str, ...]
+    own: Mapping[str, Tensor], targets: Mapping[str, str], teacher: Weights, wanted: tuple[str, ...]
 ) -> WarmStartReport:
     """Copies ``teacher[ours]`` into ``own[targets[ours]]``; `own` shares its storage with the student."""
     missing = sorted(ours for ours in targets if ours not in teacher)
     broken = [ours for ours in missing if POSITION_BIAS not in ours]
     surplus = sorted(name for name in teacher if name.startswith(wanted) and name not in targets)
-    norms = [name for name in surplus if re.match(r"front_end\.layers\.\d+\.norm\.", name)]
-    if broken or norms:
-        found = f"the teacher lacks {broken[0]}" if broken else f"the student has no place for the teacher's {norms[0]}"
+    homeless = [name for name in surplus if not any(part in name for part in REASONS)]
+    if broken or homeless:
+        first = teacher[homeless[0]][0] if homeless else ""
+        found = f"the teacher lacks {targets[broken[0]]}" if broken else f"the student has no place for {first}"
         raise UserError(
-            f"warm_start: {found}; expected both CNNs to be alike. Set student.extractor_mode and "
-            "student.extractor_conv_feature_layers as the teacher has them, or warm_start.front_end: false"
+            f"warm_start: {found}; expected both networks to be alike. Set student.extractor_mode and "
+            "student.extractor_conv_feature_layers as the teacher has them, or turn off this part of warm_start"
         )
     for ours, name in targets.items():
-        if ours in teacher and own[name].shape != teacher[ours].shape:
+        theirs, value = teacher.get(ours, ("", own[name]))
+        if own[name].shape != value.shape:
             raise UserError(
-                f"warm_start: the student's {name} is {tuple(own[name].shape)}, the teacher's {ours} is "
-                f"{tuple(teacher[ours].shape)}; expected the same shape. Give the student the teacher's widths, or turn "
-                "off this part of warm_start"
+                f"warm_start: the student's {name} is {tuple(own[name].shape)}, the teacher's {theirs} is "
+                f"{tuple(value.shape)}; expected the same shape. Give the student the teacher's sizes, or turn off "
+                "this part of warm_start (front_end, position: false; layer: null)"
             )
     copied = [ours for ours in targets if ours in teacher]
     with torch.no_grad():
         for ours in copied:
-            own[targets[ours]].copy_(teacher[ours])
-    left_out = tuple(
-        (name, next((why for part, why in REASONS.items() if part in name), "unknown")) for name in surplus
-    )
+            own[targets[ours]].copy_(teacher[ours][1])
+    left_out = tuple((teacher[name][0], next(why for part, why in REASONS.items() if part in name)) for name in surplus)
     return WarmStartReport(tuple(targets[ours] for ours in copied), left_out, tuple(missing))
 
 
@@ -205,7 +207,7 @@ def _translate(name: str, naming: str) -> str:
     return name
 
 
-def _num_layers(teacher: Mapping[str, Tensor]) -> int:
+def _num_layers(teacher: Weights) -> int:
     return 1 + max(
         (int(found.group(1)) for found in (re.match(r"layers\.(\d+)\.", name) for name in teacher) if found), default=-1
     )

@@ -238,13 +238,20 @@ def run_script(path: str | Path, argv: Sequence[str]) -> None:
     script = Path(path)
     if not script.is_file():
         raise UserError(f"{path}: no such script; expected a Python file, such as run_downstream.py of s3prl")
-    folder = script.resolve().parent
-    if is_host_package(folder) and is_checkout(folder):
-        sys.path.insert(0, str(folder.parent))
-    sys.path.insert(0, str(folder))
+    put_on_path(script)
     sys.argv = [str(path), *argv]
     apply()
     runpy.run_path(str(path), run_name="__main__")
+
+
+def put_on_path(script: Path) -> None:
+    """The script's folder first, as Python does it, and before site-packages the checkout that it belongs to."""
+    folder = script.resolve().parent
+    places = [folder, folder.parent] if is_host_package(folder) and is_checkout(folder) else [folder]
+    for place in reversed([str(place) for place in places]):
+        if place in sys.path:
+            sys.path.remove(place)
+        sys.path.insert(0, place)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import logging
-import urllib.error
+import pickle
+import threading
 from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from s3prl_gendistiller.distill.teacher import Teacher
+from s3prl_gendistiller.distill.transformers_teacher import read_teacher_shape
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host import compat
+from s3prl_gendistiller.host import mount
+from s3prl_gendistiller.host.checkpoint import read_checkpoint
 
 SAMPLE_RATE = 16_000
+NEEDS_CHECKPOINT = ("_local", "_custom", "_url", "_gdriveid")
+# What building an expert may fail with; that is a user's matter: no network, no or a wrong checkpoint, no package.
+FAILURES = (
+    OSError,  # also what urllib, requests and huggingface_hub raise without a network
+    RuntimeError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    ImportError,
+    EOFError,
+    pickle.UnpicklingError,
+)
+# s3prl's experts collect hidden states in one list, which the copies of DataParallel share.
+_ONE_AT_A_TIME = threading.Lock()
 
 logger = logging.getLogger(__name__)
 
@@ -26,56 +46,97 @@ def load_hub_teacher(name: str, checkpoint: str | None = None) -> Teacher:
 
     Args:
         name: an entry of s3prl.hub, such as hubert_base, wavlm_base_plus, or hubert_local with a checkpoint.
-        checkpoint: path or URL for the entries that need one.
+        checkpoint: path or URL. An entry that would download its own (hubert_base) is replaced by the one of its family
+            that reads it (hubert_local).
 
     Raises:
         UserError: there is no such entry, it cannot be loaded (no network, no checkpoint), or it gives no hidden
             states of one width.
     """
-    compat.apply()
-    hub = importlib.import_module("s3prl.hub")
+    hub = mount.mount_hub()
     known = hub.options()
     if name not in known:
-        close = ", ".join(difflib.get_close_matches(name, known, n=3)) or "see s3prl.hub"
+        close = ", ".join(difflib.get_close_matches(name, known, n=3)) or "nothing; s3prl/hub.py lists all"
         raise UserError(f"teacher.upstream: found {name!r}, expected an upstream of s3prl.hub; close to it: {close}")
-    expert = _load(getattr(hub, name), name, checkpoint)
-    _turn_off_layerdrop(expert)
-    expert.eval()
-
-    def encode(wavs: Tensor, lengths: Tensor) -> Sequence[Tensor]:
-        states: Sequence[Tensor] = expert([wav[:length] for wav, length in zip(wavs, lengths.tolist(), strict=True)])[
-            "hidden_states"
-        ]
-        return states
-
-    num_layers, width = _probe(expert, name)
-    inner = getattr(expert, "model", None)
+    entry_name = _entry_for(hub, name, checkpoint)
+    family = _family(getattr(hub, entry_name))
+    if checkpoint is not None and "://" not in checkpoint:
+        _check_local(checkpoint, entry_name, family)
+    with torch.random.fork_rng(devices=[]):
+        expert = _build(getattr(hub, entry_name), entry_name, checkpoint)
+        _turn_off_layerdrop(expert)
+        num_layers, width = _probe(expert.eval(), name)
     return Teacher(
         name,
         expert,
-        encode,
+        _encode,
         num_layers=num_layers,
         width=width,
-        model_type=type(inner if inner is not None else expert).__name__,
-        naming=_naming(inner),
+        model_type=family,
+        naming=_naming(getattr(expert, "model", None)),
         prefix="model.",
     )
 
 
-def _load(entry: Any, name: str, checkpoint: str | None) -> nn.Module:
-    """Calls the hub entry; what it may fail with is a user's matter here: no network, no or a wrong checkpoint."""
+def _entry_for(hub: ModuleType, name: str, checkpoint: str | None) -> str:
+    """The entry that reads the checkpoint; entries such as hubert_base overwrite the one they are given."""
+    reads = name.endswith(NEEDS_CHECKPOINT)
+    if checkpoint is None and reads:
+        raise UserError(f"teacher.checkpoint: missing, expected a checkpoint's path: {name} has none of its own")
+    if checkpoint is None or reads:
+        return name
+    family = _family(getattr(hub, name))
+    wanted = f"{family}_url" if "://" in checkpoint else f"{family}_local"
+    if not hasattr(hub, wanted):
+        raise UserError(
+            f"teacher.checkpoint: found {checkpoint} with upstream {name}, which only loads its own; expected an "
+            f"upstream that ends in {' or '.join(NEEDS_CHECKPOINT[:2])}, or no checkpoint"
+        )
+    logger.info("teacher %s: loaded by s3prl.hub.%s, because a checkpoint is given", name, wanted)
+    return wanted
+
+
+def _family(entry: Any) -> str:
+    """The folder in s3prl/upstream that an entry comes from, such as "hubert"."""
+    parts = str(getattr(entry, "__module__", "")).split(".")
+    return parts[-2] if len(parts) > 1 else parts[0]
+
+
+def _check_local(checkpoint: str, entry_name: str, family: str) -> None:
+    """Looks at what s3prl would load with less care."""
+    if not family.startswith("hf_"):
+        read_checkpoint(checkpoint, mmap=True)  # distiller_local would run code that stands in the file
+        return
+    # hf_hubert_custom loads a WavLM as well, without its position weights
+    found, expected = read_teacher_shape(checkpoint).model_type, family.removeprefix("hf_")
+    if found != expected:
+        raise UserError(
+            f"teacher.checkpoint: {checkpoint} holds a {found}, expected a {expected} for {entry_name}; give it as "
+            "teacher.folder instead of upstream and checkpoint"
+        )
+    if not (Path(checkpoint) / "preprocessor_config.json").is_file():
+        raise UserError(
+            f"teacher.checkpoint: {checkpoint} holds no preprocessor_config.json, which {entry_name} would then fetch "
+            "from a model hub; give the folder as teacher.folder, which needs none"
+        )
+
+
+def _build(entry: Any, name: str, checkpoint: str | None) -> nn.Module:
     arguments = {} if checkpoint is None else {"ckpt": checkpoint}
-    remedy = (
-        "give its checkpoint as teacher.checkpoint of the *_local entry, or a transformers folder as teacher.folder"
-    )
     try:
         expert: nn.Module = entry(**arguments)
-    except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
-        raise UserError(f"teacher.upstream: {name} could not be downloaded ({error}); {remedy}") from error
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AssertionError) as error:
-        reason = (str(error) or type(error).__name__).strip().splitlines()[0][:200]
+    except FAILURES as error:
+        reason = ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])[:300]
+        if checkpoint is None:
+            raise UserError(
+                f"teacher.upstream: {name} could not be downloaded or loaded ({reason}); expected it from the network "
+                "or whole in s3prl's cache (~/.cache/s3prl). Give a local file as teacher.checkpoint, or a "
+                "transformers folder as teacher.folder"
+            ) from error
         raise UserError(
-            f"teacher.upstream: {name} with checkpoint {checkpoint} cannot be loaded ({reason}); {remedy}"
+            f"teacher.checkpoint: {checkpoint} could not be loaded by s3prl.hub.{name} ({reason}); expected a "
+            "checkpoint of that kind (fairseq's own are converted by s3prl/upstream/hubert/convert.py first), or give "
+            "a transformers folder as teacher.folder"
         ) from error
     return expert
 
@@ -83,27 +144,43 @@ def _load(entry: Any, name: str, checkpoint: str | None) -> nn.Module:
 def _turn_off_layerdrop(expert: nn.Module) -> None:
     """A dropped layer is a missing hidden state; eval mode alone already prevents it, this makes it certain."""
     for module in expert.modules():
-        for attribute in ("layerdrop", "encoder_layerdrop"):
-            if isinstance(getattr(module, attribute, None), float):
-                setattr(module, attribute, 0.0)
+        for holder in (module, getattr(module, "config", None)):
+            for attribute in ("layerdrop", "encoder_layerdrop"):
+                if isinstance(getattr(holder, attribute, None), float):
+                    setattr(holder, attribute, 0.0)
 
 
 def _probe(expert: nn.Module, name: str) -> tuple[int, int]:
     """Number of layers and width, from one second of quiet noise."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad(), torch.random.fork_rng():
-        states = expert([0.01 * torch.randn(SAMPLE_RATE, generator=generator)]).get("hidden_states")
-    shapes = {tuple(state.shape) for state in states or ()}
-    if len(shapes) != 1 or len(states) < 2:
+    wavs = 0.01 * torch.randn(1, SAMPLE_RATE, generator=torch.Generator().manual_seed(0))
+    lengths = torch.tensor([SAMPLE_RATE])
+    with torch.no_grad():
+        first, second = _encode(expert, wavs, lengths), _encode(expert, wavs, lengths)
+    shapes = {tuple(state.shape) for state in first}
+    if len(shapes) != 1 or len(first) < 2 or len(first[0].shape) != 3:
         raise UserError(
-            f"teacher.upstream: {name} gives hidden states of shapes {sorted(shapes)}, expected at least two of one "
-            "shape; choose a transformer upstream such as hubert_base"
+            f"teacher.upstream: {name} gives {len(first)} hidden states of shapes {sorted(shapes)}, expected at least "
+            "two of one shape (1, T, D); choose a transformer upstream such as hubert_base"
         )
-    return len(states) - 1, shapes.pop()[-1]
+    if not all(torch.equal(one, other) for one, other in zip(first, second, strict=True)):
+        logger.warning("teacher %s: gives another answer each time, even in eval mode: its targets are noisy", name)
+    return len(first) - 1, shapes.pop()[-1]
+
+
+def _encode(expert: nn.Module, wavs: Tensor, lengths: Tensor, highest: int = 0) -> Sequence[Tensor]:
+    """All hidden states (s3prl's experts cannot stop earlier), each (B, T, D) with the frames of all S samples."""
+    samples = lengths.tolist()
+    with _ONE_AT_A_TIME:
+        states = expert([wav[:length] for wav, length in zip(wavs, samples, strict=True)]).get("hidden_states") or ()
+    states = list(states.values()) if isinstance(states, dict) else list(states)
+    # Under DataParallel a share of the batch may lack the longest item, while the student still sees all S samples.
+    rate = expert.get_downsample_rates("hidden_states") if hasattr(expert, "get_downsample_rates") else 320
+    surplus = round((wavs.shape[1] - max(samples)) / rate)
+    return [nn.functional.pad(state, (0, 0, 0, surplus)) for state in states] if surplus else states
 
 
 def _naming(inner: nn.Module | None) -> str | None:
-    names = set(inner.state_dict()) if inner is not None else set()
-    if "post_extract_proj.weight" in names:
+    names = inner.state_dict().keys() if isinstance(inner, nn.Module) else ()
+    if "encoder.pos_conv.0.bias" in names:
         return "fairseq"
-    return "transformers" if "feature_projection.projection.weight" in names else None
+    return "transformers" if "encoder.pos_conv_embed.conv.bias" in names else None

@@ -1,0 +1,69 @@
+"""The contract of s3prl's hub and Featurizer, in a process of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.conftest import run_python
+from tests.host.test_checkpoint import save_student
+
+FEATURIZER = """
+import sys, torch
+from s3prl_gendistiller.host import mount
+hub = mount.mount_hub()
+mount.mount_hub()  # again: nothing is taken
+upstream = hub.gendistiller_local(ckpt=sys.argv[1], model_config=(sys.argv[2:] or [None])[0], refresh=False)
+from s3prl.upstream.interfaces import Featurizer
+featurizer = Featurizer(upstream, upstream_device="cpu")
+wavs = [torch.randn(n) for n in (16000, 9000, 400)]
+features = featurizer(wavs, upstream(wavs))
+states = upstream(wavs)["hidden_states"]
+print("RESULT", len(states), [tuple(s.shape) for s in states][0], [len(f) for f in features], featurizer.downsample_rate)
+assert torch.equal(upstream(wavs)["last_hidden_state"], states[-1])
+"""
+TAKEN = """
+import sys
+from s3prl_gendistiller.host import compat
+compat.apply()
+import s3prl.hub
+s3prl.hub.gendistiller_local = print
+from s3prl_gendistiller.host import mount
+from s3prl_gendistiller.errors import UserError
+try:
+    mount.mount_hub()
+except UserError as error:
+    print("REFUSED", error)
+"""
+
+
+def test_the_upstream_keeps_the_featurizers_contract(tmp_path: Path) -> None:
+    path = save_student(tmp_path / "x.ckpt")
+    answer = run_python("-c", FEATURIZER, path)
+    assert "RESULT 3 (3, 49, 24) [50, 28, 1] 320" in answer.stdout, answer.stdout + answer.stderr[-2000:]
+
+
+def test_a_model_config_generates_fewer_layers(tmp_path: Path) -> None:
+    path = save_student(tmp_path / "x.ckpt")
+    (tmp_path / "g.yaml").write_text("steps: 1\n")
+    assert "RESULT 2 " in run_python("-c", FEATURIZER, path, tmp_path / "g.yaml").stdout
+    (tmp_path / "g.yaml").write_text("step: 1\n")
+    assert "step: unknown key; did you mean steps?" in run_python("-c", FEATURIZER, path, tmp_path / "g.yaml").stderr
+
+
+def test_a_taken_name_in_the_hub_is_refused() -> None:
+    answer = run_python("-c", TAKEN)
+    assert "REFUSED s3prl.hub.gendistiller_local: already taken by builtins" in answer.stdout, answer.stderr[-2000:]
+
+
+def test_our_upstream_folder_never_shadows_the_hosts(tmp_path: Path) -> None:
+    """With the repository first on the path, as for a script of ours, `upstream` is still s3prl's package."""
+    from tests.conftest import ROOT
+
+    code = (
+        "from s3prl_gendistiller.host import mount; mount.mount_pretrain(); import upstream, pretrain; "
+        "print(upstream.__file__ or list(upstream.__path__)); import pretrain.gendistiller.pretrain_expert"
+    )
+    answer = run_python("-c", code, cwd=ROOT)
+    assert answer.returncode == 0, answer.stderr[-2000:]
+    assert str(ROOT / "upstream") not in answer.stdout.split("\n")[0] or "s3prl/upstream" in answer.stdout
+    assert not (ROOT / "upstream" / "__init__.py").exists()
