@@ -15,8 +15,8 @@ SHIPPED_FILES = ["*.yaml", "*.dict", "*.txt", "*.md"]  # *.py travel as modules
 
 REQUIRES = [
     "s3prl>=0.4.15,<0.5",  # bounded above: host/ knows the inside of 0.4
-    "torch>=2.1",
-    "torchaudio>=2.1",
+    "torch>=2.6",  # older ones cannot load a checkpoint against an allow-list
+    "torchaudio>=2.6",
     "transformers>=4.40,<6",
     "huggingface_hub>=0.23,<3",
     "safetensors>=0.4",

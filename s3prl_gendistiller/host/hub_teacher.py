@@ -7,7 +7,6 @@ import logging
 import pickle
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_gendistiller.distill.teacher import Teacher
-from s3prl_gendistiller.distill.transformers_teacher import read_teacher_shape
+from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher, read_teacher_shape
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
 from s3prl_gendistiller.host.checkpoint import read_checkpoint
@@ -60,8 +59,12 @@ def load_hub_teacher(name: str, checkpoint: str | None = None) -> Teacher:
         raise UserError(f"teacher.upstream: found {name!r}, expected an upstream of s3prl.hub; close to it: {close}")
     entry_name = _entry_for(hub, name, checkpoint)
     family = _family(getattr(hub, entry_name))
+    if checkpoint is not None and family.startswith("hf_"):
+        _check_folder(checkpoint, entry_name, family.removeprefix("hf_"))
+        logger.info("teacher %s: loaded as teacher.folder would be", entry_name)
+        return load_transformers_teacher(checkpoint)
     if checkpoint is not None and "://" not in checkpoint:
-        _check_local(checkpoint, entry_name, family)
+        read_checkpoint(checkpoint, mmap=True)  # distiller_local would run code that stands in the file
     with torch.random.fork_rng(devices=[]):
         expert = _build(getattr(hub, entry_name), entry_name, checkpoint)
         _turn_off_layerdrop(expert)
@@ -102,22 +105,13 @@ def _family(entry: Any) -> str:
     return parts[-2] if len(parts) > 1 else parts[0]
 
 
-def _check_local(checkpoint: str, entry_name: str, family: str) -> None:
-    """Looks at what s3prl would load with less care."""
-    if not family.startswith("hf_"):
-        read_checkpoint(checkpoint, mmap=True)  # distiller_local would run code that stands in the file
-        return
-    # hf_hubert_custom loads a WavLM as well, without its position weights
-    found, expected = read_teacher_shape(checkpoint).model_type, family.removeprefix("hf_")
+def _check_folder(folder: str, entry_name: str, expected: str) -> None:
+    """s3prl's entry would load a WavLM as well, without its position weights."""
+    found = read_teacher_shape(folder).model_type
     if found != expected:
         raise UserError(
-            f"teacher.checkpoint: {checkpoint} holds a {found}, expected a {expected} for {entry_name}; give it as "
+            f"teacher.checkpoint: {folder} holds a {found}, expected a {expected} for {entry_name}; give it as "
             "teacher.folder instead of upstream and checkpoint"
-        )
-    if not (Path(checkpoint) / "preprocessor_config.json").is_file():
-        raise UserError(
-            f"teacher.checkpoint: {checkpoint} holds no preprocessor_config.json, which {entry_name} would then fetch "
-            "from a model hub; give the folder as teacher.folder, which needs none"
         )
 
 
@@ -138,6 +132,11 @@ def _build(entry: Any, name: str, checkpoint: str | None) -> nn.Module:
             "checkpoint of that kind (fairseq's own are converted by s3prl/upstream/hubert/convert.py first), or give "
             "a transformers folder as teacher.folder"
         ) from error
+    if not isinstance(expert, nn.Module):  # the hub lists whatever its files import, such as Path
+        raise UserError(
+            f"teacher.upstream: {name} gives a {type(expert).__name__}, expected a network; it is no upstream. Choose "
+            "one such as hubert_base"
+        )
     return expert
 
 

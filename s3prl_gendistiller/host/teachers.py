@@ -29,7 +29,7 @@ def load_teacher(config: TeacherConfig) -> Teacher:
         return load_transformers_teacher(expand(config.folder, "teacher.folder"))
     assert config.upstream is not None
     checkpoint = None if config.checkpoint is None else expand(config.checkpoint, "teacher.checkpoint")
-    if checkpoint is not None and "://" not in checkpoint and not Path(checkpoint).is_file():
+    if checkpoint is not None and "://" not in checkpoint and not Path(checkpoint).exists():
         raise UserError(f"teacher.checkpoint: {checkpoint} is not there; expected the checkpoint of {config.upstream}")
     return load_hub_teacher(config.upstream, checkpoint)
 

@@ -141,9 +141,7 @@ def test_the_baseline_equals_the_hosts_model_with_the_same_weights(make, wavs: t
 
 @pytest.mark.parametrize(("heads", "count"), [("expand-last", 27_034_752), ("linear", 25_262_976)])
 def test_the_baseline_has_the_published_number_of_parameters(heads: str, count: int) -> None:
-    student = build_student(
-        {"teacher": {"upstream": "x"}, "student": {"out_layer_type": heads}}, task="distilhubert"
-    )
+    student = build_student({"teacher": {"upstream": "x"}, "student": {"out_layer_type": heads}}, task="distilhubert")
     sizes = {name: parameter.numel() for name, parameter in student.named_parameters()}
     assert sum(sizes.values()) == count
     assert sum(size for name, size in sizes.items() if "output_layer" not in name) == 23_491_200

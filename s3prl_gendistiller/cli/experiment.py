@@ -1,0 +1,195 @@
+"""A matched experiment: several students under one recipe, each distilled and evaluated through the two launchers.
+
+`gendistiller demo` and `benchmarks/real_speech.py` differ only in speech, teacher and length.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from s3prl_gendistiller.distill.metrics import read_metrics
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.checkpoint import newest_checkpoint
+from s3prl_gendistiller.host.students import load_student
+from s3prl_gendistiller.models.student import Student
+from s3prl_gendistiller.shipped import shipped_folder
+
+UPSTREAMS = {"gendistiller": "gendistiller_local", "distilhubert": "distiller_local"}
+SPEED_SECONDS = 8
+SPEED_ROUNDS = 7
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A student of the experiment: a pretrain task, and what its model YAML says beyond the shared recipe."""
+
+    task: str
+    difference: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What all contenders share.
+
+    Attributes:
+        superb_data: the folder that SUPERB_DATA names; its LibriSpeech/ serves ASR.
+        teacher: a transformers folder.
+        datarc: keys of `pretrain_expert.datarc` that differ from the shipped recipe.
+        steps, lr: of distillation; asr_steps: of the recogniser on top.
+    """
+
+    superb_data: Path
+    teacher: Path
+    target_layers: tuple[int, ...]
+    datarc: dict[str, Any]
+    steps: int
+    lr: float
+    asr_steps: int
+    seed: int = 1337
+
+
+class Experiment:
+    """Runs contenders into one folder; a log beside the runs keeps all output of the launchers.
+
+    Args:
+        recipe: shared by all.
+        contenders: by the name of their run.
+        folder: new folder for the runs.
+    """
+
+    def __init__(self, recipe: Recipe, contenders: dict[str, Contender], folder: Path) -> None:
+        self.recipe = recipe
+        self.contenders = contenders
+        self.folder = folder
+        self.log = folder / "launchers.log"
+        folder.mkdir(parents=True)
+
+    def distil(self, name: str) -> None:
+        """Trains a contender with run_pretrain.py."""
+        task = self.contenders[name].task
+        files = ["-g", str(self._write(name, "model")), "-c", str(self._write(name, "runner"))]
+        self._launch("pretrain", ["-u", task, "-p", str(self.folder / name), "--seed", str(self.recipe.seed), *files])
+
+    def recognise(self, name: str) -> tuple[float, float]:
+        """Trains s3prl's ASR on a distilled contender; returns letter and word error on test-clean, in percent."""
+        steps, folder = self.recipe.asr_steps, self.folder / f"{name}_asr"
+        upstream, student = UPSTREAMS[self.contenders[name].task], newest_checkpoint(self.folder / name)
+        length = ",,".join(f"config.runner.{key}={steps}" for key in ("total_steps", "eval_step", "save_step"))
+        source = ["-u", upstream, "-k", str(student), "-c", "downstream_runs/asr/small.yaml"]
+        self._launch("downstream", ["-m", "train", "-d", "asr", "-p", str(folder), *source, "-o", length])
+        output = self._launch("downstream", ["-m", "evaluate", "-t", "test-clean", "-e", str(folder)])
+        rates = [re.search(rf"test-clean {kind}: ([\d.]+)", output) for kind in ("uer", "wer")]
+        if rates[0] is None or rates[1] is None:
+            raise UserError(f"{folder}: the evaluation printed no error rate; see {self.log}")
+        return float(rates[0].group(1)), float(rates[1].group(1))
+
+    def table(self, errors: dict[str, tuple[float, float]]) -> str:
+        """The Markdown table of everything that was measured."""
+        layers = self.recipe.target_layers
+        students = {name: load_student(newest_checkpoint(self.folder / name) or "") for name in self.contenders}
+        times = cpu_times(students)
+        rows = [
+            [
+                *("student", "parameters", f"held-out L1, layers {' '.join(map(str, layers))}", "held-out cosine"),
+                *("steps/s", "CPU s per s of audio", "ASR letter error %", "ASR word error %"),
+            ]
+        ]
+        for name, student in students.items():
+            valid = list(read_metrics(self.folder / name, "valid").values())[-1]
+            train = list(read_metrics(self.folder / name, "train").values())[1:]
+            seconds = sorted(entry["seconds_per_batch"] for entry in train)[len(train) // 2]
+            rows.append(
+                [
+                    name,
+                    f"{sum(parameter.numel() for parameter in student.parameters()):,}",
+                    " ".join(f"{valid[f'l1_layer{layer}']:.3f}" for layer in layers),
+                    " ".join(f"{valid[f'cosine_layer{layer}']:.3f}" for layer in layers),
+                    f"{1 / seconds:.2f}",
+                    f"{times[name]:.4f}",
+                    *(f"{error:.1f}" for error in errors.get(name, ())),
+                    *([] if name in errors else ["", ""]),
+                ]
+            )
+        return markdown(rows)
+
+    def _write(self, name: str, part: str) -> Path:
+        """Configurations that state only what differs from the shipped recipe of the task."""
+        contender, recipe = self.contenders[name], self.recipe
+        base = shipped_folder("pretrain_configs") / contender.task / f"config_{part}.yaml"
+        content: dict[str, Any] = {"base": str(base)}
+        if part == "model":
+            content.update(_shaped_like(recipe.teacher))
+            content["distill"] = {"target_layers": list(recipe.target_layers)}
+            for section, values in contender.difference.items():
+                content[section] = {**content.get(section, {}), **values}
+        else:
+            every, half = max(recipe.steps // 24, 1), max(recipe.steps // 2, 2)
+            loop = {"total_steps": recipe.steps, "log_step": every, "save_step": half, "max_keep": 2, "fp16": False}
+            datarc = {"valid_step": max(recipe.steps // 8, 1), **recipe.datarc}
+            content |= {"runner": loop, "optimizer": {"lr": recipe.lr}, "pretrain_expert": {"datarc": datarc}}
+        path = self.folder / f"{name}_{part}.yaml"
+        path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        return path
+
+    def _launch(self, launcher: str, arguments: Sequence[str]) -> str:
+        """One launcher in a process of its own, as a person would type it; returns what it printed."""
+        print(f"  $ python run_{launcher}.py {' '.join(arguments)}", flush=True)
+        command = [sys.executable, "-m", f"s3prl_gendistiller.cli.{launcher}", *arguments]
+        environment = {**os.environ, "SUPERB_DATA": str(self.recipe.superb_data)}
+        started = time.monotonic()
+        answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        with self.log.open("a", encoding="utf-8") as file:
+            file.write(f"$ {' '.join(command)}\n{answer.stdout}\n{answer.stderr}\n")
+        if answer.returncode:
+            last = "\n".join(answer.stderr.strip().splitlines()[-5:])
+            raise UserError(f"run_{launcher}.py ended with status {answer.returncode} (log: {self.log}):\n{last}")
+        print(f"    {time.monotonic() - started:.0f} s", flush=True)
+        return answer.stdout
+
+
+def cpu_times(students: dict[str, Student]) -> dict[str, float]:
+    """Median CPU seconds per second of audio, the students taking turns so that all meet the same machine."""
+    wavs = torch.randn(1, SPEED_SECONDS * 16_000, generator=torch.Generator().manual_seed(0))
+    taken: dict[str, list[float]] = {name: [] for name in students}
+    for _ in range(SPEED_ROUNDS):
+        for name, student in students.items():
+            started = time.process_time()
+            student.generate(wavs)
+            taken[name].append(time.process_time() - started)
+    return {name: sorted(values)[SPEED_ROUNDS // 2] / SPEED_SECONDS for name, values in taken.items()}
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first row is the header, columns aligned."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+    ]
+    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]) + "\n"
+
+
+def _shaped_like(teacher: Path) -> dict[str, Any]:
+    """The student sections that give a student the widths of a transformers teacher."""
+    shape = json.loads((teacher / "config.json").read_text(encoding="utf-8"))
+    convolutions = zip(shape["conv_dim"], shape["conv_kernel"], shape["conv_stride"], strict=True)
+    return {
+        "teacher": {"upstream": None, "folder": str(teacher)},
+        "student": {
+            "extractor_conv_feature_layers": [list(layer) for layer in convolutions],
+            "encoder_embed_dim": shape["hidden_size"],
+            "encoder_ffn_embed_dim": shape["intermediate_size"],
+            "encoder_attention_heads": shape["num_attention_heads"],
+        },
+    }
