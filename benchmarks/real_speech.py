@@ -78,8 +78,8 @@ def run(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--real", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("result/real_speech"))
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--asr-steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=240)
+    parser.add_argument("--asr-steps", type=int, default=600)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1337])
     parser.add_argument("--only", nargs="+", choices=tuple(CONTENDERS), default=list(CONTENDERS))
     args = parser.parse_args(argv)
@@ -88,11 +88,11 @@ def run(argv: list[str]) -> int:
     compat.apply()
     lay_out(args.real, out / "data")
     if not (out / "teacher").exists():
-        write_random_teacher(out / "teacher", width=192, layers=12, heads=6, ffn=768, conv_dim=96)
+        write_random_teacher(out / "teacher", width=192, layers=12, heads=6, ffn=768, conv_dim=64)
     speech = out / "data" / "speech"
     datarc = {
         **{"libri_root": str(speech), "file_path": str(speech), "sets": ["orders-train"], "valid_sets": ["digits"]},
-        **{"train_batch_size": 8, "num_workers": 0, "crop_samples": 64_000},
+        **{"train_batch_size": 8, "num_workers": 0, "crop_samples": 48_000},
     }
     contenders = {name: CONTENDERS[name] for name in args.only}
     for seed in args.seeds:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,21 +32,20 @@ _RENAMED = (
 )
 
 
-def fairseq_named(folder: Path) -> dict[str, Tensor]:
-    """The weights of a transformers folder under fairseq's names."""
-    grouped = json.loads((folder / "config.json").read_text())["feat_extract_norm"] == "group"
-    state = {}
-    for name, value in safetensors.torch.load_file(folder / "model.safetensors").items():
+def fairseq_named(state: Mapping[str, Tensor], extractor: str) -> dict[str, Tensor]:
+    """The weights of an encoder of transformers under fairseq's names; `extractor` is "group" or "layer"."""
+    renamed = {}
+    for name, value in state.items():
         if name.startswith("feature_extractor."):
-            name = name.replace(".conv.", ".0.").replace(".layer_norm.", ".2." if grouped else ".2.1.")
+            name = name.replace(".conv.", ".0.").replace(".layer_norm.", ".2." if extractor == "group" else ".2.1.")
         elif name.startswith("encoder.layers.") and ".final_layer_norm." not in name:
             name = name.replace(".layer_norm.", ".self_attn_layer_norm.")
         for theirs, fairseqs in _RENAMED:
             if theirs in name:
                 name = name.replace(theirs, fairseqs)
                 break
-        state[name] = value
-    return state
+        renamed[name] = value
+    return renamed
 
 
 def host_checkpoint(folder: Path, path: Path, **changes: object) -> Path:
@@ -55,7 +55,8 @@ def host_checkpoint(folder: Path, path: Path, **changes: object) -> Path:
         changes: keys of the model's configuration, such as encoder_layerdrop.
     """
     content = json.loads((folder / "config.json").read_text())
-    state = fairseq_named(folder)
+    weights = safetensors.torch.load_file(folder / "model.safetensors")
+    state = fairseq_named(weights, content["feat_extract_norm"])
     settings: dict[str, Any] = {
         "extractor_mode": {"group": "default", "layer": "layer_norm"}[content["feat_extract_norm"]],
         "encoder_layers": content["num_hidden_layers"],

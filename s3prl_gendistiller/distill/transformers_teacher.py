@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from s3prl_gendistiller.distill.teacher import Teacher
+from s3prl_gendistiller.distill.teacher import Encode, Teacher
 from s3prl_gendistiller.errors import UserError
 
 CLASSES = {"hubert": "HubertModel", "wavlm": "WavLMModel", "wav2vec2": "Wav2Vec2Model"}
@@ -30,6 +30,7 @@ HEADS = re.compile(
     r"(lm_head|quantizer|project_hid|project_q|projector|classifier|layer_weights|label_embs_concat|final_proj|"
     r"masked_spec_embed|adapter)(\.|$)"
 )
+SAMPLE_RATE = 16_000
 OLD_WEIGHT_NORM = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
 
 logger = logging.getLogger(__name__)
@@ -71,12 +72,15 @@ def load_transformers_teacher(folder: str | Path) -> Teacher:
     _check(folder, type(model).__name__, weights, model.state_dict())
     # assign: the model was built without memory of its own
     model.load_state_dict({name: value.to(torch.float32) for name, value in weights.items()}, assign=True)
-    stable = bool(model.config.do_stable_layer_norm)
     model.encoder.layers = LayersUpTo(model.encoder.layers)
+    encode = functools.partial(
+        _encode, normalise=_normalises(folder, model.config), stable=bool(model.config.do_stable_layer_norm)
+    )
+    _install_hooks(folder, model, encode, shape.num_layers)
     return Teacher(
         str(folder),
         model,
-        functools.partial(_encode, normalise=_normalises(folder, model.config), stable=stable),
+        encode,
         num_layers=shape.num_layers,
         width=shape.width,
         model_type=shape.model_type,
@@ -126,6 +130,22 @@ def _encode(
     return states
 
 
+def _install_hooks(folder: Path, model: Any, encode: Encode, num_layers: int) -> None:
+    """transformers collects hidden states by hooks that it installs at the first call.
+
+    If that were a call of DataParallel's copies, each copy would add its hooks to those that all of them share, and
+    every state would be listed several times.
+    """
+    samples = 2 * SAMPLE_RATE // 10
+    with torch.no_grad():
+        states = encode(model.eval(), torch.zeros(1, samples), torch.tensor([samples]), num_layers)
+    if len(states) != num_layers + 1:
+        raise UserError(
+            f"teacher.folder: {folder} gives {len(states)} hidden states, expected {num_layers + 1}; this version of "
+            "transformers is not known here, install the one in constraints.txt"
+        )
+
+
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
@@ -134,7 +154,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
             "config.json and model.safetensors or pytorch_model.bin"
         )
     content = read_json(path)
-    if content.get("model_type") not in CLASSES:
+    if content.get("model_type") not in list(CLASSES):
         raise UserError(
             f"teacher.folder: {path} says model_type {content.get('model_type')!r}, expected one of "
             f"{', '.join(CLASSES)}; use such a model, or an s3prl upstream (teacher.upstream)"
@@ -158,17 +178,20 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _build(folder: Path, model_type: str) -> Any:
     """The model without memory for its weights, and with nothing random in it."""
+    import huggingface_hub.errors
     import transformers
 
     name = CLASSES[model_type]
     content = {**_read_config(folder), "layerdrop": 0.0, "apply_spec_augment": False, "add_adapter": False}
     content |= {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}
+    # today's configurations check themselves with an exception class of their own
+    strict = getattr(huggingface_hub.errors, "StrictDataclassError", ValueError)
     try:
         config = getattr(transformers, name.replace("Model", "Config")).from_dict(content)
         with torch.device("meta"):
             return getattr(transformers, name)(config)
-    except (TypeError, ValueError, AttributeError, KeyError, RuntimeError) as error:
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
+    except (TypeError, ValueError, AttributeError, KeyError, RuntimeError, strict) as error:
+        reason = " ".join((str(error) or repr(error)).split())[:300]
         raise UserError(f"teacher.folder: {folder / 'config.json'} does not describe a {name}: {reason}") from error
 
 
@@ -264,5 +287,11 @@ def _shown(names: Sequence[str]) -> str:
 def _normalises(folder: Path, config: Any) -> bool:
     path = folder / "preprocessor_config.json"
     if path.is_file():
-        return bool(read_json(path).get("do_normalize", True))
+        content = read_json(path)
+        rate = content.get("sampling_rate", SAMPLE_RATE)
+        if rate != SAMPLE_RATE:
+            raise UserError(
+                f"teacher.folder: {path} says sampling_rate {rate}, expected {SAMPLE_RATE}; choose another teacher"
+            )
+        return bool(content.get("do_normalize", True))
     return bool(config.feat_extract_norm == "layer")  # as the released models of either kind do

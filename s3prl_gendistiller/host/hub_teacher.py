@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 import pickle
+import re
 import threading
 from collections.abc import Sequence
 from types import ModuleType
@@ -21,6 +22,7 @@ from s3prl_gendistiller.host.checkpoint import read_checkpoint
 
 SAMPLE_RATE = 16_000
 NEEDS_CHECKPOINT = ("_local", "_custom", "_url", "_gdriveid")
+CONVOLUTIONS = re.compile(r"[\d\s\[\](),+*]*")
 # What building an expert may fail with; that is a user's matter: no network, no or a wrong checkpoint, no package.
 FAILURES = (
     OSError,  # also what urllib, requests and huggingface_hub raise without a network
@@ -64,7 +66,7 @@ def load_hub_teacher(name: str, checkpoint: str | None = None) -> Teacher:
         logger.info("teacher %s: loaded as teacher.folder would be", entry_name)
         return load_transformers_teacher(checkpoint)
     if checkpoint is not None and "://" not in checkpoint:
-        read_checkpoint(checkpoint, mmap=True)  # distiller_local would run code that stands in the file
+        _refuse_code(checkpoint, read_checkpoint(checkpoint, mmap=True))  # distiller_local would unpickle anything
     with torch.random.fork_rng(devices=[]):
         expert = _build(getattr(hub, entry_name), entry_name, checkpoint)
         _turn_off_layerdrop(expert)
@@ -103,6 +105,19 @@ def _family(entry: Any) -> str:
     """The folder in s3prl/upstream that an entry comes from, such as "hubert"."""
     parts = str(getattr(entry, "__module__", "")).split(".")
     return parts[-2] if len(parts) > 1 else parts[0]
+
+
+def _refuse_code(checkpoint: str, content: Any) -> None:
+    """s3prl evaluates the convolutions' shapes, which its checkpoints hold as text such as "[(512,10,5)] + ..."."""
+    if not isinstance(content, dict):
+        return
+    for key, value in content.items():
+        _refuse_code(checkpoint, value)
+        if str(key).endswith("conv_feature_layers") and not CONVOLUTIONS.fullmatch(str(value)):
+            raise UserError(
+                f"teacher.checkpoint: {checkpoint} refused, its {key} is {str(value)[:80]!r}; expected shapes alone, "
+                "such as [(512,10,5)] + [(512,3,2)] * 4. Use a checkpoint from a source that you trust"
+            )
 
 
 def _check_folder(folder: str, entry_name: str, expected: str) -> None:

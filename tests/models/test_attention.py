@@ -59,7 +59,6 @@ def test_every_distance_has_the_bucket_that_it_has_in_wavlm(buckets: int, max_di
     expected = torch.tensor([bucket_by_hand(distance, buckets, max_distance) for distance in distances.tolist()])
     differences = (module._bucket(distances) - expected).abs()
     assert int(differences.max()) <= 1 and int((differences > 0).sum()) <= 8
-    assert torch.equal(module._bucket(distances[1400:1601]).unique(), module._bucket(distances[1400:1601].sort()[0]).unique())
 
 
 def test_the_bias_equals_wavlms_formula_pair_by_pair() -> None:

@@ -1,0 +1,289 @@
+"""Warm start: what a student takes over works in it as in the teacher; nothing half-copied, nothing unsaid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from s3prl_gendistiller.distill.random_teacher import write_random_teacher
+from s3prl_gendistiller.distill.teacher import Teacher
+from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher, normalise_samples
+from s3prl_gendistiller.distill.warm_start import warm_start, warm_start_distiller
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.students import build_student
+from s3prl_gendistiller.models.gendistiller import GenDistiller
+from tests.bench import TINY_TEACHER
+from tests.conftest import TINY, TINY_CONV, tiny_config
+from tests.fairseq import fairseq_named
+
+Audio = tuple[Tensor, Tensor]
+EVERYTHING = {"front_end": True, "position": True, "layer": 1}
+# what a fairseq checkpoint holds besides the encoder
+BESIDES = {"mask_emb": torch.zeros(24), "final_proj.weight": torch.zeros(8, 24)}
+
+
+def random_teacher(folder: Path, **changes: object) -> Teacher:
+    """A teacher in whose weights nothing is left at zero or one."""
+    teacher = load_transformers_teacher(write_random_teacher(folder, **{**TINY_TEACHER, **changes}))
+    generator = torch.Generator().manual_seed(3)
+    for weight in teacher.encoder_state().values():
+        weight += 0.05 * torch.randn(weight.shape, generator=generator)
+    return teacher
+
+
+def student(seed: int = 0, steps: int = 2, **changes: object) -> GenDistiller:
+    torch.manual_seed(seed)
+    return GenDistiller(tiny_config(**changes), steps).eval()
+
+
+def weights(model: GenDistiller) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("layer", [1, 3])
+@pytest.mark.parametrize("stable", [False, True])
+@pytest.mark.parametrize("model_type", ["hubert", "wavlm", "wav2vec2"])
+def test_what_was_copied_computes_what_the_teacher_computes(
+    tmp_path: Path, wavs: Audio, model_type: str, stable: bool, layer: int
+) -> None:
+    teacher = random_teacher(tmp_path / "t", model_type=model_type, stable_layer_norm=stable)
+    bias = "gated" if model_type == "wavlm" else "none"
+    model = student(extractor_mode="default", feature_norm=True, position_bias=bias, layer_norm_first=stable)
+    report = warm_start(model, teacher.encoder_state(), "transformers", front_end=True, position=True, layer=layer)
+    assert report.left_out == () and report.untouched == ()
+    audio, lengths = wavs[0], torch.full((3,), 8000)
+    before, after = teacher(audio, lengths, [layer - 1, layer]).unbind(1)
+    with torch.no_grad():
+        z, _ = model.encode(audio, lengths)
+        y = model.layer(before, None)
+    assert torch.allclose(z, teacher(audio, lengths, [0])[:, 0], atol=1e-5)
+    if stable and layer == 3:  # the teacher's last state has passed its final LayerNorm
+        y = model.encoder_norm(y)
+    assert torch.allclose(y, after, atol=1e-4)
+
+
+@pytest.mark.parametrize("extractor", ["group", "layer"])
+@pytest.mark.parametrize("model_type", ["hubert", "wavlm"])
+def test_a_student_without_an_output_layer_generates_the_teachers_first_layer(
+    tmp_path: Path, wavs: Audio, model_type: str, extractor: str
+) -> None:
+    """From samples to hidden state, padding included."""
+    teacher = random_teacher(tmp_path / "t", model_type=model_type, feat_extract_norm=extractor)
+    model = student(
+        steps=1,
+        extractor_mode={"group": "default", "layer": "layer_norm"}[extractor],
+        feature_norm=True,
+        position_bias="gated" if model_type == "wavlm" else "none",
+        output_layer=False,
+        step_embedding=False,
+    )
+    warm_start(model, teacher.encoder_state(), "transformers", **EVERYTHING)
+    audio, lengths = wavs
+    if extractor == "layer":  # such a teacher normalises each utterance, the student takes it as it is
+        audio = normalise_samples(audio, torch.arange(audio.shape[1]) < lengths.unsqueeze(1))
+    found = model.generate(audio, lengths)
+    expected = teacher(wavs[0], lengths, [0, 1])
+    states = torch.stack(found.hidden_states, dim=1)
+    for index, frames in enumerate(found.frame_mask.sum(1).tolist()):
+        assert torch.allclose(states[index, :, :frames], expected[index, :, :frames], atol=1e-5)
+
+
+@pytest.mark.parametrize("extractor", ["group", "layer"])
+@pytest.mark.parametrize("model_type", ["hubert", "wavlm"])
+def test_both_namings_give_the_same_student(tmp_path: Path, model_type: str, extractor: str) -> None:
+    state = random_teacher(tmp_path / "t", model_type=model_type, feat_extract_norm=extractor).encoder_state()
+    mode = "default" if extractor == "group" else "layer_norm"
+    bias = "gated" if model_type == "wavlm" else "none"
+    one, other = (student(seed, extractor_mode=mode, feature_norm=True, position_bias=bias) for seed in (0, 1))
+    first = warm_start(one, state, "transformers", **EVERYTHING)
+    second = warm_start(other, {**fairseq_named(state, extractor), **BESIDES}, "fairseq", **EVERYTHING)
+    assert first == second
+    for name in first.copied:
+        assert torch.equal(one.state_dict()[name], other.state_dict()[name]), name
+    rest = {name for name in one.state_dict() if name not in first.copied}
+    assert {name.split(".")[0] for name in rest} == {"output", "step_embedding", "history_norm", "history_projection"}
+
+
+@pytest.mark.parametrize("naming", ["fairseq", "transformers"])
+def test_either_spelling_of_the_weight_norm_is_understood(tmp_path: Path, naming: str) -> None:
+    state = dict(random_teacher(tmp_path / "t").encoder_state())
+    if naming == "fairseq":
+        state = fairseq_named(state, "group")
+        swap = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
+    else:
+        swap = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+    spelt = {}
+    for name, value in state.items():
+        for found, wanted in swap.items():
+            name = name.replace(found, wanted)
+        spelt[name] = value
+    assert spelt.keys() != state.keys()
+    one, other = student(0), student(1)
+    position = {"front_end": False, "position": True, "layer": None}
+    warm_start(one, state, naming, **position)
+    report = warm_start(other, spelt, naming, **position)
+    assert len(report.copied) == 5
+    assert torch.equal(one.position.conv.weight, other.position.conv.weight)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "touched"),
+    [
+        ({"front_end": True, "position": False, "layer": None}, {"front_end", "feature_projection"}),
+        ({"front_end": False, "position": True, "layer": None}, {"position", "encoder_norm"}),
+        ({"front_end": False, "position": False, "layer": 2}, {"layer"}),
+        ({"front_end": False, "position": False, "layer": None}, set()),
+    ],
+)
+def test_only_what_was_asked_for_is_touched(tmp_path: Path, wanted: dict, touched: set[str]) -> None:
+    model = student(extractor_mode="default")
+    before = weights(model)
+    report = warm_start(model, random_teacher(tmp_path / "t").encoder_state(), "transformers", **wanted)
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == set(report.copied)
+    assert {name.split(".")[0] for name in changed} == touched
+
+
+def test_the_student_keeps_its_own_copy_and_goes_on_learning(tmp_path: Path, wavs: Audio) -> None:
+    teacher = random_teacher(tmp_path / "t")
+    model = student(extractor_mode="default")
+    before = {name: value.clone() for name, value in teacher.encoder_state().items()}
+    warm_start(model, teacher.encoder_state(), "transformers", **EVERYTHING)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1.0)
+    assert all(torch.equal(value, before[name]) for name, value in teacher.encoder_state().items())
+
+
+def test_what_the_student_has_no_place_for_is_reported_with_the_reason(tmp_path: Path) -> None:
+    state = dict(random_teacher(tmp_path / "t", model_type="wavlm").encoder_state())
+    state["feature_extractor.conv_layers.3.conv.bias"] = torch.zeros(16)
+    report = warm_start(student(extractor_mode="default"), state, "transformers", **{**EVERYTHING, "layer": 2})
+    reasons = dict(report.left_out)
+    assert reasons.keys() == {
+        "feature_projection.layer_norm.weight",
+        "feature_projection.layer_norm.bias",
+        "feature_extractor.conv_layers.3.conv.bias",
+        "encoder.layers.0.attention.rel_attn_embed.weight",
+        "encoder.layers.1.attention.gru_rel_pos_const",
+        "encoder.layers.1.attention.gru_rel_pos_linear.weight",
+        "encoder.layers.1.attention.gru_rel_pos_linear.bias",
+    }
+    assert "feature_norm: true" in reasons["feature_projection.layer_norm.bias"]
+    assert "position_bias: gated" in reasons["encoder.layers.1.attention.gru_rel_pos_const"]
+    assert "have no bias" in reasons["feature_extractor.conv_layers.3.conv.bias"]
+    summary = report.summary()
+    assert summary.startswith(f"copied {len(report.copied)} weights (front_end.layers.0.conv")
+    assert len(summary.splitlines()) == 4 and "encoder.layers.0.attention.rel_attn_embed" in summary
+
+
+def test_a_position_bias_that_the_teacher_lacks_stays_and_is_reported(tmp_path: Path) -> None:
+    model = student(extractor_mode="default", position_bias="gated")
+    before = weights(model)
+    report = warm_start(model, random_teacher(tmp_path / "t").encoder_state(), "transformers", **EVERYTHING)
+    assert len(report.untouched) == 4
+    assert all(torch.equal(model.state_dict()[name], before[name]) for name in report.untouched)
+    assert "not in the teacher, still random: layer.attention.position_bias" in report.summary()
+
+
+@pytest.mark.parametrize(
+    ("changes", "ours", "theirs"),
+    [
+        (
+            {"encoder_embed_dim": 32},
+            r"feature_projection.weight is \(32, 16\)",
+            r"feature_projection.projection.weight is \(24, 16\)",
+        ),
+        (
+            {"encoder_ffn_embed_dim": 48},
+            r"layer.ffn_in.weight is \(48, 24\)",
+            r"encoder.layers.0.feed_forward.intermediate_dense.weight is \(32, 24\)",
+        ),
+        ({"conv_pos": 16}, r"original0 is \(1, 1, 16\)", r"weight.original0 is \(1, 1, 8\)"),
+    ],
+)
+def test_widths_that_differ_are_refused_with_both_and_nothing_is_copied(
+    tmp_path: Path, changes: dict, ours: str, theirs: str
+) -> None:
+    model = student(extractor_mode="default", **changes)
+    before = weights(model)
+    with pytest.raises(UserError, match=f"the student's .*{ours}, the teacher's .*{theirs}.*; expected the same shape"):
+        warm_start(model, random_teacher(tmp_path / "t").encoder_state(), "transformers", **EVERYTHING)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("extractor", "changes", "message"),
+    [
+        ("group", {"extractor_mode": "layer_norm"}, "the teacher lacks front_end.layers.1.norm.bias"),
+        ("layer", {"extractor_mode": "default"}, r"no place for feature_extractor.conv_layers.1.layer_norm.bias"),
+        (
+            "group",
+            {"extractor_mode": "default", "extractor_conv_feature_layers": ((16, 10, 5), *((16, 3, 2),) * 4)},
+            r"no place for feature_extractor.conv_layers.5.conv.weight",
+        ),
+    ],
+)
+def test_a_front_end_with_other_parts_is_refused(tmp_path: Path, extractor: str, changes: dict, message: str) -> None:
+    model = student(**changes)
+    before = weights(model)
+    with pytest.raises(UserError, match=message):
+        warm_start(
+            model,
+            random_teacher(tmp_path / "t", feat_extract_norm=extractor).encoder_state(),
+            "transformers",
+            **EVERYTHING,
+        )
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_layer_that_the_teacher_lacks_is_refused(tmp_path: Path) -> None:
+    state = random_teacher(tmp_path / "t").encoder_state()
+    with pytest.raises(UserError, match=r"warm_start.layer: found 4, expected 1\.\.3"):
+        warm_start(student(), state, "transformers", front_end=False, position=False, layer=4)
+
+
+def distiller(seed: int) -> torch.nn.Module:
+    """s3prl's own DistillerModel at the teacher's sizes."""
+    torch.manual_seed(seed)
+    sizes = {**TINY, "extractor_conv_feature_layers": [list(shape) for shape in TINY_CONV]}
+    config = {"teacher": {"folder": "unused"}, "student": sizes, "distill": {"target_layers": [1, 3]}}
+    return build_student(config, task="distilhubert").distiller
+
+
+@pytest.mark.parametrize("naming", ["transformers", "fairseq"])
+def test_the_baseline_takes_over_what_the_stock_recipe_loads(tmp_path: Path, naming: str) -> None:
+    state = dict(random_teacher(tmp_path / "t").encoder_state())
+    fairseq = fairseq_named(state, "group")
+    stock, ours = distiller(0), distiller(0)
+    for part in ("feature_extractor", "post_extract_proj", "encoder.pos_conv", "encoder.layers.0", "encoder.layers.1"):
+        inside = {name[len(part) + 1 :]: value for name, value in fairseq.items() if name.startswith(f"{part}.")}
+        stock.get_submodule(part).load_state_dict(inside)
+    given = state if naming == "transformers" else fairseq
+    report = warm_start_distiller(ours, given, naming, front_end=True, position=True, layers=2)
+    assert all(torch.equal(value, ours.state_dict()[name]) for name, value in stock.state_dict().items())
+    assert len(report.left_out) == 2 and all("layer_norm" in name for name, _ in report.left_out)
+    assert "encoder.layer_norm.weight" not in report.copied
+
+
+def test_the_baseline_reports_the_position_bias_that_it_has_no_place_for(tmp_path: Path) -> None:
+    state = random_teacher(tmp_path / "t", model_type="wavlm").encoder_state()
+    report = warm_start_distiller(distiller(0), state, "transformers", front_end=False, position=False, layers=2)
+    assert len(report.copied) == 2 * 16
+    assert len(report.left_out) == 1 + 2 * 3
+    assert {reason for _, reason in report.left_out} == {
+        "the student has no relative position (GenDistiller keeps it with position_bias: gated)"
+    }
+
+
+def test_a_baseline_with_more_layers_than_its_teacher_is_refused(tmp_path: Path) -> None:
+    state = random_teacher(tmp_path / "t", layers=1).encoder_state()
+    model = distiller(0)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(UserError, match=r"warm_start\.layers: the student has 2 layers, the teacher only 1"):
+        warm_start_distiller(model, state, "transformers", front_end=True, position=True, layers=2)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
