@@ -55,6 +55,7 @@ class BackboneConfig:
 class GenDistillerConfig(BackboneConfig):
     """The student that generates the teacher's layers (arXiv 2406.09444); ablation switches last."""
 
+    normalize: bool = False  # zero mean and unit variance per utterance, as HuBERT Large takes its input
     feature_norm: bool = False  # HuBERT normalises the CNN's output before projecting it; DistilHuBERT does not
     position_bias: str = key("none", choices=("none", "gated"))  # "gated": WavLM's gated relative position bias
     history: str = key("previous", choices=("previous",))

@@ -7,6 +7,7 @@ Here `train()` does nothing, and every call runs without gradient and in float32
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,21 @@ MAX_FRAME_DIFFERENCE = 2
 # (encoder, wavs (B, S), lengths (B,), highest layer asked for) -> hidden states 0..highest at least, each (B, T, D).
 # The encoder is handed in, not closed over: DataParallel calls copies of it.
 Encode = Callable[[nn.Module, Tensor, Tensor, int], Sequence[Tensor]]
+
+
+@dataclass(frozen=True)
+class EncoderLayout:
+    """What a warm start must know and neither names nor shapes of weights show.
+
+    Attributes:
+        heads: attention heads of a layer.
+        norm_first: LayerNorm before attention and feed-forward (HuBERT Large) instead of after (Base).
+        normalize: every utterance is brought to zero mean and unit variance before the CNN.
+    """
+
+    heads: int
+    norm_first: bool
+    normalize: bool
 
 
 class Teacher(nn.Module):
@@ -33,6 +49,7 @@ class Teacher(nn.Module):
         model_type: "hubert", "wavlm", ...
         naming: whose names the weights bear, "fairseq" or "transformers"; None when they are not known.
         prefix: what stands in front of those names in the state_dict of `encoder`.
+        layout: None when it is not known.
     """
 
     def __init__(
@@ -46,6 +63,7 @@ class Teacher(nn.Module):
         model_type: str,
         naming: str | None,
         prefix: str = "",
+        layout: EncoderLayout | None = None,
     ) -> None:
         super().__init__()
         self.name = name
@@ -54,6 +72,7 @@ class Teacher(nn.Module):
         self.width = width
         self.model_type = model_type
         self.naming = naming
+        self.layout = layout
         self._encode = encode
         self._prefix = prefix
         super().train(False)

@@ -19,8 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from s3prl_gendistiller.distill.teacher import Encode, Teacher
+from s3prl_gendistiller.distill.teacher import Encode, EncoderLayout, Teacher
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.models.front_end import normalise_samples
 
 CLASSES = {"hubert": "HubertModel", "wavlm": "WavLMModel", "wav2vec2": "Wav2Vec2Model"}
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -73,9 +74,8 @@ def load_transformers_teacher(folder: str | Path) -> Teacher:
     # assign: the model was built without memory of its own
     model.load_state_dict({name: value.to(torch.float32) for name, value in weights.items()}, assign=True)
     model.encoder.layers = LayersUpTo(model.encoder.layers)
-    encode = functools.partial(
-        _encode, normalise=_normalises(folder, model.config), stable=bool(model.config.do_stable_layer_norm)
-    )
+    stable, normalise = bool(model.config.do_stable_layer_norm), _normalises(folder, model.config)
+    encode = functools.partial(_encode, normalise=normalise, stable=stable)
     _install_hooks(folder, model, encode, shape.num_layers)
     return Teacher(
         str(folder),
@@ -85,6 +85,7 @@ def load_transformers_teacher(folder: str | Path) -> Teacher:
         width=shape.width,
         model_type=shape.model_type,
         naming="transformers",
+        layout=EncoderLayout(model.config.num_attention_heads, stable, normalise),
     )
 
 
@@ -97,15 +98,6 @@ class LayersUpTo(nn.ModuleList):
 
     def __iter__(self) -> Iterator[nn.Module]:
         return iter(list(self._modules.values())[: self.limit])
-
-
-def normalise_samples(wavs: Tensor, mask: Tensor) -> Tensor:
-    """Zero mean and unit variance over each utterance's real samples, zero after its end; (B, S) to (B, S)."""
-    count = mask.sum(1, keepdim=True)
-    mean = (wavs * mask).sum(1, keepdim=True) / count
-    centred = (wavs - mean) * mask
-    variance = centred.square().sum(1, keepdim=True) / count
-    return centred / (variance + 1e-7).sqrt()
 
 
 def _encode(

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from s3prl_gendistiller.distill.teacher import Teacher
+from s3prl_gendistiller.distill.teacher import EncoderLayout, Teacher
 from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher, read_teacher_shape
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
@@ -80,7 +80,20 @@ def load_hub_teacher(name: str, checkpoint: str | None = None) -> Teacher:
         model_type=family,
         naming=_naming(getattr(expert, "model", None)),
         prefix="model.",
+        layout=_layout(expert),
     )
+
+
+def _layout(expert: Any) -> EncoderLayout | None:
+    """s3prl's fairseq-style experts keep their settings in places of their own."""
+    layers = getattr(getattr(getattr(expert, "model", None), "encoder", None), "layers", None)
+    settings = next((getattr(expert, name) for name in ("task_cfg", "cfg") if hasattr(expert, name)), None)
+    normalize = getattr(expert, "wav_normalize", getattr(settings, "normalize", None))
+    heads = getattr(getattr(layers[0], "self_attn", None), "num_heads", None) if layers else None
+    norm_first = getattr(layers[0], "layer_norm_first", None) if layers else None
+    if heads is None or norm_first is None or normalize is None:
+        return None
+    return EncoderLayout(int(heads), bool(norm_first), bool(normalize))
 
 
 def _entry_for(hub: ModuleType, name: str, checkpoint: str | None) -> str:

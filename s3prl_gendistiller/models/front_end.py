@@ -31,6 +31,19 @@ def frame_mask(frames: Tensor, max_frames: int) -> Tensor:
     return torch.arange(max_frames, device=frames.device) < frames.unsqueeze(1)
 
 
+def normalise_samples(wavs: Tensor, mask: Tensor) -> Tensor:
+    """Zero mean and unit variance over each utterance's real samples, zero after its end.
+
+    Args:
+        wavs: (B, S); mask: (B, S), True = real sample.
+    """
+    count = mask.sum(1, keepdim=True)
+    mean = (wavs * mask).sum(1, keepdim=True) / count
+    centred = (wavs - mean) * mask
+    variance = centred.square().sum(1, keepdim=True) / count
+    return centred / (variance + 1e-7).sqrt()
+
+
 class ScaleGradient(torch.autograd.Function):
     """Identity forward; backward multiplies by `factor` (wav2vec 2.0's way to train the CNN more slowly)."""
 

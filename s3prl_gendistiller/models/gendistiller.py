@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from s3prl_gendistiller.config import GenDistillerConfig
 from s3prl_gendistiller.models.encoder_layer import EncoderLayer
-from s3prl_gendistiller.models.front_end import ConvFrontEnd, ConvPosition
+from s3prl_gendistiller.models.front_end import ConvFrontEnd, ConvPosition, frame_mask, normalise_samples
 from s3prl_gendistiller.models.student import Student, StudentOutput
 
 CARRYING = ("carry", "recur")
@@ -131,6 +131,8 @@ class GenDistiller(Student):
 
     def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The prelude that all steps share: z (B, T, D) and the frame mask (B, T)."""
+        if self.config.normalize:
+            wavs = normalise_samples(wavs, frame_mask(lengths, wavs.shape[1]))
         x, mask = self.front_end(wavs, lengths)  # (B, T, C)
         if self.feature_norm is not None:
             x = self.feature_norm(x)

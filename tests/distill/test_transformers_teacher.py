@@ -16,10 +16,10 @@ from s3prl_gendistiller.distill.random_teacher import write_random_teacher
 from s3prl_gendistiller.distill.transformers_teacher import (
     CLASSES,
     load_transformers_teacher,
-    normalise_samples,
     read_teacher_shape,
 )
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.models.front_end import normalise_samples
 from tests.bench import TINY_TEACHER
 from tests.replicas import replicate
 

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from s3prl_gendistiller.distill.random_teacher import write_random_teacher
 from s3prl_gendistiller.distill.teacher import Teacher
-from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher, normalise_samples
+from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher
 from s3prl_gendistiller.distill.warm_start import warm_start, warm_start_distiller
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.students import build_student
+from s3prl_gendistiller.models.front_end import normalise_samples
 from s3prl_gendistiller.models.gendistiller import GenDistiller
 from tests.bench import TINY_TEACHER
 from tests.conftest import TINY, TINY_CONV, tiny_config

@@ -18,7 +18,8 @@ featurizer = Featurizer(upstream, upstream_device="cpu")
 wavs = [torch.randn(n) for n in (16000, 9000, 400)]
 features = featurizer(wavs, upstream(wavs))
 states = upstream(wavs)["hidden_states"]
-print("RESULT", len(states), [tuple(s.shape) for s in states][0], [len(f) for f in features], featurizer.downsample_rate)
+rate = featurizer.downsample_rate
+print("RESULT", len(states), tuple(states[0].shape), [len(f) for f in features], rate)
 assert torch.equal(upstream(wavs)["last_hidden_state"], states[-1])
 """
 TAKEN = """

@@ -134,3 +134,37 @@ def test_the_layer_to_start_from_is_the_configurations(folder: Path) -> None:
     beyond = model_config("gendistiller", folder, warm_start={"layer": 4})
     with pytest.raises(UserError, match=r"warm_start\.layer: found 4, expected 1\.\.3"):
         warm_start_student(student, teacher, beyond)
+
+
+@pytest.mark.parametrize("source", ["folder", "checkpoint"])
+def test_what_neither_names_nor_shapes_show_is_compared(source: str, folder: Path, checkpoint: Path) -> None:
+    named = (
+        {"folder": str(folder)} if source == "folder" else {"upstream": "hubert_local", "checkpoint": str(checkpoint)}
+    )
+    teacher = load_teacher(TeacherConfig(**named))
+    assert teacher.layout is not None and (teacher.layout.heads, teacher.layout.norm_first) == (2, False)
+    changes = {"encoder_attention_heads": 4, "layer_norm_first": True, "normalize": True}
+    config = model_config("gendistiller", folder, student=changes)
+    with pytest.raises(UserError) as caught:
+        warm_start_student(build_student(config), teacher, config)
+    message = str(caught.value)
+    assert "student.encoder_attention_heads: found 4, expected 2" in message
+    assert "student.layer_norm_first: found true, expected false" in message
+    assert "student.normalize: found true, expected false" in message
+    config = model_config("gendistiller", folder, student={"encoder_attention_heads": 4}, warm_start={"layer": None})
+    warm_start_student(build_student(config), teacher, config)
+
+
+def test_a_student_that_normalises_as_its_teacher_has_its_frames(tmp_path: Path) -> None:
+    path = write_random_teacher(tmp_path / "large", **TINY_TEACHER, feat_extract_norm="layer")
+    teacher = load_teacher(TeacherConfig(folder=str(path)))
+    student = {"extractor_mode": "layer_norm", "normalize": True, "feature_norm": True}
+    config = model_config("gendistiller", path, student=student)
+    built = build_student(config)
+    warm_start_student(built, teacher, config)
+    wavs, lengths = 0.1 * torch.randn(2, 8000) + 0.3, torch.tensor([8000, 6000])
+    wavs[1, 6000:] = 0.0
+    z = built.generate(wavs, lengths).hidden_states[0]
+    frames = teacher(wavs, lengths, [0])[:, 0]
+    torch.testing.assert_close(z[0], frames[0], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(z[1, :18], frames[1, :18], atol=1e-5, rtol=1e-4)
