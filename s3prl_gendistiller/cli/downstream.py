@@ -39,8 +39,7 @@ def _run(argv: Sequence[str], host: launch.Host) -> None:
     if args.mode is None:
         args.mode = filled["-m"] = "train"
     device = launch.choose_device(args.device, filled)
-    folder = Path(args.expdir) if args.expdir else RESULTS / args.expname if args.expname else None
-    checkpoint = launch.checkpoint_to_resume(args.past_exp, args.auto_resume, folder)
+    checkpoint = launch.checkpoint_to_resume(args.past_exp, args.auto_resume, launch.named_folder(args, RESULTS))
     config: dict[str, Any] | None = None
     if checkpoint is not None:
         filled["-e"] = str(checkpoint)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
+import atexit
 import contextlib
 import datetime
 import json
@@ -72,6 +74,13 @@ def choose_device(asked: str | None, filled: dict[str, str]) -> str:
         filled["--device"] = "cpu (no GPU found)"
         return "cpu"
     return asked or "cuda"
+
+
+def named_folder(args: argparse.Namespace, root: Path) -> Path | None:
+    """The run folder that ``-p`` or ``-n`` name."""
+    if args.expdir:
+        return Path(args.expdir)
+    return root / args.expname if args.expname else None
 
 
 def free_name(root: Path, name: str) -> str:
@@ -163,8 +172,10 @@ def write_yaml(content: dict[str, Any], path: Path) -> Path:
 
 
 def scratch_folder() -> Path:
-    """A folder for files that the host copies; it lives as long as the process's temporary files."""
-    return Path(tempfile.mkdtemp(prefix="gendistiller-"))
+    """A folder for files that the host copies; it goes with the process."""
+    folder = tempfile.TemporaryDirectory(prefix="gendistiller-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
 
 
 @contextlib.contextmanager

@@ -38,8 +38,7 @@ def _run(argv: Sequence[str], host: launch.Host) -> None:
     args, others = _parser().parse_known_args(argv)
     filled: dict[str, str] = {}
     device = launch.choose_device(args.device, filled)
-    folder = Path(args.expdir) if args.expdir else RESULTS / args.expname if args.expname else None
-    checkpoint = launch.checkpoint_to_resume(args.past_exp, args.auto_resume, folder)
+    checkpoint = launch.checkpoint_to_resume(args.past_exp, args.auto_resume, launch.named_folder(args, RESULTS))
     if checkpoint is not None:
         command = _resume(checkpoint, args, device, filled)
         folder = checkpoint.resolve().parent

@@ -286,7 +286,7 @@ def _load(
     keys = [[(epoch, index) for index in batch] for batch in plan]
     # DataLoader draws a base seed; without a generator of its own it would take it from the global one.
     generator = torch.Generator().manual_seed(0)
-    workers = min(num_workers, len(keys))
+    workers = min(num_workers, len(keys), os.cpu_count() or 1)  # the order does not depend on it
     loader: DataLoader[LoadedBatch] = DataLoader(
         crops,
         batch_sampler=keys,
