@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 
 def mount_pretrain() -> ModuleType:
     """Adds our pretrain tasks to s3prl's and returns its run_pretrain module."""
-    compat.apply()
     host = find_host()
+    compat.apply()
     if str(host.package) not in sys.path:
         sys.path.insert(0, str(host.package))  # run_pretrain imports `pretrain`, `utility`, ... from the top
     pretrain = importlib.import_module("pretrain")
@@ -42,8 +42,9 @@ def mount_hub() -> ModuleType:
     """Adds our upstreams to `s3prl.hub` and returns it.
 
     Raises:
-        UserError: a name is taken by something that is not ours.
+        UserError: s3prl is absent or of another version, or a name is taken by something that is not ours.
     """
+    find_host()
     compat.apply()
     hub = importlib.import_module("s3prl.hub")
     for name in hubconf.__all__:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.conftest import run_python
+import pytest
+
+from tests.conftest import ROOT, run_python
 from tests.host.test_checkpoint import save_student
 
 FEATURIZER = """
@@ -56,10 +58,20 @@ def test_a_taken_name_in_the_hub_is_refused() -> None:
     assert "REFUSED s3prl.hub.gendistiller_local: already taken by builtins" in answer.stdout, answer.stderr[-2000:]
 
 
+@pytest.mark.parametrize("launcher", ["run_pretrain.py", "run_downstream.py"])
+def test_an_s3prl_of_another_version_is_refused_by_both_launchers(launcher: str, tmp_path: Path) -> None:
+    (tmp_path / "s3prl").mkdir()
+    for name, content in {"__init__.py": "", "hub.py": "", "run_downstream.py": "", "version.txt": "0.9.0\n"}.items():
+        (tmp_path / "s3prl" / name).write_text(content)
+    env = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    flags = ("-u", "gendistiller") if launcher == "run_pretrain.py" else ("--help",)
+    answer = run_python(ROOT / launcher, *flags, cwd=tmp_path, env=env)
+    assert answer.returncode == 2 and "0.9.0" in answer.stderr and "pip install" in answer.stderr, answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
 def test_our_upstream_folder_never_shadows_the_hosts(tmp_path: Path) -> None:
     """With the repository first on the path, as for a script of ours, `upstream` is still s3prl's package."""
-    from tests.conftest import ROOT
-
     code = (
         "from s3prl_gendistiller.host import mount; mount.mount_pretrain(); import upstream, pretrain; "
         "print(upstream.__file__ or list(upstream.__path__)); import pretrain.gendistiller.pretrain_expert"
