@@ -51,6 +51,7 @@ def mount_hub() -> ModuleType:
     """
     compat.apply()
     hub = importlib.import_module("s3prl.hub")
+    added = [name for name in hubconf.__all__ if not hasattr(hub, name)]
     for name in hubconf.__all__:
         entry, present = getattr(hubconf, name), getattr(hub, name, None)
         if present is not None and getattr(present, "__module__", "") != hubconf.__name__:
@@ -60,7 +61,8 @@ def mount_hub() -> ModuleType:
                 " remove that line from s3prl/hub.py, or uninstall the package that adds it"
             )
         setattr(hub, name, entry)
-    logger.info("s3prl.hub: added %s", ", ".join(hubconf.__all__))
+    if added:
+        logger.info("s3prl.hub: added %s", ", ".join(added))
     return hub
 
 

@@ -24,7 +24,7 @@ def write_ten(root: Path) -> Path:
     write_corpus(root)
     phones = ("AA1", "B", "K", "IY0")
     lexicon = [f"{word} {' '.join(phones[: 1 + index])}" for index, word in enumerate(WORDS)]
-    (root / "LibriSpeech/librispeech-lexicon.txt").write_text("\n".join(lexicon) + "\n")
+    (root / "LibriSpeech/lexicon.txt").write_text("\n".join(lexicon) + "\n")
     _write_speech_commands(root)
     _write_voxceleb(root / "VoxCeleb1")
     _write_fluent(root / "fluent_speech_commands_dataset")
@@ -32,7 +32,7 @@ def write_ten(root: Path) -> Path:
     _write_snips(root / "SNIPS")
     _write_quesst(root / "quesst14Database")
     for split, count in (("train", 3), ("dev", 2), ("test", 2)):
-        _write_mixtures(root / "Libri2Mix" / "diarization" / split, count)
+        _write_mixtures(root / "Libri2Mix" / split, count)
     return root
 
 
@@ -75,9 +75,11 @@ def _write_voxceleb(root: Path) -> None:
         for first, second in zip(speakers, speakers[1:], strict=False):
             trials[split].append(f"1 id{first}/clip/00001.wav id{first}/clip/00002.wav")
             trials[split].append(f"0 id{first}/clip/00001.wav id{second}/clip/00002.wav")
-    (root / "iden_split.txt").write_text("\n".join(split_lines) + "\n")
-    (root / "dev_trials.txt").write_text("\n".join(trials["dev"]) + "\n")
-    (root / "veri_test2.txt").write_text("\n".join(trials["test"]) + "\n")
+    (root / "dev_meta_data").mkdir()
+    (root / "dev_meta_data/dev_speaker_ids.txt").write_text("id10001\nid10002\nid10003\n")
+    (root / "dev_meta_data/dev_meta_data.txt").write_text("\n".join(trials["dev"]) + "\n")
+    (root / "veri_test_class.txt").write_text("\n".join(split_lines) + "\n")
+    (root / "voxceleb1_test_v2.txt").write_text("\n".join(trials["test"]) + "\n")
 
 
 def _write_fluent(root: Path) -> None:
