@@ -39,7 +39,7 @@ def dev_is_higher_better(task: Task) -> bool:
     return task.metrics[0].higher_is_better if task.metrics[0].printed else True
 
 
-def tested(task: Task, folder: Path, text: str, config: dict[str, Any], split: str) -> dict[str, float]:
+def evaluated(task: Task, folder: Path, text: str, config: dict[str, Any], split: str) -> dict[str, float]:
     """The metrics of an evaluated run, in the units of their labels.
 
     Args:

@@ -72,21 +72,19 @@ def run_suite(
     failures: list[str] = []
     strands = [(task, students) for students in suite.kinds().values() for task in suite.tasks]
     strands.sort(key=lambda strand: -strand[0].cost)
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
-        futures = {
-            pool.submit(_run_strand, suite, task, students, launch, layers): (task, students)
-            for task, students in strands
-        }
-        try:
-            for future in as_completed(futures):
-                task, students = futures[future]
-                found, problems = future.result()
-                for name, outcome in found.items():
-                    results[name][task.name] = outcome
-                failures += problems
-        except KeyboardInterrupt:
-            pool.shutdown(cancel_futures=True)
-            raise
+    pool = ThreadPoolExecutor(max_workers=jobs)
+    futures = {
+        pool.submit(_run_strand, suite, task, students, launch, layers): (task, students) for task, students in strands
+    }
+    try:
+        for future in as_completed(futures):
+            task, students = futures[future]
+            found, problems = future.result()
+            for name, outcome in found.items():
+                results[name][task.name] = outcome
+            failures += problems
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # when interrupted, whoever launches ends what is running
     return results, failures
 
 
@@ -175,6 +173,7 @@ def _train(run: Run, launch: Launch) -> dict[str, Any]:
     if "trained" in record:
         return record
     _refuse_broken(run)
+    _write_record(run, record)  # before it starts: what a killed run leaves is this student's and no other's
     log = run.folder / TRAIN_LOG
     seconds = _timed(launch, run.train_command(), log)
     dev = metrics.best_on_dev(run.task, log.read_text(encoding="utf-8", errors="replace"))
@@ -196,7 +195,7 @@ def _test(run: Run, launch: Launch, trials: Path | None = None, part: str = "tes
         log.unlink(missing_ok=True)
         seconds += _timed(launch, run.test_command(checkpoint, split, trials), log)
         text = log.read_text(encoding="utf-8", errors="replace")
-        found.append(metrics.tested(run.task, run.folder, text, config, split))
+        found.append(metrics.evaluated(run.task, run.folder, text, config, split))
     values = (max if metric.higher_is_better else min)(found, key=lambda entry: entry[metric.key])
     return _write_record(run, {**record, part: {"values": values, "seconds": seconds, "fallback": fallback}})
 
