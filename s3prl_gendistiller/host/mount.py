@@ -81,6 +81,13 @@ def run_downstream(argv: Sequence[str]) -> None:
     _run_main(importlib.import_module("s3prl.run_downstream"), argv)
 
 
+def run_downstream_script(path: str | Path, argv: Sequence[str]) -> None:
+    """A checkout's own run_downstream.py, which is on the path already, with `argv`."""
+    compat.apply()
+    mount_downstream()
+    compat.run_script(path, argv)
+
+
 def mount_downstream() -> None:
     """Lets `supply_expert` see every downstream run before the Runner makes the expert."""
     runner = importlib.import_module("s3prl.downstream.runner").Runner

@@ -94,7 +94,6 @@ TASKS: dict[str, Task] = {
             downstream="ctc",
             configs=("ctc/libriphone_small.yaml", "ctc/libriphone.yaml"),
             metrics=(Metric("per", "PER %", False, "per"),),
-            modules=("joblib",),
             cost=3,
         ),
         Task(
@@ -155,7 +154,6 @@ TASKS: dict[str, Task] = {
                 Metric("cer", "slot CER %", False, "slot_value_cer"),
             ),
             rates=_READING,
-            modules=("joblib",),
             cost=4,
         ),
         Task(
@@ -164,7 +162,6 @@ TASKS: dict[str, Task] = {
             downstream="emotion",
             configs=_pair("emotion"),
             metrics=_ACCURACY,
-            modules=("librosa",),
             folds=tuple(f"fold{number}" for number in range(1, 6)),
             cost=5,
         ),

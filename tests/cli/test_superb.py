@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from s3prl_gendistiller.cli import main
+from s3prl_gendistiller.cli import downstream, main
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.launcher import jobs_that_fit, locked, threads_of
 from tests.conftest import ROOT, run_python
@@ -71,6 +71,12 @@ def test_mistakes_are_named_before_anything_runs(
     monkeypatch.setenv("SUPERB_DATA", str(data / "SNIPS"))
     error = refused(capsys, *mine, "--tasks", "sid")
     assert "sid: downstream_expert.datarc.file_path: looked for" in error and "VoxCeleb1" in error
+
+
+def test_a_downstream_of_two_tasks_asks_which(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert downstream.main(["-u", "fbank", "-d", "ctc"]) == 2
+    error = capsys.readouterr().err
+    assert "choose with -c downstream_runs/ctc/libriphone.yaml or -c downstream_runs/ctc/snips.yaml" in error
 
 
 def test_a_second_suite_in_the_same_folder_waits_its_turn(tmp_path: Path) -> None:
