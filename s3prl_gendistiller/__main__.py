@@ -12,17 +12,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from s3prl_gendistiller.cli import downstream, pretrain
-from s3prl_gendistiller.host import compat
+from s3prl_gendistiller.host import compat, mount
 
 LAUNCHERS = {"run_pretrain.py": pretrain.main, "run_downstream.py": downstream.main}
+HOSTS = {"run_pretrain.py": compat.run_script, "run_downstream.py": mount.run_downstream_script}
 
 
 def main(argv: Sequence[str]) -> int:
-    launcher = LAUNCHERS.get(Path(argv[0]).name) if argv else None
+    name = Path(argv[0]).name if argv else ""
+    launcher = LAUNCHERS.get(name)
     if launcher is None or not Path(argv[0]).is_file():
         return compat.main(argv)
     compat.put_on_path(Path(argv[0]))  # before anything imports another s3prl
-    return launcher(argv[1:], functools.partial(compat.run_script, argv[0]))
+    return launcher(argv[1:], functools.partial(HOSTS[name], argv[0]))
 
 
 if __name__ == "__main__":

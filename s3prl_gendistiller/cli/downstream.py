@@ -111,7 +111,11 @@ def _config_file(args: argparse.Namespace, filled: dict[str, str]) -> Path:
         if candidate.is_file():
             filled["-c"] = str(candidate)
             return candidate
-    names = ", ".join(sorted(path.parent.name for path in shipped.glob("*/config.yaml")))
+    variants = sorted(path for path in (shipped / args.downstream).glob("*.yaml") if not path.stem.endswith("_small"))
+    if variants:  # ctc serves two tasks
+        choices = " or ".join(f"-c downstream_runs/{args.downstream}/{path.name}" for path in variants)
+        raise UserError(f"-d {args.downstream}: serves more than one task; choose with {choices}")
+    names = ", ".join(sorted({path.parent.name for path in shipped.glob("*/*.yaml")}))
     raise UserError(f"-d {args.downstream}: no configuration is shipped for it (there are {names}); give one with -c")
 
 

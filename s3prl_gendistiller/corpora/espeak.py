@@ -10,8 +10,9 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,7 +30,8 @@ _HARD_TO_UNDERSTAND = ("whisper", "robosoft", "demonic", "unirobot", "croak", "s
 _OUTPUT_SYNCHRONOUS = 2
 _POSITION_CHARACTER = 1
 _CHARS_UTF8 = 1
-_RATE, _PITCH = 1, 3
+_RATE, _PITCH, _RANGE = 1, 3, 4
+_SEPARATED_BY_UNDERSCORE = ord("_") << 8
 _DO_NOT_EXIT = 0x8000
 _SYNTH_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
@@ -64,13 +66,39 @@ class Espeak:
         files = sorted(Path(self._data_path, "voices", "!v").iterdir())
         return [file.name for file in files if _is_speaker(file.name) and _is_repeatable(file)]
 
-    def speak(self, text: str, voice: str, *, rate_wpm: int = 175, pitch: int = 50) -> Speech:
+    def is_female(self, variant: str) -> bool:
+        """Whether the variant calls itself so; most say nothing or male."""
+        text = Path(self._data_path, "voices", "!v", variant).read_text(encoding="utf-8", errors="replace")
+        return re.search(r"^\s*gender\s+female\b", text, re.MULTILINE) is not None
+
+    def phonemes(self, words: Sequence[str], language: str = "en-us") -> list[list[str]]:
+        """espeak's own names of each word's phonemes, `'` in front of a primary stress and `,` of a secondary one.
+
+        Raises:
+            UserError: the library cannot be loaded or does not have the language.
+        """
+        library = self._open(language)
+        library.espeak_TextToPhonemes.restype = ctypes.c_char_p
+        try:
+            spoken = []
+            for word in words:
+                rest = ctypes.c_char_p(word.encode())
+                names = library.espeak_TextToPhonemes(ctypes.byref(rest), _CHARS_UTF8, _SEPARATED_BY_UNDERSCORE)
+                spoken.append(names.decode().split("_"))
+            return spoken
+        finally:
+            _close(library)
+
+    def speak(
+        self, text: str, voice: str, *, rate_wpm: int = 175, pitch: int = 50, pitch_range: int | None = None
+    ) -> Speech:
         """Say a text.
 
         Args:
             voice: language, `+`, variant.
             rate_wpm: words per minute, 80 to 450.
             pitch: 0 to 100; 50 is the voice's own.
+            pitch_range: 0 (monotone) to 100; None is the voice's own.
 
         Raises:
             UserError: the library cannot be loaded or does not have the voice.
@@ -83,30 +111,38 @@ class Espeak:
                 pieces.append(np.ctypeslib.as_array(wav, (count,)).copy())
             return 0
 
-        library = self._load()
+        library = self._open(voice, keep)
         try:
-            rate_hz = library.espeak_Initialize(_OUTPUT_SYNCHRONOUS, 0, os.fsencode(self._data_path), _DO_NOT_EXIT)
-            if rate_hz <= 0:
-                raise UserError(f"{self._data_path}: not the voices of espeak-ng; reinstall espeakng-loader")
-            library.espeak_SetSynthCallback(keep)
-            if library.espeak_SetVoiceByName(voice.encode()) != 0:
-                raise UserError(f"voice {voice!r}: unknown to espeak-ng; expected an accent, +, a variant")
+            rate_hz = library.espeak_ng_GetSampleRate()
             library.espeak_SetParameter(_RATE, rate_wpm, 0)
             library.espeak_SetParameter(_PITCH, pitch, 0)
+            if pitch_range is not None:
+                library.espeak_SetParameter(_RANGE, pitch_range, 0)
             encoded = text.encode()
             library.espeak_Synth(
                 encoded, ctypes.c_size_t(len(encoded) + 1), 0, _POSITION_CHARACTER, 0, _CHARS_UTF8, None, None
             )
         finally:
-            library.espeak_Terminate()
-            _unload(library)
+            _close(library)
         return Speech(np.concatenate(pieces) if pieces else np.zeros(0, np.int16), rate_hz)
 
-    def _load(self) -> ctypes.CDLL:
+    def _open(self, voice: str, callback: Any = None) -> ctypes.CDLL:
+        """The library, freshly loaded, with a voice; whoever opens it closes it."""
         try:
-            return ctypes.CDLL(self._library_path)
+            library = ctypes.CDLL(self._library_path)
         except OSError as error:
             raise UserError(f"{self._library_path}: cannot be loaded ({error}); reinstall espeakng-loader") from error
+        try:
+            if library.espeak_Initialize(_OUTPUT_SYNCHRONOUS, 0, os.fsencode(self._data_path), _DO_NOT_EXIT) <= 0:
+                raise UserError(f"{self._data_path}: not the voices of espeak-ng; reinstall espeakng-loader")
+            if callback is not None:
+                library.espeak_SetSynthCallback(callback)
+            if library.espeak_SetVoiceByName(voice.encode()) != 0:
+                raise UserError(f"voice {voice!r}: unknown to espeak-ng; expected an accent, +, a variant")
+        except UserError:
+            _close(library)
+            raise
+        return library
 
 
 def _is_speaker(variant: str) -> bool:
@@ -118,8 +154,9 @@ def _is_repeatable(variant: Path) -> bool:
     return not re.search(r"^\s*breath\b", variant.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
 
 
-def _unload(library: ctypes.CDLL) -> None:
+def _close(library: ctypes.CDLL) -> None:
     """Drop the library with its state; ctypes itself never does."""
+    library.espeak_Terminate()
     if os.name == "nt":
         ctypes.WinDLL("kernel32").FreeLibrary(ctypes.c_void_p(library._handle))  # type: ignore[attr-defined]
         return

@@ -1,9 +1,10 @@
-"""A small corpus in LibriSpeech's layout, spoken by espeak-ng: the whole road without a download.
+"""A small corpus in LibriSpeech's layout, for ASR (`asr`), phone recognition (`ctc`, libriphone) and distillation.
 
     OUT/LibriSpeech/SPEAKERS.TXT
     OUT/LibriSpeech/<split>/<speaker>/<chapter>/<speaker>-<chapter>-<nnnn>.flac
     OUT/LibriSpeech/<split>/<speaker>/<chapter>/<speaker>-<chapter>.trans.txt
     OUT/LibriSpeech/len_for_bucket/<split>.csv
+    OUT/LibriSpeech/lexicon.txt, phoneme.txt
 
 No two splits share a speaker (a variant of the synthesiser) or a sentence.
 """
@@ -12,29 +13,31 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
-import random
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import soundfile
-import soxr
-from tqdm import tqdm
-
+from s3prl_gendistiller.corpora.augment import INDOORS, QUIET, Scene
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.sentences import sentences
-from s3prl_gendistiller.distill.audio import SAMPLE_RATE
-from s3prl_gendistiller.distill.manifest import DEFAULT_FOLDER, replacing, write_manifest
-from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.corpora.layout import Plan, write_plans
+from s3prl_gendistiller.corpora.lexicon import lexicon_text, phones_text
+from s3prl_gendistiller.corpora.recording import Recorder
+from s3prl_gendistiller.corpora.sentences import sentences, words
+from s3prl_gendistiller.corpora.vocabulary import PLAIN, RICH, Vocabulary
+from s3prl_gendistiller.corpora.voices import AMERICAN, Studio, draw_voices
+from s3prl_gendistiller.distill.manifest import DEFAULT_FOLDER, write_manifest
 
 FOLDER = "LibriSpeech"
-FORMAT_VERSION = 1
-_STAMP = "synthetic.json"
 _FIRST_SPEAKER = 1001
 _CHAPTER_UTTERANCES = 10
-_PEAK = 0.5
+_ABOUT = """\
+Synthetic speech (espeak-ng) in LibriSpeech's layout; no recording of a person.
+
+Speakers are variants of one American voice, sentences come from a small grammar, two to five seconds each; no two
+splits share a speaker or a sentence. The real corpus has 251 + 40 + 40 people who read books, in utterances of up
+to 35 seconds. `lexicon.txt` gives each word one pronunciation, espeak-ng's own; `phoneme.txt` lists the phones.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +57,25 @@ TINY = {
     "dev-clean": SplitSize(speakers=4, utterances=24),
     "test-clean": SplitSize(speakers=4, utterances=24),
 }
-"""About 13 minutes of speech, spoken in a few seconds."""
+"""About 13 minutes of speech, spoken in a few seconds: what `gendistiller demo` uses."""
+
+SIZES = {
+    "tiny": {
+        "train-clean-100": SplitSize(speakers=3, utterances=18),
+        "dev-clean": SplitSize(speakers=2, utterances=4),
+        "test-clean": SplitSize(speakers=2, utterances=4),
+    },
+    "small": {
+        "train-clean-100": SplitSize(speakers=40, utterances=800),
+        "dev-clean": SplitSize(speakers=10, utterances=60),
+        "test-clean": SplitSize(speakers=10, utterances=100),
+    },
+    "medium": {
+        "train-clean-100": SplitSize(speakers=56, utterances=2800),
+        "dev-clean": SplitSize(speakers=12, utterances=120),
+        "test-clean": SplitSize(speakers=12, utterances=200),
+    },
+}
 
 
 class Speaker(NamedTuple):
@@ -69,7 +90,7 @@ class Line(NamedTuple):
     """One utterance that is to be spoken."""
 
     name: str
-    folder: Path
+    folder: str
     speaker: Speaker
     text: str
 
@@ -79,10 +100,11 @@ def write_librispeech(
     *,
     seed: int = 0,
     splits: Mapping[str, SplitSize] = TINY,
-    accents: tuple[str, ...] = ("en-us",),
+    accents: tuple[str, ...] = AMERICAN,
     progress: bool = True,
+    workers: int | None = None,
 ) -> Path:
-    """Write the corpus to `out/LibriSpeech` and return that folder.
+    """Write the corpus, as the synthesiser says it, to `out/LibriSpeech` and return that folder.
 
     The same arguments give the same bytes. Files that are there already are kept: repeating an interrupted
     call finishes it.
@@ -90,87 +112,87 @@ def write_librispeech(
     Args:
         splits: folder name -> size.
         accents: voices of `espeak.ACCENTS`; each speaker gets one of them and a variant of its own.
+        workers: processes; None for one per core.
 
     Raises:
         UserError: espeak-ng is absent; more speakers than variants; the folder holds something else.
     """
-    root = Path(out) / FOLDER
-    engine = Espeak()
-    speakers = _speakers(engine.variants(), seed, splits, accents)
-    lines = _lines(root, speakers, seed, splits)
-    _claim(root, seed, splits, accents)
-    for line in tqdm(lines, desc=f"speaking {root}", unit="utterance", disable=not progress):
-        target = line.folder / f"{line.name}.flac"
-        if not target.exists():
-            _speak(engine, line, seed, target)
-    for folder, chapter in itertools.groupby(lines, key=lambda line: line.folder):
-        speaker_id, chapter_id = folder.parts[-2:]
-        transcripts = "".join(f"{line.name} {line.text}\n" for line in chapter)
-        _write_text(folder / f"{speaker_id}-{chapter_id}.trans.txt", transcripts)
-    described = "".join(f"{s.id} | {s.split} | {s.voice}\n" for s in speakers)
-    _write_text(root / "SPEAKERS.TXT", f"; synthetic speech\n;ID | SUBSET | VOICE\n{described}")
-    write_manifest(root, root / DEFAULT_FOLDER, splits=list(splits), progress=progress)
-    return root
+    plan = _plan(Espeak(), seed, splits, accents, scene=QUIET, vocabulary=PLAIN)
+    with Recorder(workers, progress=progress) as recorder:
+        return write_plans(Path(out), [plan], recorder)[0]
 
 
-def _claim(root: Path, seed: int, splits: Mapping[str, SplitSize], accents: tuple[str, ...]) -> None:
-    """Mark a new folder with what it holds; refuse one that holds anything else, as the real LibriSpeech."""
-    sizes = {name: dataclasses.asdict(size) for name, size in splits.items()}
-    recipe = {"format": FORMAT_VERSION, "seed": seed, "accents": list(accents), "splits": sizes}
-    stamp = root / _STAMP
-    wanted = json.dumps(recipe, indent=2) + "\n"
-    try:
-        found = stamp.read_text(encoding="utf-8") if stamp.exists() else None
-        occupied = found is None and root.exists() and any(root.iterdir())
-    except OSError as error:
-        raise UserError(f"{root}: cannot be read ({error.strerror}); choose another output folder") from error
-    if occupied:
-        raise UserError(f"{root}: not empty and not written by this command; choose another output folder")
-    if found is not None and found != wanted:
-        raise UserError(f"{stamp}: another synthetic corpus is here; remove it or choose another folder")
-    if found is None:
-        _write_text(stamp, wanted)
+def plans(engine: Espeak, size: str, seed: int) -> list[Plan]:
+    """The corpus with a richer vocabulary, recorded in rooms with noise, in one of `SIZES`."""
+    return [_plan(engine, seed, SIZES[size], AMERICAN, scene=INDOORS, vocabulary=RICH)]
 
 
-def _speakers(
-    variants: list[str], seed: int, splits: Mapping[str, SplitSize], accents: tuple[str, ...]
-) -> list[Speaker]:
+def _plan(
+    engine: Espeak,
+    seed: int,
+    splits: Mapping[str, SplitSize],
+    accents: tuple[str, ...],
+    *,
+    scene: Scene,
+    vocabulary: Vocabulary,
+) -> Plan:
+    speakers = _speakers(engine, seed, splits, accents)
+    lines = _lines(speakers, seed, splits, vocabulary)
+    studio = Studio(seed, scene)
+    clips = [
+        studio.line(f"{line.folder}/{line.name}.flac", line.speaker.voice, line.text, key=line.name) for line in lines
+    ]
+    recipe = {
+        "corpus": FOLDER,
+        "seed": seed,
+        "accents": list(accents),
+        "splits": {name: dataclasses.asdict(size) for name, size in splits.items()},
+        "noise": scene != QUIET,
+        "words": len(words(vocabulary)),
+    }
+    listed = {**_transcripts(lines), "SPEAKERS.TXT": _table(speakers), "phoneme.txt": phones_text()}
+    listed["lexicon.txt"] = lexicon_text(engine, words(vocabulary))
+    return Plan(FOLDER, recipe, clips, lambda root: {**listed, **_lengths(root, list(splits))}, _ABOUT)
+
+
+def _speakers(engine: Espeak, seed: int, splits: Mapping[str, SplitSize], accents: tuple[str, ...]) -> list[Speaker]:
     wanted = sum(size.speakers for size in splits.values())
-    if wanted > len(variants):
-        raise UserError(f"speakers: {wanted} asked for; espeak-ng has {len(variants)}; ask for fewer")
-    rng = random.Random(f"speakers/{seed}")
-    voices = [f"{rng.choice(accents)}+{variant}" for variant in rng.sample(variants, wanted)]
+    voices = draw_voices(engine.variants(), f"speakers/{seed}", wanted, accents)
     names = [name for name, size in splits.items() for _ in range(size.speakers)]
     ids = itertools.count(_FIRST_SPEAKER)
     return [Speaker(*speaker) for speaker in zip(ids, names, voices, strict=False)]
 
 
-def _lines(root: Path, speakers: list[Speaker], seed: int, splits: Mapping[str, SplitSize]) -> list[Line]:
+def _lines(speakers: list[Speaker], seed: int, splits: Mapping[str, SplitSize], vocabulary: Vocabulary) -> list[Line]:
     """Every utterance of the corpus, chapter by chapter."""
-    texts = sentences(seed)
+    texts = sentences(seed, vocabulary)
     lines: list[Line] = []
     for split, size in splits.items():
         of_split = [speaker for speaker in speakers if speaker.split == split]
         for place, speaker in enumerate(of_split):
             for i in range(len(range(place, size.utterances, len(of_split)))):
                 chapter = speaker.id * 100 + i // _CHAPTER_UTTERANCES
-                folder = root / split / str(speaker.id) / str(chapter)
+                folder = f"{split}/{speaker.id}/{chapter}"
                 name = f"{speaker.id}-{chapter}-{i % _CHAPTER_UTTERANCES:04d}"
                 lines.append(Line(name, folder, speaker, next(texts)))
     return lines
 
 
-def _speak(engine: Espeak, line: Line, seed: int, target: Path) -> None:
-    """Say one line at 16 kHz, a little faster, higher or louder than the last time."""
-    rng = random.Random(f"{seed}/{line.name}")
-    rate_wpm, pitch, gain = rng.randint(145, 190), rng.randint(40, 60), rng.uniform(0.4, 1.0)
-    spoken = engine.speak(line.text.lower(), line.speaker.voice, rate_wpm=rate_wpm, pitch=pitch)
-    wav = soxr.resample(spoken.wav.astype(np.float32), spoken.rate_hz, SAMPLE_RATE)
-    wav *= gain * _PEAK / max(1.0, float(np.abs(wav).max(initial=0)))
-    with replacing(target) as part:
-        soundfile.write(part, wav, SAMPLE_RATE, subtype="PCM_16", format="FLAC")
+def _transcripts(lines: Sequence[Line]) -> dict[str, str]:
+    """Path of each chapter's transcript -> its content."""
+    chapters: defaultdict[str, str] = defaultdict(str)
+    for line in lines:
+        _, speaker_id, chapter_id = line.folder.split("/")
+        chapters[f"{line.folder}/{speaker_id}-{chapter_id}.trans.txt"] += f"{line.name} {line.text}\n"
+    return dict(chapters)
 
 
-def _write_text(path: Path, text: str) -> None:
-    with replacing(path) as part:
-        part.write_text(text, encoding="utf-8", newline="\n")
+def _table(speakers: Sequence[Speaker]) -> str:
+    described = "".join(f"{s.id} | {s.split} | {s.voice}\n" for s in speakers)
+    return f"; synthetic speech\n;ID | SUBSET | VOICE\n{described}"
+
+
+def _lengths(root: Path, splits: list[str]) -> dict[str, str]:
+    """s3prl's tables of lengths: path -> content."""
+    written = write_manifest(root, root / DEFAULT_FOLDER, splits=splits, progress=False)
+    return {f"{DEFAULT_FOLDER}/{file.path.name}": file.path.read_text(encoding="utf-8") for file in written}

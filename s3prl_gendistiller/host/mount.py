@@ -6,7 +6,9 @@ With `compat`, the only place that changes the host's globals: it adds to `sys.p
 
 from __future__ import annotations
 
+import functools
 import importlib
+import importlib.util
 import logging
 import os
 import sys
@@ -15,9 +17,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
+
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat, hubconf
 from s3prl_gendistiller.host.locate import find_host
+from s3prl_gendistiller.host.shims import ctc_corpora, downstream_experts
 
 TASKS = Path(__file__).parent / "tasks"
 
@@ -47,6 +52,7 @@ def mount_hub() -> ModuleType:
     find_host()
     compat.apply()
     hub = importlib.import_module("s3prl.hub")
+    added = [name for name in hubconf.__all__ if not hasattr(hub, name)]
     for name in hubconf.__all__:
         entry, present = getattr(hubconf, name), getattr(hub, name, None)
         if present is not None and getattr(present, "__module__", "") != hubconf.__name__:
@@ -56,7 +62,8 @@ def mount_hub() -> ModuleType:
                 " remove that line from s3prl/hub.py, or uninstall the package that adds it"
             )
         setattr(hub, name, entry)
-    logger.info("s3prl.hub: added %s", ", ".join(hubconf.__all__))
+    if added:
+        logger.info("s3prl.hub: added %s", ", ".join(added))
     return hub
 
 
@@ -71,7 +78,68 @@ def run_downstream(argv: Sequence[str]) -> None:
     It replaces `builtins.isinstance` for the process: let this be the last thing that a process does.
     """
     mount_hub()
+    mount_downstream()
     _run_main(importlib.import_module("s3prl.run_downstream"), argv)
+
+
+def run_downstream_script(path: str | Path, argv: Sequence[str]) -> None:
+    """A checkout's own run_downstream.py, which is on the path already, with `argv`."""
+    compat.apply()
+    mount_downstream()
+    compat.run_script(path, argv)
+
+
+def mount_downstream() -> None:
+    """Lets `supply_expert` see every downstream run before the Runner makes the expert."""
+    runner = importlib.import_module("s3prl.downstream.runner").Runner
+    stock = runner._get_downstream
+    if hasattr(stock, "__wrapped__"):
+        return
+
+    @functools.wraps(stock)
+    def supplied(self: Any) -> Any:
+        supply_expert(self.args.downstream, Path(self.args.expdir), str(self.args.device))
+        return stock(self)
+
+    runner._get_downstream = supplied
+
+
+def supply_expert(downstream: str, folder: Path, device: str) -> None:
+    """Puts in place what the expert of a task lacks.
+
+    Args:
+        downstream: s3prl's name of the task.
+        folder: of the run. Caches go there: s3prl keeps the file lists of the first VoxCeleb1 that it meets inside its
+            own package, takes them for any other one, and two runs at a time write the same file.
+        device: of the run.
+    """
+    package = f"s3prl.downstream.{downstream}"
+    if downstream == "ctc":
+        _supply_ctc(package)
+    if downstream == "voxceleb1":
+        importlib.import_module(f"{package}.dataset").CACHE_PATH = f"{folder.absolute() / '.cache'}/"
+    if downstream == "sv_voxceleb1":
+        module = importlib.import_module(f"{package}.dataset")
+        module.__file__ = str(folder.absolute() / "dataset.py")  # its cache lies beside its own file
+        module.Parallel = downstream_experts.parallel_threads
+        if device == "cpu":
+            torch.Tensor.cuda = downstream_experts.stay
+
+
+def _supply_ctc(package: str) -> None:
+    """The task's corpora, which the registry's package lacks, and a loader that leaves the configuration as it is."""
+    if importlib.util.find_spec(f"{package}.corpus") is None:
+        corpus = ModuleType(f"{package}.corpus")
+        corpus.__path__ = []
+        sys.modules[corpus.__name__] = corpus
+        for name, dataset in (("libriphone", ctc_corpora.LibriPhoneDataset), ("snips", ctc_corpora.SnipsDataset)):
+            module = ModuleType(f"{corpus.__name__}.{name}")
+            setattr(module, dataset.__name__, dataset)
+            sys.modules[module.__name__] = module
+        logger.info("s3prl.downstream.ctc: supplied its corpora, which s3prl from the registry lacks")
+    expert = importlib.import_module(f"{package}.expert")
+    if not hasattr(expert.load_dataset, "__wrapped__"):
+        expert.load_dataset = downstream_experts.keeping_corpus(expert.load_dataset)
 
 
 def pretrain_tasks(package: Path) -> list[str]:

@@ -38,6 +38,44 @@ except UserError as error:
     print("REFUSED", error)
 """
 
+EXPERTS = """
+import sys
+from pathlib import Path
+import torch
+from s3prl_gendistiller.host import compat, mount
+compat.apply()
+folder = Path(sys.argv[1])
+mount.mount_downstream(); mount.mount_downstream()
+from s3prl.downstream.runner import Runner
+assert not hasattr(Runner._get_downstream.__wrapped__, "__wrapped__")  # once
+
+cuda = torch.Tensor.cuda
+for name in ("ctc", "voxceleb1", "sv_voxceleb1"):
+    mount.supply_expert(name, folder, "cuda")
+assert torch.Tensor.cuda is cuda  # a run on a GPU keeps it
+mount.supply_expert("sv_voxceleb1", folder, "cpu")
+mask = torch.ones(2)
+assert mask.cuda() is mask
+
+from s3prl.downstream.ctc.corpus.libriphone import LibriPhoneDataset
+from s3prl.downstream.ctc.corpus.snips import SnipsDataset
+from s3prl.downstream.ctc import expert
+asked = {"num_workers": 0, "name": "none such", "bucketing": False, "batch_size": 1}
+for _ in range(2):
+    try:
+        expert.load_dataset("dev", None, asked)
+    except NotImplementedError:
+        assert asked["num_workers"] == 0  # the stock loader takes it out
+
+import os
+from s3prl.downstream.voxceleb1 import dataset
+assert dataset.CACHE_PATH == f"{folder}/.cache/"
+from s3prl.downstream.sv_voxceleb1 import dataset
+assert os.path.dirname(dataset.__file__) == str(folder)
+assert dataset.Parallel(n_jobs=12)([]) == []
+print("SUPPLIED")
+"""
+
 
 def test_the_upstream_keeps_the_featurizers_contract(tmp_path: Path) -> None:
     path = save_student(tmp_path / "x.ckpt")
@@ -68,6 +106,11 @@ def test_an_s3prl_of_another_version_is_refused_by_both_launchers(launcher: str,
     answer = run_python(ROOT / launcher, *flags, cwd=tmp_path, env=env)
     assert answer.returncode == 2 and "0.9.0" in answer.stderr and "pip install" in answer.stderr, answer.stderr
     assert "Traceback" not in answer.stderr
+
+
+def test_what_the_experts_lack_is_put_in_place_for_the_run(tmp_path: Path) -> None:
+    answer = run_python("-c", EXPERTS, tmp_path)
+    assert "SUPPLIED" in answer.stdout, answer.stdout + answer.stderr[-2000:]
 
 
 def test_our_upstream_folder_never_shadows_the_hosts(tmp_path: Path) -> None:

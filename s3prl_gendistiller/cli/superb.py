@@ -1,0 +1,161 @@
+"""`gendistiller superb`: SUPERB's tasks for a list of students, as runs of run_downstream.py, and one table."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import shlex
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.superb.plan import Layers, Suite, planned_commands
+from s3prl_gendistiller.superb.students import FEATURES, Student, find_students
+from s3prl_gendistiller.superb.tasks import PRESETS, TASKS, choose_tasks, require_packages
+
+EXAMPLE = """\
+example, on a corpus of `gendistiller corpus data`:
+  SUPERB_DATA=data gendistiller superb --student mine=result/pretrain/my_student --student fbank --tasks ks ic er
+
+A student is NAME=CHECKPOINT of run_pretrain.py, NAME=FOLDER of a run or of a transformers model, or the name of an
+s3prl upstream. Names that differ only in a number after the last dot (mine.1, mine.2) are seeds of one kind: they
+share learning rates and a row. The same command again goes on where it was stopped and repeats nothing.
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "superb",
+        help="run SUPERB's tasks for students and tabulate their scores",
+        description="Train and evaluate SUPERB's tasks with run_downstream.py, and tabulate s3prl's own metrics.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--student", metavar="NAME=CHECKPOINT", action="append", required=True, help="one or several")
+    parser.add_argument(
+        "--tasks", metavar="TASK", nargs="+", default=["all"], help=f"of {', '.join(TASKS)}; default: all"
+    )
+    parser.add_argument(
+        "--preset", choices=PRESETS, default="small", help="small (a laptop) or official (SUPERB's settings)"
+    )
+    parser.add_argument("--out", metavar="DIR", type=Path, default=Path("result/superb"))
+    parser.add_argument(
+        "--lr-search", action="store_true", help="choose each task's learning rate on dev, once per kind of student"
+    )
+    parser.add_argument(
+        "--lr",
+        metavar="TASK=RATE[,RATE...]",
+        action="append",
+        default=[],
+        help="a task's learning rate, or those that a search tries",
+    )
+    parser.add_argument(
+        "--features", choices=FEATURES, default=FEATURES[0], help="weighted sum of the hidden states, or the last one"
+    )
+    parser.add_argument("--jobs", metavar="N", type=int, help="runs at a time; default: what cores and memory allow")
+    parser.add_argument("--seed", type=int, default=1337, help="of the downstream runs; default: s3prl's 1337")
+    parser.add_argument("-o", "--override", default="", help="for every training, as run_downstream.py's -o")
+    parser.add_argument("--score-from", metavar="NAME", default="fbank", help="student that scores 0 (default: fbank)")
+    parser.add_argument("--score-to", metavar="NAME", default="teacher", help="and 1000 (default: teacher)")
+    parser.add_argument("--dry-run", action="store_true", help="print the commands and run nothing")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from s3prl_gendistiller.superb import launcher, runs, table
+
+    suite = _suite(args)
+    layers = _layers(suite)
+    if args.dry_run:
+        print("\n".join(f"run_downstream.py {shlex.join(command)}" for command in planned_commands(suite, layers)))
+        return 0
+    jobs = launcher.jobs_that_fit(args.jobs)
+    with launcher.locked(suite.out) as lock, _ended_by_signal():
+        launch = launcher.Processes(launcher.threads_of(jobs), lock)
+        try:
+            results, failures = runs.run_suite(suite, launch, layers, jobs)
+        finally:
+            launch.stop()
+    references = table.choose_references(results, args.score_from, args.score_to, suite.preset)
+    paths = table.write_results(suite, results, failures, references)
+    print(paths[1].read_text(encoding="utf-8"))
+    print(", ".join(map(str, paths)))
+    if failures:
+        raise UserError(
+            f"{len(failures)} of {len(suite.students) * len(suite.tasks)} have no result; what is finished is kept, "
+            "and the same command goes on from there:\n  " + "\n  ".join(failures)
+        )
+    return 0
+
+
+def _suite(args: argparse.Namespace) -> Suite:
+    """Checks everything that can be checked before the first run starts."""
+    tasks = choose_tasks(args.tasks)
+    if args.jobs is not None and args.jobs < 1:
+        raise UserError(f"--jobs: found {args.jobs}, expected 1 or more")
+    suite = Suite(
+        students=find_students(args.student),
+        tasks=tasks,
+        preset=args.preset,
+        out=args.out,
+        search=args.lr_search,
+        rates=_rates(args.lr),
+        features=args.features,
+        seed=args.seed,
+        overrides=args.override,
+    )
+    for task in tasks:
+        suite.config(task)
+    require_packages(tasks)
+    _refuse_unknown_upstreams(suite.students)
+    return suite
+
+
+def _rates(given: Sequence[str]) -> dict[str, tuple[float, ...]]:
+    rates: dict[str, tuple[float, ...]] = {}
+    for text in given:
+        name, _, values = text.partition("=")
+        task = choose_tasks([name])[0]
+        try:
+            rates[task.name] = tuple(float(value) for value in values.split(","))
+        except ValueError as error:
+            raise UserError(f"--lr {text}: expected TASK=RATE or TASK=RATE,RATE, such as ks=1e-3") from error
+    return rates
+
+
+def _refuse_unknown_upstreams(students: Sequence[Student]) -> None:
+    if any(student.checkpoint is None for student in students):
+        from s3prl_gendistiller.host.layers import require_upstream
+
+        for student in students:
+            require_upstream(student.upstream)
+
+
+def _layers(suite: Suite) -> Layers:
+    """The hidden states of each student, where a task looks at them one by one."""
+    if all(task.trained for task in suite.tasks):
+        return {}
+    from s3prl_gendistiller.host.layers import count_hidden_states
+
+    if suite.features == "last":
+        return {student.name: (None,) for student in suite.students}
+    return {
+        student.name: tuple(range(count_hidden_states(student.upstream, student.checkpoint)))
+        for student in suite.students
+    }
+
+
+@contextlib.contextmanager
+def _ended_by_signal() -> Any:
+    """A polite kill ends the suite as ctrl-C does: the runs are told, and what is finished stays."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,133 @@
+"""All corpora by the SUPERB tasks that they serve, and the one way to write and to check them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+from s3prl_gendistiller.corpora import (
+    fluent,
+    folder,
+    iemocap,
+    libri2mix,
+    librispeech,
+    quesst,
+    snips,
+    speech_commands,
+    voxceleb,
+)
+from s3prl_gendistiller.corpora.espeak import Espeak
+from s3prl_gendistiller.corpora.layout import write_plans
+from s3prl_gendistiller.corpora.recording import Recorder
+from s3prl_gendistiller.errors import UserError
+
+TASKS: dict[str, ModuleType] = {
+    "pr": librispeech,
+    "asr": librispeech,
+    "ks": speech_commands,
+    "qbe": quesst,
+    "sid": voxceleb,
+    "asv": voxceleb,
+    "sd": libri2mix,
+    "ic": fluent,
+    "sf": snips,
+    "er": iemocap,
+}
+"""SUPERB's task -> the module of the corpus that it uses."""
+SIZES = ("tiny", "small", "medium")
+"""Seconds of work for tests, about 3 hours of speech, about 10."""
+
+
+class State(NamedTuple):
+    """What a check found in one corpus folder."""
+
+    root: Path
+    files: int
+    problems: list[str]
+
+
+def write_corpora(
+    out: str | Path,
+    *,
+    size: str = "tiny",
+    seed: int = 0,
+    tasks: Sequence[str] = tuple(TASKS),
+    workers: int | None = None,
+    progress: bool = True,
+) -> list[Path]:
+    """Write the corpora that the tasks need below `out`, which is what SUPERB_DATA is to name.
+
+    The same arguments give the same bytes. Repeating a call finishes what was interrupted, and writes files
+    again that are missing or differ from their checksums.
+
+    Returns:
+        The corpus folders.
+
+    Raises:
+        UserError: an unknown size or task; espeak-ng is absent; a folder holds something else.
+    """
+    known("--size", [size], SIZES)
+    modules = _modules(tasks)
+    engine = Espeak()
+    plans = [plan for module in modules for plan in module.plans(engine, size, seed)]
+    with Recorder(workers, progress=progress) as recorder:
+        return write_plans(Path(out), plans, recorder)
+
+
+def check_corpora(out: str | Path, tasks: Sequence[str] | None = None) -> list[State]:
+    """Compare every corpus below `out` with its checksums.
+
+    Args:
+        tasks: what has to be there; None for whatever is.
+
+    Raises:
+        UserError: no such folder, or no corpus of ours in it.
+    """
+    out = Path(out)
+    if not out.is_dir():
+        raise UserError(f"{out}: no such folder; expected one that `gendistiller corpus` wrote; correct the path")
+    wanted = [] if tasks is None else [name for module in _modules(tasks) for name in folders(module)]
+    there = sorted(entry.name for entry in out.iterdir() if folder.is_ours(entry))
+    if not there and not wanted:
+        raise UserError(f"{out}: no corpus in it that this command wrote; expected one; run gendistiller corpus {out}")
+    return [_state(out / name) for name in (wanted or there)]
+
+
+def folders(module: ModuleType) -> list[str]:
+    """The names of the folders that a corpus consists of."""
+    names = [module.FOLDER]
+    return [*names, module.TEST_FOLDER] if module is speech_commands else names
+
+
+def known(flag: str, found: Sequence[str], expected: Sequence[str]) -> None:
+    """Refuses names that are not among those expected.
+
+    Raises:
+        UserError: with the likeliest name that was meant.
+    """
+    for name in found:
+        if name not in expected:
+            close = difflib.get_close_matches(name, expected, n=1, cutoff=0.5)
+            meant = f"; did you mean {close[0]}?" if close else ""
+            raise UserError(f"{flag}: found {name}, expected one of {', '.join(expected)}{meant}")
+
+
+def _modules(tasks: Sequence[str]) -> list[ModuleType]:
+    """Each corpus once, in the order of `TASKS`."""
+    known("--tasks", tasks, tuple(TASKS))
+    return list(dict.fromkeys(TASKS[task] for task in TASKS if task in tasks))
+
+
+def _state(root: Path) -> State:
+    again = "repeat the command that wrote it"
+    if not root.exists():
+        return State(root, 0, [f"{root}: no such folder; {again}"])
+    if not folder.is_ours(root):
+        return State(root, 0, [f"{root}: not written by this command, so it cannot be checked"])
+    if not folder.is_sealed(root):
+        return State(root, 0, [f"{root}: not finished; {again} to go on"])
+    problems = [f"{file.path}: {file.found}; {again} to mend it" for file in folder.damage(root)]
+    return State(root, folder.count(root), problems)

@@ -1,0 +1,164 @@
+"""A corpus folder of ours: stamped with what it holds before anything is written, checksummed at the end.
+
+`synthetic.json` is the stamp with the recipe: the same recipe gives the same bytes. `SHA256SUMS` has one line a file,
+as `sha256sum -c` reads it; it is there once the corpus is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from s3prl_gendistiller.corpora.recording import write_text
+from s3prl_gendistiller.errors import UserError
+
+STAMP = "synthetic.json"
+SUMS = "SHA256SUMS"
+_BLOCK = 1 << 20
+
+
+class Damage(NamedTuple):
+    """A file that is not as it was written."""
+
+    path: Path
+    found: str
+
+
+def claim(root: Path, recipe: Mapping[str, Any]) -> None:
+    """Marks a new folder with what it holds.
+
+    Raises:
+        UserError: as `refuse_other`.
+    """
+    refuse_other(root, recipe)
+    if not is_ours(root):
+        write_text(root / STAMP, _stamp(recipe))
+
+
+def refuse_other(root: Path, recipe: Mapping[str, Any]) -> None:
+    """Nothing is written yet.
+
+    Raises:
+        UserError: the folder holds anything else, as a real corpus, or speech of another recipe.
+    """
+    stamp = root / STAMP
+    try:
+        found = stamp.read_text(encoding="utf-8") if stamp.exists() else None
+        occupied = found is None and root.exists() and (not root.is_dir() or any(root.iterdir()))
+    except OSError as error:
+        raise UserError(f"{root}: cannot be read ({error.strerror}); choose another output folder") from error
+    if occupied:
+        raise UserError(f"{root}: not empty and not written by this command; choose another output folder")
+    if found is not None and found != _stamp(recipe):
+        raise UserError(
+            f"{stamp}: another synthetic corpus is here{_difference(found, recipe)}; "
+            f"remove {root} or choose another output folder"
+        )
+
+
+def seal(root: Path, files: Iterable[str]) -> None:
+    """Writes the checksums of a whole corpus: paths below `root`, `/` between the parts."""
+    lines = [f"{_digest(root / name)}  {name}\n" for name in sorted({*files, STAMP})]
+    write_text(root / SUMS, "".join(lines))
+
+
+def is_sealed(root: Path) -> bool:
+    """Whether the corpus was written to its end."""
+    return (root / SUMS).is_file()
+
+
+def is_ours(root: Path) -> bool:
+    """Whether the folder bears our stamp."""
+    return (root / STAMP).is_file()
+
+
+def damage(root: Path) -> list[Damage]:
+    """The files of a sealed corpus that are missing or differ from their checksums.
+
+    Raises:
+        UserError: the checksums cannot be read.
+    """
+    found = [(root / name, digest) for name, digest in _sums(root).items()]
+    missing = [Damage(path, "missing") for path, _ in found if not path.is_file()]
+    gone = {path for path, _ in missing}
+    return missing + [
+        Damage(path, "corrupted") for path, digest in found if path not in gone and _digest(path) != digest
+    ]
+
+
+def count(root: Path) -> int:
+    """How many files the checksums name."""
+    return len(_sums(root))
+
+
+def mend(root: Path) -> list[Damage]:
+    """Removes the files that differ from their checksums, so that they are written again; returns what was wrong.
+
+    Also removes what a process that was killed had half written.
+    """
+    for path in root.rglob(".*.part-*"):
+        if not _is_running(path.name.rpartition("-")[2]):
+            path.unlink(missing_ok=True)
+    if not is_sealed(root):
+        return []
+    damaged = damage(root)
+    for file in damaged:
+        file.path.unlink(missing_ok=True)
+    return damaged
+
+
+def _is_running(process_id: str) -> bool:
+    if os.name != "posix" or not process_id.isdecimal():
+        return False
+    try:
+        os.kill(int(process_id), 0)  # signal 0 asks and does nothing
+    except OSError:
+        return False
+    return True
+
+
+def _stamp(recipe: Mapping[str, Any]) -> str:
+    return json.dumps(recipe, indent=2) + "\n"
+
+
+def _sums(root: Path) -> dict[str, str]:
+    path = root / SUMS
+    try:
+        rows = [line.split("  ", 1) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); repeat the command that wrote the corpus") from error
+    if not rows or any(len(row) != 2 or len(row[0]) != 64 for row in rows):
+        raise UserError(
+            f"{path}: corrupted, expected a checksum and a path a line; remove it and repeat the command "
+            "that wrote the corpus"
+        )
+    return {name: digest for digest, name in rows}
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); repair or remove it") from error
+    return digest.hexdigest()
+
+
+def _difference(found: str, recipe: Mapping[str, Any]) -> str:
+    """In brackets, the first key of the recipe that differs, with both values, if it can be told."""
+    try:
+        there = json.loads(found)
+    except ValueError:
+        return ""
+    if not isinstance(there, dict):
+        return ""
+    for key in [*recipe, *there]:
+        if there.get(key) != recipe.get(key):
+            return f" ({key} {json.dumps(there.get(key))}, asked for {json.dumps(recipe.get(key))})"
+    return ""

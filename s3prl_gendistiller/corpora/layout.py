@@ -1,0 +1,66 @@
+"""What every layout has in common: a plan of clips and text files, and the one way to write it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from s3prl_gendistiller.corpora import folder
+from s3prl_gendistiller.corpora.clips import Clip
+from s3prl_gendistiller.corpora.recording import Recorder, files_of, write_text
+
+logger = logging.getLogger(__name__)
+
+FORMAT_VERSION = 2
+README = "README.md"
+Texts = Callable[[Path], Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One folder in the official layout of a corpus.
+
+    Attributes:
+        name: of the folder, below the folder that SUPERB_DATA names.
+        recipe: everything that decides the content, as JSON.
+        clips: the audio.
+        texts: given the folder with its audio, the text files: path below it -> content.
+        about: what is in it and what differs from the real corpus, for README.md.
+    """
+
+    name: str
+    recipe: Mapping[str, Any]
+    clips: Sequence[Clip]
+    texts: Texts
+    about: str
+
+
+def write_plans(out: Path, plans: Sequence[Plan], recorder: Recorder) -> list[Path]:
+    """Writes corpora, finishes interrupted ones, mends damaged ones; returns their folders.
+
+    Raises:
+        UserError: a folder holds something else (then nothing is written) or cannot be written; espeak-ng is absent.
+    """
+    for plan in plans:
+        folder.refuse_other(out / plan.name, _recipe(plan))
+    return [_write(out / plan.name, plan, recorder) for plan in plans]
+
+
+def _recipe(plan: Plan) -> dict[str, Any]:
+    return {"format": FORMAT_VERSION, **plan.recipe}
+
+
+def _write(root: Path, plan: Plan, recorder: Recorder) -> Path:
+    folder.claim(root, _recipe(plan))
+    for file in folder.mend(root):
+        logger.warning("%s: %s; written again", file.path, file.found)
+    recorder.record(root, plan.clips)
+    texts = {README: f"# {plan.name}\n\n{plan.about.strip()}\n", **plan.texts(root)}
+    for name, text in texts.items():
+        write_text(root / name, text)
+    audio = [file.relative_to(root).as_posix() for clip in plan.clips for file in files_of(root, clip)]
+    folder.seal(root, [*audio, *texts])
+    return root

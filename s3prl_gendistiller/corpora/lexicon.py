@@ -1,0 +1,73 @@
+"""A pronunciation lexicon in ARPAbet with stress, made from espeak-ng's own phonemes of American English.
+
+What s3prl's phone recognition reads: `WORD P1 P2 ...` lines and a list of every phone there may be. The names
+are CMUdict's; the pronunciations are the ones that are spoken, so a flapped T is T and "the" is DH AH0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from s3prl_gendistiller.corpora.espeak import Espeak
+
+_VOWELS = ("AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW")
+_CONSONANTS = (
+    *("B", "CH", "D", "DH", "F", "G", "HH", "JH", "K", "L", "M", "N"),
+    *("NG", "P", "R", "S", "SH", "T", "TH", "V", "W", "Y", "Z", "ZH"),
+)
+PHONES = ("SIL", "SPN", *sorted([*_CONSONANTS, *(f"{vowel}{stress}" for vowel in _VOWELS for stress in (0, 1, 2))]))
+"""All that may stand in a lexicon, in the order of SUPERB's phone list."""
+
+# espeak-ng's names for American English -> ARPAbet.
+_ARPABET = {
+    **{"a": "AE", "aa": "AE", "a#": "AH", "A:": "AA", "A@": "AA R", "0": "AA", "O2": "AO", "O": "AO", "O:": "AO"},
+    **{"O@": "AO R", "o@": "AO R", "E": "EH", "e@": "EH R", "I": "IH", "I#": "IH", "I2": "IH", "i": "IY", "i:": "IY"},
+    **{"i@": "IY AH", "i@3": "IH R", "U": "UH", "U@": "UH R", "u": "UW", "u:": "UW", "V": "AH", "@": "AH"},
+    **{"@2": "AH", "@-": "AH", "@L": "AH L", "n-": "AH N", "r-": "R", "3": "ER", "3:": "ER", "eI": "EY"},
+    **{"aI": "AY", "aI@": "AY AH", "aI3": "AY ER", "OI": "OY", "oU": "OW", "aU": "AW"},
+    **{name: name.upper() for name in "pbtdkgfvszlrwmn"},
+    **{"t#": "T", "t2": "T", "?": "T", "tS": "CH", "dZ": "JH", "T": "TH", "D": "DH", "S": "SH", "Z": "ZH", "N": "NG"},
+    **{"h": "HH", "j": "Y"},
+}
+_MARKS = ("", ";", "_:")
+_STRESSES = {"'": 1, ",": 2}
+# Alone, espeak-ng says these as they are said for emphasis.
+_WEAK = {"A": "AH0", "TO": "T AH0"}
+
+
+def pronunciations(engine: Espeak, words: Iterable[str]) -> dict[str, str]:
+    """Each word in capitals -> its phones, in the order of the alphabet.
+
+    Raises:
+        ValueError: espeak-ng uses a phoneme that is not known here.
+    """
+    listed = sorted({word.upper() for word in words})
+    spoken = engine.phonemes([word.lower() for word in listed])
+    return {word: _WEAK.get(word) or _arpabet(word, names) for word, names in zip(listed, spoken, strict=True)}
+
+
+def lexicon_text(engine: Espeak, words: Iterable[str]) -> str:
+    """The lexicon as a file."""
+    return "".join(f"{word}\t{phones}\n" for word, phones in pronunciations(engine, words).items())
+
+
+def phones_text() -> str:
+    """The phone list as a file, one a line."""
+    return "".join(f"{phone}\n" for phone in PHONES)
+
+
+def _arpabet(word: str, names: list[str]) -> str:
+    phones: list[str] = []
+    for marked in names:
+        name = marked.lstrip("',=%")
+        if name in _MARKS:
+            continue
+        if name not in _ARPABET:
+            raise ValueError(f"{word}: espeak-ng says {marked!r}, which has no ARPAbet name here")
+        stress = _STRESSES.get(marked[0], 0)
+        for phone in _ARPABET[name].split():
+            if phone == "R" and phones[-1:] == ["R"]:  # a linking r after a vowel that ends in one
+                continue
+            phones.append(f"{phone}{stress}" if phone in _VOWELS else phone)
+            stress = 0 if phone in _VOWELS else stress
+    return " ".join(phones)

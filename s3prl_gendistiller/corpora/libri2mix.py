@@ -1,0 +1,111 @@
+"""Speaker diarization (`diarization`): conversations of two speakers, as Kaldi data folders.
+
+    OUT/Libri2Mix/{train,dev,test}/wav/<recording>.wav
+    OUT/Libri2Mix/{train,dev,test}/segments, utt2spk, spk2utt, reco2dur, rttm
+    OUT/Libri2Mix/{train,dev,test}/turns/<recording>.rttm
+
+There is no wav.scp: s3prl then takes the recordings from wav/, and the corpus can be moved. No two of the three share
+a speaker or a sentence; turns follow each other with pauses and overlaps.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from s3prl_gendistiller.corpora.augment import Scene
+from s3prl_gendistiller.corpora.clips import Conversation, Part
+from s3prl_gendistiller.corpora.espeak import Espeak
+from s3prl_gendistiller.corpora.layout import Plan
+from s3prl_gendistiller.corpora.recording import duration_s, read_rttm, turns_file
+from s3prl_gendistiller.corpora.sentences import sentences
+from s3prl_gendistiller.corpora.vocabulary import RICH
+from s3prl_gendistiller.corpora.voices import Studio, Style, draw_voices
+
+FOLDER = "Libri2Mix"
+SPLITS = ("train", "dev", "test")
+_FIRST_SPEAKER = 2001
+_TURNS = (4, 6)
+_GAP_S = (-1.5, 0.5)
+_STYLE = Style(rate_wpm=(145, 190), gain=(0.35, 1.0))
+_SCENE = Scene(snr_db=(10, 30), room_share=0.6, tilt_db=(-1, 1), high_hz=(5000, 8000))
+_ABOUT = """\
+Synthetic speech (espeak-ng) in Kaldi's layout as s3prl's diarization reads it; no recording of a person.
+
+Conversations of two speakers: turns of two to four seconds with overlaps and pauses between them; the times are
+exact. The folder is named like what it stands in for: Libri2Mix, which mixes two of LibriSpeech's readers from their
+first second on. There is no `wav.scp`: s3prl takes the recordings from `wav/`, so the corpus can be moved.
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """Recordings and speakers in train, dev and test."""
+
+    recordings: tuple[int, int, int]
+    speakers: tuple[int, int, int]
+
+
+SIZES = {
+    "tiny": Size(recordings=(4, 2, 2), speakers=(4, 2, 2)),
+    "small": Size(recordings=(100, 16, 24), speakers=(40, 10, 12)),
+    "medium": Size(recordings=(400, 40, 60), speakers=(50, 14, 16)),
+}
+
+
+def plans(engine: Espeak, size: str, seed: int) -> list[Plan]:
+    """The corpus in one of `SIZES`."""
+    shape = SIZES[size]
+    voices = draw_voices(engine.variants(), f"{FOLDER}/{seed}", sum(shape.speakers))
+    speakers = [(f"{_FIRST_SPEAKER + i}", voice) for i, voice in enumerate(voices)]
+    studio = Studio(seed, _SCENE)
+    texts = sentences(f"{FOLDER}/{seed}", RICH)
+    clips: list[Conversation] = []
+    for split, recordings, count in zip(SPLITS, shape.recordings, shape.speakers, strict=True):
+        own, speakers = speakers[:count], speakers[count:]
+        clips += [_conversation(studio, f"{split}/wav/{split}-{i:04d}.wav", own, texts) for i in range(recordings)]
+    recipe = {"corpus": FOLDER, "seed": seed, "size": dataclasses.asdict(shape)}
+    return [Plan(FOLDER, recipe, clips, lambda root: _texts(root, clips), _ABOUT)]
+
+
+def _conversation(studio: Studio, path: str, speakers: Sequence[tuple[str, str]], texts: Iterator[str]) -> Conversation:
+    rng: random.Random = studio.chance(path)
+    pair = rng.sample(list(speakers), 2)
+    parts = []
+    dry = Studio(studio.seed)
+    for turn in range(rng.randint(*_TURNS)):
+        name, voice = pair[turn % 2]
+        gap_s = rng.uniform(0.0, 0.5) if turn == 0 else rng.uniform(*_GAP_S)
+        spoken = dry.line(f"{path}/{turn}", voice, next(texts), style=_STYLE)
+        parts.append(Part(name, spoken, gap_s))
+    place = studio.place(path)
+    if place is None:
+        raise AssertionError("the scene has noise")
+    return Conversation(path, tuple(parts), place)
+
+
+def _texts(root: Path, clips: Sequence[Conversation]) -> dict[str, str]:
+    """Kaldi's tables of each split, from the turns that were written with the recordings."""
+    tables: dict[str, defaultdict[str, str]] = {split: defaultdict(str) for split in SPLITS}
+    said: dict[str, defaultdict[str, list[str]]] = {split: defaultdict(list) for split in SPLITS}
+    for clip in clips:
+        audio = root / clip.path
+        split, recording = clip.path.split("/")[0], audio.stem
+        table, lines = tables[split], turns_file(audio).read_text(encoding="utf-8")
+        table["rttm"] += lines
+        table["reco2dur"] += f"{recording} {duration_s(audio):.4f}\n"
+        for number, turn in enumerate(read_rttm(lines)):
+            utterance = f"{turn.speaker}_{recording}_{number}"
+            said[split][turn.speaker].append(utterance)
+            table["segments"] += f"{utterance} {recording} {turn.start_s:.3f} {turn.end_s:.3f}\n"
+            table["utt2spk"] += f"{utterance} {turn.speaker}\n"
+    for split, speakers in said.items():
+        tables[split]["spk2utt"] = "".join(f"{name} {' '.join(sorted(said))}\n" for name, said in speakers.items())
+    return {
+        f"{split}/{name}": "".join(sorted(text.splitlines(keepends=True))) if name != "rttm" else text
+        for split, table in tables.items()
+        for name, text in table.items()
+    }

@@ -1,0 +1,190 @@
+"""Recordings of people in place of synthetic speech: spoken digits for KS and SID, spoken orders for IC.
+
+Input is a folder with two tables, each with the columns `file` (below that folder), `split` (train, dev, test) and
+`num_samples`; `digits.csv` adds `speaker` and `word`, `orders.csv` adds `drink`, `size` and `roast`.
+
+s3prl's keyword spotting knows ten keywords by name, so each digit lies in the folder of one of them; the README in
+every folder says what is what. Recordings are copied as 16-bit WAV files, never altered.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from s3prl_gendistiller.corpora import fluent, speech_commands, voxceleb
+from s3prl_gendistiller.corpora.catalogue import known
+from s3prl_gendistiller.corpora.clips import Clip, Recording
+from s3prl_gendistiller.corpora.espeak import Espeak
+from s3prl_gendistiller.corpora.layout import Plan, write_plans
+from s3prl_gendistiller.corpora.recording import Recorder
+from s3prl_gendistiller.distill.audio import read_audio
+from s3prl_gendistiller.errors import UserError
+
+REAL_TASKS = ("ks", "sid", "ic")
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+KEYWORD_OF = dict(zip(DIGITS, speech_commands.KEYWORDS, strict=True))
+_SLOTS = {"action": "drink", "object": "size", "location": "roast"}
+_SPLITS = ("train", "dev", "test")
+_NOISE_S = 20
+_SILENCES = 40
+_NOT_SAID = "none"
+
+
+@dataclasses.dataclass(frozen=True)
+class Copied:
+    """A recording under another name."""
+
+    path: str
+    source: str
+
+    def record(self, engine: Espeak | None) -> Recording:
+        return Recording(np.asarray(read_audio(self.source)))
+
+
+def write_real(
+    out: str | Path,
+    recordings: str | Path,
+    *,
+    tasks: Sequence[str] = REAL_TASKS,
+    seed: int = 0,
+    progress: bool = True,
+) -> list[Path]:
+    """Write real recordings in the layouts of KS, SID and IC; returns the corpus folders.
+
+    Args:
+        recordings: the folder with digits.csv and orders.csv; read only.
+        seed: of the synthetic noise that stands for silence.
+
+    Raises:
+        UserError: a task without recordings, a table that is missing or wrong, a folder that holds something else.
+    """
+    known("--tasks with --real", tasks, REAL_TASKS)
+    source = Path(recordings)
+    if not source.is_dir():
+        raise UserError(f"--real: {source}: no such folder; expected one with digits.csv and orders.csv")
+    plans: list[Plan] = []
+    if {"ks", "sid"} & set(tasks):
+        digits = _table(source, "digits.csv", ("speaker", "word"))
+        plans += _keywords(digits, seed) if "ks" in tasks else []
+        plans += [_speakers(digits)] if "sid" in tasks else []
+    if "ic" in tasks:
+        plans.append(_commands(_table(source, "orders.csv", tuple(_SLOTS.values()))))
+    with Recorder(workers=1, progress=progress) as recorder:
+        return write_plans(Path(out), plans, recorder)
+
+
+def _table(source: Path, name: str, columns: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a table; `file` becomes a path that is there."""
+    path = source / name
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            absent = [column for column in ("file", "split", *columns) if column not in (reader.fieldnames or [])]
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        found = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
+        raise UserError(f"--real: {path}: {found}; expected a table of recordings; correct the folder") from None
+    if absent or not rows:
+        raise UserError(f"--real: {path}: no {'column ' + absent[0] if absent else 'rows'}; correct the table")
+    for line, row in enumerate(rows, start=2):
+        if row["split"] not in _SPLITS:
+            raise UserError(f"--real: {path} line {line}: split is {row['split']!r}, expected {', '.join(_SPLITS)}")
+        row["file"] = str(source / row["file"])
+        if not Path(row["file"]).is_file():
+            raise UserError(f"--real: {path} line {line}: no such file: {row['file']}; repair the table or the folder")
+    return rows
+
+
+def _keywords(digits: Sequence[Mapping[str, str]], seed: int) -> list[Plan]:
+    """Digits as the ten keywords; a dev clip is one that s3prl's hash puts into validation."""
+    strange = sorted({row["word"] for row in digits} - set(DIGITS))
+    if strange:
+        raise UserError(f"--real: digits.csv: word is {strange[0]!r}, expected one of {', '.join(DIGITS)}")
+    clips: dict[str, list[Clip]] = {split: [] for split in _SPLITS}
+    for row in digits:
+        stem, split = Path(row["file"]).stem, row["split"]
+        asked = {"train": "train", "dev": "valid", "test": "test"}[split]
+        name = speech_commands.speaker_name(asked, stem, lambda salt, stem=stem: f"{stem}_{salt}")  # type: ignore[misc]
+        clips[split].append(Copied(f"{KEYWORD_OF[row['word']]}/{name}_nohash_0.wav", row["file"]))
+    lists = {
+        "testing_list.txt": "".join(f"{clip.path}\n" for clip in clips["test"]),
+        "validation_list.txt": "".join(f"{clip.path}\n" for clip in clips["dev"]),
+    }
+    words = "\n".join(f"| {keyword} | {digit} |" for digit, keyword in KEYWORD_OF.items())
+    about = (
+        "Spoken digits (recordings of people) in the layout of Speech Commands v0.01.\n\nThe folders bear the names "
+        "of the ten keywords that s3prl knows; what is said in them is a digit:\n\n"
+        f"| folder | word |\n|---|---|\n{words}\n\nThere are no other words, so the class `_unknown_` is empty. "
+        "Background noise and silence are synthetic. All speakers are in all splits: the splits are by take."
+    )
+    recipe = {"corpus": speech_commands.FOLDER, "real": _summary(digits), "seed": seed}
+    training = [*clips["train"], *clips["dev"], *clips["test"], *speech_commands.background(seed, _NOISE_S)]
+    tests = [*clips["test"], *speech_commands.silences(seed, _SILENCES)]
+    return [
+        Plan(speech_commands.FOLDER, recipe, training, lambda root: lists, about),
+        Plan(speech_commands.TEST_FOLDER, {**recipe, "corpus": "test set"}, tests, lambda root: {}, about),
+    ]
+
+
+def _speakers(digits: Sequence[Mapping[str, str]]) -> Plan:
+    """Digits as utterances of their speakers: a session is a word."""
+    names = {name: f"id{10001 + i}" for i, name in enumerate(sorted({row["speaker"] for row in digits}))}
+    purposes = {"train": 1, "dev": 2, "test": 3}
+    clips: list[Clip] = []
+    listed = ""
+    for row in digits:
+        path = f"{names[row['speaker']]}/{row['word']}/{Path(row['file']).stem}.wav"
+        clips.append(Copied(f"dev/wav/{path}", row["file"]))
+        listed += f"{purposes[row['split']]} {path}\n"
+    about = (
+        "Spoken digits (recordings of people) in VoxCeleb1's layout, for identification only.\n\n"
+        f"{len(names)} speakers, whose names are in `speakers.txt`; a folder below a speaker is the word that is said. "
+        "The splits are by take. Clips of half a second are too short for verification, so there are no trials."
+    )
+    texts = {
+        "veri_test_class.txt": listed,
+        "speakers.txt": "".join(f"{number} {name}\n" for name, number in names.items()),
+    }
+    recipe = {"corpus": voxceleb.FOLDER, "real": _summary(digits)}
+    return Plan(voxceleb.FOLDER, recipe, clips, lambda root: texts, about)
+
+
+def _commands(orders: Sequence[Mapping[str, str]]) -> Plan:
+    """Orders as commands: three of their slots stand in the columns that s3prl reads."""
+    seen: defaultdict[str, set[str]] = defaultdict(set)
+    for row in orders:
+        if row["split"] == "train":
+            for slot in _SLOTS.values():
+                seen[slot].add(row[slot])
+    commands: list[fluent.Command] = []
+    clips: list[Clip] = []
+    for row in orders:
+        new = [f"{slot} {row[slot]!r}" for slot in _SLOTS.values() if row[slot] not in seen[slot]]
+        if new:
+            raise UserError(f"--real: orders.csv: {new[0]} is in {row['split']} but not in train; correct the table")
+        path = f"wavs/speakers/unknown/{Path(row['file']).stem}.wav"
+        intent = fluent.Intent(*(row[slot] or _NOT_SAID for slot in _SLOTS.values()))
+        split = {"train": "train", "dev": "valid", "test": "test"}[row["split"]]
+        commands.append(fluent.Command(split, path, "unknown", "", "", intent))
+        clips.append(Copied(path, row["file"]))
+    texts = {f"data/{s}_data.csv": fluent.table([c for c in commands if c.split == s]) for s in fluent.SPLITS}
+    columns = "\n".join(f"| {column} | {slot} |" for column, slot in _SLOTS.items())
+    about = (
+        "Spoken orders in a coffee shop (recordings of people) in the layout of Fluent Speech Commands.\n\n"
+        f"s3prl reads three columns; here they hold three of the slots of an order, `{_NOT_SAID}` where not said:\n\n"
+        f"| column | slot |\n|---|---|\n{columns}\n\nSpeakers are not identified and may be in several splits. "
+        "There are no transcripts."
+    )
+    recipe = {"corpus": fluent.FOLDER, "real": _summary(orders)}
+    return Plan(fluent.FOLDER, recipe, clips, lambda root: texts, about)
+
+
+def _summary(rows: Sequence[Mapping[str, str]]) -> dict[str, int]:
+    """What a stamp says of the recordings."""
+    return dict(sorted(Counter(row["split"] for row in rows).items()))

@@ -1,0 +1,142 @@
+"""Writes clips as audio files: on all cores, each file whole or not at all, those that are there kept."""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+
+import soundfile
+from tqdm import tqdm
+
+from s3prl_gendistiller.corpora.clips import Clip, Conversation, Turn
+from s3prl_gendistiller.corpora.espeak import Espeak
+from s3prl_gendistiller.distill.audio import SAMPLE_RATE
+from s3prl_gendistiller.distill.manifest import replacing
+from s3prl_gendistiller.errors import UserError
+
+TURNS = "turns"
+"""Beside the folder of a recording with several speakers: when each of them speaks, in NIST's format."""
+_FORMATS = {".flac": "FLAC", ".wav": "WAV"}
+_CHUNK = 8
+_FEW = 24
+"""This many clips are spoken sooner than worker processes start."""
+
+
+class Recorder:
+    """Keeps its worker processes from one list of clips to the next; a context manager.
+
+    Args:
+        workers: processes; None for one per core, 1 for none besides this one.
+        progress: whether to show a bar.
+    """
+
+    def __init__(self, workers: int | None = None, *, progress: bool = True) -> None:
+        self.workers = workers or os.cpu_count() or 1
+        self.progress = progress
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+    def record(self, root: Path, clips: Sequence[Clip]) -> None:
+        """Writes every clip whose file is not there yet.
+
+        Raises:
+            UserError: a file cannot be written, espeak-ng is absent or lacks a voice, a worker process died.
+        """
+        todo = [clip for clip in clips if not all(file.exists() for file in files_of(root, clip))]
+        chunks = [todo[i : i + _CHUNK] for i in range(0, len(todo), _CHUNK)]
+        bar = tqdm(total=len(clips), initial=len(clips) - len(todo), unit="clip", disable=not self.progress)
+        with bar:
+            bar.set_description(root.name)
+            for count in self._counts(root, chunks, few=len(todo) <= _FEW):
+                bar.update(count)
+
+    def _counts(self, root: Path, chunks: Sequence[Sequence[Clip]], *, few: bool) -> Iterable[int]:
+        """How many clips were written, chunk by chunk."""
+        if self.workers == 1 or few:
+            yield from (_record(root, chunk) for chunk in chunks)
+            return
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=_start_method())
+        try:
+            tasks = [self._pool.submit(_record, root, chunk) for chunk in chunks]
+            for task in as_completed(tasks):
+                yield task.result()
+        except BrokenProcessPool as error:
+            raise UserError(
+                f"{root}: a worker process died, perhaps for want of memory; repeat the command with fewer --workers: "
+                "what is written stays"
+            ) from error
+
+
+def files_of(root: Path, clip: Clip) -> list[Path]:
+    """The audio file of a clip, and the file of turns if it is a conversation."""
+    audio = root / clip.path
+    return [audio, turns_file(audio)] if isinstance(clip, Conversation) else [audio]
+
+
+def turns_file(audio: Path) -> Path:
+    """Where the turns of a conversation are: not among the audio, whose folder s3prl lists."""
+    return audio.parent.parent / TURNS / f"{audio.stem}.rttm"
+
+
+def duration_s(path: Path) -> float:
+    """Length of an audio file, from its header."""
+    info = soundfile.info(path)
+    return info.frames / info.samplerate
+
+
+def write_text(path: Path, text: str) -> None:
+    """A whole text file or none, with Unix line ends on every system."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")
+
+
+def rttm(recording: str, turns: Iterable[Turn]) -> str:
+    """Turns as lines of an RTTM file, times in seconds."""
+    return "".join(
+        f"SPEAKER {recording} 1 {turn.start_s:.3f} {turn.end_s - turn.start_s:.3f} <NA> <NA> {turn.speaker} <NA> <NA>\n"
+        for turn in turns
+    )
+
+
+def read_rttm(text: str) -> list[Turn]:
+    """The turns of one recording, as `rttm` wrote them."""
+    rows = [line.split() for line in text.splitlines()]
+    return [Turn(row[7], float(row[3]), float(row[3]) + float(row[4])) for row in rows]
+
+
+def _record(root: Path, clips: Sequence[Clip]) -> int:
+    """Runs in a worker process."""
+    for clip in clips:
+        recording = clip.record(_engine())
+        target = root / clip.path
+        if recording.turns:
+            write_text(turns_file(target), rttm(target.stem, recording.turns))
+        with replacing(target) as part:
+            form = _FORMATS[PurePosixPath(clip.path).suffix]
+            soundfile.write(part, recording.wav, SAMPLE_RATE, subtype="PCM_16", format=form)
+    return len(clips)
+
+
+@functools.lru_cache(maxsize=1)
+def _engine() -> Espeak:
+    return Espeak()
+
+
+def _start_method() -> multiprocessing.context.BaseContext:
+    # A forked worker starts at once and asks nothing of the caller's __main__; elsewhere forking is not safe.
+    return multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")

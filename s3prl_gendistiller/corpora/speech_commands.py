@@ -1,0 +1,147 @@
+"""Keyword spotting (`speech_commands`) in the layout of Speech Commands v0.01.
+
+    OUT/speech_commands_v0.01/<word>/<speaker>_nohash_<take>.wav      one second each
+    OUT/speech_commands_v0.01/_background_noise_/*.wav
+    OUT/speech_commands_v0.01/testing_list.txt, validation_list.txt
+    OUT/speech_commands_test_set_v0.01/<one of 12 classes>/*.wav
+
+s3prl decides by a hash of the speaker's name whether a clip is for training, validation or neither, so names are
+chosen to fall where they are meant to. No two of the three share a speaker; the words are the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+
+from s3prl_gendistiller.corpora.augment import Scene
+from s3prl_gendistiller.corpora.clips import Clip, Hush, Spoken
+from s3prl_gendistiller.corpora.espeak import Espeak
+from s3prl_gendistiller.corpora.layout import Plan
+from s3prl_gendistiller.corpora.voices import Studio, Style, draw_voices
+from s3prl_gendistiller.distill.audio import SAMPLE_RATE
+
+FOLDER = "speech_commands_v0.01"
+TEST_FOLDER = "speech_commands_test_set_v0.01"
+KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
+OTHERS = (
+    *("bed", "bird", "cat", "dog", "eight", "five", "four", "happy", "house", "marvin"),
+    *("nine", "one", "seven", "sheila", "six", "three", "tree", "two", "wow", "zero"),
+)
+NOISES = "_background_noise_"
+UNKNOWN, SILENCE = "_unknown_", "_silence_"
+SPLITS = ("train", "valid", "test")
+_LARGEST_HASH = 2**27 - 1
+_STYLE = Style(rate_wpm=(120, 180), pitch=(30, 70), gain=(0.3, 1.0))
+_SCENE = Scene(snr_db=(2, 25), room_share=0.5, tilt_db=(-1.5, 1.5), high_hz=(4500, 8000), speed=(0.9, 1.1))
+_ABOUT = """\
+Synthetic speech (espeak-ng) in the layout of Speech Commands v0.01; no recording of a person.
+
+One-second clips of the 10 keywords and the 20 other words; the background noise is synthetic too, and its files
+have names of their own. Training, validation and test share no speaker. The real corpus has 1881 people
+and 64,727 clips, among them misheard and cut words.
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """Speakers in training, validation and test; how often each says a keyword; how many other words each says once.
+
+    `silences`: clips of the test set's class without speech. `noise_s`: length of each background noise.
+    """
+
+    speakers: tuple[int, int, int]
+    takes: tuple[int, int, int]
+    others: tuple[int, int, int]
+    silences: int
+    noise_s: int
+
+
+SIZES = {
+    "tiny": Size(speakers=(4, 2, 2), takes=(1, 1, 1), others=(3, 2, 2), silences=3, noise_s=2),
+    "small": Size(speakers=(30, 6, 10), takes=(2, 2, 2), others=(6, 4, 3), silences=20, noise_s=20),
+    "medium": Size(speakers=(50, 10, 14), takes=(4, 2, 3), others=(16, 5, 6), silences=40, noise_s=60),
+}
+
+
+def plans(engine: Espeak, size: str, seed: int) -> list[Plan]:
+    """The corpus and its test set, in one of `SIZES`."""
+    shape = SIZES[size]
+    studio = Studio(seed, _SCENE)
+    voices = iter(draw_voices(engine.variants(), f"{FOLDER}/{seed}", sum(shape.speakers)))
+    spoken: dict[str, list[Spoken]] = {}
+    for i, split in enumerate(SPLITS):
+        named = [(next(voices), speaker_name(split, f"{seed}/{n}")) for n in range(shape.speakers[i])]
+        spoken[split] = list(_clips(studio, split, named, shape.takes[i], shape.others[i]))
+    recipe = {"corpus": FOLDER, "seed": seed, "size": dataclasses.asdict(shape)}
+    noises = background(seed, shape.noise_s)
+    lists = {
+        "testing_list.txt": "".join(f"{clip.path}\n" for clip in spoken["test"]),
+        "validation_list.txt": "".join(f"{clip.path}\n" for clip in spoken["valid"]),
+    }
+    everything = [*itertools.chain(*spoken.values()), *noises]
+    tests = [dataclasses.replace(clip, path=_test_path(clip.path)) for clip in spoken["test"]]
+    quiet = silences(seed, shape.silences)
+    return [
+        Plan(FOLDER, recipe, everything, lambda root: lists, _ABOUT),
+        Plan(TEST_FOLDER, {**recipe, "corpus": TEST_FOLDER}, [*tests, *quiet], lambda root: {}, _ABOUT),
+    ]
+
+
+def background(seed: int, seconds: int) -> list[Clip]:
+    """Six background noises, none of them recorded; s3prl cuts its training examples of silence from them."""
+    kinds = {
+        "white_noise": {"slope": 0.0},
+        "pink_noise": {"slope": 1.0},
+        "brown_noise": {"slope": 2.0},
+        "mains_hum": {"slope": 1.0, "hum_hz": 50.0},
+        "gusts": {"slope": 1.6, "change_hz": 0.3},
+        "rattle": {"slope": 0.4, "change_hz": 6.0},
+    }
+    return [Hush(f"{NOISES}/{name}.wav", seconds, seed=seed, **kind) for name, kind in kinds.items()]
+
+
+def silences(seed: int, clips: int) -> list[Clip]:
+    """One-second clips without speech for the test set."""
+    rng = Studio(seed).chance("silences")
+    return [
+        Hush(
+            f"{SILENCE}/{i:03d}.wav", 1, rng.uniform(0, 2), rng.uniform(0.002, 0.1), rng.choice((0, 0.3, 6)), seed=seed
+        )
+        for i in range(clips)
+    ]
+
+
+def speaker_name(split: str, key: str, form: Callable[[str], str] = str) -> str:
+    """A name that s3prl's hash puts into a split; `form` gets eight hexadecimal digits and makes the name."""
+    for attempt in itertools.count():
+        name = form(hashlib.sha256(f"{split}/{key}/{attempt}".encode()).hexdigest()[:8])
+        if split_of(name) == split:
+            return name
+    raise AssertionError("unreachable: a tenth of all names fits")
+
+
+def split_of(speaker: str) -> str:
+    """Where s3prl puts the clips of a speaker: 10 % for validation, 10 % for the test set, the rest for training."""
+    number = int(hashlib.sha1(speaker.encode()).hexdigest(), 16) % (_LARGEST_HASH + 1)
+    percent = number * (100.0 / _LARGEST_HASH)
+    return "valid" if percent < 10 else "test" if percent < 20 else "train"
+
+
+def _clips(
+    studio: Studio, split: str, speakers: Sequence[tuple[str, str]], takes: int, others: int
+) -> Iterator[Spoken]:
+    for number, (voice, name) in enumerate(speakers):
+        # Every other word comes up as often as the next, whatever the number of speakers.
+        rest = [OTHERS[(number * others + i) % len(OTHERS)] for i in range(others)]
+        for word, take in [*itertools.product(KEYWORDS, range(takes)), *((word, 0) for word in rest)]:
+            path = f"{word}/{name}_nohash_{take}.wav"
+            yield studio.line(path, voice, word, style=_STYLE, samples=SAMPLE_RATE)
+
+
+def _test_path(path: str) -> str:
+    """Where a clip lies in the test set: all other words are one class."""
+    word, file = path.split("/")
+    return path if word in KEYWORDS else f"{UNKNOWN}/{word}_{file}"

@@ -1,0 +1,125 @@
+"""Speaker identification (`voxceleb1`) and verification (`sv_voxceleb1`) in VoxCeleb1's layout.
+
+    OUT/VoxCeleb1/{dev,test}/wav/<speaker>/<session>/<nnnnn>.wav
+    OUT/VoxCeleb1/veri_test_class.txt             identification: 1 train, 2 dev, 3 test, and a path
+    OUT/VoxCeleb1/voxceleb1_test_v2.txt           verification: trials between speakers of test/
+    OUT/VoxCeleb1/dev_meta_data/*.txt             verification: trials between speakers of dev/
+
+A session is a room, a microphone and a kind of noise. Identification knows all speakers and splits by session;
+verification trains on the speakers of dev/ and tests on those of test/.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from s3prl_gendistiller.corpora.augment import Scene
+from s3prl_gendistiller.corpora.clips import Spoken
+from s3prl_gendistiller.corpora.espeak import Espeak
+from s3prl_gendistiller.corpora.layout import Plan
+from s3prl_gendistiller.corpora.sentences import sentences
+from s3prl_gendistiller.corpora.vocabulary import RICH
+from s3prl_gendistiller.corpora.voices import Studio, Style, draw_voices, in_session
+
+FOLDER = "VoxCeleb1"
+_FIRST_ID = {"dev": 10001, "test": 10270}
+"""As in the real corpus; s3prl takes the number less 10001 for the label and has room for 1251 of them."""
+_STYLE = Style(rate_wpm=(140, 185), pitch=(32, 68), gain=(0.3, 1.0))
+_SCENE = Scene(snr_db=(4, 22), room_share=0.8, decay_s=(0.1, 0.5), tilt_db=(-3, 3), high_hz=(3500, 8000))
+_ABOUT = """\
+Synthetic speech (espeak-ng) in VoxCeleb1's layout; no recording of a person.
+
+A speaker is a variant of the synthesiser with one accent, a session is a room, a microphone and a kind of noise;
+an utterance is two sentences, four to eight seconds. Such speakers are easier to tell apart than people: the real
+corpus has 1251 of them, recorded wherever they were interviewed. `speakers.txt` says which voice is which.
+"""
+
+
+@dataclass(frozen=True)
+class Size:
+    """Speakers in dev/ and test/, sessions of each (the last but one is for dev, the last for test), their length."""
+
+    speakers: tuple[int, int]
+    sessions: int
+    utterances: int
+    trials: int
+
+
+SIZES = {
+    "tiny": Size(speakers=(4, 2), sessions=3, utterances=1, trials=12),
+    "small": Size(speakers=(22, 10), sessions=6, utterances=2, trials=1000),
+    "medium": Size(speakers=(48, 20), sessions=9, utterances=2, trials=3000),
+}
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """Where an utterance belongs."""
+
+    part: str
+    speaker: str
+    session: int
+    path: str
+    """Below `<part>/wav`."""
+    voice: str
+
+
+def plans(engine: Espeak, size: str, seed: int) -> list[Plan]:
+    """The corpus in one of `SIZES`."""
+    shape = SIZES[size]
+    studio = Studio(seed, _SCENE)
+    utterances = _utterances(engine, shape, seed)
+    texts = sentences(f"{FOLDER}/{seed}", RICH)
+    clips = [_clip(studio, utterance, f"{next(texts)}. {next(texts)}.") for utterance in utterances]
+    rng = studio.chance(FOLDER)
+    tests, training = ([u for u in utterances if u.part == part] for part in ("test", "dev"))
+    speakers = sorted({(u.speaker, u.part, u.voice) for u in utterances})
+    listed = {
+        "veri_test_class.txt": "".join(f"{_purpose(u, shape)} {u.path}\n" for u in utterances),
+        "voxceleb1_test_v2.txt": trials(tests, shape.trials, rng),
+        "dev_meta_data/dev_meta_data.txt": trials(training, shape.trials, rng),
+        "dev_meta_data/dev_speaker_ids.txt": "".join(f"{s}\n" for s, part, _ in speakers if part == "dev"),
+        "speakers.txt": "".join(f"{' '.join(speaker)}\n" for speaker in speakers),
+    }
+    recipe = {"corpus": FOLDER, "seed": seed, "size": dataclasses.asdict(shape)}
+    return [Plan(FOLDER, recipe, clips, lambda root: listed, _ABOUT)]
+
+
+def trials(utterances: Sequence[Utterance], most: int, rng: random.Random) -> str:
+    """Pairs of utterances, as many of one speaker in two sessions (1) as of two speakers (0), at most `most`."""
+    pairs = list(itertools.combinations(utterances, 2))
+    same = [pair for pair in pairs if pair[0].speaker == pair[1].speaker and pair[0].session != pair[1].session]
+    different = [pair for pair in pairs if pair[0].speaker != pair[1].speaker]
+    each = min(len(same), len(different), most // 2)
+    chosen = [(1, pair) for pair in rng.sample(same, each)] + [(0, pair) for pair in rng.sample(different, each)]
+    rng.shuffle(chosen)
+    return "".join(f"{label} {first.path} {second.path}\n" for label, (first, second) in chosen)
+
+
+def _utterances(engine: Espeak, shape: Size, seed: int) -> list[Utterance]:
+    voices = iter(draw_voices(engine.variants(), f"{FOLDER}/{seed}", sum(shape.speakers)))
+    found = []
+    for part, speakers in zip(_FIRST_ID, shape.speakers, strict=True):
+        for number in range(speakers):
+            speaker, voice = f"id{_FIRST_ID[part] + number}", next(voices)
+            for session, take in itertools.product(range(shape.sessions), range(shape.utterances)):
+                path = f"{speaker}/session{session + 1:02d}/{take + 1:05d}.wav"
+                found.append(Utterance(part, speaker, session, path, voice))
+    return found
+
+
+def _clip(studio: Studio, utterance: Utterance, text: str) -> Spoken:
+    place = studio.place(f"{utterance.speaker}/{utterance.session}")
+    if place is not None:
+        place = in_session(place, utterance.path)
+    path = f"{utterance.part}/wav/{utterance.path}"
+    return studio.line(path, utterance.voice, text, style=_STYLE, place=place)
+
+
+def _purpose(utterance: Utterance, shape: Size) -> int:
+    """1 train, 2 dev, 3 test."""
+    return {shape.sessions - 1: 3, shape.sessions - 2: 2}.get(utterance.session, 1)

@@ -1,0 +1,165 @@
+"""The corpora of s3prl's `ctc` task, a folder without which s3prl comes from the registry.
+
+s3prl's loader makes a dataset with keywords from the YAML and reads items from it: (file, tokens), or with a bucket
+size above 1 a list of that many neighbours in length, so that a batch holds utterances of like length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch.utils.data import Dataset
+
+from s3prl_gendistiller.errors import UserError
+
+Item = tuple[Path, list[int]]
+
+
+class Tokenizer(Protocol):
+    """What is used of s3prl's text encoders."""
+
+    token_type: str
+
+    def encode(self, text: str) -> list[int]: ...
+
+
+class BucketedDataset(Dataset):
+    """Utterances sorted by their number of tokens, most first.
+
+    Args:
+        items: audio file and tokens of each utterance.
+        bucket_size: how many neighbours one item holds; 1 for single utterances.
+        ascending: fewest tokens first.
+    """
+
+    def __init__(self, items: Iterable[Item], bucket_size: int, ascending: bool) -> None:
+        self.items = sorted(items, key=lambda item: len(item[1]), reverse=not ascending)
+        self.bucket_size = bucket_size
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Item | list[Item]:
+        if self.bucket_size == 1:
+            return self.items[index]
+        start = max(0, min(index, len(self.items) - self.bucket_size))
+        return self.items[start : start + self.bucket_size]
+
+
+class LibriPhoneDataset(BucketedDataset):
+    """LibriSpeech with the phonemes of its words, for phoneme recognition.
+
+    Args:
+        split: folders of LibriSpeech.
+        tokenizer: of phonemes.
+        path: LibriSpeech's folder.
+        lexicon: files of lines ``WORD PH ON EM ES``; the first pronunciation of a word counts.
+        unused: other keys of the YAML's corpus section, which s3prl passes along.
+
+    Raises:
+        UserError: a split has no audio, a transcript is missing, or a word or phoneme is unknown.
+    """
+
+    def __init__(
+        self,
+        split: Sequence[str],
+        tokenizer: Tokenizer,
+        bucket_size: int,
+        path: str,
+        lexicon: Sequence[str],
+        ascending: bool = False,
+        **unused: Any,
+    ) -> None:
+        phonemes = _read_lexicons(lexicon)
+        _refuse_unknown_phonemes(phonemes, tokenizer, lexicon)
+        items = []
+        for file, words in _transcribed(Path(path), split):
+            unknown = [word for word in words if word not in phonemes]
+            if unknown:
+                raise UserError(f"{file}: the word {unknown[0]} is in none of {', '.join(map(str, lexicon))}; add it")
+            items.append((file, tokenizer.encode(" ".join(sound for word in words for sound in phonemes[word]))))
+        super().__init__(items, bucket_size, ascending)
+
+
+class SnipsDataset(BucketedDataset):
+    """Audio SNIPS, for slot filling; a file's name begins with its speaker.
+
+    Args:
+        split: folders of SNIPS; its speakers are those of the keyword ``<split>_speakers``.
+        path: the folder that holds them and the transcripts.
+        others: other keys of the YAML's corpus section, among them the speakers.
+
+    Raises:
+        UserError: no file of the split has a transcript and a speaker of the list.
+    """
+
+    def __init__(
+        self,
+        split: Sequence[str],
+        tokenizer: Tokenizer,
+        bucket_size: int,
+        path: str,
+        ascending: bool = False,
+        **others: Any,
+    ) -> None:
+        root = Path(path)
+        slots = "-slot" in tokenizer.token_type
+        transcripts = _read_transcripts(root / ("all.iob.snips.txt" if slots else "all-trans.txt"))
+        speakers = tuple(others[f"{split[0]}_speakers"])
+        items = []
+        for name in split:
+            for file in sorted((root / name).rglob("*.wav")):
+                if file.stem in transcripts and file.stem.startswith(speakers):
+                    items.append((file, tokenizer.encode(transcripts[file.stem])))
+        if not items:
+            raise UserError(
+                f"{root / split[0]}: found no .wav that has a transcript and a speaker of {', '.join(speakers)}; "
+                "expected Audio SNIPS as s3prl prepares it"
+            )
+        super().__init__(items, bucket_size, ascending)
+
+
+def _read_lexicons(files: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for file in files:
+        for line in Path(file).read_text(encoding="utf-8").splitlines():
+            word, *sounds = line.split() or [""]
+            if word:
+                found.setdefault(word, sounds)
+    return found
+
+
+def _refuse_unknown_phonemes(lexicon: Mapping[str, list[str]], tokenizer: Tokenizer, files: Sequence[str]) -> None:
+    known: Mapping[str, int] = tokenizer._vocab2idx  # type: ignore[attr-defined]  # s3prl has no public name for it
+    for word, sounds in lexicon.items():
+        unknown = [sound for sound in sounds if sound not in known]
+        if unknown:
+            raise UserError(
+                f"{', '.join(map(str, files))}: the word {word} has the phoneme {unknown[0]}, "
+                "which is not in downstream_expert.text.vocab_file; expected ARPAbet with stress marks"
+            )
+
+
+def _transcribed(root: Path, splits: Sequence[str]) -> Iterable[tuple[Path, list[str]]]:
+    """Audio files of LibriSpeech and their words; each transcript is read once."""
+    for split in splits:
+        files = sorted((root / split).rglob("*.flac"))
+        if not files:
+            raise UserError(f"{root / split}: found no .flac, expected a split of LibriSpeech")
+        lines: dict[str, str] = {}
+        for transcript in sorted((root / split).rglob("*.trans.txt")):
+            lines |= _read_transcripts(transcript)
+        for file in files:
+            if file.stem not in lines:
+                raise UserError(f"{file}: found no line for it in a .trans.txt beside it")
+            yield file, lines[file.stem].split()
+
+
+def _read_transcripts(path: Path) -> dict[str, str]:
+    """Lines ``name text``, by name."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected lines of an utterance's name and its text")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return {name: text for name, _, text in (line.strip().partition(" ") for line in lines) if name}

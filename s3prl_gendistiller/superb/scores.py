@@ -1,0 +1,75 @@
+"""The leaderboard's score: one number over the ten tasks.
+
+Per metric 1000 (v - base) / (top - base), errors turned into 100 - v first; slot filling is the mean of its two; the
+score is the mean of the ten. `LEADERBOARD` holds the references of superbbenchmark.org, with which HuBERT Base has 941
+and DistilHuBERT 717. A small suite takes its own: from FBANK (0) to its teacher (1000).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from s3prl_gendistiller.superb.tasks import TASKS
+
+Values = Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class References:
+    """What counts as 0 and as 1000: task -> metric -> value in the unit of the table (errors as errors)."""
+
+    base: Values
+    top: Values
+
+
+LEADERBOARD = References(
+    base={
+        "pr": {"per": 100 - 17.99},
+        "sid": {"acc": 20.058174},
+        "ks": {"acc": 41.3826674},
+        "qbe": {"mtwv": 0.58},
+        "ic": {"acc": 9.649354219},
+        "asr": {"wer": 100 - 76.82},
+        "asv": {"eer": 100 - 90.44},
+        "er": {"acc": 48.23672168},
+        "sd": {"der": 100 - 89.95},
+        "sf": {"f1": 69.64, "cer": 100 - 47.06},
+    },
+    top={
+        "pr": {"per": 100 - 96.47},
+        "sid": {"acc": 90.3},
+        "ks": {"acc": 96.66},
+        "qbe": {"mtwv": 7.36},
+        "ic": {"acc": 98.76},
+        "asr": {"wer": 100 - 96.38},
+        "asv": {"eer": 100 - 94.89},
+        "er": {"acc": 67.62},
+        "sd": {"der": 100 - 94.38},
+        "sf": {"f1": 89.81, "cer": 100 - 78.24},
+    },
+)
+COUNTED = {task: tuple(metrics) for task, metrics in LEADERBOARD.base.items()}
+
+
+def task_score(task: str, values: Mapping[str, float], references: References) -> float | None:
+    """0 at the base, 1000 at the top; None where a value is missing or base and top are the same."""
+    points = []
+    for metric in COUNTED[task]:
+        numbers = [source.get(task, {}).get(metric) for source in (references.base, references.top)]
+        base, top, value = *numbers, values.get(metric)
+        if base is None or top is None or value is None or base == top:
+            return None
+        points.append(1000 * (value - base) / (top - base))  # turning errors round cancels
+    return sum(points) / len(points)
+
+
+def overall_score(values: Values, references: References) -> float | None:
+    """The mean over the ten tasks; None unless all ten have one.
+
+    Args:
+        values: task -> metric -> value in the unit of the table.
+    """
+    points = [task_score(task, values.get(task, {}), references) for task in TASKS]
+    numbers = [point for point in points if point is not None]
+    return sum(numbers) / len(numbers) if len(numbers) == len(TASKS) else None

@@ -1,0 +1,112 @@
+"""What can be benchmarked: a student's checkpoint, a transformers folder, or any upstream of s3prl by name."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from s3prl_gendistiller.distill.transformers_teacher import read_teacher_shape
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint, student_kind
+
+LOCAL = {"gendistiller": "gendistiller_local", "distilhubert": "distiller_local"}
+FOLDERS = {"hubert": "hf_hubert_custom", "wav2vec2": "hf_wav2vec2_custom"}
+FEATURES = ("weighted", "last")
+_NAME = re.compile(r"[\w.+-]+")
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Student:
+    """One row of the table.
+
+    Attributes:
+        name: the row; students whose names differ only after the last dot (mine.1, mine.2) are seeds of one kind.
+        upstream: s3prl's ``-u``.
+        checkpoint: s3prl's ``-k``; None for an upstream that needs none.
+    """
+
+    name: str
+    upstream: str
+    checkpoint: Path | None = None
+
+    @property
+    def kind(self) -> str:
+        """What the seeds of one kind have in common."""
+        stem, dot, seed = self.name.rpartition(".")
+        return stem if dot and seed.isdigit() and stem else self.name
+
+    def flags(self, features: str = "weighted") -> list[str]:
+        """Flags of run_downstream.py.
+
+        Args:
+            features: "weighted", the weighted sum of the hidden states; or "last", the last of them (for
+                DistilHuBERT the last student layer, as in its paper, and not a prediction head).
+        """
+        flags = ["-u", self.upstream]
+        if self.checkpoint is not None:
+            flags += ["-k", str(self.checkpoint)]
+        if features == "last":
+            flags += ["-s", "paper"] if self.upstream == LOCAL["distilhubert"] else ["-l", "-1"]
+        return flags
+
+    def fingerprint(self) -> str:
+        """The upstream and, where there is a checkpoint, the hash of its content."""
+        if self.checkpoint is None:
+            return self.upstream
+        paths = sorted(self.checkpoint.glob("*.*")) if self.checkpoint.is_dir() else [self.checkpoint]
+        digest = hashlib.sha256()
+        for path in paths:
+            with path.open("rb") as file:
+                while block := file.read(_BLOCK):
+                    digest.update(block)
+        return f"{self.upstream} {digest.hexdigest()[:16]}"
+
+
+def find_students(given: Sequence[str]) -> list[Student]:
+    """Reads the values of ``--student``.
+
+    Raises:
+        UserError: a name is taken twice or unfit for a folder, or there is no such checkpoint or folder.
+    """
+    students: dict[str, Student] = {}
+    for text in given:
+        name, equals, source = text.partition("=")
+        name, source = (name, source) if equals else (Path(text).name, text)
+        if not _NAME.fullmatch(name):
+            raise UserError(f"--student {text}: found the name {name!r}, expected letters, digits and . + - _")
+        if name in students:
+            raise UserError(
+                f"--student {text}: the name {name} is taken; give each student its own, as NAME=CHECKPOINT"
+            )
+        students[name] = _find(name, source)
+    return list(students.values())
+
+
+def _find(name: str, source: str) -> Student:
+    path = Path(source)
+    if path.is_dir() and (path / "config.json").is_file():
+        kind = read_teacher_shape(path).model_type
+        if kind not in FOLDERS:
+            raise UserError(
+                f"--student {name}: {path} holds a {kind}, which s3prl's transformers upstreams would load without "
+                f"part of its weights; expected {' or '.join(FOLDERS)}"
+            )
+        return Student(name, FOLDERS[kind], path.absolute())
+    if path.is_dir():
+        newest = newest_checkpoint(path)
+        if newest is None:
+            raise UserError(f"--student {name}: {path} holds no whole states-*.ckpt and no config.json of transformers")
+        path = newest
+    if path.is_file():
+        kind = student_kind(read_checkpoint(path, mmap=True), path)
+        return Student(name, LOCAL[kind], path.absolute())
+    if not re.fullmatch(r"\w+", source):
+        raise UserError(
+            f"--student {name}: {source}: no such file or folder; expected a checkpoint of run_pretrain.py, a "
+            "transformers folder, or the name of an s3prl upstream such as fbank"
+        )
+    return Student(name, source)

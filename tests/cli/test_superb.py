@@ -1,0 +1,147 @@
+"""`gendistiller superb`: what it says before anything runs, and two tasks for real through s3prl."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from s3prl_gendistiller.cli import downstream, main
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.superb.launcher import jobs_that_fit, locked, threads_of
+from tests.conftest import ROOT, run_python
+from tests.host.test_checkpoint import save_student
+from tests.superb.corpus import write_ten
+
+COMMAND = ("-c", "import sys; from s3prl_gendistiller.cli import main; sys.exit(main())", "superb")
+SHORT = ",,".join(
+    f"config.runner.{key}={steps}" for key, steps in {"total_steps": 4, "eval_step": 2, "save_step": 2}.items()
+)
+SHORT += ",,config.runner.log_step=2"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_ten(tmp_path_factory.mktemp("ten"))
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_student(tmp_path_factory.mktemp("student") / "states-3.ckpt")
+
+
+@pytest.fixture
+def inside(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SUPERB_DATA", str(data))
+    return tmp_path
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["superb", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error and not Path("result").exists()
+    return error
+
+
+def test_a_dry_run_prints_the_commands_and_makes_nothing(
+    inside: Path, student: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["superb", "--student", f"mine={student}", "--tasks", "ks", "er", "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 12 and all(line.startswith("run_downstream.py -m ") for line in lines)
+    assert "-u gendistiller_local -k" in lines[0] and "-d speech_commands -c" in lines[0]
+    assert not Path("result").exists()
+
+
+def test_mistakes_are_named_before_anything_runs(
+    inside: Path, student: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = ("--student", f"mine={student}")
+    assert "did you mean ks (keyword spotting)?" in refused(capsys, *mine, "--tasks", "keyword")
+    assert "expected TASK=RATE" in refused(capsys, *mine, "--tasks", "ks", "--lr", "ks=fast")
+    assert "no such file or folder" in refused(capsys, "--student", "mine=none/states-1.ckpt")
+    assert "--jobs: found 0" in refused(capsys, *mine, "--jobs", "0")
+    monkeypatch.setenv("SUPERB_DATA", str(data / "SNIPS"))
+    error = refused(capsys, *mine, "--tasks", "sid")
+    assert "sid: downstream_expert.datarc.file_path: looked for" in error and "VoxCeleb1" in error
+
+
+def test_a_downstream_of_two_tasks_asks_which(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert downstream.main(["-u", "fbank", "-d", "ctc"]) == 2
+    error = capsys.readouterr().err
+    assert "choose with -c downstream_runs/ctc/libriphone.yaml or -c downstream_runs/ctc/snips.yaml" in error
+
+
+def test_a_second_suite_in_the_same_folder_waits_its_turn(tmp_path: Path) -> None:
+    with locked(tmp_path), pytest.raises(UserError, match="another suite, or a run that a killed one has left"):
+        locked(tmp_path).__enter__()
+    with locked(tmp_path):
+        pass
+
+
+def test_jobs_share_the_cores_and_stay_within_the_memory() -> None:
+    assert jobs_that_fit(1) == 1 and jobs_that_fit(None) >= 1
+    assert jobs_that_fit(10_000) < 10_000
+    assert threads_of(10_000) == 1
+
+
+def superb(*arguments: str | Path, cwd: Path, data: Path) -> subprocess.CompletedProcess[str]:
+    return run_python(*COMMAND, *arguments, cwd=cwd, env={"SUPERB_DATA": str(data)})
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path, student: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str | Path]]:
+    """Three tasks for real: one from the registry's gaps, one of the cache and the GPU, one that trains nothing."""
+    folder = tmp_path_factory.mktemp("suite")
+    command: list[str | Path] = ["--student", f"mine={student}", "--tasks", "pr", "asv", "qbe", "--out", "suite"]
+    command += ["-o", SHORT, "--jobs", "2"]
+    answer = superb(*command, cwd=folder, data=data)
+    assert answer.returncode == 0, answer.stdout[-2000:] + answer.stderr[-4000:]
+    return folder, command
+
+
+def test_tasks_run_for_real_and_leave_plain_experiment_folders(finished: tuple[Path, list], data: Path) -> None:
+    folder, _ = finished
+    tasks = json.loads((folder / "suite/results.json").read_text())["students"]["mine"]["tasks"]
+    assert set(tasks) == {"pr", "asv", "qbe"}
+    assert 0 <= tasks["asv"]["values"]["eer"] <= 100 and set(tasks["qbe"]["dev"]) == {"0", "1", "2"}
+    run = folder / "suite/runs/mine/asv"
+    assert {"states-4.ckpt", "run.json", "config_resolved.yaml", "test_predict.txt"} <= {p.name for p in run.iterdir()}
+    assert list(run.glob("events.out.tfevents*")) and (run / ".wav_lengths").is_dir()
+    assert (folder / "suite/scores.png").is_file()
+
+
+def test_the_same_command_again_repeats_nothing(finished: tuple[Path, list], data: Path) -> None:
+    folder, command = finished
+    before = {path: path.stat().st_mtime_ns for path in (folder / "suite/runs").rglob("*")}
+    answer = superb(*command, cwd=folder, data=data)
+    assert answer.returncode == 0 and "| mine " in answer.stdout
+    assert {path: path.stat().st_mtime_ns for path in (folder / "suite/runs").rglob("*")} == before
+
+
+def test_a_suite_that_is_killed_goes_on_where_it_stood(data: Path, student: Path, tmp_path: Path) -> None:
+    steps = SHORT.replace("total_steps=4", "total_steps=80").replace("eval_step=2", "eval_step=40")
+    command = ["--student", f"mine={student}", "--tasks", "ic", "--out", "suite", "--jobs", "1", "-o", steps]
+    environment = {**os.environ, "SUPERB_DATA": str(data), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([sys.executable, *COMMAND, *command], cwd=tmp_path, env=environment)
+    run = tmp_path / "suite/runs/mine/ic"
+    try:
+        while not list(run.glob("states-*.ckpt")) and process.poll() is None:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 130
+    finally:
+        process.kill()
+    assert "trained" not in json.loads((run / "superb.json").read_text())
+    assert not (run / "states-80.ckpt").exists()
+    answer = superb(*command, cwd=tmp_path, data=data)
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    assert (run / "states-80.ckpt").is_file() and "| mine " in answer.stdout
+    assert "Resume from" in (run / "superb_train.log").read_text()

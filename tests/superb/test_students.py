@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from s3prl_gendistiller.distill.random_teacher import write_random_teacher
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.superb.students import Student, find_students
+from tests.bench import TINY_TEACHER
+from tests.host.test_checkpoint import save_student
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return save_student(tmp_path / "run" / "states-3.ckpt")
+
+
+def test_a_checkpoint_a_run_and_an_upstream_are_told_apart(checkpoint: Path) -> None:
+    mine, newest, fbank = find_students([f"mine={checkpoint}", f"newest={checkpoint.parent}", "fbank"])
+    assert mine.flags() == ["-u", "gendistiller_local", "-k", str(checkpoint)]
+    assert newest.flags() == mine.flags()
+    assert (fbank.name, fbank.flags()) == ("fbank", ["-u", "fbank"])
+
+
+def test_a_transformers_folder_becomes_a_custom_upstream(tmp_path: Path) -> None:
+    folder = write_random_teacher(tmp_path / "hubert", **TINY_TEACHER)
+    assert find_students([f"teacher={folder}"])[0].flags() == ["-u", "hf_hubert_custom", "-k", str(folder)]
+    wavlm = write_random_teacher(tmp_path / "wavlm", model_type="wavlm", **TINY_TEACHER)
+    with pytest.raises(UserError, match="holds a wavlm, which s3prl's transformers upstreams would load without part"):
+        find_students([f"teacher={wavlm}"])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["mine=none/here.ckpt"], "no such file or folder; expected a checkpoint of run_pretrain.py"),
+        (["a/b=fbank"], "expected letters, digits"),
+        (["fbank", "fbank"], "the name fbank is taken"),
+        (["mine=."], r"holds no whole states-\*.ckpt and no config.json"),
+    ],
+)
+def test_a_mistake_is_named(given: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=message):
+        find_students(given)
+
+
+def test_seeds_of_one_kind_are_known_by_the_number_after_the_last_dot() -> None:
+    names = {"mine.1": "mine", "mine.23": "mine", "mine": "mine", "v1.5.2": "v1.5", "mine.a": "mine.a", ".1": ".1"}
+    assert {name: Student(name, "x").kind for name in names} == names
+
+
+def test_the_last_layer_is_the_students_own_and_no_prediction_head() -> None:
+    assert Student("a", "gendistiller_local").flags("last")[-2:] == ["-l", "-1"]
+    assert Student("a", "distiller_local").flags("last")[-2:] == ["-s", "paper"]
+
+
+def test_another_content_has_another_fingerprint(checkpoint: Path) -> None:
+    before = find_students([f"a={checkpoint}"])[0].fingerprint()
+    save_student(checkpoint, step=4)
+    assert find_students([f"b={checkpoint}"])[0].fingerprint() != before
+    assert Student("fbank", "fbank").fingerprint() == "fbank"

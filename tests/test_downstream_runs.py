@@ -1,0 +1,82 @@
+"""The shipped configurations: each small one states only differences, and paths go through SUPERB_DATA or HERE."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from s3prl_gendistiller.config import read_layered_yaml
+from s3prl_gendistiller.superb.tasks import PRESETS, TASKS
+
+ROOT = Path(__file__).resolve().parents[1] / "downstream_runs"
+FILES = sorted(ROOT.rglob("*.yaml"))
+SMALL = [path for path in FILES if "small" in path.name]
+
+
+def leaves(content: Any, key: str = "") -> dict[str, Any]:
+    if isinstance(content, dict) and content:
+        parts = (leaves(value, f"{key}.{name}".lstrip(".")) for name, value in content.items())
+        return {name: value for part in parts for name, value in part.items()}
+    return {key: content}
+
+
+def label(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def test_each_file_belongs_to_a_task_and_each_task_has_its_files() -> None:
+    assert {label(path) for path in FILES} == {task.config(preset) for task in TASKS.values() for preset in PRESETS}
+
+
+@pytest.mark.parametrize("path", FILES, ids=label)
+def test_s3prl_finds_what_it_asks_of_a_configuration(path: Path) -> None:
+    content = read_layered_yaml(path)
+    assert content["downstream_expert"]
+    if path.parent.name == "quesst14_dtw":
+        assert content["runner"] == {}
+        return
+    runner = content["runner"]
+    numbers = ("total_steps", "gradient_accumulate_steps", "log_step", "eval_step", "save_step", "max_keep")
+    assert all(isinstance(runner[key], int) and runner[key] > 0 for key in numbers)
+    assert runner["total_steps"] % runner["save_step"] == 0  # or a finished run would lack its last checkpoint
+    assert runner["total_steps"] % runner["eval_step"] == 0
+    assert isinstance(runner["gradient_clipping"], (int, float)) and isinstance(runner["eval_dataloaders"], list)
+    assert isinstance(content["optimizer"]["lr"], float) and content["optimizer"]["torch_optim_name"]
+
+
+@pytest.mark.parametrize("path", SMALL, ids=label)
+def test_a_small_configuration_states_only_differences(path: Path) -> None:
+    own = yaml.safe_load(path.read_text())
+    base = leaves(read_layered_yaml(path.parent / own.pop("base")))
+    same = [key for key, value in leaves(own).items() if base.get(key, "absent") == value and key != "specaug"]
+    unknown = [key for key in leaves(own) if key not in base and not any(name.startswith(f"{key}.") for name in base)]
+    assert same == [] and unknown == []
+
+
+@pytest.mark.parametrize("path", SMALL, ids=label)
+def test_a_small_configuration_starts_no_worker_processes(path: Path) -> None:
+    expert = read_layered_yaml(path)["downstream_expert"]
+    assert [value for key, value in leaves(expert).items() if key.endswith("num_workers")] == [0]
+
+
+@pytest.mark.parametrize("path", FILES, ids=label)
+def test_every_path_starts_at_superb_data_or_here(path: Path) -> None:
+    values = leaves(read_layered_yaml(path))
+    texts = [text for value in values.values() for text in (value if isinstance(value, list) else [value])]
+    paths = [text for text in texts if isinstance(text, str) and "/" in text]
+    assert paths and all(re.match(r"\$\{(SUPERB_DATA|HERE)\}/", text) for text in paths)
+    for text in paths:
+        if text.startswith("${HERE}"):
+            assert (path.parent / text.removeprefix("${HERE}/")).is_file()
+
+
+def test_the_letters_and_phonemes_are_all_there_once() -> None:
+    phonemes = (ROOT / "ctc/phoneme.txt").read_text().splitlines()
+    vowels = {phoneme[:-1] for phoneme in phonemes if phoneme[-1].isdigit()}
+    assert len(phonemes) == len(set(phonemes)) == 2 + 15 * 3 + 24 and len(vowels) == 15
+    letters = (ROOT / "ctc/character.txt").read_text().split("\n")[:-1]
+    assert letters == [" ", *map(chr, range(ord("A"), ord("Z") + 1)), "'"]
