@@ -57,7 +57,7 @@ $(STAMP): setup.py constraints.txt | $(BIN)/python
 	@$(BIN)/python -c '$(SUPPORTED)' || { echo "make: $(VENV) holds a Python that is not 3.10 to 3.12; remove $(VENV) and run make again" >&2; exit 2; }
 	@$(BIN)/python -c 'import pip' 2>/dev/null || $(BIN)/python -m ensurepip  # a .venv that uv made has none
 	$(PIP) install --constraint constraints.txt torch
-	$(PIP) install --constraint constraints.txt --editable '.[corpus,dev]'
+	$(PIP) install --constraint constraints.txt --editable '.[superb,corpus,dev]'
 	@touch $@
 
 $(BIN)/python:
