@@ -45,7 +45,7 @@ class Processes:
             UserError: the run failed; it holds the last lines.
         """
         command = [sys.executable, "-m", "s3prl_gendistiller.cli.downstream", *arguments]
-        environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads)}
+        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "OMP_NUM_THREADS": str(self.threads)}
         with log.open("a", encoding="utf-8") as file:
             file.write(f"$ run_downstream.py {' '.join(arguments)}\n")
             file.flush()
