@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-
-from packaging.version import Version
 
 from s3prl_gendistiller.host.link import link, package_folder, unlink
 
@@ -51,19 +48,9 @@ def run_unlink(args: argparse.Namespace) -> int:
 
 def next_commands(package: Path) -> str:
     """What to type in a linked checkout, `package` being its s3prl folder."""
-    launcher = "python -m s3prl_gendistiller.host.compat" if _torchaudio_needs_compat() else "python"
     return (
         "\nnext:\n"
         f"  cd {package}\n"
         "  python run_pretrain.py -u gendistiller -n my_student\n"
-        f"  {launcher} run_downstream.py -u gendistiller_local "
-        "-k result/pretrain/my_student/states-200000.ckpt -m train -d asr -n my_asr"
+        "  python -m s3prl_gendistiller run_downstream.py -u gendistiller_local -d asr"
     )
-
-
-def _torchaudio_needs_compat() -> bool:
-    """Whether s3prl's run_downstream.py fails as it is: from 2.9 torchaudio lacks names that it calls."""
-    try:
-        return Version(version("torchaudio")) >= Version("2.9")
-    except PackageNotFoundError:
-        return False
