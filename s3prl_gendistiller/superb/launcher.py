@@ -39,30 +39,30 @@ class Processes:
         """
         Args:
             arguments: of run_downstream.py.
-            log: gets all output, after what is in it.
+            log: gets what it prints, after what is in it; messages and progress bars go beside it, into an .err file,
+                since they would stand in the middle of lines.
 
         Raises:
             UserError: the run failed; it holds the last lines.
         """
         command = [sys.executable, "-m", "s3prl_gendistiller.cli.downstream", *arguments]
         environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "OMP_NUM_THREADS": str(self.threads)}
-        with log.open("a", encoding="utf-8") as file:
-            file.write(f"$ run_downstream.py {' '.join(arguments)}\n")
-            file.flush()
+        messages = log.with_suffix(".err")
+        with log.open("a", encoding="utf-8") as out, messages.open("a", encoding="utf-8") as err:
+            out.write(f"$ run_downstream.py {' '.join(arguments)}\n")
+            out.flush()
             with self._guard:
                 if self._stopped:
                     raise UserError("was not started, because the suite was stopped")
-                process = subprocess.Popen(
-                    command, env=environment, stdout=file, stderr=subprocess.STDOUT, pass_fds=(self.lock,)
-                )
+                process = subprocess.Popen(command, env=environment, stdout=out, stderr=err, pass_fds=(self.lock,))
                 self._running.add(process)
             status = process.wait()
         with self._guard:
             self._running.discard(process)
         if status:
-            lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            lines = messages.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             said = [line for line in lines if line.startswith("error:")][-1:] or lines[-LAST_LINES:]
-            raise UserError(f"ended with status {status}: {' | '.join(said)} (all of it: {log})")
+            raise UserError(f"ended with status {status}: {' | '.join(said)} (all of it: {messages})")
 
     def stop(self) -> None:
         """Ends the runs and lets no other start."""

@@ -11,7 +11,7 @@ from s3prl_gendistiller.superb import detection, diarization
 from s3prl_gendistiller.superb.tasks import Metric, Task
 
 # `dev acc: 0.5`, `sv-voxceleb1/test-EER: 0.1` and `mode dev acc 0.9 der 0.1`
-_FORMS = (r"^(?:.*[/ ])?{split}[ -]{name}: ({number})\s*$", r"^mode {split} .*\b{name} ({number})")
+_FORMS = (r"^(?:\S+/)?{split}[ -]{name}: ({number})\s*$", r"^mode {split} .*\b{name} ({number})")
 _NUMBER = r"[-+.\deE]+|nan|inf"
 
 

@@ -13,8 +13,6 @@ from pathlib import Path
 import pytest
 
 from s3prl_gendistiller.cli import downstream, main
-from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.superb.launcher import jobs_that_fit, locked, threads_of
 from tests.conftest import ROOT, run_python
 from tests.host.test_checkpoint import save_student
 from tests.superb.corpus import write_ten
@@ -77,19 +75,6 @@ def test_a_downstream_of_two_tasks_asks_which(inside: Path, capsys: pytest.Captu
     assert downstream.main(["-u", "fbank", "-d", "ctc"]) == 2
     error = capsys.readouterr().err
     assert "choose with -c downstream_runs/ctc/libriphone.yaml or -c downstream_runs/ctc/snips.yaml" in error
-
-
-def test_a_second_suite_in_the_same_folder_waits_its_turn(tmp_path: Path) -> None:
-    with locked(tmp_path), pytest.raises(UserError, match="another suite, or a run that a killed one has left"):
-        locked(tmp_path).__enter__()
-    with locked(tmp_path):
-        pass
-
-
-def test_jobs_share_the_cores_and_stay_within_the_memory() -> None:
-    assert jobs_that_fit(1) == 1 and jobs_that_fit(None) >= 1
-    assert jobs_that_fit(10_000) < 10_000
-    assert threads_of(10_000) == 1
 
 
 def superb(*arguments: str | Path, cwd: Path, data: Path) -> subprocess.CompletedProcess[str]:
