@@ -10,8 +10,8 @@ from setuptools import find_namespace_packages, setup
 ROOT = Path(__file__).resolve().parent
 PACKAGE = "s3prl_gendistiller"
 # Top-level folders of the repository that a wheel carries inside the package; `shipped.py` finds them again.
-SHIPPED_FOLDERS = ("upstream", "pretrain_configs", "downstream_runs")
-SHIPPED_FILES = ["*.yaml", "*.dict", "*.txt", "*.md"]  # *.py travel as modules
+SHIPPED_FOLDERS = ("upstream", "pretrain_configs", "downstream_runs", "teachers")
+SHIPPED_FILES = ["*.yaml", "*.dict", "*.txt", "*.md", "*.json", "*.safetensors", "*.png"]  # *.py travel as modules
 
 REQUIRES = [
     "s3prl>=0.4.15,<0.5",  # bounded above: host/ knows the inside of 0.4
@@ -47,6 +47,7 @@ TASKS: dict[str, list[str]] = {
     "qbe": ["dtw-python>=1.3.1", "lxml>=4.9", "scipy>=1.10"],  # 1.3.0 breaks with numpy 2
 }
 CORPUS = ["espeakng-loader==0.2.4"]  # another version says other words in another voice
+UNITS = ["scikit-learn>=1.2"]  # k-means: to pretrain a HuBERT, to make units
 DEV = [
     "pytest>=8",
     "pytest-xdist>=3.5",
@@ -105,8 +106,9 @@ setup(
         **TASKS,
         "superb": SUPERB,
         "corpus": CORPUS,
+        "units": UNITS,
         "dev": DEV,
-        "all": [*SUPERB, *CORPUS, *DEV],
+        "all": [*SUPERB, *CORPUS, *UNITS, *DEV],
     },
     scripts=["run_pretrain.py", "run_downstream.py"],  # on PATH after pip install, from any folder
     entry_points={"console_scripts": ["gendistiller = s3prl_gendistiller.cli:main"]},

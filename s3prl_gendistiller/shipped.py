@@ -7,14 +7,14 @@ from pathlib import Path
 from s3prl_gendistiller.errors import UserError
 
 PACKAGE_DIR = Path(__file__).resolve().parent
-SHIPPED_FOLDERS = ("upstream", "pretrain_configs", "downstream_runs")
+SHIPPED_FOLDERS = ("upstream", "pretrain_configs", "downstream_runs", "teachers")
 
 
 def shipped_folder(name: str) -> Path:
     """The absolute path of one shipped folder.
 
     Args:
-        name: ``upstream``, ``pretrain_configs`` or ``downstream_runs``.
+        name: ``upstream``, ``pretrain_configs``, ``downstream_runs`` or ``teachers``.
 
     Raises:
         ValueError: `name` is none of these.
@@ -31,3 +31,27 @@ def shipped_folder(name: str) -> Path:
         f"{name}: no such folder in this installation of s3prl-gendistiller (looked for "
         f"{candidates[0]} and {candidates[1]}); install it again with pip, or run from a complete checkout"
     )
+
+
+def existing_or_shipped(given: str | Path) -> Path:
+    """A path as it was given, or, where nothing is there, the shipped file or folder of that name.
+
+    Args:
+        given: such as ``teachers/hubert_mini``, which names the same folder wherever it is typed.
+    """
+    given = Path(given)
+    inside = None if given.exists() else _inside(given)
+    return given if inside is None else inside
+
+
+def is_shipped(given: str | Path) -> bool:
+    """Whether a relative path names something shipped, and nothing else that is here."""
+    inside = _inside(Path(given))
+    return inside is not None and (not Path(given).exists() or inside.samefile(given))
+
+
+def _inside(given: Path) -> Path | None:
+    if given.is_absolute() or not given.parts or given.parts[0] not in SHIPPED_FOLDERS:
+        return None
+    inside = shipped_folder(given.parts[0]).joinpath(*given.parts[1:])
+    return inside if inside.exists() else None

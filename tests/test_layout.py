@@ -14,7 +14,7 @@ PACKAGE = "s3prl_gendistiller"
 MODULES = sorted((ROOT / PACKAGE).rglob("*.py"))
 SOURCES = sorted(
     path
-    for room in (PACKAGE, "upstream", "pretrain_configs", "downstream_runs", "tests", "docs", "benchmarks")
+    for room in (PACKAGE, "upstream", "pretrain_configs", "downstream_runs", "teachers", "tests", "docs", "benchmarks")
     for path in (ROOT / room).rglob("*")
     if path.is_file() and "__pycache__" not in path.parts
 ) + sorted(path for path in ROOT.iterdir() if path.is_file())
@@ -31,10 +31,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": GROUND,
     "distill": GROUND | {"models"},
     "corpora": {"errors", "distill.audio", "distill.manifest"},
+    "hubert": {"errors", "schema", "distill.audio", "distill.manifest", "distill.metrics"},
     "host": GROUND | {"models", "distill"},
     "superb": GROUND | {"models", "distill", "host"},
     "export": GROUND | {"models", "distill", "host"},
-    "cli": GROUND | {"", "models", "distill", "corpora", "host", "superb", "export"},
+    "cli": GROUND | {"", "models", "distill", "corpora", "hubert", "host", "superb", "export"},
     "": GROUND | {"models", "distill", "host"},  # the package's public face
     "__main__": {"cli", "host"},
 }

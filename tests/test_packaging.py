@@ -23,7 +23,7 @@ SUPERB_TASKS = ("asr", "pr", "sf", "ks", "ic", "er", "sid", "asv", "sd", "qbe")
 # The host's launchers put its folder on the path: these are its modules, not distributions.
 HOST_MODULES = {"s3prl", "s3prl_gendistiller", "pretrain", "downstream", "upstream", "dataset", "optimizers"}
 HOST_MODULES |= {"schedulers", "utility", "hub"}
-DISTRIBUTIONS = {"yaml": "pyyaml", "espeakng_loader": "espeakng-loader"}
+DISTRIBUTIONS = {"yaml": "pyyaml", "espeakng_loader": "espeakng-loader", "sklearn": "scikit-learn"}
 
 
 def source_files(folder: Path) -> set[str]:
@@ -111,7 +111,7 @@ def test_the_host_is_bounded_above_and_python_on_both_sides(metadata: Message) -
 
 def test_there_is_an_extra_per_superb_task_and_all_of_them_together(metadata: Message) -> None:
     extras = set(metadata.get_all("Provides-Extra") or [])
-    assert extras >= {*SUPERB_TASKS, "superb", "corpus", "dev", "all"}
+    assert extras >= {*SUPERB_TASKS, "superb", "corpus", "units", "dev", "all"}
 
 
 def test_the_console_command_is_there(unpacked: Path) -> None:

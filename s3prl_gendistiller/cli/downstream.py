@@ -15,7 +15,7 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
 from s3prl_gendistiller.host.checkpoint import newest_student, read_checkpoint, student_kind
 from s3prl_gendistiller.host.paths import expand_tree
-from s3prl_gendistiller.shipped import shipped_folder
+from s3prl_gendistiller.shipped import existing_or_shipped, shipped_folder
 
 RESULTS = Path("result/downstream")
 STUDENTS = Path("result/pretrain")
@@ -63,6 +63,8 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> tup
             raise UserError(f"{flag}: missing; for example run_downstream.py -u gendistiller_local -d asr")
     if args.upstream in LOCAL_STUDENTS:
         _choose_student(args, filled)
+    elif args.upstream_ckpt is not None:
+        args.upstream_ckpt = str(existing_or_shipped(args.upstream_ckpt))
     if args.expname is None and args.expdir is None:
         args.expname = filled["-n"] = launch.free_name(RESULTS, f"{args.upstream}_{args.downstream}")
     folder = Path(args.expdir or RESULTS / args.expname).absolute()
@@ -103,9 +105,7 @@ def _config_file(args: argparse.Namespace, filled: dict[str, str]) -> Path:
     """``-c``, also by its name among the shipped ones from any folder; or the shipped one of the task."""
     shipped = shipped_folder("downstream_runs")
     if args.config is not None:
-        given = Path(args.config)
-        inside = shipped.parent / given  # downstream_runs/asr/small.yaml, typed in another folder
-        return inside if not given.exists() and inside.is_file() else given
+        return existing_or_shipped(args.config)
     own, hosts = shipped / args.downstream / "config.yaml", Path("downstream") / args.downstream / "config.yaml"
     for candidate in (own, hosts):
         if candidate.is_file():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,12 +28,35 @@ _HARD_TO_UNDERSTAND = ("whisper", "robosoft", "demonic", "unirobot", "croak", "s
 
 # Constants of espeak-ng's speak_lib.h.
 _OUTPUT_SYNCHRONOUS = 2
+_PHONEME_EVENTS = 1
+_EVENT_END, _EVENT_PHONEME = 0, 7
 _POSITION_CHARACTER = 1
 _CHARS_UTF8 = 1
 _RATE, _PITCH, _RANGE = 1, 3, 4
 _SEPARATED_BY_UNDERSCORE = ord("_") << 8
 _DO_NOT_EXIT = 0x8000
-_SYNTH_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+
+
+class _Event(ctypes.Structure):
+    """espeak_EVENT; its last member is a union of which only the text is used here."""
+
+    _fields_ = (
+        *((name, ctypes.c_int) for name in ("type", "unique_identifier", "text_position", "length")),
+        *((name, ctypes.c_int) for name in ("audio_position", "sample")),
+        ("user_data", ctypes.c_void_p),
+        ("string", ctypes.c_char * 8),
+    )
+
+
+_SYNTH_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
+
+
+class Phone(NamedTuple):
+    """One phoneme of an utterance."""
+
+    name: str
+    """espeak's, without stress."""
+    start_s: float
 
 
 class Speech(NamedTuple):
@@ -42,6 +65,7 @@ class Speech(NamedTuple):
     wav: np.ndarray
     """(samples,) int16."""
     rate_hz: int
+    phones: tuple[Phone, ...] = ()
 
 
 class Espeak:
@@ -104,11 +128,13 @@ class Espeak:
             UserError: the library cannot be loaded or does not have the voice.
         """
         pieces: list[np.ndarray] = []
+        phones: list[Phone] = []
 
         @_SYNTH_CALLBACK
-        def keep(wav: ctypes._Pointer[ctypes.c_short], count: int, _events: int | None) -> int:
+        def keep(wav: ctypes._Pointer[ctypes.c_short], count: int, events: ctypes._Pointer[_Event]) -> int:
             if wav and count > 0:
                 pieces.append(np.ctypeslib.as_array(wav, (count,)).copy())
+            phones.extend(_phones(events))
             return 0
 
         library = self._open(voice, keep)
@@ -124,7 +150,7 @@ class Espeak:
             )
         finally:
             _close(library)
-        return Speech(np.concatenate(pieces) if pieces else np.zeros(0, np.int16), rate_hz)
+        return Speech(np.concatenate(pieces) if pieces else np.zeros(0, np.int16), rate_hz, tuple(phones))
 
     def _open(self, voice: str, callback: Any = None) -> ctypes.CDLL:
         """The library, freshly loaded, with a voice; whoever opens it closes it."""
@@ -132,8 +158,9 @@ class Espeak:
             library = ctypes.CDLL(self._library_path)
         except OSError as error:
             raise UserError(f"{self._library_path}: cannot be loaded ({error}); reinstall espeakng-loader") from error
+        data = os.fsencode(self._data_path)
         try:
-            if library.espeak_Initialize(_OUTPUT_SYNCHRONOUS, 0, os.fsencode(self._data_path), _DO_NOT_EXIT) <= 0:
+            if library.espeak_Initialize(_OUTPUT_SYNCHRONOUS, 0, data, _PHONEME_EVENTS | _DO_NOT_EXIT) <= 0:
                 raise UserError(f"{self._data_path}: not the voices of espeak-ng; reinstall espeakng-loader")
             if callback is not None:
                 library.espeak_SetSynthCallback(callback)
@@ -143,6 +170,14 @@ class Espeak:
             _close(library)
             raise
         return library
+
+
+def _phones(events: ctypes._Pointer[_Event]) -> Iterator[Phone]:
+    place = 0
+    while events and events[place].type != _EVENT_END:
+        if events[place].type == _EVENT_PHONEME:
+            yield Phone(events[place].string.decode(errors="replace").strip("',"), events[place].audio_position / 1000)
+        place += 1
 
 
 def _is_speaker(variant: str) -> bool:

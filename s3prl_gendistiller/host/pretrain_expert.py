@@ -30,6 +30,7 @@ from s3prl_gendistiller.host.students import build_student, load_weights, weight
 from s3prl_gendistiller.host.teachers import load_teacher, warm_start_student
 from s3prl_gendistiller.models.gendistiller import GenDistiller, count_parameters
 from s3prl_gendistiller.schema import from_dict, to_dict
+from s3prl_gendistiller.shipped import is_shipped
 
 logger = logging.getLogger(__name__)
 
@@ -172,13 +173,16 @@ def _loaders(data: DataConfig) -> tuple[TrainLoader, HeldOutLoader | None]:
 
 
 def _with_absolute_paths(config: ModelConfig) -> ModelConfig:
-    """A checkpoint must find its teacher again from whatever folder the run is resumed in."""
+    """A checkpoint must find its teacher again from whatever folder the run is resumed in.
+
+    A shipped teacher keeps its name, which every installation knows.
+    """
     names = ("folder", "checkpoint")
     values = {name: getattr(config.teacher, name) for name in names}
     paths = {
         name: os.path.abspath(value)
         for name, value in values.items()
-        if value is not None and not value.startswith("${") and "://" not in value
+        if value is not None and not value.startswith("${") and "://" not in value and not is_shipped(value)
     }
     return dataclasses.replace(config, teacher=dataclasses.replace(config.teacher, **paths))
 

@@ -11,10 +11,12 @@ from pathlib import Path
 from s3prl_gendistiller.distill.transformers_teacher import read_teacher_shape
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint, student_kind
+from s3prl_gendistiller.shipped import existing_or_shipped
 
 LOCAL = {"gendistiller": "gendistiller_local", "distilhubert": "distiller_local"}
 FOLDERS = {"hubert": "hf_hubert_custom", "wav2vec2": "hf_wav2vec2_custom"}
 FEATURES = ("weighted", "last")
+_LOADED = (".json", ".safetensors", ".bin")
 _NAME = re.compile(r"[\w.+-]+")
 _BLOCK = 1 << 20
 
@@ -57,7 +59,9 @@ class Student:
         """The upstream and, where there is a checkpoint, the hash of its content."""
         if self.checkpoint is None:
             return self.upstream
-        paths = sorted(self.checkpoint.glob("*.*")) if self.checkpoint.is_dir() else [self.checkpoint]
+        paths = [self.checkpoint]
+        if self.checkpoint.is_dir():  # what is loaded, and not what is written about it
+            paths = sorted(path for path in self.checkpoint.iterdir() if path.suffix in _LOADED)
         digest = hashlib.sha256()
         for path in paths:
             with path.open("rb") as file:
@@ -87,7 +91,7 @@ def find_students(given: Sequence[str]) -> list[Student]:
 
 
 def _find(name: str, source: str) -> Student:
-    path = Path(source)
+    path = existing_or_shipped(source)
     if path.is_dir() and (path / "config.json").is_file():
         kind = read_teacher_shape(path).model_type
         if kind not in FOLDERS:

@@ -1,0 +1,71 @@
+"""Pretrains the embedded teacher: masked units on synthetic speech and real recordings, on two CPU cores.
+
+    gendistiller corpus data/medium --size medium --seed 100
+    python benchmarks/teacher.py --corpus data/medium --real PATH/TO/real_speech --out result/teacher
+
+Everything in the corpus is learned from but LibriSpeech's dev and test folders, on which the loss is watched; of the
+real recordings (digits.csv and orders.csv with `file`, `num_samples` and `split`) only the training split. No corpus of
+another seed shares an utterance with it; the synthesiser's 104 voices are the same in all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from pathlib import Path
+
+from s3prl_gendistiller.cli.launch import guarded
+from s3prl_gendistiller.distill.manifest import Utterance, read_manifest, write_manifest
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host import compat
+from s3prl_gendistiller.hubert.recipe import HubertRecipe
+from s3prl_gendistiller.hubert.training import Speech, pretrain
+from s3prl_gendistiller.schema import from_dict, read_yaml
+from s3prl_gendistiller.shipped import shipped_folder
+
+HELD_OUT = ("/dev-clean/", "/test-clean/")
+TEACHER = "hubert_mini"
+
+
+def corpus_speech(corpus: Path, out: Path) -> Speech:
+    """Every utterance of a corpus, by whether it is held out."""
+    if not (out / "corpus.csv").is_file():
+        write_manifest(corpus, out, name="corpus")
+    utterances = read_manifest([out / "corpus.csv"], corpus)
+    held_out = [any(part in utterance.path.as_posix() for part in HELD_OUT) for utterance in utterances]
+    train = [utterance for utterance, held in zip(utterances, held_out, strict=True) if not held]
+    return Speech(train, [utterance for utterance, held in zip(utterances, held_out, strict=True) if held])
+
+
+def real_speech(real: Path) -> list[Utterance]:
+    """The training split of the recordings."""
+    found = []
+    for name in ("digits.csv", "orders.csv"):
+        path = real / name
+        if not path.is_file():
+            raise UserError(f"--real: {path} is not there; expected a folder with digits.csv and orders.csv")
+        with path.open(encoding="utf-8") as file:
+            for number, row in enumerate(csv.DictReader(file), 2):
+                if row["split"] == "train":
+                    found.append(Utterance(real / row["file"], int(row["num_samples"]), f"{name} line {number}"))
+    return found
+
+
+def run(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--real", type=Path, help="without it: synthetic speech alone")
+    parser.add_argument("--recipe", type=Path, default=shipped_folder("teachers") / TEACHER / "recipe.yaml")
+    parser.add_argument("--out", type=Path, default=Path("result/teacher"))
+    args = parser.parse_args(argv)
+    compat.apply()  # transformers imports torchaudio, which a CPU-only torch cannot load as it is
+    recipe = from_dict(HubertRecipe, read_yaml(args.recipe), str(args.recipe))
+    speech = corpus_speech(args.corpus, args.out)
+    real = real_speech(args.real) if args.real else []
+    pretrain(recipe, Speech([*speech.train, *real], speech.valid), args.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(lambda argv: run(list(argv)), None))

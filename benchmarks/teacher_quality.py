@@ -1,0 +1,213 @@
+"""What the embedded teacher has learned, layer by layer, beside the same network with random weights and MFCC.
+
+    gendistiller corpus data/small --size small
+    python benchmarks/teacher_quality.py --corpus data/small --out result/teacher_quality
+
+Phones: new sentences, spoken as the corpora are (rooms, noise, speed), with espeak-ng's own phoneme times; k-means of
+100 units on one half of the speakers, purity on the other. Tasks: one linear classifier on the mean over time of one
+layer, for keywords (KS), speakers (SID) and intents (IC) of the corpus, trained and tested on their official splits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from s3prl_gendistiller.cli.launch import guarded
+from s3prl_gendistiller.corpora.augment import INDOORS
+from s3prl_gendistiller.corpora.espeak import Espeak
+from s3prl_gendistiller.corpora.sentences import sentences
+from s3prl_gendistiller.corpora.vocabulary import RICH
+from s3prl_gendistiller.corpora.voices import AMERICAN, Studio, draw_voices
+from s3prl_gendistiller.distill.audio import SAMPLE_RATE, read_audio
+from s3prl_gendistiller.distill.random_teacher import write_random_teacher
+from s3prl_gendistiller.distill.teacher import Teacher
+from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher, read_json
+from s3prl_gendistiller.host import compat
+from s3prl_gendistiller.hubert.codebook import fit_codebook
+from s3prl_gendistiller.hubert.mfcc import mfcc
+from s3prl_gendistiller.hubert.purity import purity
+from s3prl_gendistiller.shipped import shipped_folder
+
+SEED = 7
+UNITS = 100
+SPEAKERS, LINES = 40, 6
+KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
+Encode = Callable[[torch.Tensor], list[np.ndarray]]
+"""From a waveform (S,) to the layers' frames, each (T, D)."""
+
+Labelled = tuple[torch.Tensor, np.ndarray]
+"""A waveform (S,) and the phone of each of its frames (T,)."""
+
+
+class Clip(NamedTuple):
+    """One labelled recording."""
+
+    path: Path
+    label: str
+    test: bool
+
+
+def spoken_phones() -> list[Labelled]:
+    """Utterances (S,) with the phone of each frame (T,), two halves of different speakers one after the other."""
+    engine, studio, texts = Espeak(), Studio(SEED, INDOORS), sentences(SEED, RICH)
+    names: dict[str, int] = {}
+    found = []
+    for number, voice in enumerate(draw_voices(engine.variants(), f"purity/{SEED}", SPEAKERS, AMERICAN)):
+        for line in range(LINES):
+            clip = studio.line(f"{number}/{line}", voice, next(texts))
+            pace = {"rate_wpm": clip.rate_wpm, "pitch": clip.pitch, "pitch_range": clip.pitch_range}
+            said = engine.speak(clip.text.lower(), voice, **pace).phones
+            wav = torch.from_numpy(clip.record(engine).wav).float()
+            starts = np.array([phone.start_s / clip.speed for phone in said])
+            centres = (np.arange((len(wav) - 400) // 320 + 1) * 320 + 200) / SAMPLE_RATE
+            place = np.clip(np.searchsorted(starts, centres, side="right") - 1, 0, None)
+            found.append((wav, np.array([names.setdefault(said[i].name, len(names)) for i in place])))
+    return found
+
+
+def labelled(corpus: Path) -> dict[str, list[Clip]]:
+    """Task -> its clips."""
+    commands = [
+        Clip(path, path.parent.name, test)
+        for test, name in ((False, "speech_commands_v0.01"), (True, "speech_commands_test_set_v0.01"))
+        for path in sorted((corpus / name).glob("*/*.wav"))
+        if path.parent.name in KEYWORDS
+    ]
+    heard = (corpus / "VoxCeleb1" / "veri_test_class.txt").read_text(encoding="utf-8").split("\n")
+    rows = [line.split() for line in heard if line]
+    speakers = [
+        Clip(corpus / "VoxCeleb1" / "dev" / "wav" / path, path.split("/")[0], split == "3")
+        for split, path in rows
+        if split != "2"
+    ]
+    fluent = corpus / "fluent_speech_commands_dataset"
+    intents = []
+    for split in ("train", "test"):
+        with (fluent / "data" / f"{split}_data.csv").open(encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                label = " ".join(row[name] for name in ("action", "object", "location"))
+                intents.append(Clip(fluent / row["path"], label, split == "test"))
+    return {"KS": commands, "SID": speakers, "IC": intents}
+
+
+def phone_scores(
+    encode: Encode, spoken: Sequence[tuple[torch.Tensor, np.ndarray]], name: str
+) -> list[dict[str, float]]:
+    """By layer."""
+    layers = list(zip(*(encode(wav) for wav, _ in tqdm(spoken, desc=f"phones, {name}")), strict=True))
+    half = len(spoken) // 2
+    phones = np.concatenate([labels for _, labels in spoken[half:]])
+    scores = []
+    for states in layers:
+        codebook = fit_codebook(np.concatenate(states[:half]), UNITS, name, SEED)
+        scores.append(purity(codebook.assign(np.concatenate(states[half:])), phones)._asdict())
+    return scores
+
+
+def task_scores(encode: Encode, clips: Iterable[Clip], name: str) -> list[float]:
+    """By layer, the accuracy in percent."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    clips = list(clips)
+    means = [
+        np.stack([frames.mean(axis=0) for frames in encode(read_audio(clip.path))]) for clip in tqdm(clips, desc=name)
+    ]
+    features = np.stack(means)  # (clips, layers, D)
+    test = np.array([clip.test for clip in clips])
+    labels = np.array([clip.label for clip in clips])
+    scores = []
+    for layer in range(features.shape[1]):
+        probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300))
+        probe.fit(features[~test, layer], labels[~test])
+        scores.append(100 * float(probe.score(features[test, layer], labels[test])))
+    return scores
+
+
+def encoder(teacher: Teacher) -> Encode:
+    def encode(wav: torch.Tensor) -> list[np.ndarray]:
+        states = teacher(wav.unsqueeze(0), torch.tensor([len(wav)]), range(teacher.num_layers + 1))
+        return [layer.numpy() for layer in states[0]]
+
+    return encode
+
+
+def draw(found: dict[str, dict[str, list[float]]], out: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    panels = list(next(iter(found.values())))
+    figure, axes = pyplot.subplots(1, len(panels), figsize=(3.4 * len(panels), 3.2), layout="constrained")
+    for axis, panel in zip(axes, panels, strict=True):
+        for name, style in (("trained", "C0o-"), ("random", "C7s--")):
+            axis.plot(range(len(found[name][panel])), found[name][panel], style, label=name)
+        axis.axhline(found["mfcc"][panel][0], color="C1", linestyle=":", label="MFCC")
+        axis.set(title=panel, xlabel="layer", ylim=(0, None))
+        axis.grid(alpha=0.3)
+    axes[0].legend(fontsize=8)
+    figure.savefig(out, dpi=110)
+
+
+def run(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--teacher", type=Path, default=shipped_folder("teachers") / "hubert_mini")
+    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("result/teacher_quality"))
+    args = parser.parse_args(argv)
+    compat.apply()
+    args.out.mkdir(parents=True, exist_ok=True)
+    if not (args.out / "random").exists():
+        write_random_like(args.teacher, args.out / "random")
+    spoken, tasks = spoken_phones(), labelled(args.corpus)
+    encoders: dict[str, Encode] = {
+        "trained": encoder(load_transformers_teacher(args.teacher)),
+        "random": encoder(load_transformers_teacher(args.out / "random")),
+        "mfcc": lambda wav: [mfcc(wav).numpy()],
+    }
+    found: dict[str, dict[str, list[float]]] = {}
+    for name, encode in encoders.items():
+        phones = phone_scores(encode, spoken, name)
+        found[name] = {
+            "phone purity %": [100 * score["phone"] for score in phones],
+            "PNMI %": [100 * score["pnmi"] for score in phones],
+            **{f"{task} acc %": task_scores(encode, clips, f"{task}, {name}") for task, clips in tasks.items()},
+        }
+    (args.out / "quality.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    draw(found, args.out / "quality.png")
+    for name, panels in found.items():
+        for panel, values in panels.items():
+            print(f"{name:8} {panel:15} {' '.join(f'{value:5.1f}' for value in values)}")
+    return 0
+
+
+def write_random_like(teacher: Path, folder: Path) -> None:
+    """The same network with random weights."""
+    shape = read_json(teacher / "config.json")
+    write_random_teacher(
+        folder,
+        width=shape["hidden_size"],
+        layers=shape["num_hidden_layers"],
+        heads=shape["num_attention_heads"],
+        ffn=shape["intermediate_size"],
+        conv_dim=shape["conv_dim"][0],
+        conv_pos=shape["num_conv_pos_embeddings"],
+        conv_pos_groups=shape["num_conv_pos_embedding_groups"],
+        seed=SEED,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(lambda argv: run(list(argv)), None))

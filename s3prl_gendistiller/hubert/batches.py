@@ -1,0 +1,112 @@
+"""Batches of crops of one length: nothing is padded, as HuBERT was pretrained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from s3prl_gendistiller.distill.audio import SAMPLE_RATE, read_audio
+from s3prl_gendistiller.distill.manifest import Utterance
+from s3prl_gendistiller.hubert.recipe import SUBSAMPLING
+
+_JITTER = 0.1
+_FIRST_FRAME = 400
+
+
+class Plan(NamedTuple):
+    """One batch before anything is read."""
+
+    indices: np.ndarray
+    """(B,) utterances."""
+    starts: np.ndarray
+    """(B,) first frames of the crops."""
+    frames: int
+
+
+class UnitBatch(NamedTuple):
+    """One batch."""
+
+    wavs: Tensor
+    """(B, S) float32."""
+    units: Tensor
+    """(B, T) int64."""
+
+
+def frames_of(samples: int | np.ndarray) -> int | np.ndarray:
+    """Frames that HuBERT's CNN makes of so many samples."""
+    return (samples - _FIRST_FRAME) // SUBSAMPLING + 1
+
+
+def samples_of(frames: int) -> int:
+    """The fewest samples that give so many frames."""
+    return (frames - 1) * SUBSAMPLING + _FIRST_FRAME
+
+
+class CropPlanner:
+    """Decides the batches: similar lengths together, cut to the shortest of them, new companions in every epoch."""
+
+    def __init__(self, utterances: Sequence[Utterance], crop_seconds: float, batch_seconds: float, seed: int) -> None:
+        self.frames = np.array([frames_of(utterance.num_samples) for utterance in utterances])
+        self.usable = np.flatnonzero(self.frames >= 2)  # masked and kept frames both need one
+        self.crop = max(2, int(crop_seconds * SAMPLE_RATE) // SUBSAMPLING)
+        self.budget = int(batch_seconds * SAMPLE_RATE) // SUBSAMPLING
+        self.seed = seed
+        if not len(self.usable):
+            raise ValueError(f"none of {len(utterances)} utterances has two frames")
+
+    def epoch(self, number: int) -> Iterator[Plan]:
+        """The batches of an epoch, a pure function of the seed and the number."""
+        rng = np.random.default_rng((self.seed, number))
+        lengths = np.minimum(self.frames[self.usable], self.crop)
+        order = np.argsort(-lengths * (1 + _JITTER * rng.random(len(lengths))), kind="stable")
+        groups: list[tuple[list[int], int]] = []
+        group: list[int] = []
+        shortest = self.crop
+        for place in order.tolist():
+            shorter = min(shortest, int(lengths[place]))
+            if group and (len(group) + 1) * shorter > self.budget:
+                groups.append((group, shortest))
+                group, shorter = [], int(lengths[place])
+            group.append(place)
+            shortest = shorter
+        groups.append((group, shortest))
+        for number_of_group in rng.permutation(len(groups)):
+            group, shortest = groups[number_of_group]
+            indices = self.usable[group]
+            starts = (rng.random(len(indices)) * (self.frames[indices] - shortest + 1)).astype(np.int64)
+            yield Plan(indices, starts, shortest)
+
+    def forever(self, skip: int = 0) -> Iterator[Plan]:
+        """Epoch after epoch, from the batch after `skip`."""
+        number = 0
+        while True:
+            for plan in self.epoch(number):
+                if skip:
+                    skip -= 1
+                else:
+                    yield plan
+            number += 1
+
+
+def read_batch(utterances: Sequence[Utterance], units: Sequence[np.ndarray], plan: Plan) -> UnitBatch:
+    """Reads the crops of a plan, and the units of their frames.
+
+    Raises:
+        UserError: a file cannot be read, or is not as long as the manifest says.
+    """
+    samples = samples_of(plan.frames)
+    wavs = [
+        read_audio(
+            utterances[index].path,
+            start=int(start) * SUBSAMPLING,
+            num_samples=samples,
+            expected_samples=utterances[index].num_samples,
+        )
+        for index, start in zip(plan.indices, plan.starts, strict=True)
+    ]
+    rows = [units[i][start : start + plan.frames] for i, start in zip(plan.indices, plan.starts, strict=True)]
+    return UnitBatch(torch.stack(wavs), torch.from_numpy(np.stack(rows).astype(np.int64)))

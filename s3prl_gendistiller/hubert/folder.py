@@ -1,0 +1,59 @@
+"""A pretrained encoder as a transformers folder, with the head that predicts its units and a codebook."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.hubert.codebook import Codebook
+from s3prl_gendistiller.hubert.model import MaskedUnitModel
+
+WEIGHTS, HEAD, CODEBOOK = "model.safetensors", "unit_head.safetensors", "codebook.safetensors"
+
+
+def write_hubert_folder(model: MaskedUnitModel, codebook: Codebook, folder: Path) -> Path:
+    """Writes config.json, preprocessor_config.json, encoder, head and codebook; the encoder in half precision.
+
+    transformers, s3prl's `hf_hubert_custom` and this package's teachers read the folder; all of them compute in
+    float32, as config.json says.
+
+    Args:
+        codebook: of frames of this very model.
+        folder: must not exist; it appears complete or not at all.
+
+    Raises:
+        UserError: the folder is there, or a weight does not fit half precision.
+    """
+    import safetensors.torch
+    from transformers import Wav2Vec2FeatureExtractor
+
+    if folder.exists():
+        raise UserError(f"{folder}: already there; expected a new folder for the encoder")
+    half = {name: value.to(torch.float16).contiguous() for name, value in model.hubert.state_dict().items()}
+    lost = [name for name, value in half.items() if not value.isfinite().all()]
+    if lost:
+        raise UserError(f"{', '.join(lost)}: larger than half precision can hold; the training has diverged")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        config = model.hubert.config
+        config.architectures = ["HubertModel"]
+        config.dtype = "float32"  # otherwise transformers computes in the precision of the file
+        config.save_pretrained(partial)
+        Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True).save_pretrained(partial)
+        safetensors.torch.save_file(half, partial / WEIGHTS, metadata={"format": "pt"})
+        head = {name: value.detach().contiguous() for name, value in model.head.state_dict().items()}
+        facts = {"temperature": str(model.head.temperature), "layer": str(config.num_hidden_layers)}
+        safetensors.torch.save_file(head, partial / HEAD, metadata=facts)
+        codebook.save(partial / CODEBOOK)
+        partial.chmod(0o755)
+        os.rename(partial, folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return folder

@@ -1,0 +1,74 @@
+"""HuBERT with the head that predicts units; transformers has the encoder alone."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from s3prl_gendistiller.hubert.recipe import HubertRecipe
+
+
+class UnitHead(nn.Module):
+    """Cosine between projected frames and embeddings of units, over a temperature (HuBERT, equation 3).
+
+    Parameter names are fairseq's: `final_proj` and `label_embs_concat` (V, E).
+    """
+
+    def __init__(self, width: int, clusters: int, unit_dim: int, temperature: float) -> None:
+        super().__init__()
+        self.final_proj = nn.Linear(width, unit_dim)
+        # fairseq draws them from 0 to 1, which makes all of them alike at first: their cosine is 3/4
+        self.label_embs_concat = nn.Parameter(torch.randn(clusters, unit_dim))
+        self.temperature = temperature
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(..., D) -> logits (..., V)."""
+        frames = functional.normalize(self.final_proj(states).float(), dim=-1)
+        return frames @ functional.normalize(self.label_embs_concat.float(), dim=-1).T / self.temperature
+
+
+class Prediction(NamedTuple):
+    """Mean cross-entropy, and share of the frames that are predicted right."""
+
+    masked_loss: Tensor
+    seen_loss: Tensor
+    masked_accuracy: Tensor
+    seen_accuracy: Tensor
+
+
+class MaskedUnitModel(nn.Module):
+    """Encoder and head."""
+
+    def __init__(self, recipe: HubertRecipe, clusters: int) -> None:
+        super().__init__()
+        self.hubert = build_hubert(recipe)
+        self.head = UnitHead(recipe.shape.hidden_size, clusters, recipe.unit_dim, recipe.temperature)
+
+    def forward(self, wavs: Tensor, units: Tensor, mask: Tensor) -> Prediction:
+        """
+        Args:
+            wavs: (B, S).
+            units: (B, T) int64.
+            mask: (B, T) bool, True where the model does not see the frame.
+        """
+        states = self.hubert(wavs, mask_time_indices=mask).last_hidden_state
+        logits = self.head(states)
+        loss = functional.cross_entropy(logits.flatten(0, 1), units.flatten(), reduction="none").view_as(units)
+        right = (logits.argmax(-1) == units).float()
+        return Prediction(loss[mask].mean(), loss[~mask].mean(), right[mask].mean(), right[~mask].mean())
+
+    @torch.no_grad()
+    def hidden_states(self, wav: Tensor) -> list[Tensor]:
+        """Of one utterance (S,), unmasked: what goes into the first layer and what comes out of each, (T, D)."""
+        output: Any = self.hubert(wav.unsqueeze(0), output_hidden_states=True)
+        return [state[0] for state in output.hidden_states]
+
+
+def build_hubert(recipe: HubertRecipe) -> Any:
+    """A HubertModel of random weights."""
+    from transformers import HubertConfig, HubertModel
+
+    return HubertModel(HubertConfig(**recipe.transformers_config()))

@@ -1,0 +1,113 @@
+"""What a pretraining is to do, read strictly from YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from s3prl_gendistiller.schema import key
+
+SUBSAMPLING = 320
+"""Samples between frames of HuBERT's seven convolutions."""
+
+
+@dataclass(frozen=True)
+class ShapeConfig:
+    """The encoder, in the words of transformers' HubertConfig; kernels and strides of the CNN are HuBERT's."""
+
+    hidden_size: int = key(256, low=8)
+    num_hidden_layers: int = key(6, low=1)
+    num_attention_heads: int = key(4, low=1)
+    intermediate_size: int = key(1024, low=8)
+    conv_dim: int = key(128, low=8)
+    num_conv_pos_embeddings: int = key(128, low=1)
+    num_conv_pos_embedding_groups: int = key(16, low=1)
+
+    def problems(self) -> Iterator[str]:
+        for name in ("num_attention_heads", "num_conv_pos_embedding_groups"):
+            if self.hidden_size % getattr(self, name):
+                yield f"shape.{name}: found {getattr(self, name)}, expected a divisor of hidden_size {self.hidden_size}"
+
+
+@dataclass(frozen=True)
+class RoundConfig:
+    """One iteration of clustering and masked prediction.
+
+    Attributes:
+        layer: hidden state of the model so far whose clusters are the units; None for MFCC.
+        clusters: how many units.
+        lr: highest learning rate; it rises for `warmup` of the steps and falls linearly to zero.
+    """
+
+    steps: int = key(low=1)
+    layer: int | None = key(None, low=1)
+    clusters: int = key(100, low=2)
+    lr: float = key(5e-4, above=0)
+
+
+@dataclass(frozen=True)
+class HubertRecipe:
+    """All of it.
+
+    Attributes:
+        batch_seconds: speech in a batch; `crop_seconds`: longest piece of an utterance.
+        mask_probability, mask_length: HuBERT's: so large a share of frames would be masked if spans of `mask_length`
+            frames never overlapped.
+        seen_weight: of the loss on frames that are not masked (HuBERT's 1/alpha - 1). It has zero; a little of it lets
+            the CNN learn before anything can be inferred from context, which a short training has no time to wait for.
+        unit_dim: width of the space where frames meet the embeddings of units.
+        temperature: of the cosine between them.
+        cluster_frames: frames that k-means sees.
+        fresh: whether a round starts from new weights, as HuBERT's does, instead of from those of the round before.
+        precision: of the arithmetic; weights stay in float32.
+    """
+
+    rounds: tuple[RoundConfig, ...]
+    shape: ShapeConfig = key(ShapeConfig())
+    seed: int = key(0, low=0)
+    batch_seconds: float = key(60.0, above=0)
+    crop_seconds: float = key(6.0, above=0)
+    mask_probability: float = key(0.8, above=0, high=1)
+    mask_length: int = key(10, low=1)
+    seen_weight: float = key(0.0, low=0)
+    unit_dim: int = key(128, low=2)
+    temperature: float = key(0.1, above=0)
+    warmup: float = key(0.08, low=0, high=1)
+    weight_decay: float = key(0.01, low=0)
+    clip_norm: float = key(10.0, above=0)
+    cluster_frames: int = key(200_000, low=1000)
+    fresh: bool = False
+    precision: str = key("float32", choices=("float32", "bfloat16"))
+    log_step: int = key(20, low=1)
+    valid_step: int = key(200, low=1)
+    save_step: int = key(200, low=1)
+
+    def problems(self) -> Iterator[str]:
+        if not self.rounds:
+            yield "rounds: found none, expected at least one"
+        for number, round_ in enumerate(self.rounds, 1):
+            if number == 1 and round_.layer is not None:
+                yield f"rounds 1 layer: found {round_.layer}, expected null (MFCC): there is no model yet"
+            if number > 1 and round_.layer is None:
+                yield f"rounds {number} layer: found null, expected a layer of the model of the round before"
+            if round_.layer is not None and round_.layer > self.shape.num_hidden_layers:
+                yield f"rounds {number} layer: found {round_.layer}, expected 1 to {self.shape.num_hidden_layers}"
+        if self.crop_seconds > self.batch_seconds:
+            yield f"crop_seconds: found {self.crop_seconds}, expected at most batch_seconds {self.batch_seconds}"
+
+    def transformers_config(self) -> dict[str, Any]:
+        """Arguments of HubertConfig."""
+        shape = self.shape
+        return {
+            "hidden_size": shape.hidden_size,
+            "num_hidden_layers": shape.num_hidden_layers,
+            "num_attention_heads": shape.num_attention_heads,
+            "intermediate_size": shape.intermediate_size,
+            "conv_dim": [shape.conv_dim] * 7,
+            "num_conv_pos_embeddings": shape.num_conv_pos_embeddings,
+            "num_conv_pos_embedding_groups": shape.num_conv_pos_embedding_groups,
+            # few passes over the data: nothing is overfitted, and every layer is always there
+            **dict.fromkeys(("hidden_dropout", "attention_dropout", "activation_dropout", "layerdrop"), 0.0),
+            **dict.fromkeys(("feat_proj_dropout", "final_dropout"), 0.0),
+        }

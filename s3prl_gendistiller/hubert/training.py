@@ -1,0 +1,288 @@
+"""The rounds of pretraining: cluster, predict what is masked, cluster what was learned, predict again.
+
+Everything is written below one folder and can be interrupted at any time: the same call goes on from there, with the
+same batches, crops and masks as a run that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from s3prl_gendistiller.distill.audio import read_audio
+from s3prl_gendistiller.distill.manifest import Utterance, replacing
+from s3prl_gendistiller.distill.metrics import append_metrics
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.hubert.batches import CropPlanner, UnitBatch, frames_of, read_batch
+from s3prl_gendistiller.hubert.codebook import fit_codebook
+from s3prl_gendistiller.hubert.masking import span_mask
+from s3prl_gendistiller.hubert.mfcc import mfcc
+from s3prl_gendistiller.hubert.model import MaskedUnitModel, Prediction
+from s3prl_gendistiller.hubert.recipe import HubertRecipe, RoundConfig
+from s3prl_gendistiller.schema import to_dict
+
+RECIPE, STATE, WEIGHTS = "recipe.json", "state.ckpt", "weights.ckpt"
+UNITS, CODEBOOK = "units.npz", "codebook.safetensors"
+Features = Callable[[Tensor], Tensor]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Speech:
+    """What is learned from, and what the loss is watched on."""
+
+    train: Sequence[Utterance]
+    valid: Sequence[Utterance]
+
+    @property
+    def all(self) -> list[Utterance]:
+        return [*self.train, *self.valid]
+
+
+def pretrain(recipe: HubertRecipe, speech: Speech, out: Path, *, progress: bool = True) -> MaskedUnitModel:
+    """Runs every round that is not finished, and returns the model of the last.
+
+    Args:
+        out: made if it is not there; holds one folder a round.
+
+    Raises:
+        UserError: `out` was made with another recipe or other speech; an audio file cannot be used.
+    """
+    _claim(out, recipe, speech)
+    model: MaskedUnitModel | None = None
+    for number, round_ in enumerate(recipe.rounds, 1):
+        folder = round_folder(out, number)
+        folder.mkdir(exist_ok=True)
+        units = _units(recipe, round_, speech, folder, model, progress)
+        model = _new_model(recipe, number, round_, model)
+        if (folder / WEIGHTS).is_file():
+            model.load_state_dict(_read(folder / WEIGHTS))
+        else:
+            _Round(recipe, number, speech, folder, units, progress).train(model)
+    assert model is not None
+    return model.eval()
+
+
+def round_folder(out: Path, number: int) -> Path:
+    """Where a round, counted from 1, keeps everything of its own."""
+    return out / f"round{number}"
+
+
+def load_round(out: Path, recipe: HubertRecipe, number: int) -> MaskedUnitModel:
+    """The finished model of a round."""
+    model = MaskedUnitModel(recipe, recipe.rounds[number - 1].clusters)
+    model.load_state_dict(_read(round_folder(out, number) / WEIGHTS))
+    return model.eval()
+
+
+def unit_features(source: str, model: MaskedUnitModel | None) -> Features:
+    """From a waveform (S,) to the frames (T, D) that a codebook's source names."""
+    if source == "mfcc":
+        return mfcc
+    assert model is not None
+    layer = int(source.removeprefix("layer "))
+    return lambda wav: model.hidden_states(wav)[layer]
+
+
+class _Round:
+    """One round of masked prediction."""
+
+    def __init__(
+        self,
+        recipe: HubertRecipe,
+        number: int,
+        speech: Speech,
+        folder: Path,
+        units: Sequence[np.ndarray],
+        progress: bool,
+    ) -> None:
+        self.recipe, self.number, self.folder, self.progress = recipe, number, folder, progress
+        self.round = recipe.rounds[number - 1]
+        self.speech = speech
+        self.train_units, self.valid_units = units[: len(speech.train)], units[len(speech.train) :]
+
+    def train(self, model: MaskedUnitModel) -> None:
+        recipe, steps = self.recipe, self.round.steps
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=self.round.lr, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps, recipe.warmup))
+        done = self._resume(model, optimizer, schedule)
+        planner = CropPlanner(self.speech.train, recipe.crop_seconds, recipe.batch_seconds, recipe.seed + self.number)
+        plans = planner.forever(skip=done)
+        bar = tqdm(total=steps, initial=done, desc=f"round {self.number}", unit="step", disable=not self.progress)
+        model.train()
+        since: list[list[float]] = []
+        with bar:
+            for step in range(done + 1, steps + 1):
+                batch = read_batch(self.speech.train, self.train_units, next(plans))
+                found = self._predict(model, batch, step)
+                (found.masked_loss + recipe.seen_weight * found.seen_loss).backward()
+                torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
+                optimizer.step()
+                schedule.step()
+                optimizer.zero_grad(set_to_none=True)
+                since.append([value.item() for value in found])
+                bar.update()
+                if not np.isfinite(since[-1][0]):
+                    raise UserError(f"round {self.number} step {step}: loss is {since[-1][0]}; try a lower lr")
+                if step % recipe.log_step == 0 or step == steps:
+                    report = dict(zip(Prediction._fields, np.mean(since, axis=0).tolist(), strict=True))
+                    append_metrics(self.folder, "train", step, report)
+                    bar.set_postfix(loss=f"{report['masked_loss']:.3f}", accuracy=f"{report['masked_accuracy']:.3f}")
+                    since = []
+                if step % recipe.valid_step == 0 or step == steps:
+                    append_metrics(self.folder, "valid", step, self._validate(model))
+                if step % recipe.save_step == 0 and step < steps:
+                    _write(self.folder / STATE, _state(step, model, optimizer, schedule))
+        _write(self.folder / WEIGHTS, model.state_dict())
+        (self.folder / STATE).unlink(missing_ok=True)
+
+    def _predict(self, model: MaskedUnitModel, batch: UnitBatch, chance: int) -> Prediction:
+        recipe = self.recipe
+        rng = np.random.default_rng((recipe.seed, self.number, chance))
+        rows, frames = batch.units.shape
+        mask = span_mask(rows, frames, recipe.mask_probability, recipe.mask_length, rng)
+        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+            found: Prediction = model(batch.wavs, batch.units, torch.from_numpy(mask))
+        return found
+
+    @torch.no_grad()
+    def _validate(self, model: MaskedUnitModel) -> dict[str, float]:
+        """Loss and accuracy on held-out speech, always with the same crops and masks."""
+        if not self.speech.valid:
+            return {}
+        model.eval()
+        planner = CropPlanner(self.speech.valid, self.recipe.crop_seconds, self.recipe.batch_seconds, seed=0)
+        counts, values = [], []
+        for number, plan in enumerate(planner.epoch(0)):
+            batch = read_batch(self.speech.valid, self.valid_units, plan)
+            counts.append(batch.units.numel())
+            values.append([value.item() for value in self._predict(model, batch, number)])
+        model.train()
+        means = np.average(values, axis=0, weights=counts).tolist()
+        return dict(zip(Prediction._fields, means, strict=True))
+
+    def _resume(self, model: MaskedUnitModel, optimizer: Any, schedule: Any) -> int:
+        """Steps that are done already."""
+        path = self.folder / STATE
+        if not path.is_file():
+            return 0
+        state = _read(path)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        logger.info("round %d goes on after step %d", self.number, state["step"])
+        return int(state["step"])
+
+
+def _new_model(
+    recipe: HubertRecipe, number: int, round_: RoundConfig, before: MaskedUnitModel | None
+) -> MaskedUnitModel:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed + number)
+        model = MaskedUnitModel(recipe, round_.clusters)
+    if before is not None and not recipe.fresh:
+        model.hubert.load_state_dict(before.hubert.state_dict())
+    return model
+
+
+def _units(
+    recipe: HubertRecipe,
+    round_: RoundConfig,
+    speech: Speech,
+    folder: Path,
+    model: MaskedUnitModel | None,
+    progress: bool,
+) -> list[np.ndarray]:
+    """The unit of every frame, utterance by utterance; made once, then read."""
+    path = folder / UNITS
+    utterances = speech.all
+    lengths = [int(frames_of(utterance.num_samples)) for utterance in utterances]
+    if not path.is_file():
+        source = "mfcc" if round_.layer is None else f"layer {round_.layer}"
+        features = unit_features(source, None if model is None else model.eval())
+        sample = _sample(recipe, speech.train, features, progress)
+        codebook = fit_codebook(sample, round_.clusters, source, recipe.seed)
+        codebook.save(folder / CODEBOOK)
+        bar = tqdm(utterances, desc=f"units of {source}", unit="clip", disable=not progress)
+        assigned = [codebook.assign(frames) for frames in _frames(bar, features)]
+        with replacing(path) as part, part.open("wb") as file:
+            np.savez(file, units=np.concatenate(assigned).astype(np.int16))
+    with np.load(path) as content:
+        return np.split(content["units"], np.cumsum(lengths)[:-1])
+
+
+def _sample(recipe: HubertRecipe, train: Sequence[Utterance], features: Features, progress: bool) -> np.ndarray:
+    """As many frames as k-means is to see, from utterances in a random order."""
+    order = np.random.default_rng(recipe.seed).permutation(len(train))
+    found: list[np.ndarray] = []
+    count = 0
+    with tqdm(total=recipe.cluster_frames, desc="frames to cluster", unit="frame", disable=not progress) as bar:
+        for frames in _frames((train[i] for i in order), features):
+            found.append(frames[: recipe.cluster_frames - count])
+            count += len(found[-1])
+            bar.update(len(found[-1]))
+            if count >= recipe.cluster_frames:
+                break
+    return np.concatenate(found)
+
+
+def _frames(utterances: Any, features: Features) -> Iterator[np.ndarray]:
+    for utterance in utterances:
+        wav = read_audio(utterance.path, num_samples=utterance.num_samples, expected_samples=utterance.num_samples)
+        yield features(wav).float().numpy()
+
+
+def _rate(step: int, steps: int, warmup: float) -> float:
+    """Share of the highest learning rate at a step: up in a line, down in a line."""
+    rise = max(1, round(warmup * steps))
+    return min((step + 1) / rise, max(0.0, (steps - step) / max(1, steps - rise)))
+
+
+def _claim(out: Path, recipe: HubertRecipe, speech: Speech) -> None:
+    """
+    Raises:
+        UserError: the folder was made for something else.
+    """
+    wanted = {
+        "recipe": to_dict(recipe),
+        "speech": {
+            name: [len(part), sum(utterance.num_samples for utterance in part)]
+            for name, part in (("train", speech.train), ("valid", speech.valid))
+        },
+    }
+    path = out / RECIPE
+    if not path.is_file():
+        out.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as part:
+            part.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+        return
+    found = json.loads(path.read_text(encoding="utf-8"))
+    changed = [name for name in wanted if found.get(name) != wanted[name]]
+    if changed:
+        raise UserError(f"{out}: was begun with another {' and '.join(changed)}; give another folder, or remove it")
+
+
+def _state(step: int, model: MaskedUnitModel, optimizer: Any, schedule: Any) -> dict[str, Any]:
+    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    return {"step": step, **{name: part.state_dict() for name, part in parts.items()}}
+
+
+def _write(path: Path, content: Any) -> None:
+    with replacing(path) as part:
+        torch.save(content, part)
+
+
+def _read(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from s3prl_gendistiller.distill.manifest import Utterance
+from s3prl_gendistiller.host import compat
+from s3prl_gendistiller.hubert.recipe import HubertRecipe, RoundConfig, ShapeConfig
+from s3prl_gendistiller.hubert.training import Speech
+
+compat.apply()  # transformers imports torchaudio
+
+SHAPE = ShapeConfig(
+    hidden_size=16,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    intermediate_size=32,
+    conv_dim=8,
+    num_conv_pos_embeddings=8,
+    num_conv_pos_embedding_groups=2,
+)
+TINY = HubertRecipe(
+    rounds=(RoundConfig(steps=6, clusters=5), RoundConfig(steps=4, layer=1, clusters=4)),
+    shape=SHAPE,
+    batch_seconds=3.0,
+    crop_seconds=1.0,
+    unit_dim=8,
+    cluster_frames=1000,
+    log_step=2,
+    valid_step=3,
+    save_step=2,
+)
+
+
+def write_tones(folder: Path, count: int) -> list[Utterance]:
+    """Clips of 0.5 to 1.4 s, each of a few tones one after the other in noise."""
+    rng = np.random.default_rng(count)
+    found = []
+    folder.mkdir(parents=True)
+    for number in range(count):
+        pieces = [
+            np.sin(2 * np.pi * pitch * np.arange(4000 + 700 * number % 5000) / 16_000)
+            for pitch in rng.choice((300, 900, 2500), 2)
+        ]
+        wav = 0.3 * np.concatenate(pieces) + 0.01 * rng.standard_normal(sum(map(len, pieces)))
+        path = folder / f"{number}.wav"
+        soundfile.write(path, wav, 16_000)
+        found.append(Utterance(path, len(wav), f"row {number}"))
+    return found
+
+
+@pytest.fixture(scope="session")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Speech:
+    folder = tmp_path_factory.mktemp("tones")
+    return Speech(write_tones(folder / "train", 12), write_tones(folder / "valid", 3))

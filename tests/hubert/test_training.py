@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from s3prl_gendistiller.distill.metrics import read_metrics
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.hubert import training
+from s3prl_gendistiller.hubert.codebook import Codebook
+from s3prl_gendistiller.hubert.model import MaskedUnitModel, UnitHead
+from s3prl_gendistiller.hubert.training import Speech, load_round, pretrain
+from tests.hubert.conftest import TINY
+
+
+@pytest.fixture(scope="module")
+def finished(speech: Speech, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("pretraining") / "out"
+    pretrain(TINY, speech, out, progress=False)
+    return out
+
+
+def test_both_rounds_leave_weights_units_and_metrics(finished: Path, speech: Speech) -> None:
+    for number, clusters in ((1, 5), (2, 4)):
+        folder = finished / f"round{number}"
+        assert sorted(path.name for path in folder.iterdir()) == [
+            "codebook.safetensors",
+            "metrics.jsonl",
+            "units.npz",
+            "weights.ckpt",
+        ]
+        assert np.load(folder / "units.npz")["units"].max() < clusters
+        assert list(read_metrics(folder, "train")) == ([2, 4, 6] if number == 1 else [2, 4])
+    assert Codebook.load(finished / "round1" / "codebook.safetensors").source == "mfcc"
+    assert Codebook.load(finished / "round2" / "codebook.safetensors").source == "layer 1"
+    valid = read_metrics(finished / "round1", "valid")
+    assert list(valid) == [3, 6] and valid[6]["seen_loss"] < valid[3]["seen_loss"]
+
+
+def test_the_second_round_starts_from_the_first(finished: Path, speech: Speech, tmp_path: Path) -> None:
+    first, last = (load_round(finished, TINY, number).hubert.state_dict() for number in (1, 2))
+    name = "encoder.layers.0.attention.q_proj.weight"
+    near = (first[name] - last[name]).abs().max()
+    fresh = pretrain(dataclasses.replace(TINY, fresh=True), speech, tmp_path / "fresh", progress=False)
+    assert near < 0.01 < (first[name] - fresh.hubert.state_dict()[name]).abs().max()
+
+
+def test_an_interrupted_run_ends_with_the_same_weights(
+    finished: Path, speech: Speech, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = 0
+    read_batch = training.read_batch
+
+    def interrupted(*arguments):
+        nonlocal reads
+        reads += 1
+        if reads == 5 + 1:  # the fifth step; one batch was read to validate
+            raise KeyboardInterrupt
+        return read_batch(*arguments)
+
+    monkeypatch.setattr(training, "read_batch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(TINY, speech, tmp_path / "out", progress=False)
+    assert (tmp_path / "out" / "round1" / "state.ckpt").is_file()
+    model = pretrain(TINY, speech, tmp_path / "out", progress=False)
+    unbroken = load_round(finished, TINY, 2).state_dict()
+    assert all(torch.equal(value, unbroken[name]) for name, value in model.state_dict().items())
+
+
+def test_another_recipe_in_the_same_folder_is_refused(finished: Path, speech: Speech) -> None:
+    with pytest.raises(UserError, match="another recipe; give another folder"):
+        pretrain(dataclasses.replace(TINY, seed=1), speech, finished, progress=False)
+    with pytest.raises(UserError, match="another speech"):
+        pretrain(TINY, Speech(speech.train[1:], speech.valid), finished, progress=False)
+
+
+def test_the_loss_is_that_of_the_definition() -> None:
+    torch.manual_seed(0)
+    model = MaskedUnitModel(TINY, clusters=5).eval()
+    wavs, units = torch.randn(2, 6800), torch.randint(0, 5, (2, 21))
+    mask = torch.rand(2, 21) < 0.5
+    found = model(wavs, units, mask)
+    states = model.hubert(wavs, mask_time_indices=mask).last_hidden_state
+    losses = []
+    for row, frame in mask.nonzero().tolist():
+        projected = model.head.final_proj(states[row, frame])
+        cosines = [functional.cosine_similarity(projected, unit, dim=0) / 0.1 for unit in model.head.label_embs_concat]
+        losses.append(torch.logsumexp(torch.stack(cosines), 0) - cosines[units[row, frame]])
+    torch.testing.assert_close(found.masked_loss, torch.stack(losses).mean())
+
+
+def test_what_is_masked_is_not_seen() -> None:
+    model = MaskedUnitModel(TINY, clusters=5).eval()
+    mask = torch.ones(1, 21, dtype=torch.bool)
+    mask[0, 0] = False
+    states = [
+        model.hubert(torch.cat([start, torch.randn(1, 6000)], 1), mask_time_indices=mask).last_hidden_state
+        for start in [torch.randn(1, 800, generator=torch.Generator().manual_seed(1))] * 2
+    ]
+    # group norm looks at the whole utterance, so only nearly: nothing else of the masked frames gets through
+    assert (states[0] - states[1]).abs().max() < 0.3 * states[0].std()
+
+
+def test_embeddings_of_units_start_apart() -> None:
+    head = UnitHead(16, 50, 32, 0.1)
+    embeddings = functional.normalize(head.label_embs_concat, dim=1)
+    cosines = (embeddings @ embeddings.T).fill_diagonal_(0)
+    assert cosines.mean().abs() < 0.05
