@@ -17,10 +17,14 @@ from pathlib import Path
 
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.distill.manifest import Utterance, read_manifest, write_manifest
+from s3prl_gendistiller.distill.metrics import read_metrics
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat
+from s3prl_gendistiller.hubert.batches import Speech
+from s3prl_gendistiller.hubert.folder import write_hubert_folder
 from s3prl_gendistiller.hubert.recipe import HubertRecipe
-from s3prl_gendistiller.hubert.training import Speech, pretrain
+from s3prl_gendistiller.hubert.training import pretrain, round_folder
+from s3prl_gendistiller.hubert.units import CODEBOOK, make_codebook, unit_features
 from s3prl_gendistiller.schema import from_dict, read_yaml
 from s3prl_gendistiller.shipped import shipped_folder
 
@@ -63,8 +67,38 @@ def run(argv: list[str]) -> int:
     recipe = from_dict(HubertRecipe, read_yaml(args.recipe), str(args.recipe))
     speech = corpus_speech(args.corpus, args.out)
     real = real_speech(args.real) if args.real else []
-    pretrain(recipe, Speech([*speech.train, *real], speech.valid), args.out)
+    speech = Speech([*speech.train, *real], speech.valid)
+    model = pretrain(recipe, speech, args.out)
+    last = recipe.rounds[-1]
+    source = f"layer {last.layer or recipe.shape.num_hidden_layers}"
+    features = unit_features(source, model, recipe.precision)
+    codebook = make_codebook(recipe, last, speech, args.out / CODEBOOK, source, features, progress=True)
+    folder = write_hubert_folder(model, codebook, args.out / TEACHER)
+    draw(args.out, len(recipe.rounds), folder / "loss.png")
+    print(f"written: {folder}")
     return 0
+
+
+def draw(out: Path, rounds: int, picture: Path) -> None:
+    """Loss and accuracy on masked frames, round by round."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    for axis, (name, title) in zip(axes, (("masked_loss", "loss"), ("masked_accuracy", "accuracy")), strict=True):
+        for number in range(1, rounds + 1):
+            for split, style in (("train", "-"), ("valid", "o--")):
+                metrics = read_metrics(round_folder(out, number), split)
+                values = [entry[name] for entry in metrics.values()]
+                label = f"round {number}, {'training' if split == 'train' else 'held out'}"
+                alpha = 0.4 if split == "train" else 1.0
+                axis.plot(list(metrics), values, style, color=f"C{number - 1}", alpha=alpha, markersize=4, label=label)
+        axis.set(title=f"{title} on masked frames", xlabel="step")
+        axis.grid(alpha=0.3)
+    axes[0].legend(fontsize=8)
+    figure.savefig(picture, dpi=110)
 
 
 if __name__ == "__main__":

@@ -29,9 +29,9 @@ from s3prl_gendistiller.corpora.sentences import sentences
 from s3prl_gendistiller.corpora.vocabulary import RICH
 from s3prl_gendistiller.corpora.voices import AMERICAN, Studio, draw_voices
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE, read_audio
-from s3prl_gendistiller.distill.random_teacher import write_random_teacher
+from s3prl_gendistiller.distill.random_teacher import write_random_like
 from s3prl_gendistiller.distill.teacher import Teacher
-from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher, read_json
+from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher
 from s3prl_gendistiller.host import compat
 from s3prl_gendistiller.hubert.codebook import fit_codebook
 from s3prl_gendistiller.hubert.mfcc import mfcc
@@ -170,7 +170,7 @@ def run(argv: list[str]) -> int:
     compat.apply()
     args.out.mkdir(parents=True, exist_ok=True)
     if not (args.out / "random").exists():
-        write_random_like(args.teacher, args.out / "random")
+        write_random_like(args.teacher, args.out / "random", seed=SEED)
     spoken, tasks = spoken_phones(), labelled(args.corpus)
     encoders: dict[str, Encode] = {
         "trained": encoder(load_transformers_teacher(args.teacher)),
@@ -191,22 +191,6 @@ def run(argv: list[str]) -> int:
         for panel, values in panels.items():
             print(f"{name:8} {panel:15} {' '.join(f'{value:5.1f}' for value in values)}")
     return 0
-
-
-def write_random_like(teacher: Path, folder: Path) -> None:
-    """The same network with random weights."""
-    shape = read_json(teacher / "config.json")
-    write_random_teacher(
-        folder,
-        width=shape["hidden_size"],
-        layers=shape["num_hidden_layers"],
-        heads=shape["num_attention_heads"],
-        ffn=shape["intermediate_size"],
-        conv_dim=shape["conv_dim"][0],
-        conv_pos=shape["num_conv_pos_embeddings"],
-        conv_pos_groups=shape["num_conv_pos_embedding_groups"],
-        seed=SEED,
-    )
 
 
 if __name__ == "__main__":

@@ -46,3 +46,20 @@ def test_an_installation_without_the_folder_is_named(package: Path) -> None:
 def test_a_name_that_is_not_shipped_is_refused() -> None:
     with pytest.raises(ValueError, match="'docs' is not a shipped folder"):
         shipped.shipped_folder("docs")
+
+
+def test_a_shipped_name_works_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = shipped.existing_or_shipped("teachers/hubert_mini")
+    assert found == shipped.shipped_folder("teachers") / "hubert_mini" and shipped.is_shipped("teachers/hubert_mini")
+    for given in ("teachers/nobody", "elsewhere/hubert_mini", str(tmp_path / "teachers")):
+        assert shipped.existing_or_shipped(given) == Path(given) and not shipped.is_shipped(given)
+
+
+def test_what_is_here_comes_before_what_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "teachers" / "hubert_mini").mkdir(parents=True)
+    assert shipped.existing_or_shipped("teachers/hubert_mini") == Path("teachers/hubert_mini")
+    assert not shipped.is_shipped("teachers/hubert_mini")
+    monkeypatch.chdir(shipped.shipped_folder("teachers").parent)
+    assert shipped.is_shipped("teachers/hubert_mini")

@@ -21,7 +21,7 @@ import yaml
 
 from s3prl_gendistiller.distill.metrics import read_metrics
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.checkpoint import newest_checkpoint
+from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
 from s3prl_gendistiller.host.students import load_student
 from s3prl_gendistiller.models.student import Student
 from s3prl_gendistiller.shipped import shipped_folder
@@ -66,7 +66,7 @@ class Experiment:
     Args:
         recipe: shared by all.
         contenders: by the name of their run.
-        folder: new folder for the runs.
+        folder: for the runs; a distillation that an earlier call left there goes on, or is kept if it is finished.
     """
 
     def __init__(self, recipe: Recipe, contenders: dict[str, Contender], folder: Path) -> None:
@@ -74,13 +74,16 @@ class Experiment:
         self.contenders = contenders
         self.folder = folder
         self.log = folder / "launchers.log"
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
 
     def distil(self, name: str) -> None:
         """Trains a contender with run_pretrain.py."""
-        task = self.contenders[name].task
+        task, run = self.contenders[name].task, self.folder / name
+        newest = newest_checkpoint(run)
+        if newest is not None and read_checkpoint(newest, mmap=True)["Step"] >= self.recipe.steps:
+            return
         files = ["-g", str(self._write(name, "model")), "-c", str(self._write(name, "runner"))]
-        self._launch("pretrain", ["-u", task, "-p", str(self.folder / name), "--seed", str(self.recipe.seed), *files])
+        self._launch("pretrain", ["-u", task, "-p", str(run), "-a", "--seed", str(self.recipe.seed), *files])
 
     def recognise(self, name: str) -> tuple[float, float]:
         """Trains s3prl's ASR on a distilled contender; returns letter and word error on test-clean, in percent."""

@@ -64,7 +64,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from s3prl_gendistiller.superb import launcher, runs, table
+    from s3prl_gendistiller.superb import costs, launcher, runs, table
 
     suite = _suite(args)
     layers = _layers(suite)
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         finally:
             launch.stop()
     references = table.choose_references(results, args.score_from, args.score_to, suite.preset)
-    paths = table.write_results(suite, results, failures, references)
+    paths = table.write_results(suite, results, failures, references, costs.measure(suite.students))
     print(paths[1].read_text(encoding="utf-8"))
     print(", ".join(map(str, paths)))
     if failures:

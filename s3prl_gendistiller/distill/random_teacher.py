@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from s3prl_gendistiller.distill.transformers_teacher import CLASSES
+from s3prl_gendistiller.distill.transformers_teacher import CLASSES, read_json
 from s3prl_gendistiller.errors import UserError
 
 
@@ -84,3 +84,26 @@ def write_random_teacher(
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return folder
+
+
+def write_random_like(teacher: str | Path, folder: str | Path, seed: int = 0) -> Path:
+    """The network of a transformers folder with random weights: what its shape alone is worth.
+
+    Raises:
+        UserError: `teacher` is no such folder, or `folder` is there.
+    """
+    shape = read_json(Path(teacher) / "config.json")
+    return write_random_teacher(
+        folder,
+        model_type=shape["model_type"],
+        width=shape["hidden_size"],
+        layers=shape["num_hidden_layers"],
+        heads=shape["num_attention_heads"],
+        ffn=shape["intermediate_size"],
+        conv_dim=shape["conv_dim"][0],
+        conv_pos=shape["num_conv_pos_embeddings"],
+        conv_pos_groups=shape["num_conv_pos_embedding_groups"],
+        feat_extract_norm=shape["feat_extract_norm"],
+        stable_layer_norm=shape["do_stable_layer_norm"],
+        seed=seed,
+    )

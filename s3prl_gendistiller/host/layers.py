@@ -1,4 +1,4 @@
-"""How many hidden states an upstream of s3prl gives: what ``-l`` can choose from."""
+"""An upstream of s3prl outside its launchers: to ask it what ``-l`` can choose from, and what it costs."""
 
 from __future__ import annotations
 
@@ -24,14 +24,25 @@ def require_upstream(name: str) -> None:
         raise UserError(f"-u {name}: no such upstream in s3prl.hub; close to it: {close}")
 
 
-def count_hidden_states(upstream: str, checkpoint: Path | None) -> int:
-    """Asks the upstream with a second of noise, as s3prl's Featurizer does.
+def load_upstream(upstream: str, checkpoint: Path | None) -> torch.nn.Module:
+    """An upstream of s3prl in eval mode: a list of waveforms (S,) to a dictionary with `hidden_states`.
 
     Raises:
         UserError: there is no such upstream.
     """
     require_upstream(upstream)
     entry = getattr(mount.mount_hub(), upstream)
-    expert = entry(ckpt=None if checkpoint is None else str(checkpoint), model_config=None, refresh=False).eval()
+    expert: torch.nn.Module = entry(
+        ckpt=None if checkpoint is None else str(checkpoint), model_config=None, refresh=False
+    )
+    return expert.eval()
+
+
+def count_hidden_states(upstream: str, checkpoint: Path | None) -> int:
+    """Asks the upstream with a second of noise, as s3prl's Featurizer does.
+
+    Raises:
+        UserError: there is no such upstream.
+    """
     with torch.no_grad():
-        return len(expert([torch.randn(SAMPLE_RATE)])["hidden_states"])
+        return len(load_upstream(upstream, checkpoint)([torch.randn(SAMPLE_RATE)])["hidden_states"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,18 @@ from s3prl_gendistiller.hubert.recipe import SUBSAMPLING
 
 _JITTER = 0.1
 _FIRST_FRAME = 400
+
+
+@dataclass(frozen=True)
+class Speech:
+    """What is learned from, and what the loss is watched on."""
+
+    train: Sequence[Utterance]
+    valid: Sequence[Utterance]
+
+    @property
+    def all(self) -> list[Utterance]:
+        return [*self.train, *self.valid]
 
 
 class Plan(NamedTuple):

@@ -8,45 +8,27 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
-from s3prl_gendistiller.distill.audio import read_audio
-from s3prl_gendistiller.distill.manifest import Utterance, replacing
+from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.distill.metrics import append_metrics
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.hubert.batches import CropPlanner, UnitBatch, frames_of, read_batch
-from s3prl_gendistiller.hubert.codebook import fit_codebook
+from s3prl_gendistiller.hubert.batches import CropPlanner, Speech, UnitBatch, read_batch
 from s3prl_gendistiller.hubert.masking import span_mask
-from s3prl_gendistiller.hubert.mfcc import mfcc
 from s3prl_gendistiller.hubert.model import MaskedUnitModel, Prediction
 from s3prl_gendistiller.hubert.recipe import HubertRecipe, RoundConfig
+from s3prl_gendistiller.hubert.units import make_units
 from s3prl_gendistiller.schema import to_dict
 
 RECIPE, STATE, WEIGHTS = "recipe.json", "state.ckpt", "weights.ckpt"
-UNITS, CODEBOOK = "units.npz", "codebook.safetensors"
-Features = Callable[[Tensor], Tensor]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Speech:
-    """What is learned from, and what the loss is watched on."""
-
-    train: Sequence[Utterance]
-    valid: Sequence[Utterance]
-
-    @property
-    def all(self) -> list[Utterance]:
-        return [*self.train, *self.valid]
 
 
 def pretrain(recipe: HubertRecipe, speech: Speech, out: Path, *, progress: bool = True) -> MaskedUnitModel:
@@ -63,7 +45,7 @@ def pretrain(recipe: HubertRecipe, speech: Speech, out: Path, *, progress: bool 
     for number, round_ in enumerate(recipe.rounds, 1):
         folder = round_folder(out, number)
         folder.mkdir(exist_ok=True)
-        units = _units(recipe, round_, speech, folder, model, progress)
+        units = make_units(recipe, round_, speech, folder, model, progress)
         model = _new_model(recipe, number, round_, model)
         if (folder / WEIGHTS).is_file():
             model.load_state_dict(_read(folder / WEIGHTS))
@@ -83,15 +65,6 @@ def load_round(out: Path, recipe: HubertRecipe, number: int) -> MaskedUnitModel:
     model = MaskedUnitModel(recipe, recipe.rounds[number - 1].clusters)
     model.load_state_dict(_read(round_folder(out, number) / WEIGHTS))
     return model.eval()
-
-
-def unit_features(source: str, model: MaskedUnitModel | None) -> Features:
-    """From a waveform (S,) to the frames (T, D) that a codebook's source names."""
-    if source == "mfcc":
-        return mfcc
-    assert model is not None
-    layer = int(source.removeprefix("layer "))
-    return lambda wav: model.hidden_states(wav)[layer]
 
 
 class _Round:
@@ -195,53 +168,6 @@ def _new_model(
     if before is not None and not recipe.fresh:
         model.hubert.load_state_dict(before.hubert.state_dict())
     return model
-
-
-def _units(
-    recipe: HubertRecipe,
-    round_: RoundConfig,
-    speech: Speech,
-    folder: Path,
-    model: MaskedUnitModel | None,
-    progress: bool,
-) -> list[np.ndarray]:
-    """The unit of every frame, utterance by utterance; made once, then read."""
-    path = folder / UNITS
-    utterances = speech.all
-    lengths = [int(frames_of(utterance.num_samples)) for utterance in utterances]
-    if not path.is_file():
-        source = "mfcc" if round_.layer is None else f"layer {round_.layer}"
-        features = unit_features(source, None if model is None else model.eval())
-        sample = _sample(recipe, speech.train, features, progress)
-        codebook = fit_codebook(sample, round_.clusters, source, recipe.seed)
-        codebook.save(folder / CODEBOOK)
-        bar = tqdm(utterances, desc=f"units of {source}", unit="clip", disable=not progress)
-        assigned = [codebook.assign(frames) for frames in _frames(bar, features)]
-        with replacing(path) as part, part.open("wb") as file:
-            np.savez(file, units=np.concatenate(assigned).astype(np.int16))
-    with np.load(path) as content:
-        return np.split(content["units"], np.cumsum(lengths)[:-1])
-
-
-def _sample(recipe: HubertRecipe, train: Sequence[Utterance], features: Features, progress: bool) -> np.ndarray:
-    """As many frames as k-means is to see, from utterances in a random order."""
-    order = np.random.default_rng(recipe.seed).permutation(len(train))
-    found: list[np.ndarray] = []
-    count = 0
-    with tqdm(total=recipe.cluster_frames, desc="frames to cluster", unit="frame", disable=not progress) as bar:
-        for frames in _frames((train[i] for i in order), features):
-            found.append(frames[: recipe.cluster_frames - count])
-            count += len(found[-1])
-            bar.update(len(found[-1]))
-            if count >= recipe.cluster_frames:
-                break
-    return np.concatenate(found)
-
-
-def _frames(utterances: Any, features: Features) -> Iterator[np.ndarray]:
-    for utterance in utterances:
-        wav = read_audio(utterance.path, num_samples=utterance.num_samples, expected_samples=utterance.num_samples)
-        yield features(wav).float().numpy()
 
 
 def _rate(step: int, steps: int, warmup: float) -> float:

@@ -10,23 +10,33 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.distill.manifest import replacing
+from s3prl_gendistiller.superb.costs import Cost
 from s3prl_gendistiller.superb.plan import Suite
 from s3prl_gendistiller.superb.runs import Outcome
 from s3prl_gendistiller.superb.scores import LEADERBOARD, References, overall_score
 from s3prl_gendistiller.superb.tasks import Metric, Task
 
+COST_HEADER = ("parameters", "G multiply-adds per s", "CPU s per s")
 RESULTS, TABLE, CHART = "results.json", "table.md", "scores.png"
 Results = Mapping[str, Mapping[str, Outcome]]
 
 
-def write_results(suite: Suite, results: Results, failures: Sequence[str], references: References | None) -> list[Path]:
+def write_results(
+    suite: Suite,
+    results: Results,
+    failures: Sequence[str],
+    references: References | None,
+    costs: Mapping[str, Cost] | None = None,
+) -> list[Path]:
     """Writes all three below the suite's folder and returns their paths.
 
     Args:
         results: student -> task -> outcome.
         failures: one line each.
         references: of the score; None leaves it out.
+        costs: by student; None leaves them out.
     """
+    costs = costs or {}
     scores = {name: _score(tasks, references) for name, tasks in results.items()}
     content: dict[str, Any] = {
         "preset": suite.preset,
@@ -38,6 +48,7 @@ def write_results(suite: Suite, results: Results, failures: Sequence[str], refer
                 "upstream": student.upstream,
                 "checkpoint": None if student.checkpoint is None else str(student.checkpoint),
                 "score": scores[student.name],
+                "cost": dataclasses.asdict(costs[student.name]) if student.name in costs else None,
                 "tasks": {name: dataclasses.asdict(outcome) for name, outcome in results[student.name].items()},
             }
             for student in suite.students
@@ -45,7 +56,9 @@ def write_results(suite: Suite, results: Results, failures: Sequence[str], refer
         "failures": list(failures),
     }
     paths = [suite.out / name for name in (RESULTS, TABLE, CHART)]
-    for path, text in zip(paths, (json.dumps(content, indent=2) + "\n", table(suite, results, scores)), strict=False):
+    for path, text in zip(
+        paths, (json.dumps(content, indent=2) + "\n", table(suite, results, scores, costs)), strict=False
+    ):
         with replacing(path) as part:
             part.write_text(text, encoding="utf-8")
     draw(suite, results, paths[2])
@@ -59,17 +72,21 @@ def choose_references(results: Results, base: str, top: str, preset: str) -> Ref
     return LEADERBOARD if preset == "official" else None
 
 
-def table(suite: Suite, results: Results, scores: Mapping[str, float | None]) -> str:
+def table(
+    suite: Suite, results: Results, scores: Mapping[str, float | None], costs: Mapping[str, Cost] | None = None
+) -> str:
     """One row a kind of student; with several seeds mean and standard deviation."""
+    costs = costs or {}
     columns = [(task, metric) for task in suite.tasks for metric in task.metrics]
     with_score = any(score is not None for score in scores.values())
     header = [f"{task.name.upper()} {metric.label} {_arrow(metric)}" for task, metric in columns]
-    rows = [["student", *header, *(["score"] if with_score else [])]]
+    rows = [["student", *(COST_HEADER if costs else ()), *header, *(["score"] if with_score else [])]]
     for kind, students in suite.kinds().items():
         names = [student.name for student in students]
         cells = [_cell(_numbers(results, names, task, metric)) for task, metric in columns]
         points = [score for name in names if (score := scores[name]) is not None]
-        rows.append([kind, *cells, *([_cell(points, 0)] if with_score else [])])
+        cost = _cost_cells(costs.get(names[0])) if costs else ()
+        rows.append([kind, *cost, *cells, *([_cell(points, 0)] if with_score else [])])
     return markdown(rows)
 
 
@@ -121,6 +138,12 @@ def _cell(values: Sequence[float], decimals: int = 2) -> str:
         return ""
     mean = f"{statistics.fmean(values):.{decimals}f}"
     return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.{decimals}f}"
+
+
+def _cost_cells(cost: Cost | None) -> tuple[str, ...]:
+    if cost is None:
+        return ("",) * len(COST_HEADER)
+    return (f"{cost.parameters:,}", f"{cost.gmacs_per_s:.3f}", f"{cost.cpu_s_per_s:.4f}")
 
 
 def _arrow(metric: Metric) -> str:

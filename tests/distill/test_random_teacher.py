@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from s3prl_gendistiller.distill.random_teacher import write_random_teacher
+from s3prl_gendistiller.distill.random_teacher import write_random_like, write_random_teacher
 from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher
 from s3prl_gendistiller.errors import UserError
 from tests.bench import TINY_TEACHER
@@ -53,3 +53,12 @@ def test_a_random_teacher_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> 
     with pytest.raises(UserError, match="heads"):
         write(tmp_path / "t", heads=5)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_of_the_same_shape_has_other_weights(folder: Path, tmp_path: Path) -> None:
+    twin = write_random_like(folder, tmp_path / "twin", seed=5)
+    one, other = (load_file(path / "model.safetensors") for path in (folder, twin))
+    assert {name: value.shape for name, value in one.items()} == {name: value.shape for name, value in other.items()}
+    name = "encoder.layers.0.attention.q_proj.weight"
+    assert not torch.equal(one[name], other[name])
+    assert load_transformers_teacher(twin).num_layers == load_transformers_teacher(folder).num_layers

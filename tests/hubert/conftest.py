@@ -8,8 +8,8 @@ import soundfile
 
 from s3prl_gendistiller.distill.manifest import Utterance
 from s3prl_gendistiller.host import compat
+from s3prl_gendistiller.hubert.batches import Speech
 from s3prl_gendistiller.hubert.recipe import HubertRecipe, RoundConfig, ShapeConfig
-from s3prl_gendistiller.hubert.training import Speech
 
 compat.apply()  # transformers imports torchaudio
 

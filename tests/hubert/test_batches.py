@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from s3prl_gendistiller.distill.audio import read_audio
-from s3prl_gendistiller.hubert.batches import CropPlanner, frames_of, read_batch, samples_of
-from s3prl_gendistiller.hubert.training import Speech
+from s3prl_gendistiller.hubert.batches import CropPlanner, Speech, frames_of, read_batch, samples_of
 
 
 def planner(speech: Speech, seed: int = 0) -> CropPlanner:

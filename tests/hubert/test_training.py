@@ -11,9 +11,10 @@ from torch.nn import functional
 from s3prl_gendistiller.distill.metrics import read_metrics
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.hubert import training
+from s3prl_gendistiller.hubert.batches import Speech
 from s3prl_gendistiller.hubert.codebook import Codebook
 from s3prl_gendistiller.hubert.model import MaskedUnitModel, UnitHead
-from s3prl_gendistiller.hubert.training import Speech, load_round, pretrain
+from s3prl_gendistiller.hubert.training import load_round, pretrain
 from tests.hubert.conftest import TINY
 
 

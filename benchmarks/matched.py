@@ -1,0 +1,173 @@
+"""The matched table: GenDistiller beside DistilHuBERT, their teacher, the teacher with random weights, and FBANK.
+
+    gendistiller corpus data/medium --size medium --seed 100
+    gendistiller corpus data/small --size small
+    python benchmarks/matched.py --speech data/medium/LibriSpeech --data data/small --out result/matched
+
+One recipe for both students: teacher, speech, batches, crops, steps. The learning rate of the distillation is the one
+that reaches the lowest held-out loss with the first seed, searched once for each kind; with --lr-search those of the
+ten tasks are chosen on dev, also once for each kind. Then all seeds. The command goes on where it was stopped and
+repeats nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+from s3prl_gendistiller.cli import main
+from s3prl_gendistiller.cli.curves import draw
+from s3prl_gendistiller.cli.experiment import Contender, Experiment, Recipe, markdown
+from s3prl_gendistiller.cli.launch import guarded
+from s3prl_gendistiller.distill.metrics import read_metrics
+from s3prl_gendistiller.distill.random_teacher import write_random_like
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host import compat
+from s3prl_gendistiller.shipped import shipped_folder
+from s3prl_gendistiller.superb.tasks import TASKS
+
+CONTENDERS = {
+    "gendistiller": Contender("gendistiller"),
+    "distilhubert": Contender("distilhubert"),
+}
+TARGETS = (2, 4, 6)
+RATES = (5e-4, 1e-3, 2e-3)
+
+
+class Matched:
+    """Everything below one folder."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        self.out: Path = args.out.absolute()
+        self.teacher = shipped_folder("teachers") / "hubert_mini"
+        self.random = self.out / "random_teacher"
+
+    def recipe(self, lr: float, seed: int, steps: int) -> Recipe:
+        speech = str(self.args.speech.absolute())
+        datarc: dict[str, Any] = {
+            **{"libri_root": speech, "file_path": f"{speech}/len_for_bucket"},
+            **{"sets": ["train-clean-100"], "valid_sets": ["dev-clean"]},
+            **{"train_batch_size": 8, "num_workers": 0, "crop_samples": 48_000},
+        }
+        return Recipe(self.args.data, self.teacher, TARGETS, datarc, steps, lr, 0, seed)
+
+    def distil(self) -> dict[str, dict[int, Path]]:
+        """Kind -> seed -> the run's folder."""
+        runs: dict[str, dict[int, Path]] = {}
+        for kind in CONTENDERS:
+            lr = self.searched_rate(kind)
+            for seed in self.args.seeds:
+                experiment = Experiment(self.recipe(lr, seed, self.args.steps), CONTENDERS, self.out / f"seed{seed}")
+                experiment.distil(kind)
+                runs.setdefault(kind, {})[seed] = experiment.folder / kind
+        return runs
+
+    def searched_rate(self, kind: str) -> float:
+        """The learning rate with the lowest held-out loss after a quarter of the steps."""
+        found = {}
+        for lr in self.args.rates:
+            if len(self.args.rates) == 1:
+                return float(lr)
+            recipe = self.recipe(lr, self.args.seeds[0], max(self.args.steps // 4, 24))
+            experiment = Experiment(recipe, CONTENDERS, self.out / "search" / f"lr{lr:g}")
+            experiment.distil(kind)
+            found[lr] = list(read_metrics(experiment.folder / kind, "valid").values())[-1]["loss"]
+        best = min(found, key=lambda lr: found[lr])
+        print(f"{kind}: held-out loss by learning rate {found}; {best:g} is taken", flush=True)
+        return float(best)
+
+    def suite(self, runs: dict[str, dict[int, Path]], features: str) -> dict[str, Any]:
+        """`gendistiller superb` over everything; its results."""
+        out = self.out / f"superb_{features}"
+        students = ["fbank", f"teacher={self.teacher}", f"random={self.random}"]
+        students += [f"{kind}.{seed}={run}" for kind, seeds in runs.items() for seed, run in seeds.items()]
+        command = ["superb", "--out", str(out), "--features", features]
+        command += [part for student in students for part in ("--student", student)]
+        command += ["--tasks", *self.args.tasks, *(["--lr-search"] if self.args.lr_search else [])]
+        os.environ["SUPERB_DATA"] = str(self.args.data.absolute())
+        print(f"$ gendistiller {' '.join(command)}", flush=True)
+        if main(command):
+            raise UserError(f"{out}: the suite is not complete; the same command goes on from there")
+        return dict(json.loads((out / "results.json").read_text(encoding="utf-8")))
+
+
+def held_out(runs: dict[str, dict[int, Path]]) -> dict[str, dict[str, list[float]]]:
+    """Kind -> measure -> value of each seed, on speech that no student was distilled on."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for kind, seeds in runs.items():
+        for run in seeds.values():
+            last = list(read_metrics(run, "valid").values())[-1]
+            for name, value in last.items():
+                if name.startswith(("l1_layer", "cosine_layer")):
+                    found.setdefault(kind, {}).setdefault(name, []).append(value)
+    return found
+
+
+def comparison(results: dict[str, Any], distance: dict[str, dict[str, list[float]]]) -> str:
+    """The two kinds: means, standard deviations, and whether every seed of one beats every seed of the other."""
+    rows = [["measure", *CONTENDERS, "better", "seeds apart"]]
+    for name in distance["gendistiller"]:
+        rows.append(_compared(name, [distance[kind][name] for kind in CONTENDERS], name.startswith("cosine"), 3))
+    for task in TASKS.values():
+        for metric in task.metrics:
+            values = [
+                [
+                    student["tasks"][task.name]["values"][metric.key]
+                    for student in results["students"].values()
+                    if student["kind"] == kind and task.name in student["tasks"]
+                ]
+                for kind in CONTENDERS
+            ]
+            if all(values):
+                rows.append(_compared(f"{task.name.upper()} {metric.label}", values, metric.higher_is_better, 2))
+    return markdown(rows)
+
+
+def _compared(name: str, values: list[list[float]], higher: bool, decimals: int) -> list[str]:
+    means = [statistics.fmean(part) for part in values]
+    cells = [
+        f"{mean:.{decimals}f}" + (f" ± {statistics.stdev(part):.{decimals}f}" if len(part) > 1 else "")
+        for mean, part in zip(means, values, strict=True)
+    ]
+    ours, theirs = values if higher else ([-value for value in part] for part in values)
+    apart = min(ours) > max(theirs) or max(ours) < min(theirs)
+    better = "=" if means[0] == means[1] else list(CONTENDERS)[0 if (means[0] > means[1]) == higher else 1]
+    return [name, *cells, better, "yes" if apart else "no"]
+
+
+def run(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--speech", type=Path, required=True, help="LibriSpeech folder to distil on")
+    parser.add_argument("--data", type=Path, required=True, help="what SUPERB_DATA is to name: the ten tasks")
+    parser.add_argument("--out", type=Path, default=Path("result/matched"))
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument(
+        "--rates", type=float, nargs="+", default=RATES, help="of the distillation; one needs no search"
+    )
+    parser.add_argument("--tasks", nargs="+", default=["all"])
+    parser.add_argument("--features", nargs="+", default=["weighted", "last"])
+    parser.add_argument("--lr-search", action="store_true", help="of the tasks")
+    args = parser.parse_args(argv)
+    compat.apply()
+    matched = Matched(args)
+    if not matched.random.exists():
+        write_random_like(matched.teacher, matched.random)
+    runs = matched.distil()
+    for seed in args.seeds:
+        draw({kind: seeds[seed] for kind, seeds in runs.items()}, matched.out / f"seed{seed}.png")
+    for features in args.features:
+        text = comparison(matched.suite(runs, features), held_out(runs))
+        (matched.out / f"comparison_{features}.md").write_text(text, encoding="utf-8")
+        print(f"\n{features}\n{text}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(lambda argv: run(list(argv)), None))

@@ -1,0 +1,64 @@
+"""What a student costs: parameters, multiply-adds and CPU time, counted on what s3prl runs and not on a formula."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from s3prl_gendistiller.host.layers import load_upstream
+from s3prl_gendistiller.superb.students import Student
+
+SAMPLE_RATE = 16_000
+SECONDS = 8
+ROUNDS = 7
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one upstream as s3prl runs it, prediction heads that it keeps included.
+
+    Attributes:
+        parameters: weights.
+        gmacs_per_s: billions of multiply-adds per second of audio, on an utterance of `SECONDS`.
+        cpu_s_per_s: CPU seconds per second of audio; compare it only within one measurement.
+    """
+
+    parameters: int
+    gmacs_per_s: float
+    cpu_s_per_s: float
+
+
+def measure(students: Sequence[Student]) -> dict[str, Cost]:
+    """Costs by name; for the CPU time, the median of several turns, the students take turns in one process."""
+    experts = {student.name: load_upstream(student.upstream, student.checkpoint) for student in students}
+    wav = torch.randn(SECONDS * SAMPLE_RATE, generator=torch.Generator().manual_seed(0)) / 10
+    taken: dict[str, list[float]] = {name: [] for name in experts}
+    with torch.no_grad():
+        for _ in range(ROUNDS):
+            for name, expert in experts.items():
+                started = time.process_time()
+                expert([wav])
+                taken[name].append((time.process_time() - started) / SECONDS)
+    return {
+        name: Cost(
+            sum(parameter.numel() for parameter in expert.parameters()),
+            multiply_adds(expert, [wav]) / SECONDS / 1e9,
+            sorted(taken[name])[ROUNDS // 2],
+        )
+        for name, expert in experts.items()
+    }
+
+
+@torch.no_grad()
+def multiply_adds(expert: nn.Module, wavs: list[Tensor]) -> int:
+    """Of every matrix product and convolution that a forward pass runs; additions and norms do not count."""
+    # torch counts products; fused attention on a CPU is none of the operations that it knows
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        expert(wavs)
+    return counter.get_total_flops() // 2

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from s3prl_gendistiller.superb import costs
+from s3prl_gendistiller.superb.costs import Cost, multiply_adds
+from s3prl_gendistiller.superb.plan import Suite
+from s3prl_gendistiller.superb.runs import Outcome
+from s3prl_gendistiller.superb.students import Student
+from s3prl_gendistiller.superb.table import write_results
+from s3prl_gendistiller.superb.tasks import TASKS
+
+COST = Cost(parameters=1_234_567, gmacs_per_s=0.25, cpu_s_per_s=0.0125)
+
+
+class Small(nn.Module):
+    """A convolution, a projection and attention of two heads, called as s3prl calls an upstream."""
+
+    def __init__(self, times: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(1, 4, kernel_size=10, stride=5, bias=False)
+        self.linear = nn.Linear(4, 6)
+        self.times = times
+
+    def forward(self, wavs: list[Tensor]) -> dict[str, list[Tensor]]:
+        x = self.linear(self.conv(torch.stack(wavs).unsqueeze(1)).transpose(1, 2))  # (B, T, 6)
+        heads = x.unflatten(-1, (2, 3)).transpose(1, 2)  # (B, 2, T, 3)
+        for _ in range(self.times):
+            heads = functional.scaled_dot_product_attention(heads, heads, heads)
+        return {"hidden_states": [heads]}
+
+
+def by_hand(frames: int, times: int = 1) -> int:
+    return frames * 4 * 10 + frames * 4 * 6 + times * 2 * (2 * frames * frames * 3)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_what_is_executed_is_counted(times: int) -> None:
+    frames = (1000 - 10) // 5 + 1
+    model = Small(times).eval()
+    assert multiply_adds(model, [torch.randn(1000)]) == by_hand(frames, times)
+    assert multiply_adds(model, [torch.randn(1000)] * 2) == 2 * by_hand(frames, times)
+
+
+def test_students_are_measured_as_s3prl_runs_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(costs, "load_upstream", lambda name, checkpoint: Small(int(name[-1])).eval())
+    found = costs.measure([Student("one", "x1"), Student("more", "x3")])
+    assert found["one"].parameters == 4 * 10 + 4 * 6 + 6
+    assert found["more"].gmacs_per_s == pytest.approx(by_hand((8 * 16_000 - 10) // 5 + 1, 3) / 8e9)
+    assert found["one"].cpu_s_per_s > 0
+
+
+def test_costs_stand_beside_the_scores(tmp_path: Path) -> None:
+    students = [Student("fbank", "fbank"), Student("mine.1", "x"), Student("mine.2", "x")]
+    suite = Suite(students, [TASKS["ks"]], "small", tmp_path)
+    results = {student.name: {"ks": Outcome({"acc": 40.0})} for student in students}
+    paths = write_results(suite, results, [], None, {"mine.1": COST, "mine.2": COST})
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in paths[1].read_text().splitlines()]
+    assert rows[0][1:4] == ["parameters", "G multiply-adds per s", "CPU s per s"]
+    assert rows[2] == ["fbank", "", "", "", "40.00"] and rows[3][:4] == ["mine", "1,234,567", "0.250", "0.0125"]
+    content = json.loads(paths[0].read_text())["students"]
+    assert content["mine.2"]["cost"]["parameters"] == 1_234_567 and content["fbank"]["cost"] is None

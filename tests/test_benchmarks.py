@@ -1,0 +1,56 @@
+"""The scripts under benchmarks/: what they compute besides running the package."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
+SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py"))
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", FOLDER / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_script_says_how_it_is_called(name: str) -> None:
+    module = load(name)
+    assert f"python benchmarks/{name}.py" in (module.__doc__ or "")
+    with pytest.raises(SystemExit) as stopped:
+        module.run(["--help"])
+    assert stopped.value.code == 0
+
+
+def student(kind: str, accuracy: float, error: float) -> dict:
+    return {"kind": kind, "tasks": {"ks": {"values": {"acc": accuracy}}, "pr": {"values": {"per": error}}}}
+
+
+def test_two_kinds_are_compared_by_the_direction_of_each_measure() -> None:
+    results = {
+        "students": {
+            "fbank": student("fbank", 1, 99),
+            **{f"g{i}": student("gendistiller", 90 + i, 30 + i) for i in range(3)},
+            **{f"d{i}": student("distilhubert", 80 + i, 31 + i) for i in range(3)},
+        }
+    }
+    distance = {
+        "gendistiller": {"l1_layer2": [0.4, 0.5], "cosine_layer2": [0.8, 0.9]},
+        "distilhubert": {"l1_layer2": [0.6, 0.7], "cosine_layer2": [0.95, 0.96]},
+    }
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in load("matched").comparison(results, distance).splitlines()
+    ]
+    assert rows[2] == ["l1_layer2", "0.450 ± 0.071", "0.650 ± 0.071", "gendistiller", "yes"]
+    assert rows[3][3:] == ["distilhubert", "yes"]
+    by_task = {row[0]: row[1:] for row in rows[4:]}
+    assert by_task["KS acc %"] == ["91.00 ± 1.00", "81.00 ± 1.00", "gendistiller", "yes"]
+    assert by_task["PR PER %"] == ["31.00 ± 1.00", "32.00 ± 1.00", "gendistiller", "no"]
