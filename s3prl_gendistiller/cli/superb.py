@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import shlex
 import signal
 from collections.abc import Sequence
@@ -11,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.paths import VARIABLE
 from s3prl_gendistiller.superb.plan import Layers, Suite, planned_commands
 from s3prl_gendistiller.superb.students import FEATURES, Student, find_students
 from s3prl_gendistiller.superb.tasks import PRESETS, TASKS, choose_tasks, require_packages
 
+LISTED = 10
 EXAMPLE = """\
 example, on a corpus of `gendistiller corpus data`:
   SUPERB_DATA=data gendistiller superb --student mine=result/pretrain/my_student --student fbank --tasks ks ic er
@@ -64,6 +67,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from s3prl_gendistiller.cli import downstream
     from s3prl_gendistiller.superb import costs, launcher, runs, table
 
     suite = _suite(args)
@@ -73,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     jobs = launcher.jobs_that_fit(args.jobs)
     with launcher.locked(suite.out) as lock, _ended_by_signal():
-        launch = launcher.Processes(launcher.threads_of(jobs), lock)
+        launch = launcher.Processes(downstream.main, launcher.threads_of(jobs), lock)
         try:
             results, failures = runs.run_suite(suite, launch, layers, jobs)
         finally:
@@ -83,11 +87,23 @@ def run(args: argparse.Namespace) -> int:
     print(paths[1].read_text(encoding="utf-8"))
     print(", ".join(map(str, paths)))
     if failures:
+        lines = [*failures, *_damaged_speech()]
         raise UserError(
             f"{len(failures)} of {len(suite.students) * len(suite.tasks)} have no result; what is finished is kept, "
-            "and the same command goes on from there:\n  " + "\n  ".join(failures)
+            "and the same command goes on from there:\n  " + "\n  ".join(lines)
         )
     return 0
+
+
+def _damaged_speech() -> list[str]:
+    """What is wrong with corpora that `gendistiller corpus` wrote: s3prl does not name the file that it cannot read."""
+    from s3prl_gendistiller.corpora.catalogue import check_corpora
+
+    try:
+        states = check_corpora(os.environ[VARIABLE])
+    except UserError:
+        return []  # corpora of another origin
+    return [problem for state in states for problem in state.problems][:LISTED]
 
 
 def _suite(args: argparse.Namespace) -> Suite:

@@ -127,11 +127,9 @@ def newest_student(root: str | Path, kind: str) -> Path | None:
 
 
 def _refusal(path: Path, error: pickle.UnpicklingError) -> UserError:
-    wanted = re.search(r"(?:GLOBAL|global) ([\w.]+)", str(error)) or re.search(r"`?([\w]+\.[\w.]+)`?", str(error))
-    if not zipfile.is_zipfile(path) and wanted is None:
-        return BrokenCheckpoint(
-            f"{path}: not a checkpoint ({_first_line(error)}); expected a file written by torch.save"
-        )
+    wanted = re.search(r"(?:GLOBAL|global) ([\w.]+)", str(error))
+    if not zipfile.is_zipfile(path) and wanted is None:  # bytes that no version of torch.save writes
+        return BrokenCheckpoint(f"{path}: not a checkpoint; expected a file written by torch.save; name another one")
     name = wanted.group(1) if wanted else _first_line(error)
     return UserError(
         f"{path}: refused, loading it would call {name}; expected tensors and plain values only. "

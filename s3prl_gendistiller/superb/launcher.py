@@ -1,15 +1,22 @@
-"""run_downstream.py in a process of its own, and how many of them a machine holds."""
+"""run_downstream.py in processes of their own, and how many of them a machine holds.
+
+Half of a short run would be spent on importing torch and s3prl. On Linux one process imports them once and every run is
+forked from it; elsewhere each run imports for itself.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import multiprocessing
 import os
-import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import DupFd
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -18,20 +25,28 @@ from s3prl_gendistiller.errors import UserError
 LOCK = ".superb.lock"
 GIB_PER_JOB = 2.5
 LAST_LINES = 4
+IMPORTED_ONCE = "s3prl_gendistiller.superb.imported_once"
+
+Main = Callable[[Sequence[str]], int]
 
 
 class Processes:
     """Starts runs, from any thread.
 
     Args:
-        threads: of torch in each.
+        main: of run_downstream.py; a function of a module, so that another process can find it.
+        threads: of torch in each run.
         lock: open file that each run keeps open, see `locked`.
     """
 
-    def __init__(self, threads: int, lock: int) -> None:
+    def __init__(self, main: Main, threads: int, lock: int) -> None:
+        self.main = main
         self.threads = threads
         self.lock = lock
-        self._running: set[subprocess.Popen[bytes]] = set()
+        self._context: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+        if sys.platform == "linux":
+            self._context.set_forkserver_preload([IMPORTED_ONCE])
+        self._running: set[BaseProcess] = set()
         self._guard = threading.Lock()
         self._stopped = False
 
@@ -45,24 +60,27 @@ class Processes:
         Raises:
             UserError: the run failed; it holds the last lines.
         """
-        command = [sys.executable, "-m", "s3prl_gendistiller.cli.downstream", *arguments]
+        # threads that spin while they wait slow everything as soon as runs share a core
         environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "OMP_NUM_THREADS": str(self.threads)}
         messages = log.with_suffix(".err")
-        with log.open("a", encoding="utf-8") as out, messages.open("a", encoding="utf-8") as err:
+        messages.touch()
+        with log.open("a", encoding="utf-8") as out:
             out.write(f"$ run_downstream.py {' '.join(arguments)}\n")
-            out.flush()
-            with self._guard:
-                if self._stopped:
-                    raise UserError("was not started, because the suite was stopped")
-                process = subprocess.Popen(command, env=environment, stdout=out, stderr=err, pass_fds=(self.lock,))
-                self._running.add(process)
-            status = process.wait()
+        with self._guard:
+            if self._stopped:
+                raise UserError("was not started, because the suite was stopped")
+            given = (self.main, list(arguments), str(log), str(messages), environment, _Inherited(self.lock))
+            process = self._context.Process(target=_run, args=given)
+            with _environment(environment):  # that of the process from which runs are forked, when it starts
+                process.start()
+            self._running.add(process)
+        process.join()
         with self._guard:
             self._running.discard(process)
-        if status:
+        if process.exitcode:
             lines = messages.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             said = [line for line in lines if line.startswith("error:")][-1:] or lines[-LAST_LINES:]
-            raise UserError(f"ended with status {status}: {' | '.join(said)} (all of it: {messages})")
+            raise UserError(f"ended with status {process.exitcode}: {' | '.join(said)} (all of it: {messages})")
 
     def stop(self) -> None:
         """Ends the runs and lets no other start."""
@@ -70,6 +88,44 @@ class Processes:
             self._stopped = True
             for process in self._running:
                 process.terminate()
+
+
+class _Inherited:
+    """An open file that a process takes along; there it is the file's descriptor."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _detached, (DupFd(self.descriptor),)
+
+
+def _detached(duplicate: Any) -> int:
+    return int(duplicate.detach())
+
+
+def _run(main: Main, arguments: Sequence[str], log: str, messages: str, environment: dict[str, str], lock: int) -> None:
+    """In the new process: what is printed goes to files, from C code too."""
+    sys.stdout.flush()
+    for path, stream in ((log, 1), (messages, 2)):
+        opened = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        os.dup2(opened, stream)
+        os.close(opened)
+    os.environ.update(environment)
+    torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))
+    status = main(arguments)
+    sys.exit(status)
+
+
+@contextlib.contextmanager
+def _environment(wanted: dict[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @contextlib.contextmanager

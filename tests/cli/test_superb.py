@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from s3prl_gendistiller.cli import downstream, main
+from s3prl_gendistiller.corpora.catalogue import write_corpora
 from tests.conftest import ROOT, run_python
 from tests.host.test_checkpoint import save_student
 from tests.superb.corpus import write_ten
@@ -130,3 +131,20 @@ def test_a_suite_that_is_killed_goes_on_where_it_stood(data: Path, student: Path
     assert answer.returncode == 0, answer.stderr[-3000:]
     assert (run / "states-80.ckpt").is_file() and "| mine " in answer.stdout
     assert "Resume from" in (run / "superb_train.log").read_text()
+
+
+def test_a_damaged_recording_is_named_and_nothing_finished_is_lost(student: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write_corpora(data, size="tiny", tasks=["ic", "ks"], progress=False)
+    broken = next((data / "fluent_speech_commands_dataset/wavs").rglob("test_*.wav"))
+    broken.write_bytes(broken.read_bytes()[:30])
+    command = ["--student", f"mine={student}", "--tasks", "ks", "ic", "--out", "suite", "-o", SHORT, "--jobs", "2"]
+    answer = superb(*command, cwd=tmp_path, data=data)
+    assert answer.returncode == 2 and "Traceback" not in answer.stderr.rpartition("error:")[2]
+    assert "1 of 2 have no result" in answer.stderr and str(broken.relative_to(data)) in answer.stderr
+    assert "| mine " in (tmp_path / "suite/table.md").read_text()
+    ks = (tmp_path / "suite/runs/mine/ks/superb.json").stat().st_mtime_ns
+    write_corpora(data, size="tiny", tasks=["ic"], progress=False)  # mends it
+    answer = superb(*command, cwd=tmp_path, data=data)
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    assert (tmp_path / "suite/runs/mine/ks/superb.json").stat().st_mtime_ns == ks

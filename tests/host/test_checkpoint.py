@@ -10,7 +10,7 @@ import torch
 
 from s3prl_gendistiller import load_student
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.checkpoint import newest_checkpoint, newest_student, read_checkpoint
+from s3prl_gendistiller.host.checkpoint import BrokenCheckpoint, newest_checkpoint, newest_student, read_checkpoint
 from s3prl_gendistiller.host.students import build_student
 from tests.conftest import TINY
 
@@ -57,6 +57,13 @@ def test_a_malicious_checkpoint_runs_nothing_and_names_what_it_wanted(tmp_path: 
     with pytest.raises(UserError, match=r"refused, loading it would call (posix|os)\.system"):
         load_student(path)
     assert not target.exists()
+
+
+@pytest.mark.parametrize("content", [b"\x07\x51" * 400, b"\x80\x02\x9a\x11", b"plain text\n" * 30])
+def test_bytes_that_are_no_checkpoint_are_called_so(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.ckpt").write_bytes(content)
+    with pytest.raises(BrokenCheckpoint, match="not a (whole )?checkpoint"):
+        read_checkpoint(tmp_path / "x.ckpt")
 
 
 def test_an_old_style_pickle_is_refused_as_well(tmp_path: Path) -> None:

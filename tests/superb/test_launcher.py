@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from s3prl_gendistiller.cli import downstream
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.launcher import Processes, jobs_that_fit, locked, threads_of
 
@@ -15,13 +16,13 @@ from s3prl_gendistiller.superb.launcher import Processes, jobs_that_fit, locked,
 def test_a_failed_run_says_what_the_launcher_said(tmp_path: Path) -> None:
     log = tmp_path / "superb_train.log"
     with locked(tmp_path) as lock, pytest.raises(UserError, match=r"status 2: error: -u: missing.*superb_train\.err"):
-        Processes(1, lock)(["-m", "train"], log)
+        Processes(downstream.main, 1, lock)(["-m", "train"], log)
     assert log.read_text() == "$ run_downstream.py -m train\n"
 
 
 def test_a_stopped_suite_ends_what_runs_and_starts_nothing(tmp_path: Path) -> None:
     with locked(tmp_path) as lock:
-        launch = Processes(1, lock)
+        launch = Processes(downstream.main, 1, lock)
         failures: list[str] = []
 
         def run() -> None:
