@@ -83,13 +83,10 @@ def labelled(corpus: Path) -> dict[str, list[Clip]]:
         for path in sorted((corpus / name).glob("*/*.wav"))
         if path.parent.name in KEYWORDS
     ]
-    heard = (corpus / "VoxCeleb1" / "veri_test_class.txt").read_text(encoding="utf-8").split("\n")
-    rows = [line.split() for line in heard if line]
-    speakers = [
-        Clip(corpus / "VoxCeleb1" / "dev" / "wav" / path, path.split("/")[0], split == "3")
-        for split, path in rows
-        if split != "2"
-    ]
+    voxceleb = corpus / "VoxCeleb1"
+    rows = [line.split() for line in (voxceleb / "veri_test_class.txt").read_text(encoding="utf-8").splitlines()]
+    recordings = {path.relative_to(path.parents[2]).as_posix(): path for path in voxceleb.glob("*/wav/*/*/*.wav")}
+    speakers = [Clip(recordings[path], path.split("/")[0], split == "3") for split, path in rows if split != "2"]
     fluent = corpus / "fluent_speech_commands_dataset"
     intents = []
     for split in ("train", "test"):

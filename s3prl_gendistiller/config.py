@@ -62,6 +62,8 @@ class GenDistillerConfig(BackboneConfig):
     history_input: str = key("carry", choices=("add", "project", "concat", "carry", "recur"))
     skip_connection: str = key("none", choices=("none", "history", "layer", "features"))
     output_layer: bool = True
+    output_init: str = key("random", choices=("random", "identity"))  # "identity": first generates what the layer gives
+    history_init: str = key("random", choices=("random", "zero"))  # "zero": the projected history comes in by training
     step_embedding: bool = True
     silent_passes: int = key(0, low=0, high=8)  # passes through the shared layer before the first prediction
 

@@ -26,6 +26,7 @@ import yaml
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
+from s3prl_gendistiller.host.memory import keep_freed_memory
 from s3prl_gendistiller.schema import merge
 
 Host = Callable[[Sequence[str]], None]
@@ -36,6 +37,7 @@ OVERRIDE_SEPARATOR = ",,"
 def guarded(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None) -> int:
     """Runs `main`; a user's mistake becomes one message and exit status 2, ctrl-C status 130."""
     configure_logging()
+    keep_freed_memory()
     try:
         return main(sys.argv[1:] if argv is None else argv) or 0
     except UserError as error:

@@ -52,6 +52,8 @@ def write_hubert_folder(model: MaskedUnitModel, codebook: Codebook, folder: Path
         safetensors.torch.save_file(head, partial / HEAD, metadata=facts)
         codebook.save(partial / CODEBOOK)
         partial.chmod(0o755)
+        for path in partial.iterdir():  # safetensors lets nobody else read what it writes
+            path.chmod(0o644)
         os.rename(partial, folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)

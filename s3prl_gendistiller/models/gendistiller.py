@@ -75,6 +75,9 @@ class GenDistiller(Student):
             activation_dropout=config.activation_dropout,
         )
         self.output = nn.Linear(width, width) if config.output_layer else None
+        if self.output is not None and config.output_init == "identity":
+            nn.init.eye_(self.output.weight)
+            nn.init.zeros_(self.output.bias)
         passes = config.silent_passes + num_steps
         self.step_embedding = nn.Embedding(passes, width) if config.step_embedding else None
         if self.step_embedding is not None:
@@ -83,6 +86,9 @@ class GenDistiller(Student):
         inputs = 2 * width if config.history_input == "concat" else width
         self.history_norm = nn.LayerNorm(width) if projects else None
         self.history_projection = nn.Linear(inputs, width) if projects else None
+        if self.history_projection is not None and config.history_init == "zero":
+            nn.init.zeros_(self.history_projection.weight)
+            nn.init.zeros_(self.history_projection.bias)
 
     def forward(
         self,
