@@ -74,6 +74,13 @@ class GenDistillerConfig(BackboneConfig):
                 f"silent_passes: found {self.silent_passes} with history_input {self.history_input}, expected 0; "
                 "only carry and recur hand a silent pass on"
             )
+        if self.output_init == "identity" and not self.output_layer:
+            yield "output_init: found identity without output_layer, expected random; there is nothing to initialise"
+        if self.history_init == "zero" and self.history_input not in ("project", "carry"):
+            yield (
+                f"history_init: found zero with history_input {self.history_input}, expected random; only project and "
+                "carry add the projected history to something"
+            )
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,20 @@ def test_recur_is_blind_to_generated_history(wavs: tuple[Tensor, Tensor]) -> Non
     assert torch.equal(free, model(*wavs, teacher_layers=free + 1.0).predictions)
 
 
+def test_an_identity_output_first_generates_what_the_layer_gives(wavs: tuple[Tensor, Tensor]) -> None:
+    model, bare = student(output_init="identity"), student(output_layer=False)
+    bare.load_state_dict({name: value for name, value in model.state_dict().items() if not name.startswith("output.")})
+    torch.testing.assert_close(model(*wavs).predictions, bare(*wavs).predictions)
+
+
+def test_history_that_starts_at_zero_is_recurrence_at_first(wavs: tuple[Tensor, Tensor]) -> None:
+    model, blind = student(history_init="zero"), student(history_input="recur")
+    blind.load_state_dict({name: value for name, value in model.state_dict().items() if "history" not in name})
+    assert torch.equal(model(*wavs).predictions, blind(*wavs).predictions)
+    model.train()(*wavs).predictions[:, 1:].sum().backward()
+    assert model.history_projection.weight.grad.abs().sum() > 0
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("steps", [1, 2])
 def test_fewer_steps_give_the_first_layers(form: str, steps: int, wavs: tuple[Tensor, Tensor]) -> None:
