@@ -4,8 +4,9 @@
     python benchmarks/teacher_quality.py --corpus data/small --out result/teacher_quality
 
 Phones: new sentences, spoken as the corpora are (rooms, noise, speed), with espeak-ng's own phoneme times; k-means of
-100 units on one half of the speakers, purity on the other; MFCC beside it. Tasks: one linear classifier on the mean over time of one
-layer, for keywords (KS), speakers (SID) and intents (IC) of the corpus, trained and tested on their official splits.
+100 units on one half of the speakers, purity on the other; MFCC beside it. Tasks: one linear classifier on the mean
+over time of one layer, for keywords (KS), speakers (SID) and intents (IC) of the corpus, trained and tested on their
+official splits.
 """
 
 from __future__ import annotations
