@@ -77,10 +77,8 @@ class GenDistillerConfig(BackboneConfig):
         if self.output_init == "identity" and not self.output_layer:
             yield "output_init: found identity without output_layer, expected random; there is nothing to initialise"
         if self.history_init == "zero" and self.history_input not in ("project", "carry"):
-            yield (
-                f"history_init: found zero with history_input {self.history_input}, expected random; only project and "
-                "carry add the projected history to something"
-            )
+            found = f"history_init: found zero with history_input {self.history_input}"
+            yield f"{found}, expected random; only project and carry add the projected history"
 
 
 @dataclass(frozen=True)

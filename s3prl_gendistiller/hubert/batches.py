@@ -43,8 +43,8 @@ class Plan(NamedTuple):
 class UnitBatch(NamedTuple):
     """One batch."""
 
-    wavs: Tensor
-    """(B, S) float32."""
+    inputs: Tensor
+    """(B, S) samples, or (B, T, C) frames of the CNN; float32."""
     units: Tensor
     """(B, T) int64."""
 
@@ -123,3 +123,11 @@ def read_batch(utterances: Sequence[Utterance], units: Sequence[np.ndarray], pla
     ]
     rows = [units[i][start : start + plan.frames] for i, start in zip(plan.indices, plan.starts, strict=True)]
     return UnitBatch(torch.stack(wavs), torch.from_numpy(np.stack(rows).astype(np.int64)))
+
+
+def slice_batch(frames: Sequence[np.ndarray], units: Sequence[np.ndarray], plan: Plan) -> UnitBatch:
+    """The crops of a plan from frames (T, C) that are in memory."""
+    windows = [(i, slice(start, start + plan.frames)) for i, start in zip(plan.indices, plan.starts, strict=True)]
+    inputs = np.stack([frames[i][window] for i, window in windows]).astype(np.float32)
+    rows = np.stack([units[i][window] for i, window in windows]).astype(np.int64)
+    return UnitBatch(torch.from_numpy(inputs), torch.from_numpy(rows))

@@ -47,18 +47,33 @@ class MaskedUnitModel(nn.Module):
         self.hubert = build_hubert(recipe)
         self.head = UnitHead(recipe.shape.hidden_size, clusters, recipe.unit_dim, recipe.temperature)
 
-    def forward(self, wavs: Tensor, units: Tensor, mask: Tensor) -> Prediction:
+    def forward(self, inputs: Tensor, units: Tensor, mask: Tensor) -> Prediction:
         """
         Args:
-            wavs: (B, S).
+            inputs: samples (B, S), or what `cnn_frames` made of them (B, T, C).
             units: (B, T) int64.
             mask: (B, T) bool, True where the model does not see the frame.
         """
-        states = self.hubert(wavs, mask_time_indices=mask).last_hidden_state
-        logits = self.head(states)
+        logits = self.head(self._encode(inputs, mask))
         loss = functional.cross_entropy(logits.flatten(0, 1), units.flatten(), reduction="none").view_as(units)
         right = (logits.argmax(-1) == units).float()
         return Prediction(loss[mask].mean(), loss[~mask].mean(), right[mask].mean(), right[~mask].mean())
+
+    def _encode(self, inputs: Tensor, mask: Tensor) -> Tensor:
+        states: Tensor
+        if inputs.dim() == 2:
+            states = self.hubert(inputs, mask_time_indices=mask).last_hidden_state
+        else:
+            frames = self.hubert.feature_projection(inputs)
+            hidden = torch.where(mask.unsqueeze(-1), self.hubert.masked_spec_embed.to(frames.dtype), frames)
+            states = self.hubert.encoder(hidden).last_hidden_state
+        return states
+
+    @torch.no_grad()
+    def cnn_frames(self, wav: Tensor) -> Tensor:
+        """Of one utterance (S,): (T, C), before they are projected."""
+        frames: Tensor = self.hubert.feature_extractor(wav.unsqueeze(0))[0].transpose(0, 1)
+        return frames
 
     @torch.no_grad()
     def hidden_states(self, wav: Tensor) -> list[Tensor]:

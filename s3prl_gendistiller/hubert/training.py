@@ -19,12 +19,13 @@ from tqdm import tqdm
 from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.distill.metrics import append_metrics
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.hubert.batches import CropPlanner, Speech, UnitBatch, read_batch
+from s3prl_gendistiller.hubert.batches import CropPlanner, Plan, Speech, UnitBatch, read_batch, slice_batch
 from s3prl_gendistiller.hubert.masking import span_mask
 from s3prl_gendistiller.hubert.model import MaskedUnitModel, Prediction
 from s3prl_gendistiller.hubert.recipe import HubertRecipe, RoundConfig
-from s3prl_gendistiller.hubert.units import make_units
+from s3prl_gendistiller.hubert.units import cnn_frames, make_units
 from s3prl_gendistiller.schema import to_dict
+from s3prl_gendistiller.shipped import existing_or_shipped
 
 RECIPE, STATE, WEIGHTS = "recipe.json", "state.ckpt", "weights.ckpt"
 
@@ -41,7 +42,7 @@ def pretrain(recipe: HubertRecipe, speech: Speech, out: Path, *, progress: bool 
         UserError: `out` was made with another recipe or other speech; an audio file cannot be used.
     """
     _claim(out, recipe, speech)
-    model: MaskedUnitModel | None = None
+    model = _initial(recipe)
     for number, round_ in enumerate(recipe.rounds, 1):
         folder = round_folder(out, number)
         folder.mkdir(exist_ok=True)
@@ -81,14 +82,16 @@ class _Round:
     ) -> None:
         self.recipe, self.number, self.folder, self.progress = recipe, number, folder, progress
         self.round = recipe.rounds[number - 1]
-        self.speech = speech
-        self.train_units, self.valid_units = units[: len(speech.train)], units[len(speech.train) :]
+        self.speech, self.utterances, self.units = speech, speech.all, units
+        self.frames: Sequence[np.ndarray] | None = None
 
     def train(self, model: MaskedUnitModel) -> None:
         recipe, steps = self.recipe, self.round.steps
-        optimizer = torch.optim.AdamW(
-            model.parameters(), lr=self.round.lr, betas=(0.9, 0.98), weight_decay=recipe.weight_decay
-        )
+        if self.round.frozen_cnn:
+            model.hubert.feature_extractor.requires_grad_(False)
+            self.frames = cnn_frames(model.eval(), self.utterances, recipe.precision, self.progress)
+        learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(learning, lr=self.round.lr, betas=(0.9, 0.98), weight_decay=recipe.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps, recipe.warmup))
         done = self._resume(model, optimizer, schedule)
         planner = CropPlanner(self.speech.train, recipe.crop_seconds, recipe.batch_seconds, recipe.seed + self.number)
@@ -98,10 +101,9 @@ class _Round:
         since: list[list[float]] = []
         with bar:
             for step in range(done + 1, steps + 1):
-                batch = read_batch(self.speech.train, self.train_units, next(plans))
-                found = self._predict(model, batch, step)
-                (found.masked_loss + recipe.seen_weight * found.seen_loss).backward()
-                torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
+                found = self._predict(model, self._batch(next(plans)), step)
+                (found.masked_loss + self.round.seen_weight * found.seen_loss).backward()
+                torch.nn.utils.clip_grad_norm_(learning, recipe.clip_norm)
                 optimizer.step()
                 schedule.step()
                 optimizer.zero_grad(set_to_none=True)
@@ -121,13 +123,20 @@ class _Round:
         _write(self.folder / WEIGHTS, model.state_dict())
         (self.folder / STATE).unlink(missing_ok=True)
 
+    def _batch(self, plan: Plan, first: int = 0) -> UnitBatch:
+        """The crops of a plan that counts utterances from `first`."""
+        plan = plan._replace(indices=plan.indices + first)
+        if self.frames is None:
+            return read_batch(self.utterances, self.units, plan)
+        return slice_batch(self.frames, self.units, plan)
+
     def _predict(self, model: MaskedUnitModel, batch: UnitBatch, chance: int) -> Prediction:
         recipe = self.recipe
         rng = np.random.default_rng((recipe.seed, self.number, chance))
         rows, frames = batch.units.shape
         mask = span_mask(rows, frames, recipe.mask_probability, recipe.mask_length, rng)
         with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-            found: Prediction = model(batch.wavs, batch.units, torch.from_numpy(mask))
+            found: Prediction = model(batch.inputs, batch.units, torch.from_numpy(mask))
         return found
 
     @torch.no_grad()
@@ -139,7 +148,7 @@ class _Round:
         planner = CropPlanner(self.speech.valid, self.recipe.crop_seconds, self.recipe.batch_seconds, seed=0)
         counts, values = [], []
         for number, plan in enumerate(planner.epoch(0)):
-            batch = read_batch(self.speech.valid, self.valid_units, plan)
+            batch = self._batch(plan, first=len(self.speech.train))
             counts.append(batch.units.numel())
             values.append([value.item() for value in self._predict(model, batch, number)])
         model.train()
@@ -157,6 +166,26 @@ class _Round:
         schedule.load_state_dict(state["schedule"])
         logger.info("round %d goes on after step %d", self.number, state["step"])
         return int(state["step"])
+
+
+def _initial(recipe: HubertRecipe) -> MaskedUnitModel | None:
+    """
+    Raises:
+        UserError: the folder is not there, or its encoder has another shape.
+    """
+    if recipe.initial is None:
+        return None
+    from transformers import HubertModel
+
+    folder = existing_or_shipped(recipe.initial)
+    model = MaskedUnitModel(recipe, recipe.rounds[0].clusters)
+    try:
+        encoder = HubertModel.from_pretrained(folder, local_files_only=True)
+        model.hubert.load_state_dict(encoder.state_dict())
+    except (OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"initial: {folder} is no HuBERT of the shape that the recipe states ({reason})") from error
+    return model.eval()
 
 
 def _new_model(

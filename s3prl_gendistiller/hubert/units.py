@@ -22,6 +22,7 @@ from s3prl_gendistiller.hubert.recipe import HubertRecipe, RoundConfig
 
 UNITS, CODEBOOK = "units.npz", "codebook.safetensors"
 Features = Callable[[Tensor], Tensor]
+Frames = list[np.ndarray]
 _AT_A_TIME = 64
 
 
@@ -86,6 +87,21 @@ def make_codebook(
     codebook = fit_codebook(np.concatenate(found), round_.clusters, source, recipe.seed)
     codebook.save(path)
     return codebook
+
+
+def cnn_frames(model: MaskedUnitModel, utterances: Sequence[Utterance], precision: str, progress: bool) -> Frames:
+    """What a frozen CNN makes of each utterance, (T, C) in half precision."""
+
+    def of_cnn(wav: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            return model.cnn_frames(wav)
+
+    found = []
+    with tqdm(total=len(utterances), desc="frames of the CNN", unit="clip", disable=not progress) as bar:
+        for frames in _frames(utterances, of_cnn):
+            found.append(frames.astype(np.float16))
+            bar.update()
+    return found
 
 
 def _frames(utterances: Sequence[Utterance], features: Features) -> Iterator[np.ndarray]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from s3prl_gendistiller.distill.audio import read_audio
-from s3prl_gendistiller.hubert.batches import CropPlanner, Speech, frames_of, read_batch, samples_of
+from s3prl_gendistiller.hubert.batches import CropPlanner, Speech, frames_of, read_batch, samples_of, slice_batch
 
 
 def planner(speech: Speech, seed: int = 0) -> CropPlanner:
@@ -36,12 +36,12 @@ def test_units_stand_beside_their_frames(speech: Speech) -> None:
     units = [np.arange(frames_of(utterance.num_samples)) for utterance in speech.train]
     plan = next(planner(speech).forever())
     batch = read_batch(speech.train, units, plan)
-    assert batch.wavs.shape == (len(plan.indices), samples_of(plan.frames))
+    assert batch.inputs.shape == (len(plan.indices), samples_of(plan.frames))
     for row, index in enumerate(plan.indices):
         assert batch.units[row].tolist() == list(range(plan.starts[row], plan.starts[row] + plan.frames))
         whole = read_audio(speech.train[index].path)
         first = int(batch.units[row][0]) * 320
-        assert (batch.wavs[row] == whole[first : first + batch.wavs.shape[1]]).all()
+        assert (batch.inputs[row] == whole[first : first + batch.inputs.shape[1]]).all()
 
 
 def test_frames_and_samples_belong_together() -> None:
@@ -53,3 +53,13 @@ def test_speech_without_frames_is_refused(speech: Speech) -> None:
     short = [utterance._replace(num_samples=500) for utterance in speech.train]
     with pytest.raises(ValueError, match="two frames"):
         CropPlanner(short, 1.0, 2.0, 0)
+
+
+def test_crops_of_frames_in_memory_are_those_of_the_plan(speech: Speech) -> None:
+    lengths = [frames_of(utterance.num_samples) for utterance in speech.train]
+    units = [np.arange(length) for length in lengths]
+    frames = [np.stack([unit, -unit], axis=1).astype(np.float16) for unit in units]
+    plan = next(planner(speech).forever())
+    batch = slice_batch(frames, units, plan)
+    assert batch.inputs.shape == (len(plan.indices), plan.frames, 2)
+    assert (batch.inputs[..., 0] == batch.units).all() and (batch.inputs[..., 1] == -batch.units).all()

@@ -23,6 +23,7 @@ def test_the_shipped_recipe_is_read() -> None:
         ({"rounds": [{"steps": 1}, {"steps": 1, "layer": 9}]}, "expected 1 to 6"),
         ({"rounds": [{"steps": 1}], "crop_seconds": 90}, "at most batch_seconds"),
         ({"rounds": [{"steps": 1}], "shape": {"num_attention_heads": 3}}, "divisor of hidden_size"),
+        ({"rounds": [{"steps": 1, "frozen_cnn": True}]}, "no trained CNN yet"),
         ({"rounds": [{"step": 1}]}, "step: unknown key"),
     ],
 )

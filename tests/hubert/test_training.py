@@ -13,7 +13,9 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.hubert import training
 from s3prl_gendistiller.hubert.batches import Speech
 from s3prl_gendistiller.hubert.codebook import Codebook
+from s3prl_gendistiller.hubert.folder import write_hubert_folder
 from s3prl_gendistiller.hubert.model import MaskedUnitModel, UnitHead
+from s3prl_gendistiller.hubert.recipe import RoundConfig
 from s3prl_gendistiller.hubert.training import load_round, pretrain
 from tests.hubert.conftest import TINY
 
@@ -111,3 +113,30 @@ def test_embeddings_of_units_start_apart() -> None:
     embeddings = functional.normalize(head.label_embs_concat, dim=1)
     cosines = (embeddings @ embeddings.T).fill_diagonal_(0)
     assert cosines.mean().abs() < 0.05
+
+
+def test_frames_of_the_cnn_stand_for_the_samples_they_come_from() -> None:
+    torch.manual_seed(0)
+    model = MaskedUnitModel(TINY, clusters=5).eval()
+    wav, units = torch.randn(6800), torch.randint(0, 5, (1, 21))
+    mask = torch.rand(1, 21) < 0.5
+    from_samples = model(wav.unsqueeze(0), units, mask)
+    from_frames = model(model.cnn_frames(wav).unsqueeze(0), units, mask)
+    torch.testing.assert_close(from_frames, from_samples)
+
+
+def test_a_round_with_a_frozen_cnn_goes_on_from_a_folder(finished: Path, speech: Speech, tmp_path: Path) -> None:
+    before = load_round(finished, TINY, 2)
+    codebook = Codebook(np.zeros((4, 16), np.float32), "layer 1")
+    folder = write_hubert_folder(before, codebook, tmp_path / "before")
+    more = RoundConfig(steps=6, layer=2, clusters=4, frozen_cnn=True)
+    recipe = dataclasses.replace(TINY, initial=str(folder), rounds=(more,))
+    after = pretrain(recipe, speech, tmp_path / "out", progress=False).hubert.state_dict()
+    for name, value in before.hubert.state_dict().items():
+        rounded = value.half().float()
+        changed = not torch.equal(after[name], rounded)
+        assert changed != name.startswith("feature_extractor."), name
+    assert len(read_metrics(tmp_path / "out/round1", "valid")) == 2
+    other = dataclasses.replace(recipe, shape=dataclasses.replace(TINY.shape, conv_dim=4))
+    with pytest.raises(UserError, match="no HuBERT of the shape"):
+        pretrain(other, speech, tmp_path / "other", progress=False)
