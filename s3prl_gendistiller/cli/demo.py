@@ -27,8 +27,8 @@ def add_parser(subparsers: Any) -> None:
         epilog="example: gendistiller demo --out result/demo",
     )
     parser.add_argument("--out", metavar="DIR", type=Path, default=Path("result/demo"))
-    parser.add_argument("--steps", metavar="N", type=int, default=160, help="distillation steps (default %(default)s)")
-    parser.add_argument("--asr-steps", metavar="N", type=int, default=600, help="ASR steps (default %(default)s)")
+    parser.add_argument("--steps", metavar="N", type=int, default=100, help="distillation steps (default %(default)s)")
+    parser.add_argument("--asr-steps", metavar="N", type=int, default=400, help="ASR steps (default %(default)s)")
     parser.set_defaults(run=run)
 
 
