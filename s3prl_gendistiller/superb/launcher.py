@@ -111,6 +111,7 @@ def _run(main: Main, arguments: Sequence[str], log: str, messages: str, environm
         opened = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         os.dup2(opened, stream)
         os.close(opened)
+    multiprocessing.set_start_method(None, force=True)  # what a process has that nobody's server started: QbE needs it
     os.environ.update(environment)
     torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))
     status = main(arguments)
