@@ -22,13 +22,14 @@ from typing import Any
 
 from s3prl_gendistiller.cli import main
 from s3prl_gendistiller.cli.curves import draw
-from s3prl_gendistiller.cli.experiment import Contender, Experiment, Recipe, markdown
+from s3prl_gendistiller.cli.experiment import Contender, Experiment, Recipe
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.distill.metrics import read_metrics
 from s3prl_gendistiller.distill.random_teacher import write_random_like
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat
 from s3prl_gendistiller.shipped import shipped_folder
+from s3prl_gendistiller.superb.table import markdown, mean_and_spread
 from s3prl_gendistiller.superb.tasks import TASKS
 
 CONTENDERS = {
@@ -131,10 +132,7 @@ def comparison(results: dict[str, Any], distance: dict[str, dict[str, list[float
 
 def _compared(name: str, values: list[list[float]], higher: bool, decimals: int) -> list[str]:
     means = [statistics.fmean(part) for part in values]
-    cells = [
-        f"{mean:.{decimals}f}" + (f" ± {statistics.stdev(part):.{decimals}f}" if len(part) > 1 else "")
-        for mean, part in zip(means, values, strict=True)
-    ]
+    cells = [mean_and_spread(part, decimals) for part in values]
     ours, theirs = values if higher else ([-value for value in part] for part in values)
     apart = min(ours) > max(theirs) or max(ours) < min(theirs)
     better = "=" if means[0] == means[1] else list(CONTENDERS)[0 if (means[0] > means[1]) == higher else 1]

@@ -27,22 +27,24 @@ from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.corpora.augment import INDOORS
 from s3prl_gendistiller.corpora.espeak import Espeak
 from s3prl_gendistiller.corpora.sentences import sentences
+from s3prl_gendistiller.corpora.speech_commands import KEYWORDS
 from s3prl_gendistiller.corpora.vocabulary import RICH
 from s3prl_gendistiller.corpora.voices import AMERICAN, Studio, draw_voices
-from s3prl_gendistiller.distill.audio import SAMPLE_RATE, read_audio
+from s3prl_gendistiller.distill.audio import MIN_SAMPLES, SAMPLE_RATE, read_audio
 from s3prl_gendistiller.distill.random_teacher import write_random_like
 from s3prl_gendistiller.distill.teacher import Teacher
 from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher
 from s3prl_gendistiller.host import compat
+from s3prl_gendistiller.hubert.batches import frames_of
 from s3prl_gendistiller.hubert.codebook import fit_codebook
 from s3prl_gendistiller.hubert.mfcc import mfcc
 from s3prl_gendistiller.hubert.purity import purity
+from s3prl_gendistiller.hubert.recipe import SUBSAMPLING
 from s3prl_gendistiller.shipped import shipped_folder
 
 SEED = 7
 UNITS = 100
 SPEAKERS, LINES = 40, 6
-KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 Encode = Callable[[torch.Tensor], list[np.ndarray]]
 """From a waveform (S,) to the layers' frames, each (T, D)."""
 
@@ -70,7 +72,7 @@ def spoken_phones() -> list[Labelled]:
             said = engine.speak(clip.text.lower(), voice, **pace).phones
             wav = torch.from_numpy(clip.record(engine).wav).float()
             starts = np.array([phone.start_s / clip.speed for phone in said])
-            centres = (np.arange((len(wav) - 400) // 320 + 1) * 320 + 200) / SAMPLE_RATE
+            centres = (np.arange(frames_of(len(wav))) * SUBSAMPLING + MIN_SAMPLES / 2) / SAMPLE_RATE
             place = np.clip(np.searchsorted(starts, centres, side="right") - 1, 0, None)
             found.append((wav, np.array([names.setdefault(said[i].name, len(names)) for i in place])))
     return found

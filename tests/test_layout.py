@@ -31,7 +31,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": GROUND,
     "distill": GROUND | {"models"},
     "corpora": {"errors", "distill.audio", "distill.manifest"},
-    "hubert": {"errors", "schema", "shipped", "distill.audio", "distill.manifest", "distill.metrics"},
+    "hubert": {"errors", "schema", "shipped"}
+    | {f"distill.{name}" for name in ("audio", "folders", "manifest", "metrics")},
     "host": GROUND | {"models", "distill"},
     "superb": GROUND | {"models", "distill", "host"},
     "export": GROUND | {"models", "distill", "host"},

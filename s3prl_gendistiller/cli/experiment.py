@@ -11,24 +11,24 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
+from torch import Tensor
 
 from s3prl_gendistiller.distill.metrics import read_metrics
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
+from s3prl_gendistiller.host.checkpoint import newest_checkpoint, stored_step
 from s3prl_gendistiller.host.students import load_student
 from s3prl_gendistiller.models.student import Student
 from s3prl_gendistiller.shipped import shipped_folder
+from s3prl_gendistiller.superb.costs import cpu_times
+from s3prl_gendistiller.superb.table import markdown
 
 UPSTREAMS = {"gendistiller": "gendistiller_local", "distilhubert": "distiller_local"}
-SPEED_SECONDS = 8
-SPEED_ROUNDS = 7
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Experiment:
         """Trains a contender with run_pretrain.py."""
         task, run = self.contenders[name].task, self.folder / name
         newest = newest_checkpoint(run)
-        if newest is not None and read_checkpoint(newest, mmap=True)["Step"] >= self.recipe.steps:
+        if newest is not None and stored_step(newest) >= self.recipe.steps:
             return
         files = ["-g", str(self._write(name, "model")), "-c", str(self._write(name, "runner"))]
         self._launch("pretrain", ["-u", task, "-p", str(run), "-a", "--seed", str(self.recipe.seed), *files])
@@ -102,7 +102,7 @@ class Experiment:
         """The Markdown table of everything that was measured."""
         layers = self.recipe.target_layers
         students = {name: load_student(newest_checkpoint(self.folder / name) or "") for name in self.contenders}
-        times = cpu_times(students)
+        times = cpu_times({name: _generates(student) for name, student in students.items()})
         rows = [
             [
                 *("student", "parameters", f"held-out L1, layers {' '.join(map(str, layers))}", "held-out cosine"),
@@ -164,25 +164,8 @@ class Experiment:
         return answer.stdout
 
 
-def cpu_times(students: dict[str, Student]) -> dict[str, float]:
-    """Median CPU seconds per second of audio, the students taking turns so that all meet the same machine."""
-    wavs = torch.randn(1, SPEED_SECONDS * 16_000, generator=torch.Generator().manual_seed(0))
-    taken: dict[str, list[float]] = {name: [] for name in students}
-    for _ in range(SPEED_ROUNDS):
-        for name, student in students.items():
-            started = time.process_time()
-            student.generate(wavs)
-            taken[name].append(time.process_time() - started)
-    return {name: sorted(values)[SPEED_ROUNDS // 2] / SPEED_SECONDS for name, values in taken.items()}
-
-
-def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A table whose first row is the header, columns aligned."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
-    ]
-    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]) + "\n"
+def _generates(student: Student) -> Callable[[Tensor], object]:
+    return lambda wav: student.generate(wav.unsqueeze(0))
 
 
 def _shaped_like(teacher: Path) -> dict[str, Any]:

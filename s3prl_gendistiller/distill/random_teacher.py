@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import torch
 
+from s3prl_gendistiller.distill.folders import new_folder
 from s3prl_gendistiller.distill.transformers_teacher import CLASSES, read_json
 from s3prl_gendistiller.errors import UserError
 
@@ -47,42 +45,33 @@ def write_random_teacher(
     import transformers
 
     folder = Path(folder)
-    if folder.exists():
-        raise UserError(f"{folder}: already there; expected a new folder for the random teacher")
-    if width % heads or width % conv_pos_groups:
-        raise UserError(
-            f"width {width}: expected a multiple of heads ({heads}) and conv_pos_groups ({conv_pos_groups})"
+    with new_folder(folder, "the random teacher") as partial:
+        if width % heads or width % conv_pos_groups:
+            raise UserError(
+                f"width {width}: expected a multiple of heads ({heads}) and conv_pos_groups ({conv_pos_groups})"
+            )
+        config_class = getattr(transformers, CLASSES[model_type].replace("Model", "Config"))
+        config = config_class(
+            hidden_size=width,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            intermediate_size=ffn,
+            conv_dim=[conv_dim] * 7,
+            feat_extract_norm=feat_extract_norm,
+            feat_proj_layer_norm=True,
+            num_conv_pos_embeddings=conv_pos,
+            num_conv_pos_embedding_groups=conv_pos_groups,
+            do_stable_layer_norm=stable_layer_norm,
+            # 0.02 at 768 in the Base models; there a narrow model's layers hardly change what they get
+            initializer_range=0.02 * math.sqrt(768 / width),
         )
-    config_class = getattr(transformers, CLASSES[model_type].replace("Model", "Config"))
-    config = config_class(
-        hidden_size=width,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        intermediate_size=ffn,
-        conv_dim=[conv_dim] * 7,
-        feat_extract_norm=feat_extract_norm,
-        feat_proj_layer_norm=True,
-        num_conv_pos_embeddings=conv_pos,
-        num_conv_pos_embedding_groups=conv_pos_groups,
-        do_stable_layer_norm=stable_layer_norm,
-        # 0.02 at 768 in the Base models; at the same value a narrow model's layers hardly change what they are given
-        initializer_range=0.02 * math.sqrt(768 / width),
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = getattr(transformers, CLASSES[model_type])(config).eval()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            model = getattr(transformers, CLASSES[model_type])(config).eval()
         config.architectures = [CLASSES[model_type]]
         config.save_pretrained(partial)
         safetensors.torch.save_file(model.state_dict(), partial / "model.safetensors", metadata={"format": "pt"})
         transformers.Wav2Vec2FeatureExtractor(do_normalize=feat_extract_norm == "layer").save_pretrained(partial)
-        partial.chmod(0o755)
-        os.rename(partial, folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
     return folder
 
 

@@ -10,12 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from s3prl_gendistiller.distill.audio import SAMPLE_RATE, read_audio
+from s3prl_gendistiller.distill.audio import MIN_SAMPLES, SAMPLE_RATE, read_audio
 from s3prl_gendistiller.distill.manifest import Utterance
 from s3prl_gendistiller.hubert.recipe import SUBSAMPLING
 
 _JITTER = 0.1
-_FIRST_FRAME = 400
 
 
 @dataclass(frozen=True)
@@ -51,12 +50,12 @@ class UnitBatch(NamedTuple):
 
 def frames_of(samples: int | np.ndarray) -> int | np.ndarray:
     """Frames that HuBERT's CNN makes of so many samples."""
-    return (samples - _FIRST_FRAME) // SUBSAMPLING + 1
+    return (samples - MIN_SAMPLES) // SUBSAMPLING + 1
 
 
 def samples_of(frames: int) -> int:
     """The fewest samples that give so many frames."""
-    return (frames - 1) * SUBSAMPLING + _FIRST_FRAME
+    return (frames - 1) * SUBSAMPLING + MIN_SAMPLES
 
 
 class CropPlanner:

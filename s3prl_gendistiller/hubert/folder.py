@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import torch
 
+from s3prl_gendistiller.distill.folders import new_folder
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.hubert.codebook import Codebook
 from s3prl_gendistiller.hubert.model import MaskedUnitModel
@@ -32,15 +30,11 @@ def write_hubert_folder(model: MaskedUnitModel, codebook: Codebook, folder: Path
     import safetensors.torch
     from transformers import Wav2Vec2FeatureExtractor
 
-    if folder.exists():
-        raise UserError(f"{folder}: already there; expected a new folder for the encoder")
-    half = {name: value.to(torch.float16).contiguous() for name, value in model.hubert.state_dict().items()}
-    lost = [name for name, value in half.items() if not value.isfinite().all()]
-    if lost:
-        raise UserError(f"{', '.join(lost)}: larger than half precision can hold; the training has diverged")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with new_folder(folder, "the encoder") as partial:
+        half = {name: value.to(torch.float16).contiguous() for name, value in model.hubert.state_dict().items()}
+        lost = [name for name, value in half.items() if not value.isfinite().all()]
+        if lost:
+            raise UserError(f"{', '.join(lost)}: larger than half precision can hold; the training has diverged")
         config = model.hubert.config
         config.architectures = ["HubertModel"]
         config.dtype = "float32"  # otherwise transformers computes in the precision of the file
@@ -51,11 +45,4 @@ def write_hubert_folder(model: MaskedUnitModel, codebook: Codebook, folder: Path
         facts = {"temperature": str(model.head.temperature), "layer": str(config.num_hidden_layers)}
         safetensors.torch.save_file(head, partial / HEAD, metadata=facts)
         codebook.save(partial / CODEBOOK)
-        partial.chmod(0o755)
-        for path in partial.iterdir():  # safetensors lets nobody else read what it writes
-            path.chmod(0o644)
-        os.rename(partial, folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
     return folder

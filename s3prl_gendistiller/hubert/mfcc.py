@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-SAMPLE_RATE = 16_000
+from s3prl_gendistiller.distill.audio import SAMPLE_RATE
+
 WINDOW, HOP, FFT = 400, 160, 512  # 25 ms and 10 ms
 BANDS, COEFFICIENTS = 40, 13
 DELTA_REACH = 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.host.layers import load_upstream
 from s3prl_gendistiller.superb.students import Student
 
-SAMPLE_RATE = 16_000
 SECONDS = 8
 ROUNDS = 7
 
@@ -35,24 +35,33 @@ class Cost:
 
 
 def measure(students: Sequence[Student]) -> dict[str, Cost]:
-    """Costs by name; for the CPU time, the median of several turns, the students take turns in one process."""
+    """Costs by name."""
     experts = {student.name: load_upstream(student.upstream, student.checkpoint) for student in students}
-    wav = torch.randn(SECONDS * SAMPLE_RATE, generator=torch.Generator().manual_seed(0)) / 10
-    taken: dict[str, list[float]] = {name: [] for name in experts}
-    with torch.no_grad():
-        for _ in range(ROUNDS):
-            for name, expert in experts.items():
-                started = time.process_time()
-                expert([wav])
-                taken[name].append((time.process_time() - started) / SECONDS)
+    seconds = cpu_times({name: lambda wav, expert=expert: expert([wav]) for name, expert in experts.items()})
     return {
         name: Cost(
             sum(parameter.numel() for parameter in expert.parameters()),
-            multiply_adds(expert, [wav]) / SECONDS / 1e9,
-            sorted(taken[name])[ROUNDS // 2],
+            multiply_adds(expert, [_utterance()]) / SECONDS / 1e9,
+            seconds[name],
         )
         for name, expert in experts.items()
     }
+
+
+@torch.no_grad()
+def cpu_times(runs: Mapping[str, Callable[[Tensor], object]]) -> dict[str, float]:
+    """CPU seconds per second of audio of what is done with an utterance (S,) of `SECONDS`.
+
+    The median of `ROUNDS` turns, which all of them take in one process, so that all meet the same machine.
+    """
+    wav = _utterance()
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(ROUNDS):
+        for name, run in runs.items():
+            started = time.process_time()
+            run(wav)
+            taken[name].append((time.process_time() - started) / SECONDS)
+    return {name: sorted(times)[ROUNDS // 2] for name, times in taken.items()}
 
 
 @torch.no_grad()
@@ -62,3 +71,8 @@ def multiply_adds(expert: nn.Module, wavs: list[Tensor]) -> int:
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         expert(wavs)
     return counter.get_total_flops() // 2
+
+
+def _utterance() -> Tensor:
+    """Noise of `SECONDS` (S,), always the same."""
+    return torch.randn(SECONDS * SAMPLE_RATE, generator=torch.Generator().manual_seed(0)) / 10

@@ -83,10 +83,10 @@ def table(
     rows = [["student", *(COST_HEADER if costs else ()), *header, *(["score"] if with_score else [])]]
     for kind, students in suite.kinds().items():
         names = [student.name for student in students]
-        cells = [_cell(_numbers(results, names, task, metric)) for task, metric in columns]
+        cells = [mean_and_spread(_numbers(results, names, task, metric)) for task, metric in columns]
         points = [score for name in names if (score := scores[name]) is not None]
         cost = _cost_cells(costs.get(names[0])) if costs else ()
-        rows.append([kind, *cost, *cells, *([_cell(points, 0)] if with_score else [])])
+        rows.append([kind, *cost, *cells, *([mean_and_spread(points, 0)] if with_score else [])])
     return markdown(rows)
 
 
@@ -128,16 +128,17 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([f"| {lines[0]} |", f"|{rule}|", *(f"| {line} |" for line in lines[1:])]) + "\n"
 
 
-def _numbers(results: Results, names: Sequence[str], task: Task, metric: Metric) -> list[float]:
-    outcomes = [results.get(name, {}).get(task.name) for name in names]
-    return [outcome.values[metric.key] for outcome in outcomes if outcome is not None]
-
-
-def _cell(values: Sequence[float], decimals: int = 2) -> str:
+def mean_and_spread(values: Sequence[float], decimals: int = 2) -> str:
+    """Mean ± standard deviation; the value if there is one, nothing if there is none."""
     if not values:
         return ""
     mean = f"{statistics.fmean(values):.{decimals}f}"
     return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.{decimals}f}"
+
+
+def _numbers(results: Results, names: Sequence[str], task: Task, metric: Metric) -> list[float]:
+    outcomes = [results.get(name, {}).get(task.name) for name in names]
+    return [outcome.values[metric.key] for outcome in outcomes if outcome is not None]
 
 
 def _cost_cells(cost: Cost | None) -> tuple[str, ...]:

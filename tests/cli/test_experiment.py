@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 
 from s3prl_gendistiller.cli import main
-from s3prl_gendistiller.cli.experiment import Contender, Experiment, Recipe, cpu_times, markdown
+from s3prl_gendistiller.cli.experiment import Contender, Experiment, Recipe
 from s3prl_gendistiller.host.students import build_student
 from tests.bench import Bench
-from tests.host.test_checkpoint import CONFIG
 
 
 def test_a_contender_is_distilled_recognised_and_listed(bench: Bench, tmp_path: Path) -> None:
@@ -32,17 +30,6 @@ def test_a_contender_is_distilled_recognised_and_listed(bench: Bench, tmp_path: 
     assert float(cells[4]) > 0 and float(cells[6]) == round(errors[0], 1)
     assert "run_pretrain" not in (tmp_path / "runs/plain_model.yaml").read_text()
     assert "Save the checkpoint" in experiment.log.read_text()
-
-
-def test_speed_is_measured_in_cpu_seconds_per_second() -> None:
-    torch.manual_seed(0)
-    students = {name: build_student(CONFIG) for name in ("a", "b")}
-    times = cpu_times(students)
-    assert times.keys() == students.keys() and all(0 < value < 1 for value in times.values())
-
-
-def test_a_table_is_aligned() -> None:
-    assert markdown([["a", "bb"], ["ccc", "d"]]) == "| a   | bb |\n|-----|----|\n| ccc | d  |\n"
 
 
 def test_too_short_a_demo_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

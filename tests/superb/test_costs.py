@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from s3prl_gendistiller.superb import costs
-from s3prl_gendistiller.superb.costs import Cost, multiply_adds
+from s3prl_gendistiller.superb.costs import Cost, cpu_times, multiply_adds
 from s3prl_gendistiller.superb.plan import Suite
 from s3prl_gendistiller.superb.runs import Outcome
 from s3prl_gendistiller.superb.students import Student
@@ -66,3 +66,10 @@ def test_costs_stand_beside_the_scores(tmp_path: Path) -> None:
     assert rows[2] == ["fbank", "", "", "", "40.00"] and rows[3][:4] == ["mine", "1,234,567", "0.250", "0.0125"]
     content = json.loads(paths[0].read_text())["students"]
     assert content["mine.2"]["cost"]["parameters"] == 1_234_567 and content["fbank"]["cost"] is None
+
+
+def test_speed_is_measured_in_cpu_seconds_per_second() -> None:
+    torch.manual_seed(0)
+    layers = {name: nn.Linear(400, 400) for name in ("a", "b")}
+    times = cpu_times({name: lambda wav, layer=layer: layer(wav.view(-1, 400)) for name, layer in layers.items()})
+    assert times.keys() == layers.keys() and all(0 < value < 1 for value in times.values())

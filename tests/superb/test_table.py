@@ -7,7 +7,7 @@ from s3prl_gendistiller.superb.plan import Suite
 from s3prl_gendistiller.superb.runs import Outcome
 from s3prl_gendistiller.superb.scores import LEADERBOARD
 from s3prl_gendistiller.superb.students import Student
-from s3prl_gendistiller.superb.table import choose_references, write_results
+from s3prl_gendistiller.superb.table import choose_references, markdown, write_results
 from s3prl_gendistiller.superb.tasks import TASKS
 
 
@@ -56,3 +56,7 @@ def test_the_score_runs_from_fbank_to_the_teacher(tmp_path: Path) -> None:
 def test_without_both_references_only_the_official_preset_has_a_score() -> None:
     assert choose_references({"fbank": {}}, "fbank", "teacher", "small") is None
     assert choose_references({"fbank": {}}, "fbank", "teacher", "official") is LEADERBOARD
+
+
+def test_a_table_is_aligned() -> None:
+    assert markdown([["a", "bb"], ["ccc", "d"]]) == "| a   | bb |\n|-----|----|\n| ccc | d  |\n"
