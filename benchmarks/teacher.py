@@ -71,8 +71,8 @@ def run(argv: list[str]) -> int:
     model = pretrain(recipe, speech, args.out)
     last = recipe.rounds[-1]
     source = f"layer {last.layer or recipe.shape.num_hidden_layers}"
-    features = unit_features(source, model, recipe.precision)
-    codebook = make_codebook(recipe, last, speech, args.out / CODEBOOK, source, features, progress=True)
+    features = unit_features(source, model)
+    codebook = make_codebook(recipe, last, speech.train, args.out / CODEBOOK, source, features, progress=True)
     folder = write_hubert_folder(model, codebook, args.out / TEACHER)
     draw(args.out, len(recipe.rounds), folder / "loss.png")
     print(f"written: {folder}")

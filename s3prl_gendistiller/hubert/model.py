@@ -40,10 +40,11 @@ class Prediction(NamedTuple):
 
 
 class MaskedUnitModel(nn.Module):
-    """Encoder and head."""
+    """Encoder and head; they compute in the recipe's precision."""
 
     def __init__(self, recipe: HubertRecipe, clusters: int) -> None:
         super().__init__()
+        self.low_precision = recipe.precision == "bfloat16"
         self.hubert = build_hubert(recipe)
         self.head = UnitHead(recipe.shape.hidden_size, clusters, recipe.unit_dim, recipe.temperature)
 
@@ -54,8 +55,9 @@ class MaskedUnitModel(nn.Module):
             units: (B, T) int64.
             mask: (B, T) bool, True where the model does not see the frame.
         """
-        logits = self.head(self._encode(inputs, mask))
-        loss = functional.cross_entropy(logits.flatten(0, 1), units.flatten(), reduction="none").view_as(units)
+        with self._precision():
+            logits = self.head(self._encode(inputs, mask))
+            loss = functional.cross_entropy(logits.flatten(0, 1), units.flatten(), reduction="none").view_as(units)
         right = (logits.argmax(-1) == units).float()
         return Prediction(loss[mask].mean(), loss[~mask].mean(), right[mask].mean(), right[~mask].mean())
 
@@ -72,14 +74,31 @@ class MaskedUnitModel(nn.Module):
     @torch.no_grad()
     def cnn_frames(self, wav: Tensor) -> Tensor:
         """Of one utterance (S,): (T, C), before they are projected."""
-        frames: Tensor = self.hubert.feature_extractor(wav.unsqueeze(0))[0].transpose(0, 1)
+        with self._precision():
+            frames: Tensor = self.hubert.feature_extractor(wav.unsqueeze(0))[0].transpose(0, 1)
         return frames
 
     @torch.no_grad()
-    def hidden_states(self, wav: Tensor) -> list[Tensor]:
-        """Of one utterance (S,), unmasked: what goes into the first layer and what comes out of each, (T, D)."""
-        output: Any = self.hubert(wav.unsqueeze(0), output_hidden_states=True)
-        return [state[0] for state in output.hidden_states]
+    def hidden_states(self, inputs: Tensor) -> list[Tensor]:
+        """Of one utterance, unmasked: what goes into the first layer and what comes out of each, (T, D).
+
+        Args:
+            inputs: samples (S,), or what `cnn_frames` made of them (T, C).
+        """
+        with self._precision():
+            if inputs.dim() == 1:
+                output: Any = self.hubert(inputs.unsqueeze(0), output_hidden_states=True)
+                states = output.hidden_states
+            else:  # transformers records states for its model as a whole, not for the encoder
+                encoder, projected = self.hubert.encoder, self.hubert.feature_projection(inputs.unsqueeze(0))
+                states = [encoder.layer_norm(projected + encoder.pos_conv_embed(projected))]
+                for layer in encoder.layers:
+                    state = layer(states[-1])
+                    states.append(state[0] if isinstance(state, tuple) else state)
+        return [state[0] for state in states]
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.low_precision)
 
 
 def build_hubert(recipe: HubertRecipe) -> Any:

@@ -40,8 +40,10 @@ class RoundConfig:
         lr: highest learning rate; it rises for `warmup` of the steps and falls linearly to zero.
         seen_weight: of the loss on frames that are not masked (HuBERT's 1/alpha - 1). It has zero; a little of it lets
             the CNN learn before anything can be inferred from context, which a short training has no time to wait for.
-        frozen_cnn: keep the CNN as it is. Its frames are then computed once and held in memory in half precision (25
-            MB an hour for 128 channels), and a step takes less than half the time.
+        mask_probability, mask_length: so large a share of frames would be masked if spans of `mask_length` frames never
+            overlapped. HuBERT's by default; shorter spans and fewer of them are learned from faster.
+        frozen_cnn: keep the CNN as it is. Its frames are then computed once for all such rounds in a row, and held in
+            memory in half precision (46 MB an hour for 128 channels); steps and units cost less.
     """
 
     steps: int = key(low=1)
@@ -49,6 +51,8 @@ class RoundConfig:
     clusters: int = key(100, low=2)
     lr: float = key(5e-4, above=0)
     seen_weight: float = key(0.0, low=0)
+    mask_probability: float = key(0.8, above=0, high=1)
+    mask_length: int = key(10, low=1)
     frozen_cnn: bool = False
 
 
@@ -59,8 +63,6 @@ class HubertRecipe:
     Attributes:
         initial: transformers folder of this very shape that the first round starts from; None for new weights.
         batch_seconds: speech in a batch; `crop_seconds`: longest piece of an utterance.
-        mask_probability, mask_length: HuBERT's: so large a share of frames would be masked if spans of `mask_length`
-            frames never overlapped.
         unit_dim: width of the space where frames meet the embeddings of units.
         temperature: of the cosine between them.
         cluster_frames: frames that k-means sees.
@@ -74,8 +76,6 @@ class HubertRecipe:
     seed: int = key(0, low=0)
     batch_seconds: float = key(60.0, above=0)
     crop_seconds: float = key(6.0, above=0)
-    mask_probability: float = key(0.8, above=0, high=1)
-    mask_length: int = key(10, low=1)
     unit_dim: int = key(128, low=2)
     temperature: float = key(0.1, above=0)
     warmup: float = key(0.08, low=0, high=1)
@@ -97,6 +97,8 @@ class HubertRecipe:
                     yield f"rounds 1 layer: found {round_.layer}, expected null (MFCC): there is no model yet"
                 if round_.frozen_cnn:
                     yield "rounds 1 frozen_cnn: found true, expected false: there is no trained CNN yet"
+            if number > 1 and round_.frozen_cnn and self.fresh:
+                yield f"rounds {number} frozen_cnn: found true, expected false with `fresh`: its CNN is a new one"
             if number > 1 and round_.layer is None:
                 yield f"rounds {number} layer: found null, expected a layer of the model of the round before"
             if round_.layer is not None and round_.layer > self.shape.num_hidden_layers:

@@ -43,15 +43,22 @@ def pretrain(recipe: HubertRecipe, speech: Speech, out: Path, *, progress: bool 
     """
     _claim(out, recipe, speech)
     model = _initial(recipe)
+    frames: list[np.ndarray] | None = None
     for number, round_ in enumerate(recipe.rounds, 1):
         folder = round_folder(out, number)
         folder.mkdir(exist_ok=True)
-        units = make_units(recipe, round_, speech, folder, model, progress)
+        finished = (folder / WEIGHTS).is_file()
+        if not round_.frozen_cnn:
+            frames = None
+        elif frames is None and not finished:
+            assert model is not None
+            frames = cnn_frames(model.eval(), speech.all, progress)
+        units = make_units(recipe, round_, speech, folder, model, frames, progress)
         model = _new_model(recipe, number, round_, model)
-        if (folder / WEIGHTS).is_file():
+        if finished:
             model.load_state_dict(_read(folder / WEIGHTS))
         else:
-            _Round(recipe, number, speech, folder, units, progress).train(model)
+            _Round(recipe, number, speech, folder, units, frames, progress).train(model)
     assert model is not None
     return model.eval()
 
@@ -78,18 +85,17 @@ class _Round:
         speech: Speech,
         folder: Path,
         units: Sequence[np.ndarray],
+        frames: Sequence[np.ndarray] | None,
         progress: bool,
     ) -> None:
         self.recipe, self.number, self.folder, self.progress = recipe, number, folder, progress
         self.round = recipe.rounds[number - 1]
-        self.speech, self.utterances, self.units = speech, speech.all, units
-        self.frames: Sequence[np.ndarray] | None = None
+        self.speech, self.utterances, self.units, self.frames = speech, speech.all, units, frames
 
     def train(self, model: MaskedUnitModel) -> None:
         recipe, steps = self.recipe, self.round.steps
         if self.round.frozen_cnn:
             model.hubert.feature_extractor.requires_grad_(False)
-            self.frames = cnn_frames(model.eval(), self.utterances, recipe.precision, self.progress)
         learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
         optimizer = torch.optim.AdamW(learning, lr=self.round.lr, betas=(0.9, 0.98), weight_decay=recipe.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps, recipe.warmup))
@@ -134,9 +140,8 @@ class _Round:
         recipe = self.recipe
         rng = np.random.default_rng((recipe.seed, self.number, chance))
         rows, frames = batch.units.shape
-        mask = span_mask(rows, frames, recipe.mask_probability, recipe.mask_length, rng)
-        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-            found: Prediction = model(batch.inputs, batch.units, torch.from_numpy(mask))
+        mask = span_mask(rows, frames, self.round.mask_probability, self.round.mask_length, rng)
+        found: Prediction = model(batch.inputs, batch.units, torch.from_numpy(mask))
         return found
 
     @torch.no_grad()
@@ -180,7 +185,10 @@ def _initial(recipe: HubertRecipe) -> MaskedUnitModel | None:
     folder = existing_or_shipped(recipe.initial)
     model = MaskedUnitModel(recipe, recipe.rounds[0].clusters)
     try:
-        encoder = HubertModel.from_pretrained(folder, local_files_only=True)
+        found: Any = HubertModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+        encoder, loaded = found
+        if loaded["missing_keys"]:  # transformers draws them at random
+            raise RuntimeError(f"{', '.join(sorted(loaded['missing_keys']))} missing")
         model.hubert.load_state_dict(encoder.state_dict())
     except (OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,8 +21,10 @@ from s3prl_gendistiller.hubert.model import MaskedUnitModel
 from s3prl_gendistiller.hubert.recipe import HubertRecipe, RoundConfig
 
 UNITS, CODEBOOK = "units.npz", "codebook.safetensors"
+Input = Utterance | np.ndarray
+"""An utterance to read, or its frames (T, C) of a CNN."""
 Features = Callable[[Tensor], Tensor]
-Frames = list[np.ndarray]
+"""From a waveform (S,), or from frames of a CNN (T, C), to what is clustered (T, D)."""
 _AT_A_TIME = 64
 
 
@@ -32,6 +34,7 @@ def make_units(
     speech: Speech,
     folder: Path,
     model: MaskedUnitModel | None,
+    frames: Sequence[np.ndarray] | None,
     progress: bool,
 ) -> list[np.ndarray]:
     """The unit of every frame, utterance by utterance; made once, then read.
@@ -39,6 +42,7 @@ def make_units(
     Args:
         folder: of the round.
         model: of the round before.
+        frames: what its CNN makes of each utterance, if that is known already.
 
     Raises:
         UserError: an audio file cannot be used; there is less speech than clusters; scikit-learn is not installed.
@@ -48,14 +52,12 @@ def make_units(
     lengths = [int(frames_of(utterance.num_samples)) for utterance in utterances]
     if not path.is_file():
         source = "mfcc" if round_.layer is None else f"layer {round_.layer}"
-        features = unit_features(source, None if model is None else model.eval(), recipe.precision)
-        codebook = make_codebook(recipe, round_, speech, folder / CODEBOOK, source, features, progress)
-        bar = tqdm(total=len(utterances), desc=f"units of {source}", unit="clip", disable=not progress)
-        assigned = []
-        with bar:
-            for frames in _frames(utterances, features):
-                assigned.append(codebook.assign(frames))
-                bar.update()
+        features = unit_features(source, None if model is None else model.eval())
+        inputs = utterances if frames is None else frames
+        learned = inputs[: len(speech.train)]
+        codebook = make_codebook(recipe, round_, learned, folder / CODEBOOK, source, features, progress)
+        found = _of_each(inputs, features, f"units of {source}", progress)
+        assigned = [codebook.assign(states) for states in found]
         with replacing(path) as part, part.open("wb") as file:
             np.savez(file, units=np.concatenate(assigned).astype(np.int16))
     with np.load(path) as content:
@@ -65,7 +67,7 @@ def make_units(
 def make_codebook(
     recipe: HubertRecipe,
     round_: RoundConfig,
-    speech: Speech,
+    inputs: Sequence[Input],
     path: Path,
     source: str,
     features: Features,
@@ -74,12 +76,12 @@ def make_codebook(
     """k-means over `cluster_frames` frames, from utterances in a random order; made once, then read."""
     if path.is_file():
         return Codebook.load(path)
-    order = np.random.default_rng(recipe.seed).permutation(len(speech.train))
+    order = np.random.default_rng(recipe.seed).permutation(len(inputs))
     found: list[np.ndarray] = []
     count = 0
     with tqdm(total=recipe.cluster_frames, desc="frames to cluster", unit="frame", disable=not progress) as bar:
-        for frames in _frames([speech.train[i] for i in order], features):
-            found.append(frames[: recipe.cluster_frames - count])
+        for states in _in_parallel([inputs[i] for i in order], features):
+            found.append(states[: recipe.cluster_frames - count])
             count += len(found[-1])
             bar.update(len(found[-1]))
             if count >= recipe.cluster_frames:
@@ -89,48 +91,43 @@ def make_codebook(
     return codebook
 
 
-def cnn_frames(model: MaskedUnitModel, utterances: Sequence[Utterance], precision: str, progress: bool) -> Frames:
-    """What a frozen CNN makes of each utterance, (T, C) in half precision."""
-
-    def of_cnn(wav: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-            return model.cnn_frames(wav)
-
-    found = []
-    with tqdm(total=len(utterances), desc="frames of the CNN", unit="clip", disable=not progress) as bar:
-        for frames in _frames(utterances, of_cnn):
-            found.append(frames.astype(np.float16))
-            bar.update()
-    return found
+def cnn_frames(model: MaskedUnitModel, utterances: Sequence[Utterance], progress: bool) -> list[np.ndarray]:
+    """What a CNN makes of each utterance, (T, C) in half precision."""
+    found = _of_each(utterances, model.cnn_frames, "frames of the CNN", progress)
+    return [frames.astype(np.float16) for frames in found]
 
 
-def _frames(utterances: Sequence[Utterance], features: Features) -> Iterator[np.ndarray]:
-    """The features of each utterance in order, several utterances at a time, each on one core."""
+def _of_each(inputs: Sequence[Input], features: Features, name: str, progress: bool) -> Iterable[np.ndarray]:
+    return tqdm(_in_parallel(inputs, features), total=len(inputs), desc=name, unit="clip", disable=not progress)
 
-    def of_one(utterance: Utterance) -> np.ndarray:
+
+def _in_parallel(inputs: Sequence[Input], features: Features) -> Iterator[np.ndarray]:
+    """The features of each input in order, several inputs at a time, each on one core."""
+
+    def of_one(item: Input) -> np.ndarray:
         torch.set_num_threads(1)  # of this worker; more of them would wait for each other
-        wav = read_audio(utterance.path, num_samples=utterance.num_samples, expected_samples=utterance.num_samples)
-        frames: np.ndarray = features(wav).float().numpy()
-        return frames
+        found: np.ndarray = features(_tensor(item)).float().numpy()
+        return found
 
     before = torch.get_num_threads()
     try:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for first in range(0, len(utterances), _AT_A_TIME):
-                yield from pool.map(of_one, utterances[first : first + _AT_A_TIME])
+            for first in range(0, len(inputs), _AT_A_TIME):
+                yield from pool.map(of_one, inputs[first : first + _AT_A_TIME])
     finally:
         torch.set_num_threads(before)  # part of what a worker sets is the whole process's
 
 
-def unit_features(source: str, model: MaskedUnitModel | None, precision: str) -> Features:
-    """From a waveform (S,) to the frames (T, D) that a codebook's source names."""
+def _tensor(item: Input) -> Tensor:
+    if isinstance(item, Utterance):
+        return read_audio(item.path, num_samples=item.num_samples, expected_samples=item.num_samples)
+    return torch.from_numpy(item).float()
+
+
+def unit_features(source: str, model: MaskedUnitModel | None) -> Features:
+    """What a codebook's source names."""
     if source == "mfcc":
         return mfcc
     assert model is not None
-    layer = int(source.removeprefix("layer "))
-
-    def of_layer(wav: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-            return model.hidden_states(wav)[layer]
-
-    return of_layer
+    encode, layer = model.hidden_states, int(source.removeprefix("layer "))
+    return lambda inputs: encode(inputs)[layer]

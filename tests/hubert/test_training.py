@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 from s3prl_gendistiller.distill.metrics import read_metrics
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.hubert import training
+from s3prl_gendistiller.hubert import training, units
 from s3prl_gendistiller.hubert.batches import Speech
 from s3prl_gendistiller.hubert.codebook import Codebook
 from s3prl_gendistiller.hubert.folder import write_hubert_folder
@@ -84,15 +86,15 @@ def test_another_recipe_in_the_same_folder_is_refused(finished: Path, speech: Sp
 def test_the_loss_is_that_of_the_definition() -> None:
     torch.manual_seed(0)
     model = MaskedUnitModel(TINY, clusters=5).eval()
-    wavs, units = torch.randn(2, 6800), torch.randint(0, 5, (2, 21))
+    wavs, labels = torch.randn(2, 6800), torch.randint(0, 5, (2, 21))
     mask = torch.rand(2, 21) < 0.5
-    found = model(wavs, units, mask)
+    found = model(wavs, labels, mask)
     states = model.hubert(wavs, mask_time_indices=mask).last_hidden_state
     losses = []
     for row, frame in mask.nonzero().tolist():
         projected = model.head.final_proj(states[row, frame])
         cosines = [functional.cosine_similarity(projected, unit, dim=0) / 0.1 for unit in model.head.label_embs_concat]
-        losses.append(torch.logsumexp(torch.stack(cosines), 0) - cosines[units[row, frame]])
+        losses.append(torch.logsumexp(torch.stack(cosines), 0) - cosines[labels[row, frame]])
     torch.testing.assert_close(found.masked_loss, torch.stack(losses).mean())
 
 
@@ -118,11 +120,50 @@ def test_embeddings_of_units_start_apart() -> None:
 def test_frames_of_the_cnn_stand_for_the_samples_they_come_from() -> None:
     torch.manual_seed(0)
     model = MaskedUnitModel(TINY, clusters=5).eval()
-    wav, units = torch.randn(6800), torch.randint(0, 5, (1, 21))
+    wav, labels = torch.randn(6800), torch.randint(0, 5, (1, 21))
     mask = torch.rand(1, 21) < 0.5
-    from_samples = model(wav.unsqueeze(0), units, mask)
-    from_frames = model(model.cnn_frames(wav).unsqueeze(0), units, mask)
+    from_samples = model(wav.unsqueeze(0), labels, mask)
+    from_frames = model(model.cnn_frames(wav).unsqueeze(0), labels, mask)
     torch.testing.assert_close(from_frames, from_samples)
+    torch.testing.assert_close(model.hidden_states(model.cnn_frames(wav)), model.hidden_states(wav))
+
+
+def test_rounds_with_a_frozen_cnn_hear_the_speech_once(
+    finished: Path, speech: Speech, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen = RoundConfig(steps=4, layer=1, clusters=4, lr=TINY.rounds[0].lr, frozen_cnn=True)
+    recipe = dataclasses.replace(TINY, rounds=(*TINY.rounds, frozen, dataclasses.replace(frozen, clusters=3)))
+    shutil.copytree(finished, tmp_path / "out")
+    (tmp_path / "out" / training.RECIPE).unlink()
+    reads: list[Path] = []
+    read_audio = units.read_audio
+
+    def counted(path, **arguments):
+        reads.append(path)
+        return read_audio(path, **arguments)
+
+    monkeypatch.setattr(units, "read_audio", counted)
+    monkeypatch.setattr(training, "read_batch", None)
+    pretrain(recipe, speech, tmp_path / "out", progress=False)
+    assert sorted(reads) == sorted(utterance.path for utterance in speech.all)
+    book = Codebook.load(tmp_path / "out/round3/codebook.safetensors")
+    model = load_round(finished, TINY, 2)
+    states = [model.hidden_states(read_audio(utterance.path))[1].numpy() for utterance in speech.all]
+    assigned = np.load(tmp_path / "out/round3/units.npz")["units"]
+    agree = np.mean(assigned == np.concatenate([book.assign(frames) for frames in states]))
+    assert agree > 0.95  # the frames were kept in half precision
+    load_round(tmp_path / "out", recipe, 4)
+
+
+def test_a_folder_that_lacks_weights_is_no_start(finished: Path, speech: Speech, tmp_path: Path) -> None:
+    codebook = Codebook(np.zeros((4, 16), np.float32), "layer 1")
+    folder = write_hubert_folder(load_round(finished, TINY, 2), codebook, tmp_path / "before")
+    weights = load_file(folder / "model.safetensors")
+    save_file({n: w for n, w in weights.items() if "q_proj" not in n}, folder / "model.safetensors", {"format": "pt"})
+    more = RoundConfig(steps=6, layer=2, clusters=4)
+    recipe = dataclasses.replace(TINY, initial=str(folder), rounds=(more,))
+    with pytest.raises(UserError, match=r"q_proj\.bias.*missing"):
+        pretrain(recipe, speech, tmp_path / "out", progress=False)
 
 
 def test_a_round_with_a_frozen_cnn_goes_on_from_a_folder(finished: Path, speech: Speech, tmp_path: Path) -> None:
