@@ -65,6 +65,7 @@ class GenDistillerConfig(BackboneConfig):
     output_init: str = key("random", choices=("random", "identity"))  # "identity": first generates what the layer gives
     history_init: str = key("random", choices=("random", "zero"))  # "zero": the projected history comes in by training
     step_embedding: bool = True
+    step_norms: bool = False  # gain and shift of the shared layer's norms by step (4 D parameters each)
     silent_passes: int = key(0, low=0, high=8)  # passes through the shared layer before the first prediction
 
     def problems(self) -> Iterator[str]:

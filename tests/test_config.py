@@ -59,6 +59,7 @@ def test_the_plain_form_has_exactly_the_papers_parameters() -> None:
     assert counts == {
         "paper": 16_993_920,
         "step_embedding": 2_304,
+        "step_norms": 0,
         "history": 0,
         "feature_norm": 0,
         "position_bias": 0,
@@ -69,6 +70,11 @@ def test_the_plain_form_has_exactly_the_papers_parameters() -> None:
 def test_the_default_stays_under_17_6_million() -> None:
     config = read_model_config("gendistiller", CONFIGS / "gendistiller/config_model.yaml")
     assert count_parameters(GenDistiller(config.student, 3))["total"] <= 17_600_000
+
+
+def test_norms_by_step_add_9216() -> None:
+    config = read_model_config("gendistiller", CONFIGS / "ablations/step_norms.yaml")
+    assert count_parameters(GenDistiller(config.student, 3))["step_norms"] == 3 * 4 * 768
 
 
 def test_wavlm_position_bias_adds_4372() -> None:

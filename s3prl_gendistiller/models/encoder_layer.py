@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from s3prl_gendistiller.models.attention import GatedPositionBias, SelfAttention
@@ -52,13 +53,24 @@ class EncoderLayer(nn.Module):
                 nn.init.normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, T, D) to (B, T, D); `mask` (B, T) as in `SelfAttention`."""
+    def forward(self, x: Tensor, mask: Tensor | None, modulation: Tensor | None = None) -> Tensor:
+        """(B, T, D) to (B, T, D).
+
+        Args:
+            mask: (B, T) as in `SelfAttention`.
+            modulation: (2, 2, D), for the norm of the attention and that of the feed-forward network: what is added to
+                a gain of one, and a shift.
+        """
+        of_attention, of_ffn = (None, None) if modulation is None else modulation
         if self.norm_first:
-            x = x + self.dropout(self.attention(self.attention_norm(x), mask))
-            return x + self._feed_forward(self.ffn_norm(x))
-        x = self.attention_norm(x + self.dropout(self.attention(x, mask)))
-        return self.ffn_norm(x + self._feed_forward(x))
+            x = x + self.dropout(self.attention(_modulate(self.attention_norm(x), of_attention), mask))
+            return x + self._feed_forward(_modulate(self.ffn_norm(x), of_ffn))
+        x = _modulate(self.attention_norm(x + self.dropout(self.attention(x, mask))), of_attention)
+        return _modulate(self.ffn_norm(x + self._feed_forward(x)), of_ffn)
 
     def _feed_forward(self, x: Tensor) -> Tensor:
         return self.dropout(self.ffn_out(self.activation_dropout(self.activation(self.ffn_in(x)))))
+
+
+def _modulate(x: Tensor, gain_and_shift: Tensor | None) -> Tensor:
+    return x if gain_and_shift is None else torch.addcmul(gain_and_shift[1], x, 1 + gain_and_shift[0])

@@ -7,7 +7,8 @@ parameters) is inferred from them: 82 % below WavLM Base+, 33 % below two layers
 With z the front end's frames, e_n the step embedding, n = 1..N, y_0 = z and no h_0:
 
     u_n = what `history_input` says (below)          (B, T, D)
-    y_n = Layer(u_n)                                 (B, T, D)   the same layer at every step
+    y_n = Layer(u_n)                                 (B, T, D)   the same layer at every step; with `step_norms` each
+                                                                 step scales and shifts its two LayerNorms
     h_n = W y_n (+ the skip connection)              (B, T, D)   generates teacher layer target_layers[n]
 
     history_input   u_n
@@ -82,6 +83,7 @@ class GenDistiller(Student):
         self.step_embedding = nn.Embedding(passes, width) if config.step_embedding else None
         if self.step_embedding is not None:
             nn.init.normal_(self.step_embedding.weight, std=0.02)
+        self.step_norms = nn.Parameter(torch.zeros(passes, 2, 2, width)) if config.step_norms else None
         projects = config.history_input in PROJECTING and num_steps > 1
         inputs = 2 * width if config.history_input == "concat" else width
         self.history_norm = nn.LayerNorm(width) if projects else None
@@ -122,7 +124,7 @@ class GenDistiller(Student):
         attended = None if bool(mask.all()) else mask
         hidden = self.dropout(z)
         for silent in range(self.config.silent_passes):
-            hidden = self.layer(self._embed(hidden, silent), attended)
+            hidden = self._pass(silent, self._embed(hidden, silent), attended)
         generated: list[Tensor] = []
         history: Tensor | None = None
         for step in range(steps):
@@ -131,7 +133,7 @@ class GenDistiller(Student):
             elif generated:
                 history = generated[-1]
             layer_input = self._layer_input(step, z, hidden, history)
-            hidden = self.layer(layer_input, attended)
+            hidden = self._pass(self.config.silent_passes + step, layer_input, attended)
             generated.append(self._generate(hidden, layer_input, z, history))
         return StudentOutput([z, *generated], mask, num_predicted=steps)
 
@@ -146,6 +148,11 @@ class GenDistiller(Student):
         x = x.masked_fill(~mask.unsqueeze(-1), 0.0)  # the positional convolution looks 64 frames ahead
         x = x + self.position(x)
         return (x if self.config.layer_norm_first else self.encoder_norm(x)), mask
+
+    def _pass(self, index: int, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Through the shared layer, silent passes counted."""
+        hidden: Tensor = self.layer(x, mask, None if self.step_norms is None else self.step_norms[index])
+        return hidden
 
     def _embed(self, x: Tensor, index: int) -> Tensor:
         return x if self.step_embedding is None else x + self.step_embedding.weight[index]
@@ -174,10 +181,10 @@ def count_parameters(student: GenDistiller) -> dict[str, int]:
     """Parameters by part; the papers' layout apart from what is ours.
 
     Returns:
-        "paper" (front end, projection, position, norms, layer, output), "step_embedding", "history" (norm and
-        projection), "feature_norm", "position_bias", and "total".
+        "paper" (front end, projection, position, norms, layer, output), "step_embedding", "step_norms", "history"
+        (norm and projection), "feature_norm", "position_bias", and "total".
     """
-    counts = dict.fromkeys(("paper", "step_embedding", "history", "feature_norm", "position_bias"), 0)
+    counts = dict.fromkeys(("paper", "step_embedding", "step_norms", "history", "feature_norm", "position_bias"), 0)
     for name, parameter in student.named_parameters():
         part = next((part for part in list(counts)[1:] if name.startswith(part) or f".{part}." in name), "paper")
         counts[part] += parameter.numel()

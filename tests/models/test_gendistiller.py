@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from s3prl_gendistiller.models.encoder_layer import EncoderLayer
 from s3prl_gendistiller.models.gendistiller import GenDistiller
 from tests.conftest import tiny_config
 
@@ -66,6 +67,31 @@ def test_history_that_starts_at_zero_is_recurrence_at_first(wavs: tuple[Tensor, 
     assert torch.equal(model(*wavs).predictions, blind(*wavs).predictions)
     model.train()(*wavs).predictions[:, 1:].sum().backward()
     assert model.history_projection.weight.grad.abs().sum() > 0
+
+
+def test_norms_by_step_start_as_the_shared_ones_and_change_their_own_step_on(wavs: tuple[Tensor, Tensor]) -> None:
+    model, bare = student(step_norms=True, silent_passes=1), student(silent_passes=1)
+    bare.load_state_dict({name: value for name, value in model.state_dict().items() if name != "step_norms"})
+    before = bare(*wavs).predictions
+    assert torch.equal(model(*wavs).predictions, before)
+    with torch.no_grad():
+        model.step_norms[2, 1, 0] += 0.5  # the second prediction: gain after the feed-forward network
+    after = model(*wavs).predictions
+    assert torch.equal(after[:, 0], before[:, 0])
+    assert all((after[:, step] - before[:, step]).abs().max() > 0.01 for step in (1, 2))
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_modulated_norms_are_scaled_and_shifted(norm_first: bool) -> None:
+    torch.manual_seed(0)
+    layer = EncoderLayer(8, 16, 2, norm_first=norm_first).eval()
+    x, modulation = torch.randn(2, 5, 8), torch.randn(2, 2, 8)
+    found = layer(x, None, modulation)
+    with torch.no_grad():
+        for norm, (gain, shift) in zip((layer.attention_norm, layer.ffn_norm), modulation, strict=True):
+            norm.weight.copy_(1 + gain)
+            norm.bias.copy_(shift)
+    torch.testing.assert_close(found, layer(x, None))
 
 
 @pytest.mark.parametrize("form", FORMS)
