@@ -101,7 +101,7 @@ class Size:
 
 SIZES = {
     "tiny": Size(sentences=(16, 4, 4)),
-    "small": Size(sentences=(400, 60, 80)),
+    "small": Size(sentences=(800, 80, 80)),
     "medium": Size(sentences=(1300, 120, 180)),
 }
 
