@@ -7,7 +7,6 @@ import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from s3prl_gendistiller.cli import launch
 from s3prl_gendistiller.config import read_layered_yaml
@@ -23,41 +22,23 @@ LOCAL_STUDENTS = {"gendistiller_local": "gendistiller", "distiller_local": "dist
 
 
 def main(argv: Sequence[str] | None = None, host: launch.Host = mount.run_downstream) -> int:
-    """Exit status of the whole run; 2 for a mistake in the command, a file or the data.
-
-    Args:
-        host: what the completed command is handed to, as the last act of this process.
-    """
-    return launch.guarded(functools.partial(_run, host=host), argv)
+    """Exit status of the whole run; 2 for a mistake in the command, a file or the data."""
+    run = functools.partial(launch.run, host=host, parser=_parser(), results=RESULTS, plan=_plan)
+    return launch.guarded(run, argv)
 
 
-def _run(argv: Sequence[str], host: launch.Host) -> None:
-    if {"-h", "--help"} & set(argv):
-        host(["--help"])
-    args, others = _parser().parse_known_args(argv)
-    filled: dict[str, str] = {}
+def _plan(args: argparse.Namespace, device: str, checkpoint: Path | None, filled: dict[str, str]) -> launch.Plan:
     if args.mode is None:
         args.mode = filled["-m"] = "train"
-    device = launch.choose_device(args.device, filled)
-    checkpoint = launch.checkpoint_to_resume(args.past_exp, args.auto_resume, launch.named_folder(args, RESULTS))
-    config: dict[str, Any] | None = None
-    if checkpoint is not None:
-        filled["-e"] = str(checkpoint)
-        folder = checkpoint.resolve().parent
-        override = launch.resume_overrides(checkpoint, args.override, device)
-        command = ["-m", args.mode, "-e", str(checkpoint), "-o", override, "--device", device]
-    else:
-        command, folder, config = _start(args, device, filled)
-    launch.say_filled_in(filled)
-    with launch.new_folder(folder):
-        launch.record_run(folder, argv, args.seed)
-        if config is not None:
-            command += ["-c", str(launch.write_yaml(config, folder / "config_resolved.yaml"))]
-        host([*command, *others])
+    if checkpoint is None:
+        return _start(args, device, filled)
+    override = launch.resume_overrides(checkpoint, args.override, device)
+    command = ["-m", args.mode, "-e", str(checkpoint), "-o", override, "--device", device]
+    return launch.Plan(command, checkpoint.resolve().parent)
 
 
-def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> tuple[list[str], Path, dict[str, Any]]:
-    """The host's command for a new run but for ``-c``, the run's folder, and the configuration to write there."""
+def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> launch.Plan:
+    """A new run, completed and checked."""
     for flag, value in (("-u", args.upstream), ("-d", args.downstream)):
         if value is None:
             raise UserError(f"{flag}: missing; for example run_downstream.py -u gendistiller_local -d asr")
@@ -79,7 +60,7 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> tup
     command += ["-p", str(folder), "--device", device, "--seed", str(args.seed)]
     for flag, value in (("-k", args.upstream_ckpt), ("-i", args.init_ckpt), ("-o", args.override)):
         command += [flag, value] if value else []
-    return command, folder, config
+    return launch.Plan(command, folder, config)
 
 
 def _choose_student(args: argparse.Namespace, filled: dict[str, str]) -> None:
@@ -120,21 +101,11 @@ def _config_file(args: argparse.Namespace, filled: dict[str, str]) -> Path:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """The host's flags that are completed here; all others pass through as they are."""
-    parser = argparse.ArgumentParser(prog="run_downstream.py", add_help=False, allow_abbrev=False)
+    parser = launch.host_flags("run_downstream.py", allow_abbrev=False)
     parser.add_argument("-m", "--mode")
-    parser.add_argument("-o", "--override")
-    parser.add_argument("-e", "--past_exp")
     parser.add_argument("-i", "--init_ckpt")
-    parser.add_argument("-c", "--config")
     parser.add_argument("-d", "--downstream")
-    parser.add_argument("-u", "--upstream")
     parser.add_argument("-k", "--upstream_ckpt")
-    parser.add_argument("-n", "--expname")
-    parser.add_argument("-p", "--expdir")
-    parser.add_argument("-a", "--auto_resume", action="store_true")
-    parser.add_argument("--seed", default=1337, type=int)
-    parser.add_argument("--device")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""What the two launchers share: errors, what is filled in, where a run lives, and its record."""
+"""What the two launchers share: errors, what is filled in, and where a run lives."""
 
 from __future__ import annotations
 
@@ -6,31 +6,28 @@ import argparse
 import ast
 import atexit
 import contextlib
-import datetime
-import json
 import logging
-import os
-import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from importlib import metadata
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 
+from s3prl_gendistiller.cli.record import record_run
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
 from s3prl_gendistiller.host.memory import keep_freed_memory
 from s3prl_gendistiller.schema import merge
 
 Host = Callable[[Sequence[str]], None]
-RUN_FILE = "run.json"
+"""What a completed command is handed to, as the last act of this process."""
+RESOLVED_CONFIG = "config_resolved.yaml"
 OVERRIDE_SEPARATOR = ",,"
 
 
@@ -46,6 +43,68 @@ def guarded(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | N
     except KeyboardInterrupt:
         print("stopped; add -a to the same command to go on from the newest checkpoint", file=sys.stderr)
         return 130
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the host is to be called with.
+
+    Attributes:
+        command: its arguments.
+        folder: of the run.
+        config: a resolved configuration that is written to the folder and given as ``-c``.
+    """
+
+    command: list[str]
+    folder: Path
+    config: dict[str, Any] | None = None
+
+
+def run(
+    argv: Sequence[str],
+    host: Host,
+    parser: argparse.ArgumentParser,
+    results: Path,
+    plan: Callable[[argparse.Namespace, str, Path | None, dict[str, str]], Plan],
+) -> None:
+    """Completes a command, says what was filled in, records it and hands it to the host.
+
+    Args:
+        parser: of the flags that are completed; all others pass through as they are.
+        results: where runs live that have a name and no folder.
+        plan: from the arguments, the device, the checkpoint to go on with, and what was filled in so far.
+    """
+    if {"-h", "--help"} & set(argv):
+        host(["--help"])
+    args, others = parser.parse_known_args(argv)
+    filled: dict[str, str] = {}
+    device = choose_device(args.device, filled)
+    checkpoint = checkpoint_to_resume(args.past_exp, args.auto_resume, named_folder(args, results))
+    if checkpoint is not None:
+        filled["-e"] = str(checkpoint)
+    planned = plan(args, device, checkpoint, filled)
+    say_filled_in(filled)
+    with new_folder(planned.folder):
+        record_run(planned.folder, argv, args.seed)
+        command = planned.command
+        if planned.config is not None:
+            command = [*command, "-c", str(write_yaml(planned.config, planned.folder / RESOLVED_CONFIG))]
+        host([*command, *others])
+
+
+def host_flags(name: str, *, allow_abbrev: bool) -> argparse.ArgumentParser:
+    """The flags that both of the host's scripts have; the host parses and documents them itself."""
+    parser = argparse.ArgumentParser(prog=name, add_help=False, allow_abbrev=allow_abbrev)
+    parser.add_argument("-e", "--past_exp")
+    parser.add_argument("-o", "--override")
+    parser.add_argument("-c", "--config")
+    parser.add_argument("-u", "--upstream")
+    parser.add_argument("-n", "--expname")
+    parser.add_argument("-p", "--expdir")
+    parser.add_argument("-a", "--auto_resume", action="store_true")
+    parser.add_argument("--seed", default=1337, type=int)
+    parser.add_argument("--device")
+    return parser
 
 
 def configure_logging() -> None:
@@ -190,41 +249,3 @@ def new_folder(folder: Path) -> Iterator[None]:
         if not existed and folder.is_dir() and not any(folder.glob("*.ckpt")):
             shutil.rmtree(folder)
         raise
-
-
-def record_run(folder: Path, argv: Sequence[str], seed: int) -> None:
-    """Appends what ran, with which versions, to the folder's run.json."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / RUN_FILE
-    runs = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    packages = ("s3prl-gendistiller", "s3prl", "torch", "torchaudio", "transformers", "numpy")
-    runs.append(
-        {
-            "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            "command": list(argv),
-            "folder": os.getcwd(),
-            "seed": seed,
-            "git_commit": _git_commit(),
-            "python": platform.python_version(),
-            "packages": {name: _version(name) for name in packages},
-        }
-    )
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(runs, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _git_commit() -> str | None:
-    """The commit of a git checkout of this package; None for an installed one."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
-        return None
-    answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
-    return answer.stdout.strip() or None

@@ -24,43 +24,26 @@ RESULTS = Path("result/pretrain")
 
 
 def main(argv: Sequence[str] | None = None, host: launch.Host = mount.run_pretrain) -> int:
-    """Exit status of the whole run; 2 for a mistake in the command, a file or the data.
-
-    Args:
-        host: what the completed command is handed to, as the last act of this process.
-    """
-    return launch.guarded(functools.partial(_run, host=host), argv)
+    """Exit status of the whole run; 2 for a mistake in the command, a file or the data."""
+    run = functools.partial(launch.run, host=host, parser=_parser(), results=RESULTS, plan=_plan)
+    return launch.guarded(run, argv)
 
 
-def _run(argv: Sequence[str], host: launch.Host) -> None:
-    if {"-h", "--help"} & set(argv):
-        host(["--help"])
-    args, others = _parser().parse_known_args(argv)
-    filled: dict[str, str] = {}
-    device = launch.choose_device(args.device, filled)
-    checkpoint = launch.checkpoint_to_resume(args.past_exp, args.auto_resume, launch.named_folder(args, RESULTS))
-    if checkpoint is not None:
-        command = _resume(checkpoint, args, device, filled)
-        folder = checkpoint.resolve().parent
-    else:
-        command, folder = _start(args, device, filled)
-    launch.say_filled_in(filled)
-    with launch.new_folder(folder):
-        launch.record_run(folder, argv, args.seed)
-        host([*command, *others])
+def _plan(args: argparse.Namespace, device: str, checkpoint: Path | None, filled: dict[str, str]) -> launch.Plan:
+    return _start(args, device, filled) if checkpoint is None else _resume(checkpoint, args, device, filled)
 
 
-def _resume(checkpoint: Path, args: argparse.Namespace, device: str, filled: dict[str, str]) -> list[str]:
-    """The host's command for going on with a checkpoint; everything but device and folder comes from it."""
-    filled["-e"] = str(checkpoint)
+def _resume(checkpoint: Path, args: argparse.Namespace, device: str, filled: dict[str, str]) -> launch.Plan:
+    """Going on with a checkpoint; everything but device and folder comes from it."""
     for flag, value in (("-c", args.config), ("-g", args.upstream_config), ("-u", args.upstream)):
         if value is not None:
             filled[flag] = "from the checkpoint"
-    return ["-e", str(checkpoint), "-o", launch.resume_overrides(checkpoint, args.override, device)]
+    command = ["-e", str(checkpoint), "-o", launch.resume_overrides(checkpoint, args.override, device)]
+    return launch.Plan(command, checkpoint.resolve().parent)
 
 
-def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> tuple[list[str], Path]:
-    """The host's command for a new run, completed and checked, and the run's folder."""
+def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> launch.Plan:
+    """A new run, completed and checked."""
     tasks = mount.pretrain_tasks(find_host().package)
     if args.upstream not in tasks:
         found = "nothing" if args.upstream is None else args.upstream
@@ -79,7 +62,7 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> tup
     command += ["--seed", str(args.seed)] + (["--multi_gpu"] if args.multi_gpu else [])
     for flag, value in (("-o", args.override), ("-c", args.config), ("-g", args.upstream_config)):
         command += [flag, value] if value else []
-    return command, folder
+    return launch.Plan(command, folder)
 
 
 def _check(task: str, model_path: str, runner_path: str, overrides: str | None) -> None:
@@ -136,18 +119,8 @@ def _plain(path: str) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """The host's flags, so that they can be completed; the host parses and documents them itself."""
-    parser = argparse.ArgumentParser(prog="run_pretrain.py", add_help=False)
-    parser.add_argument("-e", "--past_exp")
-    parser.add_argument("-o", "--override")
-    parser.add_argument("-c", "--config")
-    parser.add_argument("-u", "--upstream")
+    parser = launch.host_flags("run_pretrain.py", allow_abbrev=True)
     parser.add_argument("-g", "--upstream_config")
-    parser.add_argument("-n", "--expname")
-    parser.add_argument("-p", "--expdir")
-    parser.add_argument("-a", "--auto_resume", action="store_true")
-    parser.add_argument("--seed", default=1337, type=int)
-    parser.add_argument("--device")
     parser.add_argument("--multi_gpu", action="store_true")
     return parser
 

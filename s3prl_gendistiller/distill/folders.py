@@ -13,7 +13,7 @@ from s3prl_gendistiller.errors import UserError
 
 
 @contextmanager
-def new_folder(folder: Path, content: str) -> Iterator[Path]:
+def atomic_folder(folder: Path, content: str) -> Iterator[Path]:
     """A folder to fill that becomes `folder` when the block ends well and leaves nothing behind otherwise.
 
     Args:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from s3prl_gendistiller.distill.folders import new_folder
+from s3prl_gendistiller.distill.folders import atomic_folder
 from s3prl_gendistiller.distill.transformers_teacher import CLASSES, read_json
 from s3prl_gendistiller.errors import UserError
 
@@ -45,7 +45,7 @@ def write_random_teacher(
     import transformers
 
     folder = Path(folder)
-    with new_folder(folder, "the random teacher") as partial:
+    with atomic_folder(folder, "the random teacher") as partial:
         if width % heads or width % conv_pos_groups:
             raise UserError(
                 f"width {width}: expected a multiple of heads ({heads}) and conv_pos_groups ({conv_pos_groups})"

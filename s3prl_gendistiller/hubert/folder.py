@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from s3prl_gendistiller.distill.folders import new_folder
+from s3prl_gendistiller.distill.folders import atomic_folder
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.hubert.codebook import Codebook
 from s3prl_gendistiller.hubert.model import MaskedUnitModel
@@ -30,7 +30,7 @@ def write_hubert_folder(model: MaskedUnitModel, codebook: Codebook, folder: Path
     import safetensors.torch
     from transformers import Wav2Vec2FeatureExtractor
 
-    with new_folder(folder, "the encoder") as partial:
+    with atomic_folder(folder, "the encoder") as partial:
         half = {name: value.to(torch.float16).contiguous() for name, value in model.hubert.state_dict().items()}
         lost = [name for name, value in half.items() if not value.isfinite().all()]
         if lost:

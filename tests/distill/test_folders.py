@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from s3prl_gendistiller.distill.folders import new_folder
+from s3prl_gendistiller.distill.folders import atomic_folder
 from s3prl_gendistiller.errors import UserError
 
 
 def test_a_folder_appears_when_it_is_complete_and_everyone_may_read_it(tmp_path: Path) -> None:
-    with new_folder(tmp_path / "a" / "b", "a test") as partial:
+    with atomic_folder(tmp_path / "a" / "b", "a test") as partial:
         secret = partial / "secret"
         secret.write_text("x")
         secret.chmod(0o600)
@@ -20,7 +20,7 @@ def test_a_folder_appears_when_it_is_complete_and_everyone_may_read_it(tmp_path:
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_a_folder_that_fails_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
-    with pytest.raises(error), new_folder(tmp_path / "a", "a test") as partial:
+    with pytest.raises(error), atomic_folder(tmp_path / "a", "a test") as partial:
         (partial / "x").write_text("x")
         raise error
     assert not list(tmp_path.iterdir())
@@ -29,6 +29,6 @@ def test_a_folder_that_fails_leaves_nothing(tmp_path: Path, error: type[BaseExce
 def test_a_folder_that_is_there_is_kept(tmp_path: Path) -> None:
     with (
         pytest.raises(UserError, match="already there; expected a new folder for a test"),
-        new_folder(tmp_path, "a test"),
+        atomic_folder(tmp_path, "a test"),
     ):
         raise AssertionError

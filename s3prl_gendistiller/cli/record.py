@@ -1,0 +1,52 @@
+"""The record that a run keeps of itself."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+RUN_FILE = "run.json"
+
+
+def record_run(folder: Path, argv: Sequence[str], seed: int) -> None:
+    """Appends what ran, with which versions, to the folder's run.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / RUN_FILE
+    runs = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    packages = ("s3prl-gendistiller", "s3prl", "torch", "torchaudio", "transformers", "numpy")
+    runs.append(
+        {
+            "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "command": list(argv),
+            "folder": os.getcwd(),
+            "seed": seed,
+            "git_commit": _git_commit(),
+            "python": platform.python_version(),
+            "packages": {name: _version(name) for name in packages},
+        }
+    )
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(runs, indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    """The commit of a git checkout of this package; None for an installed one."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
+    return answer.stdout.strip() or None
