@@ -7,7 +7,7 @@ import contextlib
 import os
 import shlex
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,11 +122,20 @@ def _suite(args: argparse.Namespace) -> Suite:
         seed=args.seed,
         overrides=args.override,
     )
-    for task in tasks:
-        suite.config(task)
+    problems = list(_missing_corpora(suite))
+    if problems:
+        raise UserError("\n".join(problems))
     require_packages(tasks)
     _refuse_unknown_upstreams(suite.students)
     return suite
+
+
+def _missing_corpora(suite: Suite) -> Iterator[str]:
+    for task in suite.tasks:
+        try:
+            suite.config(task)
+        except UserError as error:
+            yield str(error)
 
 
 def _rates(given: Sequence[str]) -> dict[str, tuple[float, ...]]:

@@ -10,6 +10,7 @@ from typing import Any
 from s3prl_gendistiller.errors import UserError
 
 VARIABLE = "SUPERB_DATA"
+_HINT = "`gendistiller corpus DIR` writes a small one for every task"
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -36,14 +37,14 @@ def expand(text: str, key: str, *, here: Path | None = None, must_exist: bool = 
             folder = text.replace(f"${{{name}}}", f"${name}")
             raise UserError(
                 f"{key}: the environment variable {name} is not set; expected a folder such that {folder} exists; "
-                f"set it (export {name}=/path/to/corpora), or let `make demo` make a small corpus in result/demo/data"
+                f"set it (export {name}=/path/to/corpora); {_HINT}"
             )
     path = _REFERENCE.sub(lambda match: str(values[match.group(1)]), text)
     if must_exist and not os.path.exists(path):
         raise UserError(
             f"{key}: looked for {os.path.abspath(path)} (from {text}), which is not there; {VARIABLE} is "
             f"{os.environ.get(VARIABLE)!r} and must hold the corpora by their official names, such as LibriSpeech; "
-            "`make demo` makes a small corpus in result/demo/data"
+            f"{_HINT}"
         )
     return os.path.abspath(path)
 

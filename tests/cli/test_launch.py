@@ -36,7 +36,7 @@ def test_an_unknown_task_lists_the_known_ones(inside: Path, capsys: pytest.Captu
 
 def test_an_unset_superb_data_is_named_with_the_way_out(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
     error = refused(capsys, pretrain.main(["-u", "gendistiller"]))
-    assert "SUPERB_DATA is not set" in error and "make demo" in error
+    assert "SUPERB_DATA is not set" in error and "gendistiller corpus" in error
 
 
 def test_problems_of_both_files_come_together(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:

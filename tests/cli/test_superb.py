@@ -68,8 +68,9 @@ def test_mistakes_are_named_before_anything_runs(
     assert "no such file or folder" in refused(capsys, "--student", "mine=none/states-1.ckpt")
     assert "--jobs: found 0" in refused(capsys, *mine, "--jobs", "0")
     monkeypatch.setenv("SUPERB_DATA", str(data / "SNIPS"))
-    error = refused(capsys, *mine, "--tasks", "sid")
+    error = refused(capsys, *mine, "--tasks", "sid", "sf")
     assert "sid: downstream_expert.datarc.file_path: looked for" in error and "VoxCeleb1" in error
+    assert "\nsf: downstream_expert.corpus.path: looked for" in error and "gendistiller corpus" in error
 
 
 def test_a_downstream_of_two_tasks_asks_which(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:

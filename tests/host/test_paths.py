@@ -14,15 +14,15 @@ def test_superb_data_is_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert expand("${SUPERB_DATA}/LibriSpeech", "libri_root") == str(tmp_path / "LibriSpeech")
 
 
-def test_an_unset_variable_names_itself_the_folder_and_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unset_variable_names_itself_the_folder_and_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SUPERB_DATA", raising=False)
-    with pytest.raises(UserError, match="libri_root: .*SUPERB_DATA is not set.*SUPERB_DATA/LibriSpeech.*make demo"):
+    with pytest.raises(UserError, match="libri_root: .*SUPERB_DATA is not set.*SUPERB_DATA/LibriSpeech.*ler corpus"):
         expand("${SUPERB_DATA}/LibriSpeech", "libri_root")
 
 
 def test_a_wrong_variable_names_the_folder_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUPERB_DATA", str(tmp_path))
-    with pytest.raises(UserError, match=rf"looked for {tmp_path}/LibriSpeech.*SUPERB_DATA.*make demo"):
+    with pytest.raises(UserError, match=rf"looked for {tmp_path}/LibriSpeech.*SUPERB_DATA.*gendistiller corpus"):
         expand("${SUPERB_DATA}/LibriSpeech", "libri_root")
 
 
