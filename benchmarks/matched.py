@@ -8,15 +8,21 @@ One recipe for both students: teacher, speech, batches, crops, steps. The learni
 that reaches the lowest held-out loss with the first seed, searched once for each kind; with --lr-search those of the
 ten tasks are chosen on dev, also once for each kind. Then all seeds. The command goes on where it was stopped and
 repeats nothing.
+
+With --screen it distils forms of the student instead, and compares their held-out distance: `gendistiller`,
+`distilhubert`, names of pretrain_configs/ablations/, or YAML files that state a difference.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
 import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +34,9 @@ from s3prl_gendistiller.distill.metrics import read_metrics
 from s3prl_gendistiller.distill.random_teacher import write_random_like
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat
+from s3prl_gendistiller.host.checkpoint import newest_checkpoint
+from s3prl_gendistiller.host.students import load_student
+from s3prl_gendistiller.schema import read_yaml
 from s3prl_gendistiller.shipped import shipped_folder
 from s3prl_gendistiller.superb.table import markdown, mean_and_spread
 from s3prl_gendistiller.superb.tasks import TASKS
@@ -48,40 +57,80 @@ class Matched:
         self.out: Path = args.out.absolute()
         self.teacher = shipped_folder("teachers") / "hubert_mini"
         self.random = self.out / "random_teacher"
+        self.threads = max(1, (os.cpu_count() or 1) // args.jobs)
 
     def recipe(self, lr: float, seed: int, steps: int) -> Recipe:
         speech = str(self.args.speech.absolute())
         datarc: dict[str, Any] = {
             **{"libri_root": speech, "file_path": f"{speech}/len_for_bucket"},
             **{"sets": ["train-clean-100"], "valid_sets": ["dev-clean"]},
-            **{"train_batch_size": 8, "num_workers": 0, "crop_samples": 48_000},
+            **{"train_batch_size": 8, "num_workers": 0, "crop_samples": 48_000, "valid_step": max(steps // 3, 1)},
         }
         return Recipe(self.args.data, self.teacher, TARGETS, datarc, steps, lr, 0, seed)
 
+    def experiment(
+        self, lr: float, seed: int, steps: int, folder: Path, contenders: dict[str, Contender] = CONTENDERS
+    ) -> Experiment:
+        return Experiment(self.recipe(lr, seed, steps), contenders, folder, self.threads)
+
     def distil(self) -> dict[str, dict[int, Path]]:
         """Kind -> seed -> the run's folder."""
-        runs: dict[str, dict[int, Path]] = {}
-        for kind in CONTENDERS:
-            lr = self.searched_rate(kind)
-            for seed in self.args.seeds:
-                experiment = Experiment(self.recipe(lr, seed, self.args.steps), CONTENDERS, self.out / f"seed{seed}")
-                experiment.distil(kind)
-                runs.setdefault(kind, {})[seed] = experiment.folder / kind
+        rates = self.searched_rates()
+        turns = [
+            (self.experiment(rates[kind], seed, self.args.steps, self.out / f"seed{seed}"), kind)
+            for seed, kind in itertools.product(self.args.seeds, CONTENDERS)
+        ]
+        self.distil_all(turns)
+        runs: dict[str, dict[int, Path]] = {kind: {} for kind in CONTENDERS}
+        for experiment, kind in turns:
+            runs[kind][experiment.recipe.seed] = experiment.folder / kind
         return runs
 
-    def searched_rate(self, kind: str) -> float:
-        """The learning rate with the lowest held-out loss after a quarter of the steps."""
-        found = {}
-        for lr in self.args.rates:
-            if len(self.args.rates) == 1:
-                return float(lr)
-            recipe = self.recipe(lr, self.args.seeds[0], max(self.args.steps // 4, 24))
-            experiment = Experiment(recipe, CONTENDERS, self.out / "search" / f"lr{lr:g}")
-            experiment.distil(kind)
-            found[lr] = list(read_metrics(experiment.folder / kind, "valid").values())[-1]["loss"]
-        best = min(found, key=lambda lr: found[lr])
-        print(f"{kind}: held-out loss by learning rate {found}; {best:g} is taken", flush=True)
-        return float(best)
+    def searched_rates(self) -> dict[str, float]:
+        """For each kind the learning rate with the lowest held-out loss after a quarter of the steps."""
+        if len(self.args.rates) == 1:
+            return dict.fromkeys(CONTENDERS, float(self.args.rates[0]))
+        seed, steps = self.args.seeds[0], max(self.args.steps // 4, 24)
+        experiments = {
+            lr: self.experiment(lr, seed, steps, self.out / "search" / f"lr{lr:g}") for lr in self.args.rates
+        }
+        self.distil_all([(experiment, kind) for experiment in experiments.values() for kind in CONTENDERS])
+        best = {}
+        for kind in CONTENDERS:
+            found = {lr: held_out({kind: {0: e.folder / kind}})[kind]["loss"][0] for lr, e in experiments.items()}
+            best[kind] = float(min(found, key=lambda lr: found[lr]))
+            print(f"{kind}: held-out loss by learning rate {found}; {best[kind]:g} is taken", flush=True)
+        return best
+
+    def distil_all(self, turns: Sequence[tuple[Experiment, str]]) -> None:
+        """`--jobs` at a time, which share the cores: small steps leave most of a second core idle."""
+        with ThreadPoolExecutor(self.args.jobs) as pool:
+            list(pool.map(lambda turn: turn[0].distil(turn[1]), turns))
+
+    def screen(self, forms: Sequence[str]) -> str:
+        """Distils every form at every learning rate with every seed; the table of their held-out distances."""
+        contenders = {Path(form).stem: contender(form) for form in forms}
+        experiments = {
+            (lr, seed): self.experiment(
+                lr, seed, self.args.steps, self.out / "screen" / f"lr{lr:g}_seed{seed}", contenders
+            )
+            for lr, seed in itertools.product(self.args.rates, self.args.seeds)
+        }
+        self.distil_all([(experiment, name) for experiment in experiments.values() for name in contenders])
+        rows: list[list[str]] = []
+        pictures: dict[str, Path] = {}
+        for name, lr in itertools.product(contenders, self.args.rates):
+            runs = {seed: experiments[lr, seed].folder / name for seed in self.args.seeds}
+            distance = held_out({name: runs})[name]
+            first = next(iter(runs.values()))
+            student = load_student(newest_checkpoint(first) or "")
+            parameters = sum(parameter.numel() for parameter in student.parameters())
+            cells = [mean_and_spread(values, 4) for values in distance.values()]
+            header = ["form", "lr", "parameters", *distance]
+            rows.append([name, f"{lr:g}", f"{parameters:,}", *cells])
+            pictures[f"{name} {lr:g}"] = first
+        draw(pictures, self.out / "screen.png")
+        return markdown([header, *rows])
 
     def suite(self, runs: dict[str, dict[int, Path]], features: str) -> dict[str, Any]:
         """`gendistiller superb` over everything; its results."""
@@ -98,14 +147,30 @@ class Matched:
         return dict(json.loads((out / "results.json").read_text(encoding="utf-8")))
 
 
-def held_out(runs: dict[str, dict[int, Path]]) -> dict[str, dict[str, list[float]]]:
+def contender(form: str) -> Contender:
+    """
+    Raises:
+        UserError: it is none of those that the module names.
+    """
+    if form in CONTENDERS:
+        return CONTENDERS[form]
+    ablations = shipped_folder("pretrain_configs") / "ablations"
+    path = Path(form) if form.endswith(".yaml") else ablations / f"{form}.yaml"
+    if not path.is_file():
+        known = ", ".join([*CONTENDERS, *sorted(file.stem for file in ablations.glob("*.yaml"))])
+        raise UserError(f"--screen: found {form}, expected a YAML file or one of {known}")
+    difference = read_yaml(path)
+    return Contender(Path(difference.pop("base")).parent.name, difference)
+
+
+def held_out(runs: Mapping[str, Mapping[int, Path]]) -> dict[str, dict[str, list[float]]]:
     """Kind -> measure -> value of each seed, on speech that no student was distilled on."""
     found: dict[str, dict[str, list[float]]] = {}
     for kind, seeds in runs.items():
         for run in seeds.values():
             last = list(read_metrics(run, "valid").values())[-1]
             for name, value in last.items():
-                if name.startswith(("l1_layer", "cosine_layer")):
+                if name.startswith(("loss", "l1_layer", "cosine_layer")):
                     found.setdefault(kind, {}).setdefault(name, []).append(value)
     return found
 
@@ -152,9 +217,16 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--tasks", nargs="+", default=["all"])
     parser.add_argument("--features", nargs="+", default=["weighted", "last"])
     parser.add_argument("--lr-search", action="store_true", help="of the tasks")
+    parser.add_argument("--screen", nargs="+", metavar="FORM", help="distil these forms only; no tasks")
+    parser.add_argument("--jobs", type=int, default=2, help="distillations at a time")
     args = parser.parse_args(argv)
     compat.apply()
     matched = Matched(args)
+    if args.screen:
+        text = matched.screen(args.screen)
+        (matched.out / "screen.md").write_text(text, encoding="utf-8")
+        print(text)
+        return 0
     if not matched.random.exists():
         write_random_like(matched.teacher, matched.random)
     runs = matched.distil()

@@ -67,10 +67,14 @@ class Experiment:
         recipe: shared by all.
         contenders: by the name of their run.
         folder: for the runs; a distillation that an earlier call left there goes on, or is kept if it is finished.
+        threads: of each launcher; None leaves it to torch.
     """
 
-    def __init__(self, recipe: Recipe, contenders: dict[str, Contender], folder: Path) -> None:
+    def __init__(
+        self, recipe: Recipe, contenders: dict[str, Contender], folder: Path, threads: int | None = None
+    ) -> None:
         self.recipe = recipe
+        self.threads = threads
         self.contenders = contenders
         self.folder = folder
         self.log = folder / "launchers.log"
@@ -153,6 +157,8 @@ class Experiment:
         # threads that spin while they wait make a step seven times slower as soon as another program wants a core
         passive = {"OMP_WAIT_POLICY": "PASSIVE"}
         environment = {**passive, **os.environ, "SUPERB_DATA": str(self.recipe.superb_data)}
+        if self.threads is not None:
+            environment["OMP_NUM_THREADS"] = str(self.threads)
         started = time.monotonic()
         answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         with self.log.open("a", encoding="utf-8") as file:
