@@ -56,16 +56,18 @@ class GenDistillerConfig(BackboneConfig):
     """The student that generates the teacher's layers (arXiv 2406.09444); ablation switches last."""
 
     normalize: bool = False  # zero mean and unit variance per utterance, as HuBERT Large takes its input
-    feature_norm: bool = False  # HuBERT normalises the CNN's output before projecting it; DistilHuBERT does not
+    feature_norm: bool = True  # HuBERT normalises the CNN's output before projecting it; DistilHuBERT does not
     position_bias: str = key("none", choices=("none", "gated"))  # "gated": WavLM's gated relative position bias
     history: str = key("previous", choices=("previous",))
     history_input: str = key("carry", choices=("add", "project", "concat", "carry", "recur"))
     skip_connection: str = key("none", choices=("none", "history", "layer", "features"))
     output_layer: bool = True
-    output_init: str = key("random", choices=("random", "identity"))  # "identity": first generates what the layer gives
+    output_init: str = key(
+        "identity", choices=("random", "identity")
+    )  # "identity": first generates what the layer gives
     history_init: str = key("random", choices=("random", "zero"))  # "zero": the projected history comes in by training
     step_embedding: bool = True
-    step_norms: bool = False  # gain and shift of the shared layer's norms by step (4 D parameters each)
+    step_norms: bool = True  # gain and shift of the shared layer's norms by step (4 D parameters each)
     silent_passes: int = key(0, low=0, high=8)  # passes through the shared layer before the first prediction
 
     def problems(self) -> Iterator[str]:
@@ -75,8 +77,6 @@ class GenDistillerConfig(BackboneConfig):
                 f"silent_passes: found {self.silent_passes} with history_input {self.history_input}, expected 0; "
                 "only carry and recur hand a silent pass on"
             )
-        if self.output_init == "identity" and not self.output_layer:
-            yield "output_init: found identity without output_layer, expected random; there is nothing to initialise"
         if self.history_init == "zero" and self.history_input not in ("project", "carry"):
             found = f"history_init: found zero with history_input {self.history_input}"
             yield f"{found}, expected random; only project and carry add the projected history"

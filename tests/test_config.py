@@ -73,7 +73,7 @@ def test_the_default_stays_under_17_6_million() -> None:
 
 
 def test_norms_by_step_add_9216() -> None:
-    config = read_model_config("gendistiller", CONFIGS / "ablations/step_norms.yaml")
+    config = read_model_config("gendistiller", CONFIGS / "gendistiller/config_model.yaml")
     assert count_parameters(GenDistiller(config.student, 3))["step_norms"] == 3 * 4 * 768
 
 

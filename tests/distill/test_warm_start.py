@@ -105,7 +105,8 @@ def test_both_namings_give_the_same_student(tmp_path: Path, model_type: str, ext
     for name in first.copied:
         assert torch.equal(one.state_dict()[name], other.state_dict()[name]), name
     rest = {name for name in one.state_dict() if name not in first.copied}
-    assert {name.split(".")[0] for name in rest} == {"output", "step_embedding", "history_norm", "history_projection"}
+    own = {"output", "step_embedding", "step_norms", "history_norm", "history_projection"}
+    assert {name.split(".")[0] for name in rest} == own
 
 
 @pytest.mark.parametrize("naming", ["fairseq", "transformers"])
@@ -133,7 +134,7 @@ def test_either_spelling_of_the_weight_norm_is_understood(tmp_path: Path, naming
 @pytest.mark.parametrize(
     ("wanted", "touched"),
     [
-        ({"front_end": True, "position": False, "layer": None}, {"front_end", "feature_projection"}),
+        ({"front_end": True, "position": False, "layer": None}, {"front_end", "feature_norm", "feature_projection"}),
         ({"front_end": False, "position": True, "layer": None}, {"position", "encoder_norm"}),
         ({"front_end": False, "position": False, "layer": 2}, {"layer"}),
         ({"front_end": False, "position": False, "layer": None}, set()),
@@ -163,7 +164,8 @@ def test_the_student_keeps_its_own_copy_and_goes_on_learning(tmp_path: Path, wav
 def test_what_the_student_has_no_place_for_is_reported_with_the_reason(tmp_path: Path) -> None:
     state = dict(random_teacher(tmp_path / "t", model_type="wavlm").encoder_state())
     state["feature_extractor.conv_layers.3.conv.bias"] = torch.zeros(16)
-    report = warm_start(student(extractor_mode="default"), state, "transformers", **{**EVERYTHING, "layer": 2})
+    model = student(extractor_mode="default", feature_norm=False)
+    report = warm_start(model, state, "transformers", **{**EVERYTHING, "layer": 2})
     reasons = dict(report.left_out)
     assert reasons.keys() == {
         "feature_projection.layer_norm.weight",

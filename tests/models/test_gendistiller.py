@@ -9,7 +9,7 @@ from s3prl_gendistiller.models.gendistiller import GenDistiller
 from tests.conftest import tiny_config
 
 FORMS = ("add", "project", "concat", "carry", "recur")
-GOLDEN = [1.0008, 0.6805, 0.6902, 0.6571, -0.1643]
+GOLDEN = [-0.5946, -0.6185, -0.8913, -0.9039, 0.8113]
 SKIPS = ("none", "history", "layer", "features")
 
 
@@ -70,7 +70,7 @@ def test_history_that_starts_at_zero_is_recurrence_at_first(wavs: tuple[Tensor, 
 
 
 def test_norms_by_step_start_as_the_shared_ones_and_change_their_own_step_on(wavs: tuple[Tensor, Tensor]) -> None:
-    model, bare = student(step_norms=True, silent_passes=1), student(silent_passes=1)
+    model, bare = student(silent_passes=1), student(silent_passes=1, step_norms=False)
     bare.load_state_dict({name: value for name, value in model.state_dict().items() if name != "step_norms"})
     before = bare(*wavs).predictions
     assert torch.equal(model(*wavs).predictions, before)
@@ -142,7 +142,7 @@ def test_gradients_reach_every_parameter(form: str, wavs: tuple[Tensor, Tensor])
 def test_the_default_form_in_numbers(wavs: tuple[Tensor, Tensor]) -> None:
     """Golden: a change here changes every trained checkpoint."""
     states = student().generate(*wavs).hidden_states
-    found = [round(state[0].std().item(), 4) for state in states] + [round(states[-1][0, 3, 5].item(), 4)]
+    found = [round(state[0, 3, 5].item(), 4) for state in states] + [round(states[-1][0].abs().mean().item(), 4)]
     assert found == pytest.approx(GOLDEN, abs=2e-4)
 
 
