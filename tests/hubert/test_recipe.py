@@ -11,7 +11,7 @@ from s3prl_gendistiller.shipped import shipped_folder
 def test_the_shipped_recipe_is_read() -> None:
     path = shipped_folder("teachers") / "hubert_mini" / "recipe.yaml"
     recipe = from_dict(HubertRecipe, read_yaml(path), str(path))
-    assert recipe.shape.num_hidden_layers == 6 and [round_.layer is None for round_ in recipe.rounds] == [True, False]
+    assert recipe.shape.num_hidden_layers == 6 and [round_.layer for round_ in recipe.rounds] == [None, 4, 4, 4]
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,10 @@ def test_the_shipped_recipe_is_read() -> None:
         ({"rounds": [{"steps": 1}], "crop_seconds": 90}, "at most batch_seconds"),
         ({"rounds": [{"steps": 1}], "shape": {"num_attention_heads": 3}}, "divisor of hidden_size"),
         ({"rounds": [{"steps": 1, "frozen_cnn": True}]}, "no trained CNN yet"),
+        (
+            {"rounds": [{"steps": 1}, {"steps": 1, "layer": 1, "frozen_cnn": True}], "fresh": True},
+            "frozen_cnn: found true, expected false with `fresh`",
+        ),
         ({"rounds": [{"step": 1}]}, "step: unknown key"),
     ],
 )
