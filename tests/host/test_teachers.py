@@ -79,7 +79,7 @@ def test_either_student_starts_from_either_kind_of_teacher(
     with caplog.at_level(logging.INFO):
         warm_start_student(student, teacher, config)
     assert f"warm start from {teacher.name}: copied" in caplog.text
-    assert "no norm before its projection" in caplog.text
+    assert ("no norm before its projection" in caplog.text) == (task == "distilhubert")
     state = teacher.encoder_state()
     theirs = state["encoder.layers.0.final_layer_norm.weight"], state["encoder.layers.0.final_layer_norm.bias"]
     layer = student.layer.ffn_norm if task == "gendistiller" else student.distiller.encoder.layers[0].final_layer_norm

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from s3prl_gendistiller.models.gendistiller import GenDistiller
 from s3prl_gendistiller.superb import costs
 from s3prl_gendistiller.superb.costs import Cost, cpu_times, multiply_adds
 from s3prl_gendistiller.superb.plan import Suite
@@ -15,6 +16,7 @@ from s3prl_gendistiller.superb.runs import Outcome
 from s3prl_gendistiller.superb.students import Student
 from s3prl_gendistiller.superb.table import write_results
 from s3prl_gendistiller.superb.tasks import TASKS
+from tests.conftest import tiny_config
 
 COST = Cost(parameters=1_234_567, gmacs_per_s=0.25, cpu_s_per_s=0.0125)
 
@@ -73,3 +75,9 @@ def test_speed_is_measured_in_cpu_seconds_per_second() -> None:
     layers = {name: nn.Linear(400, 400) for name in ("a", "b")}
     times = cpu_times({name: lambda wav, layer=layer: layer(wav.view(-1, 400)) for name, layer in layers.items()})
     assert times.keys() == layers.keys() and all(0 < value < 1 for value in times.values())
+
+
+def test_the_default_student_can_be_counted(wavs: tuple[Tensor, Tensor]) -> None:
+    model = GenDistiller(tiny_config(), 3).eval()
+    counted = [multiply_adds(lambda audio, steps=steps: model(*audio, steps=steps), list(wavs)) for steps in (1, 2, 3)]
+    assert counted[2] - counted[1] == counted[1] - counted[0] > 0
