@@ -28,7 +28,7 @@ from typing import Any
 
 from s3prl_gendistiller.cli import main
 from s3prl_gendistiller.cli.curves import draw
-from s3prl_gendistiller.cli.experiment import Contender, Experiment, Recipe
+from s3prl_gendistiller.cli.experiment import Contender, Experiment, Recipe, contender
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.distill.metrics import read_metrics
 from s3prl_gendistiller.distill.random_teacher import write_random_like
@@ -36,7 +36,6 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint
 from s3prl_gendistiller.host.students import load_student
-from s3prl_gendistiller.schema import read_yaml
 from s3prl_gendistiller.shipped import shipped_folder
 from s3prl_gendistiller.superb.table import markdown, mean_and_spread
 from s3prl_gendistiller.superb.tasks import TASKS
@@ -109,7 +108,7 @@ class Matched:
 
     def screen(self, forms: Sequence[str]) -> str:
         """Distils every form at every learning rate with every seed; the table of their held-out distances."""
-        contenders = {Path(form).stem: contender(form) for form in forms}
+        contenders = {Path(form).stem: CONTENDERS.get(form) or contender(form) for form in forms}
         experiments = {
             (lr, seed): self.experiment(
                 lr, seed, self.args.steps, self.out / "screen" / f"lr{lr:g}_seed{seed}", contenders
@@ -145,22 +144,6 @@ class Matched:
         if main(command):
             raise UserError(f"{out}: the suite is not complete; the same command goes on from there")
         return dict(json.loads((out / "results.json").read_text(encoding="utf-8")))
-
-
-def contender(form: str) -> Contender:
-    """
-    Raises:
-        UserError: it is none of those that the module names.
-    """
-    if form in CONTENDERS:
-        return CONTENDERS[form]
-    ablations = shipped_folder("pretrain_configs") / "ablations"
-    path = Path(form) if form.endswith(".yaml") else ablations / f"{form}.yaml"
-    if not path.is_file():
-        known = ", ".join([*CONTENDERS, *sorted(file.stem for file in ablations.glob("*.yaml"))])
-        raise UserError(f"--screen: found {form}, expected a YAML file or one of {known}")
-    difference = read_yaml(path)
-    return Contender(Path(difference.pop("base")).parent.name, difference)
 
 
 def held_out(runs: Mapping[str, Mapping[int, Path]]) -> dict[str, dict[str, list[float]]]:

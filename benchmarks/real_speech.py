@@ -19,7 +19,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from s3prl_gendistiller.cli.curves import draw
-from s3prl_gendistiller.cli.experiment import Contender, Experiment, Recipe
+from s3prl_gendistiller.cli.experiment import Contender, Experiment, Recipe, contender
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.distill.manifest import write_manifest
 from s3prl_gendistiller.distill.random_teacher import write_random_teacher
@@ -29,11 +29,9 @@ from s3prl_gendistiller.host import compat
 CONTENDERS = {
     "gendistiller": Contender("gendistiller"),
     "distilhubert": Contender("distilhubert"),
-    "gendistiller-plain": Contender(
-        "gendistiller", {"student": {"history_input": "add", "skip_connection": "history"}}
-    ),
-    "gendistiller-recur": Contender("gendistiller", {"student": {"history_input": "recur"}}),
-    "gendistiller-silent": Contender("gendistiller", {"student": {"silent_passes": 1}}),
+    "gendistiller-plain": contender("plain"),
+    "gendistiller-recur": contender("recur"),
+    "gendistiller-silent": contender("silent_pass"),
 }
 DIGIT_SPLITS = {"train": "train-clean-100", "dev": "dev-clean", "test": "test-clean"}
 

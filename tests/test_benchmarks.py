@@ -8,8 +8,6 @@ from types import ModuleType
 
 import pytest
 
-from s3prl_gendistiller.errors import UserError
-
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py"))
 
@@ -56,19 +54,3 @@ def test_two_kinds_are_compared_by_the_direction_of_each_measure() -> None:
     by_task = {row[0]: row[1:] for row in rows[4:]}
     assert by_task["KS acc %"] == ["91.00 ± 1.00", "81.00 ± 1.00", "gendistiller", "yes"]
     assert by_task["PR PER %"] == ["31.00 ± 1.00", "32.00 ± 1.00", "gendistiller", "no"]
-
-
-def test_a_form_is_a_student_an_ablation_or_a_file(tmp_path: Path) -> None:
-    contender = load("matched").contender
-    assert contender("distilhubert").task == "distilhubert"
-    recur = contender("recur")
-    assert (recur.task, recur.difference) == ("gendistiller", {"student": {"history_input": "recur"}})
-    own = tmp_path / "own.yaml"
-    own.write_text(
-        f"base: {FOLDER.parent}/pretrain_configs/distilhubert/config_model.yaml\nstudent: {{dropout: 0.0}}\n"
-    )
-    assert contender(str(own)).task == "distilhubert" and contender(str(own)).difference == {
-        "student": {"dropout": 0.0}
-    }
-    with pytest.raises(UserError, match="found nothing_such, expected a YAML file or one of gendistiller, .*recur"):
-        contender("nothing_such")

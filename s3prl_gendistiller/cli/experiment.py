@@ -24,6 +24,7 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, stored_step
 from s3prl_gendistiller.host.students import load_student
 from s3prl_gendistiller.models.student import Student
+from s3prl_gendistiller.schema import merge, read_yaml
 from s3prl_gendistiller.shipped import shipped_folder
 from s3prl_gendistiller.superb.costs import cpu_times
 from s3prl_gendistiller.superb.table import markdown
@@ -37,6 +38,28 @@ class Contender:
 
     task: str
     difference: dict[str, Any] = field(default_factory=dict)
+
+
+def contender(form: str | Path) -> Contender:
+    """The student that an ablation of pretrain_configs/ states, by name, or that any YAML file states.
+
+    Raises:
+        UserError: it is neither, or what it is based on is no student.
+    """
+    ablations = shipped_folder("pretrain_configs") / "ablations"
+    path = Path(form) if Path(form).suffix == ".yaml" else ablations / f"{form}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in ablations.glob("*.yaml")))
+        raise UserError(f"form of a student: found {form}, expected a YAML file or one of {known}")
+    difference = read_yaml(path)
+    base = difference.pop("base", None)
+    if not isinstance(base, str):
+        raise UserError(f"{path}: found no base in it, expected the configuration that it differs from")
+    below = (path.parent / base).resolve()
+    if below.parent.name in UPSTREAMS:
+        return Contender(below.parent.name, difference)
+    inner = contender(below)
+    return Contender(inner.task, merge(inner.difference, difference))
 
 
 @dataclass(frozen=True)
@@ -133,14 +156,13 @@ class Experiment:
 
     def _write(self, name: str, part: str) -> Path:
         """Configurations that state only what differs from the shipped recipe of the task."""
-        contender, recipe = self.contenders[name], self.recipe
-        base = shipped_folder("pretrain_configs") / contender.task / f"config_{part}.yaml"
+        student, recipe = self.contenders[name], self.recipe
+        base = shipped_folder("pretrain_configs") / student.task / f"config_{part}.yaml"
         content: dict[str, Any] = {"base": str(base)}
         if part == "model":
             content.update(_shaped_like(recipe.teacher))
             content["distill"] = {"target_layers": list(recipe.target_layers)}
-            for section, values in contender.difference.items():
-                content[section] = {**content.get(section, {}), **values}
+            content = merge(content, student.difference)
         else:
             every, half = max(recipe.steps // 24, 1), max(recipe.steps // 2, 2)
             loop = {"total_steps": recipe.steps, "log_step": every, "save_step": half, "max_keep": 2, "fp16": False}
