@@ -32,7 +32,7 @@ demo: $(STAMP)  ## distil two students on a made corpus and evaluate both; write
 	$(BIN)/gendistiller demo --out result/demo $(ARGS)
 
 test: $(STAMP)  ## run the whole test suite (WORKERS=2); ARGS='-k link' runs a part
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0 $(ARGS)
 
 lint: $(STAMP)  ## check style and formatting
 	$(BIN)/ruff check $(SOURCES)

@@ -64,11 +64,17 @@ def cpu_times(runs: Mapping[str, Callable[[Tensor], object]]) -> dict[str, float
     return {name: sorted(times)[ROUNDS // 2] for name, times in taken.items()}
 
 
-def multiply_adds(expert: nn.Module, wavs: list[Tensor]) -> int:
-    """Of every matrix product and convolution that a forward pass runs; additions and norms do not count."""
-    # torch counts products; fused attention on a CPU is none of the operations that it knows. Its hooks on inputs of
-    # modules cannot take a view of a parameter that was made without gradients: a row of GenDistiller.step_norms.
-    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+@torch.no_grad()
+def multiply_adds(expert: nn.Module, wavs: Sequence[Tensor]) -> int:
+    """Of every matrix product and convolution that a forward pass runs; additions and norms do not count.
+
+    The expert's parameters ask for no gradients afterwards.
+    """
+    # The counter hooks whatever asks for gradients, and cannot hook a view of a parameter (a row of step_norms) made
+    # without them. Counting with gradients would keep every intermediate result.
+    expert.requires_grad_(False)
+    # torch counts products; fused attention on a CPU is none of the operations that it knows
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         expert(wavs)
     return counter.get_total_flops() // 2
 
