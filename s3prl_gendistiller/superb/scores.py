@@ -2,7 +2,8 @@
 
 Per metric 1000 (v - base) / (top - base), errors turned into 100 - v first; slot filling is the mean of its two; the
 score is the mean of the ten. `LEADERBOARD` holds the references of superbbenchmark.org, with which HuBERT Base has 941
-and DistilHuBERT 717. A small suite takes its own: from FBANK (0) to its teacher (1000).
+and DistilHuBERT 717. A small suite takes its own: from FBANK (0) to its teacher (1000), over the tasks on which that
+teacher is better than FBANK; on the others the scale would run backwards.
 """
 
 from __future__ import annotations
@@ -52,24 +53,48 @@ LEADERBOARD = References(
 COUNTED = {task: tuple(metrics) for task, metrics in LEADERBOARD.base.items()}
 
 
+def scored_tasks(references: References) -> tuple[str, ...]:
+    """Those on which the top is better than the base in every counted metric; all ten of the leaderboard are."""
+    return tuple(
+        task
+        for task, metrics in COUNTED.items()
+        if all(
+            (metric.key not in metrics) or _gain(task, metric.key, references, metric.higher_is_better) > 0
+            for metric in TASKS[task].metrics
+        )
+    )
+
+
 def task_score(task: str, values: Mapping[str, float], references: References) -> float | None:
-    """0 at the base, 1000 at the top; None where a value is missing or base and top are the same."""
-    points = []
-    for metric in COUNTED[task]:
-        numbers = [source.get(task, {}).get(metric) for source in (references.base, references.top)]
-        base, top, value = *numbers, values.get(metric)
-        if base is None or top is None or value is None or base == top:
-            return None
-        points.append(1000 * (value - base) / (top - base))  # turning errors round cancels
+    """0 at the base, 1000 at the top; None where a value is missing or the top is no better than the base."""
+    if task not in scored_tasks(references) or not set(COUNTED[task]) <= set(values):
+        return None
+    base, top = references.base[task], references.top[task]  # turning errors into 100 - v cancels
+    points = [1000 * (values[metric] - base[metric]) / (top[metric] - base[metric]) for metric in COUNTED[task]]
     return sum(points) / len(points)
 
 
 def overall_score(values: Values, references: References) -> float | None:
-    """The mean over the ten tasks; None unless all ten have one.
+    """The mean over `scored_tasks`; None unless values and references have all ten.
 
     Args:
         values: task -> metric -> value in the unit of the table.
     """
-    points = [task_score(task, values.get(task, {}), references) for task in TASKS]
-    numbers = [point for point in points if point is not None]
-    return sum(numbers) / len(numbers) if len(numbers) == len(TASKS) else None
+    whole = all(
+        set(COUNTED[task]) <= set(source.get(task, {}))
+        for task in TASKS
+        for source in (values, references.base, references.top)
+    )
+    tasks = scored_tasks(references)
+    if not whole or not tasks:
+        return None
+    points = [task_score(task, values[task], references) for task in tasks]
+    return sum(point for point in points if point is not None) / len(tasks)
+
+
+def _gain(task: str, metric: str, references: References, higher_is_better: bool) -> float:
+    """From base to top in the better direction; 0 where one of them is missing."""
+    base, top = (source.get(task, {}).get(metric) for source in (references.base, references.top))
+    if base is None or top is None:
+        return 0.0
+    return top - base if higher_is_better else base - top

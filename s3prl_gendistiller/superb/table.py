@@ -13,7 +13,7 @@ from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.superb.costs import Cost
 from s3prl_gendistiller.superb.plan import Suite
 from s3prl_gendistiller.superb.runs import Outcome
-from s3prl_gendistiller.superb.scores import LEADERBOARD, References, overall_score
+from s3prl_gendistiller.superb.scores import COUNTED, LEADERBOARD, References, overall_score, scored_tasks
 from s3prl_gendistiller.superb.tasks import Metric, Task
 
 COST_HEADER = ("parameters", "G multiply-adds per s", "CPU s per s")
@@ -53,12 +53,14 @@ def write_results(
             }
             for student in suite.students
         },
+        "scored_tasks": None if references is None else scored_tasks(references),
         "failures": list(failures),
     }
     paths = [suite.out / name for name in (RESULTS, TABLE, CHART)]
-    for path, text in zip(
-        paths, (json.dumps(content, indent=2) + "\n", table(suite, results, scores, costs)), strict=False
-    ):
+    rows = table(suite, results, scores, costs)
+    if references is not None and any(score is not None for score in scores.values()):
+        rows += _left_out(references)
+    for path, text in zip(paths, (json.dumps(content, indent=2) + "\n", rows), strict=False):
         with replacing(path) as part:
             part.write_text(text, encoding="utf-8")
     draw(suite, results, paths[2])
@@ -153,6 +155,16 @@ def _arrow(metric: Metric) -> str:
 
 def _values(outcomes: Mapping[str, Outcome]) -> dict[str, dict[str, float]]:
     return {task: outcome.values for task, outcome in outcomes.items()}
+
+
+def _left_out(references: References) -> str:
+    """Below a table whose score leaves tasks out: which, and why."""
+    names = [task.upper() for task in COUNTED if task not in scored_tasks(references)]
+    return (
+        f"\nscore: without {', '.join(names)}, where the upper reference is no better than the lower.\n"
+        if names
+        else ""
+    )
 
 
 def _score(outcomes: Mapping[str, Outcome], references: References | None) -> float | None:

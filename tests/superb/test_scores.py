@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from s3prl_gendistiller.superb.scores import LEADERBOARD, References, overall_score, task_score
+from s3prl_gendistiller.superb.scores import LEADERBOARD, References, overall_score, scored_tasks, task_score
 from s3prl_gendistiller.superb.tasks import TASKS
 
 
@@ -45,6 +45,16 @@ def test_slot_filling_is_the_mean_of_its_two_numbers() -> None:
 def test_there_is_no_score_without_all_ten_or_between_equal_references() -> None:
     assert overall_score({task: HUBERT_BASE[task] for task in list(TASKS)[:9]}, LEADERBOARD) is None
     assert overall_score(HUBERT_BASE, References(HUBERT_BASE, HUBERT_BASE)) is None
+
+
+def test_a_task_on_which_the_teacher_is_no_better_is_left_out() -> None:
+    worse = {**LEADERBOARD.top, "qbe": {"mtwv": 0.5}, "sd": {"der": 11.0}, "sf": {"f1": 89.81, "cer": 60.0}}
+    references = References(LEADERBOARD.base, worse)
+    assert set(TASKS) - set(scored_tasks(references)) == {"qbe", "sd", "sf"}
+    assert overall_score(worse, references) == pytest.approx(1000)
+    assert overall_score(LEADERBOARD.base, references) == pytest.approx(0)
+    assert task_score("qbe", {"mtwv": 0.5}, references) is None
+    assert set(scored_tasks(LEADERBOARD)) == set(TASKS)
 
 
 def test_every_counted_metric_is_one_of_its_tasks() -> None:

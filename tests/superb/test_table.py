@@ -53,6 +53,18 @@ def test_the_score_runs_from_fbank_to_the_teacher(tmp_path: Path) -> None:
     assert [line.split("|")[-2].strip(" -") for line in table] == ["score", "", "0", "1000", "1000"]
 
 
+def test_the_table_names_the_tasks_that_its_score_leaves_out(tmp_path: Path) -> None:
+    suite = Suite([Student("fbank", "fbank"), Student("teacher", "x")], list(TASKS.values()), "small", tmp_path)
+    results = {
+        "fbank": outcomes(LEADERBOARD.base),
+        "teacher": outcomes({**LEADERBOARD.top, "qbe": LEADERBOARD.base["qbe"]}),
+    }
+    paths = write_results(suite, results, [], choose_references(results, "fbank", "teacher", "small"))
+    table = paths[1].read_text().splitlines()
+    assert table[2].endswith(" 0     |") and table[-1].startswith("score: without QBE, where")
+    assert "qbe" not in json.loads(paths[0].read_text())["scored_tasks"]
+
+
 def test_without_both_references_only_the_official_preset_has_a_score() -> None:
     assert choose_references({"fbank": {}}, "fbank", "teacher", "small") is None
     assert choose_references({"fbank": {}}, "fbank", "teacher", "official") is LEADERBOARD
