@@ -65,7 +65,7 @@ class GenDistillerConfig(BackboneConfig):
     output_init: str = key(
         "identity", choices=("random", "identity")
     )  # "identity": first generates what the layer gives
-    history_init: str = key("random", choices=("random", "zero"))  # "zero": the projected history comes in by training
+    history_init: str = key("zero", choices=("random", "zero"))  # "zero": the projected history comes in by training
     step_embedding: bool = True
     step_norms: bool = True  # gain and shift of the shared layer's norms by step (4 D parameters each)
     silent_passes: int = key(0, low=0, high=8)  # passes through the shared layer before the first prediction
@@ -77,9 +77,6 @@ class GenDistillerConfig(BackboneConfig):
                 f"silent_passes: found {self.silent_passes} with history_input {self.history_input}, expected 0; "
                 "only carry and recur hand a silent pass on"
             )
-        if self.history_init == "zero" and self.history_input not in ("project", "carry"):
-            found = f"history_init: found zero with history_input {self.history_input}"
-            yield f"{found}, expected random; only project and carry add the projected history"
 
 
 @dataclass(frozen=True)

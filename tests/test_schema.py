@@ -51,7 +51,6 @@ def test_all_problems_are_reported_at_once() -> None:
         ({"student": {"encoder_attention_heads": 7}}, "7 does not divide encoder_embed_dim 768"),
         ({"student": {"history": "all"}}, "student.history: found 'all', expected one of previous"),
         ({"student": {"silent_passes": 1, "history_input": "add"}}, "only carry and recur"),
-        ({"student": {"history_init": "zero", "history_input": "concat"}}, "only project and carry"),
         ({"student": {"layer_norm_first": 1}}, "student.layer_norm_first: found 1 (a whole number), expected true"),
         ({"student": {"conv_pos": True}}, "student.conv_pos: found True (true or false), expected a whole number"),
         ({"student": {"extractor_conv_feature_layers": [[512, 10]]}}, "found 2 entries, expected 3"),

@@ -91,6 +91,8 @@ class GenDistiller(Student):
         if self.history_projection is not None and config.history_init == "zero":
             nn.init.zeros_(self.history_projection.weight)
             nn.init.zeros_(self.history_projection.bias)
+            if config.history_input == "concat":
+                nn.init.eye_(self.history_projection.weight[:, :width])  # z passes as it is
 
     def forward(
         self,

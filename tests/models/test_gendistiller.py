@@ -14,8 +14,9 @@ SKIPS = ("none", "history", "layer", "features")
 
 
 def student(steps: int = 3, **changes: object) -> GenDistiller:
+    """With the history at work, which by default comes in only by training."""
     torch.manual_seed(0)
-    return GenDistiller(tiny_config(**changes), steps).eval()
+    return GenDistiller(tiny_config(**{"history_init": "random", **changes}), steps).eval()
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -67,6 +68,15 @@ def test_history_that_starts_at_zero_is_recurrence_at_first(wavs: tuple[Tensor, 
     assert torch.equal(model(*wavs).predictions, blind(*wavs).predictions)
     model.train()(*wavs).predictions[:, 1:].sum().backward()
     assert model.history_projection.weight.grad.abs().sum() > 0
+
+
+def test_concatenated_history_that_starts_at_zero_lets_z_pass(wavs: tuple[Tensor, Tensor]) -> None:
+    model = student(history_input="concat", history_init="zero", step_embedding=False, output_init="random")
+    output = model(*wavs)
+    assert torch.equal(output.predictions[:, 1], output.predictions[:, 0])  # both see z alone
+    with torch.no_grad():
+        model.history_projection.weight[:, 24:] += 0.5
+    assert not torch.allclose(model(*wavs).predictions[:, 1], output.predictions[:, 1])
 
 
 def test_norms_by_step_start_as_the_shared_ones_and_change_their_own_step_on(wavs: tuple[Tensor, Tensor]) -> None:
@@ -139,7 +149,7 @@ def test_gradients_reach_every_parameter(form: str, wavs: tuple[Tensor, Tensor])
     assert without == []
 
 
-def test_the_default_form_in_numbers(wavs: tuple[Tensor, Tensor]) -> None:
+def test_the_default_form_with_its_history_in_numbers(wavs: tuple[Tensor, Tensor]) -> None:
     """Golden: a change here changes every trained checkpoint."""
     states = student().generate(*wavs).hidden_states
     found = [round(state[0, 3, 5].item(), 4) for state in states] + [round(states[-1][0].abs().mean().item(), 4)]
