@@ -117,7 +117,7 @@ def real_task(folder: Path, norm: str = "layer", model_type: str = "hubert", **c
         write_random_teacher(folder / "teacher", model_type=model_type, feat_extract_norm=norm, **TINY_TEACHER)
     )
     torch.manual_seed(0)
-    student = GenDistiller(tiny_config(**changes), len(LAYERS))
+    student = GenDistiller(tiny_config(**{"history_init": "random", **changes}), len(LAYERS))
     return DistillTask(student, teacher, build_objectives((LayerwiseConfig(),), LAYERS), LAYERS)
 
 
