@@ -58,7 +58,7 @@ class GenDistillerConfig(BackboneConfig):
     normalize: bool = False  # zero mean and unit variance per utterance, as HuBERT Large takes its input
     feature_norm: bool = True  # HuBERT normalises the CNN's output before projecting it; DistilHuBERT does not
     position_bias: str = key("none", choices=("none", "gated"))  # "gated": WavLM's gated relative position bias
-    history: str = key("previous", choices=("previous",))
+    history: str = key("previous", choices=("previous", "all"))  # "all": each step attends to all earlier ones too
     history_input: str = key("carry", choices=("add", "project", "concat", "carry", "recur"))
     skip_connection: str = key("none", choices=("none", "history", "layer", "features"))
     output_layer: bool = True
@@ -69,6 +69,7 @@ class GenDistillerConfig(BackboneConfig):
     step_embedding: bool = True
     step_norms: bool = True  # gain and shift of the shared layer's norms by step (4 D parameters each)
     silent_passes: int = key(0, low=0, high=8)  # passes through the shared layer before the first prediction
+    gradient_checkpointing: bool = False  # each step's layer is computed again in the backward pass: less memory
 
     def problems(self) -> Iterator[str]:
         yield from super().problems()
@@ -76,6 +77,11 @@ class GenDistillerConfig(BackboneConfig):
             yield (
                 f"silent_passes: found {self.silent_passes} with history_input {self.history_input}, expected 0; "
                 "only carry and recur hand a silent pass on"
+            )
+        if self.history == "all" and self.position_bias == "gated":
+            yield (
+                "position_bias: found gated with history all, expected none; a bias for every pair of frames of all "
+                "steps would take (N T) x (N T) numbers"
             )
 
 
@@ -130,6 +136,7 @@ class GenerationTargetsConfig(TargetsConfig):
     feedback_start: float = key(1.0, low=0.0, high=1.0)
     feedback_end: float = key(0.0, low=0.0, high=1.0)
     feedback_steps: int = key(100_000, low=1)
+    random_depth: bool = False  # train each batch on its first k layers, k drawn from 1..N: for use with fewer steps
 
     def teacher_probability(self, step: int) -> float:
         """How likely a generated layer is replaced by the teacher's when it is fed back at training step `step`."""

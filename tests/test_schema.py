@@ -49,7 +49,11 @@ def test_all_problems_are_reported_at_once() -> None:
     ("content", "expected"),
     [
         ({"student": {"encoder_attention_heads": 7}}, "7 does not divide encoder_embed_dim 768"),
-        ({"student": {"history": "all"}}, "student.history: found 'all', expected one of previous"),
+        (
+            {"student": {"history": "al"}},
+            "student.history: found 'al', expected one of previous, all; did you mean all?",
+        ),
+        ({"student": {"history": "all", "position_bias": "gated"}}, "position_bias: found gated with history all"),
         ({"student": {"silent_passes": 1, "history_input": "add"}}, "only carry and recur"),
         ({"student": {"layer_norm_first": 1}}, "student.layer_norm_first: found 1 (a whole number), expected true"),
         ({"student": {"conv_pos": True}}, "student.conv_pos: found True (true or false), expected a whole number"),

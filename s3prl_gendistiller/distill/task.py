@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -28,13 +28,21 @@ class DistillTask(nn.Module):
         teacher: stays in eval mode whatever mode the task is put into.
         objectives: modules with `terms`, see `distill.objectives`.
         target_layers: the teacher layers that are distilled.
+        random_depth: train each batch on the first k layers only, k drawn from 1..N. Layers that a batch leaves out
+            add nothing to its loss, so that a layer weighs as often as it is generated.
 
     Raises:
         UserError: the teacher has no such layer.
     """
 
     def __init__(
-        self, student: nn.Module, teacher: Teacher, objectives: nn.ModuleList, target_layers: Sequence[int]
+        self,
+        student: nn.Module,
+        teacher: Teacher,
+        objectives: nn.ModuleList,
+        target_layers: Sequence[int],
+        *,
+        random_depth: bool = False,
     ) -> None:
         super().__init__()
         check_layers(target_layers, teacher.num_layers, teacher.name)
@@ -42,6 +50,7 @@ class DistillTask(nn.Module):
         self.teacher = teacher
         self.objectives = objectives
         self.target_layers = tuple(target_layers)
+        self.random_depth = random_depth
         self.terms: dict[str, float] = {}
         for objective in objectives:
             self.terms.update(objective.terms)  # type: ignore[arg-type]
@@ -56,17 +65,24 @@ class DistillTask(nn.Module):
             (1, K, 2): sum and count of every term, in the order of `terms`. The leading axis lets replicas of
             DataParallel be gathered and added before anything is divided.
         """
-        targets = self.teacher(wavs, lengths, self.target_layers)  # (B, L, T', D)
+        options: dict[str, Any] = {}
+        depth = len(self.target_layers)
+        if self.random_depth and self.training:
+            depth = options["steps"] = int(torch.randint(1, depth + 1, ()))
+        targets = self.teacher(wavs, lengths, self.target_layers[:depth])  # (B, k, T', D)
         if teacher_probability > 0.0:
-            output = self.student(wavs, lengths, teacher_layers=targets, teacher_probability=teacher_probability)
-        else:
-            output = self.student(wavs, lengths)
+            options.update(teacher_layers=targets, teacher_probability=teacher_probability)
+        output = self.student(wavs, lengths, **options)
         targets, predictions, mask = trim_to_shorter(targets, output.predictions, output.frame_mask)
         with torch.autocast(wavs.device.type, enabled=False):
             values: dict[str, tuple[Tensor, Tensor]] = {}
             for objective in self.objectives:
                 values.update(objective(targets, predictions.float(), mask))
-        pairs = [torch.stack((total.float(), count.float())) for total, count in (values[name] for name in self.terms)]
+        none = predictions.new_zeros((), dtype=torch.float32)
+        pairs = [
+            torch.stack((total.float(), count.float()))
+            for total, count in (values.get(name, (none, none)) for name in self.terms)
+        ]
         return torch.stack(pairs).unsqueeze(0)
 
     def loss(self, sums: Tensor) -> Tensor:

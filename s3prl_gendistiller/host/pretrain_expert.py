@@ -17,7 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from s3prl_gendistiller.config import DataConfig, GenDistillerModelConfig, ModelConfig, read_model_config
+from s3prl_gendistiller.config import (
+    DataConfig,
+    GenDistillerModelConfig,
+    GenerationTargetsConfig,
+    ModelConfig,
+    read_model_config,
+)
 from s3prl_gendistiller.distill.data import Batch, HeldOutLoader, TrainLoader
 from s3prl_gendistiller.distill.metrics import append_metrics
 from s3prl_gendistiller.distill.objectives import build_objectives
@@ -63,7 +69,9 @@ class PretrainExpert(nn.Module):
             warm_start_student(student, teacher, self.config)
         objectives = build_objectives(self.config.objectives, self.config.distill.target_layers)
         self.model = nn.ModuleDict({"student": student, "objectives": objectives})
-        self.task = DistillTask(student, teacher, objectives, self.config.distill.target_layers)
+        distill = self.config.distill
+        random_depth = isinstance(distill, GenerationTargetsConfig) and distill.random_depth
+        self.task = DistillTask(student, teacher, objectives, distill.target_layers, random_depth=random_depth)
         self.forward_task = nn.DataParallel(self.task) if multi_gpu else self.task
 
         self._step = 0

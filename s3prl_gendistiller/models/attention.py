@@ -1,12 +1,25 @@
-"""Self-attention over frames, with WavLM's gated relative position bias where it is kept."""
+"""Self-attention over frames, over those of earlier steps too, with WavLM's gated relative position bias if it is kept.
+
+Two-dimensional attention (arXiv 2310.13418) is causal over the N generated layers and free over their T frames: at step
+n every frame attends to all real frames of steps 1..n. It is computed step by step from the keys and values of the
+earlier steps, so that no matrix of (N T) x (N T) scores, and no mask of that size, ever exists.
+"""
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.nn.functional import scaled_dot_product_attention
+from torch.utils.checkpoint import checkpoint
 
+KeyValues = tuple[Tensor, Tensor]  # of one step, each (B, heads, T, D / heads)
+
+SCORES_AT_ONCE = 2**22  # numbers; where scores must be held for dropout, queries come in blocks of so many scores
 GATE_WIDTH = 8  # WavLM's gate sees eight numbers a head and frame, summed in two groups of four
 
 
@@ -56,40 +69,107 @@ class SelfAttention(nn.Module):
         width: D.
         heads: attention heads; divides D.
         dropout: on the attention weights.
-        position_bias: optional module (B, T, D) -> (B, heads, T, T).
+        position_bias: optional module (B, T, D) -> (B, heads, T, T); for attention within one step only.
+        recomputed: the caller checkpoints the layer, so nothing that is saved here lives long.
     """
 
-    def __init__(self, width: int, heads: int, *, dropout: float, position_bias: nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        *,
+        dropout: float,
+        position_bias: nn.Module | None = None,
+        recomputed: bool = False,
+    ) -> None:
         super().__init__()
         self.heads = heads
         self.dropout = dropout
+        self.recomputed = recomputed
         self.q_proj = nn.Linear(width, width)
         self.k_proj = nn.Linear(width, width)
         self.v_proj = nn.Linear(width, width)
         self.out_proj = nn.Linear(width, width)
         self.position_bias = position_bias
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None, earlier: Sequence[KeyValues] = ()) -> tuple[Tensor, KeyValues]:
         """
         Args:
-            x: (B, T, D).
+            x: (B, T, D); or (B, N, T, D), N steps at once, each of which attends to itself and those before it.
             mask: (B, T), True = real frame; None when no frame is padded, which frees the fastest kernels.
+            earlier: keys and values of the steps before, which this step attends to as well.
 
         Returns:
-            (B, T, D).
+            y of x's shape, and the keys and values of x, (B, heads, T, D / heads) or (B, N, heads, T, D / heads) each.
         """
-        bias = None if mask is None else mask[:, None, None, :]  # (B, 1, 1, T)
-        if self.position_bias is not None:
-            relative = self.position_bias(x)
-            bias = relative if bias is None else relative.masked_fill(~bias, torch.finfo(relative.dtype).min)
-        y = nn.functional.scaled_dot_product_attention(
-            self._split(self.q_proj(x)),
-            self._split(self.k_proj(x)),
-            self._split(self.v_proj(x)),
-            attn_mask=bias,
-            dropout_p=self.dropout if self.training else 0.0,
-        )  # (B, heads, T, D / heads)
-        return self.out_proj(y.transpose(1, 2).flatten(2))
+        queries, keys, values = (self._split(projection(x)) for projection in (self.q_proj, self.k_proj, self.v_proj))
+        attend = functools.partial(
+            _attend, mask=mask, dropout=self.dropout if self.training else 0.0, recomputed=self.recomputed
+        )
+        if x.dim() == 4:
+            steps = [*earlier, *zip(keys.unbind(1), values.unbind(1), strict=True)]
+            seen = range(len(earlier) + 1, len(steps) + 1)
+            y = torch.stack([attend(q, steps[:count]) for q, count in zip(queries.unbind(1), seen, strict=True)], dim=1)
+        else:
+            bias = None if self.position_bias is None else self.position_bias(x)
+            y = attend(queries, [*earlier, (keys, values)], bias=bias)
+        return self.out_proj(y.transpose(-3, -2).flatten(-2)), (keys, values)
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
+
+
+def _attend(
+    queries: Tensor,
+    steps: Sequence[KeyValues],
+    mask: Tensor | None,
+    dropout: float,
+    recomputed: bool,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """Attention of one step's queries over all frames of `steps`.
+
+    Args:
+        queries: (B, heads, T, d).
+        steps: n keys and values, (B, heads, T, d) each.
+        mask: (B, T), True = real frame of any step.
+        bias: (B, heads, T, T), added to the scores; for a single step.
+
+    Returns:
+        (B, heads, T, d). What it keeps for the backward pass grows with T: neither the steps joined to one sequence,
+        which are joined again, nor the scores that dropout needs where no fused kernel has it, which are computed
+        again.
+    """
+    allowed = None if mask is None else mask[:, None, None, :].repeat(1, 1, 1, len(steps))  # (B, 1, 1, n T)
+    if len(steps) == 1:
+        if bias is not None:
+            allowed = bias if allowed is None else bias.masked_fill(~allowed, torch.finfo(bias.dtype).min)
+        return scaled_dot_product_attention(queries, *steps[0], attn_mask=allowed, dropout_p=dropout)
+    if dropout > 0.0 and queries.device.type == "cpu":
+        batch, heads, frames, _ = queries.shape
+        block = max(1, SCORES_AT_ONCE // (batch * heads * len(steps) * frames))
+        parts = [
+            checkpoint(_attend_to_joined, part, steps, allowed, dropout, use_reentrant=False)
+            for part in queries.split(block, dim=2)
+        ]
+        return torch.cat(parts, dim=2)
+    return _attend_to_joined(queries, steps, allowed, dropout, join_again=not recomputed)
+
+
+def _attend_to_joined(
+    queries: Tensor, steps: Sequence[KeyValues], allowed: Tensor | None, dropout: float, join_again: bool = False
+) -> Tensor:
+    """Joins the steps to one sequence; with `join_again` the backward pass joins anew, since the parts live anyway."""
+    keys, values = (torch.cat(parts, dim=2) for parts in zip(*steps, strict=True))  # (B, heads, n T, d)
+    if not join_again:
+        return scaled_dot_product_attention(queries, keys, values, attn_mask=allowed, dropout_p=dropout)
+    parts_of = {joined.data_ptr(): [step[i].detach() for step in steps] for i, joined in enumerate((keys, values))}
+
+    def pack(saved: Tensor) -> Tensor | list[Tensor]:
+        return parts_of[saved.data_ptr()] if saved.data_ptr() in parts_of and saved.shape == keys.shape else saved
+
+    def unpack(packed: Tensor | list[Tensor]) -> Tensor:
+        return packed if isinstance(packed, Tensor) else torch.cat(packed, dim=2)
+
+    with saved_tensors_hooks(pack, unpack):
+        return scaled_dot_product_attention(queries, keys, values, attn_mask=allowed, dropout_p=dropout)

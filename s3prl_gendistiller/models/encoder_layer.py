@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from s3prl_gendistiller.models.attention import GatedPositionBias, SelfAttention
+from s3prl_gendistiller.models.attention import GatedPositionBias, KeyValues, SelfAttention
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": nn.functional.gelu, "relu": nn.functional.relu}
 
@@ -22,6 +22,7 @@ class EncoderLayer(nn.Module):
         activation: "gelu" or "relu".
         norm_first: pre-norm (HuBERT Large) instead of post-norm (HuBERT Base).
         position_bias: "none" or "gated" (WavLM).
+        recomputed: as in `SelfAttention`.
     """
 
     def __init__(
@@ -36,10 +37,13 @@ class EncoderLayer(nn.Module):
         dropout: float = 0.1,
         attention_dropout: float = 0.1,
         activation_dropout: float = 0.1,
+        recomputed: bool = False,
     ) -> None:
         super().__init__()
         bias = GatedPositionBias(heads, width // heads) if position_bias == "gated" else None
-        self.attention = SelfAttention(width, heads, dropout=attention_dropout, position_bias=bias)
+        self.attention = SelfAttention(
+            width, heads, dropout=attention_dropout, position_bias=bias, recomputed=recomputed
+        )
         self.attention_norm = nn.LayerNorm(width)
         self.ffn_in = nn.Linear(width, ffn_width)
         self.ffn_out = nn.Linear(ffn_width, width)
@@ -53,20 +57,24 @@ class EncoderLayer(nn.Module):
                 nn.init.normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
 
-    def forward(self, x: Tensor, mask: Tensor | None, modulation: Tensor | None = None) -> Tensor:
-        """(B, T, D) to (B, T, D).
+    def forward(
+        self, x: Tensor, mask: Tensor | None, modulation: Tensor | None = None, earlier: Sequence[KeyValues] = ()
+    ) -> tuple[Tensor, KeyValues]:
+        """x of its own shape, and its keys and values for later steps.
 
         Args:
-            mask: (B, T) as in `SelfAttention`.
+            x, mask, earlier: as in `SelfAttention`.
             modulation: (2, 2, D), for the norm of the attention and that of the feed-forward network: what is added to
-                a gain of one, and a shift.
+                a gain of one, and a shift; (2, 2, N, 1, D) for N steps at once.
         """
         of_attention, of_ffn = (None, None) if modulation is None else modulation
         if self.norm_first:
-            x = x + self.dropout(self.attention(_modulate(self.attention_norm(x), of_attention), mask))
-            return x + self._feed_forward(_modulate(self.ffn_norm(x), of_ffn))
-        x = _modulate(self.attention_norm(x + self.dropout(self.attention(x, mask))), of_attention)
-        return _modulate(self.ffn_norm(x + self._feed_forward(x)), of_ffn)
+            attended, own = self.attention(_modulate(self.attention_norm(x), of_attention), mask, earlier)
+            x = x + self.dropout(attended)
+            return x + self._feed_forward(_modulate(self.ffn_norm(x), of_ffn)), own
+        attended, own = self.attention(x, mask, earlier)
+        x = _modulate(self.attention_norm(x + self.dropout(attended)), of_attention)
+        return _modulate(self.ffn_norm(x + self._feed_forward(x)), of_ffn), own
 
     def _feed_forward(self, x: Tensor) -> Tensor:
         return self.dropout(self.ffn_out(self.activation_dropout(self.activation(self.ffn_in(x)))))

@@ -1,14 +1,16 @@
 """GenDistiller: one transformer layer that generates the teacher's hidden layers one after another.
 
-Source: arXiv 2406.09444 (autoregressive, the previous layer as history, skip connection, output layer). Only the
-abstract's ratios are public; this layout (HuBERT's front end, one shared layer, one output layer, 16,993,920
-parameters) is inferred from them: 82 % below WavLM Base+, 33 % below two layers with three linear heads.
+Sources: arXiv 2406.09444 (autoregressive, the previous layer as history, skip connection, output layer) and 2310.13418
+(attention over all earlier layers). Only the abstracts' ratios are public; this layout (HuBERT's front end, one shared
+layer, one output layer, 16,993,920 parameters) is inferred from them: 82 % below WavLM Base+, 33 % below two layers
+with three linear heads.
 
 With z the front end's frames, e_n the step embedding, n = 1..N, y_0 = z and no h_0:
 
     u_n = what `history_input` says (below)          (B, T, D)
     y_n = Layer(u_n)                                 (B, T, D)   the same layer at every step; with `step_norms` each
-                                                                 step scales and shifts its two LayerNorms
+                                                                 step scales and shifts its two LayerNorms; with
+                                                                 `history: all` it attends to u_1..u_n
     h_n = W y_n (+ the skip connection)              (B, T, D)   generates teacher layer target_layers[n]
 
     history_input   u_n
@@ -25,10 +27,14 @@ With z the front end's frames, e_n the step embedding, n = 1..N, y_0 = z and no 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from s3prl_gendistiller.config import GenDistillerConfig
+from s3prl_gendistiller.models.attention import KeyValues
 from s3prl_gendistiller.models.encoder_layer import EncoderLayer
 from s3prl_gendistiller.models.front_end import ConvFrontEnd, ConvPosition, frame_mask, normalise_samples
 from s3prl_gendistiller.models.student import Student, StudentOutput
@@ -74,6 +80,7 @@ class GenDistiller(Student):
             dropout=config.dropout,
             attention_dropout=config.attention_dropout,
             activation_dropout=config.activation_dropout,
+            recomputed=config.gradient_checkpointing,
         )
         self.output = nn.Linear(width, width) if config.output_layer else None
         if self.output is not None and config.output_init == "identity":
@@ -124,10 +131,13 @@ class GenDistiller(Student):
             raise ValueError(f"steps: found {steps}, expected 1..{self.num_steps}, the layers this student generates")
         z, mask = self.encode(wavs, lengths)  # (B, T, D), (B, T)
         attended = None if bool(mask.all()) else mask
+        if teacher_layers is not None and teacher_probability >= 1.0 and self._known_ahead(z, teacher_layers):
+            return StudentOutput([z, *self._all_at_once(z, attended, teacher_layers, steps)], mask, num_predicted=steps)
         hidden = self.dropout(z)
         for silent in range(self.config.silent_passes):
-            hidden = self._pass(silent, self._embed(hidden, silent), attended)
+            hidden, _ = self._pass(silent, self._embed(hidden, silent), attended)
         generated: list[Tensor] = []
+        earlier: list[KeyValues] = []
         history: Tensor | None = None
         for step in range(steps):
             if generated and teacher_layers is not None:
@@ -135,7 +145,9 @@ class GenDistiller(Student):
             elif generated:
                 history = generated[-1]
             layer_input = self._layer_input(step, z, hidden, history)
-            hidden = self._pass(self.config.silent_passes + step, layer_input, attended)
+            hidden, own = self._pass(self.config.silent_passes + step, layer_input, attended, tuple(earlier))
+            if self.config.history == "all":
+                earlier.append(own)
             generated.append(self._generate(hidden, layer_input, z, history))
         return StudentOutput([z, *generated], mask, num_predicted=steps)
 
@@ -151,10 +163,47 @@ class GenDistiller(Student):
         x = x + self.position(x)
         return (x if self.config.layer_norm_first else self.encoder_norm(x)), mask
 
-    def _pass(self, index: int, x: Tensor, mask: Tensor | None) -> Tensor:
+    def _known_ahead(self, z: Tensor, teacher: Tensor) -> bool:
+        """Whether no step's input depends on what the student makes, if the teacher's layers are fed back."""
+        return self.config.history_input not in CARRYING and teacher.shape[2] >= z.shape[1]
+
+    def _all_at_once(self, z: Tensor, mask: Tensor | None, teacher: Tensor, steps: int) -> list[Tensor]:
+        """What `forward` gives step by step, in one pass: all histories are the teacher's, so all inputs are known."""
+        frames = z.shape[1]
+        histories = [None, *teacher[:, : steps - 1, :frames].to(z.dtype).unbind(1)]
+        first = self.dropout(z)
+        inputs = [self._layer_input(step, z, first, history) for step, history in enumerate(histories)]
+        x = torch.stack(inputs, dim=1)  # (B, N, T, D)
+        norms = None if self.step_norms is None else self.step_norms[:steps].permute(1, 2, 0, 3).unsqueeze(3)
+        if self.config.history == "all":
+            hidden, _ = self._through_layer(x, mask, norms)
+        else:
+            if norms is not None:
+                norms = norms.repeat(1, 1, len(z), 1, 1)
+            folded, _ = self._through_layer(
+                x.flatten(0, 1), None if mask is None else mask.repeat_interleave(steps, 0), norms
+            )
+            hidden = folded.unflatten(0, (-1, steps))
+        return [
+            self._generate(part, layer_input, z, history)
+            for part, layer_input, history in zip(hidden.unbind(1), inputs, histories, strict=True)
+        ]
+
+    def _pass(
+        self, index: int, x: Tensor, mask: Tensor | None, earlier: Sequence[KeyValues] = ()
+    ) -> tuple[Tensor, KeyValues]:
         """Through the shared layer, silent passes counted."""
-        hidden: Tensor = self.layer(x, mask, None if self.step_norms is None else self.step_norms[index])
-        return hidden
+        return self._through_layer(x, mask, None if self.step_norms is None else self.step_norms[index], earlier)
+
+    def _through_layer(
+        self, x: Tensor, mask: Tensor | None, norms: Tensor | None, earlier: Sequence[KeyValues] = ()
+    ) -> tuple[Tensor, KeyValues]:
+        found: tuple[Tensor, KeyValues]
+        if self.config.gradient_checkpointing and torch.is_grad_enabled():
+            found = checkpoint(self.layer, x, mask, norms, earlier, use_reentrant=False)
+        else:
+            found = self.layer(x, mask, norms, earlier)
+        return found
 
     def _embed(self, x: Tensor, index: int) -> Tensor:
         return x if self.step_embedding is None else x + self.step_embedding.weight[index]

@@ -166,6 +166,28 @@ def test_a_layer_that_is_fed_back_from_the_teacher_changes_the_loss(
     assert free["l1_layer3"] != pytest.approx(forced["l1_layer3"], rel=1e-4)
 
 
+@pytest.mark.parametrize("probability", [0.0, 1.0])
+def test_random_depth_trains_on_the_first_layers_of_each_batch(
+    tmp_path: Path, probability: float, wavs: tuple[Tensor, Tensor]
+) -> None:
+    task = real_task(tmp_path, dropout=0.0, attention_dropout=0.0, activation_dropout=0.0)
+    whole = task.eval()(*wavs, probability)[0]
+    task.random_depth = True
+    assert torch.equal(task(*wavs, probability)[0], whole)  # scoring always takes all layers
+    task.train()
+    depths = set()
+    for _ in range(20):
+        sums = task(*wavs, probability)
+        counts = {name: float(count) for name, count in zip(task.terms, sums[0, :, 1], strict=True)}
+        depth = sum(counts[f"l1_layer{layer}"] > 0 for layer in LAYERS)
+        depths.add(depth)
+        expected = whole.clone()
+        expected[[name.endswith("layer3") for name in task.terms]] *= float(depth == 2)
+        torch.testing.assert_close(sums[0], expected)
+        torch.testing.assert_close(task.loss(sums), task.loss(expected[None]))
+    assert depths == {1, 2}
+
+
 @dataclass
 class Item:
     wavs: Tensor

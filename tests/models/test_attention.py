@@ -78,30 +78,34 @@ def test_the_bias_equals_wavlms_formula_pair_by_pair() -> None:
 
 def test_attention_equals_the_definition() -> None:
     module, x = attention(), frames()
-    torch.testing.assert_close(module(x, None), by_hand(module, x, torch.zeros(2, HEADS, 9, 9)), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        module(x, None)[0], by_hand(module, x, torch.zeros(2, HEADS, 9, 9)), atol=1e-6, rtol=1e-5
+    )
 
 
 def test_attention_adds_the_position_bias() -> None:
     bias, x = position_bias(), frames()
     module = attention(bias)
-    torch.testing.assert_close(module(x, None), by_hand(module, x, bias(x)), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(module(x, None)[0], by_hand(module, x, bias(x)), atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("gated", [False, True])
 def test_padded_frames_are_never_attended_to(gated: bool) -> None:
     module, x = attention(position_bias() if gated else None), frames()
     mask = torch.arange(9) < torch.tensor([[9], [4]])
-    found = module(x, mask)
+    found = module(x, mask)[0]
     assert found.isfinite().all()
-    torch.testing.assert_close(found[1, :4], module(x[1:, :4], None)[0], atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(found[1, :4], module(x[1:, :4], None)[0][0], atol=1e-6, rtol=1e-5)
     noisy = torch.where(mask.unsqueeze(-1), x, 1e3)
-    torch.testing.assert_close(module(noisy, mask)[mask], found[mask], atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(module(noisy, mask)[0][mask], found[mask], atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("gated", [False, True])
 def test_no_mask_equals_a_mask_without_padding(gated: bool) -> None:
     module, x = attention(position_bias() if gated else None), frames()
-    torch.testing.assert_close(module(x, None), module(x, torch.ones(2, 9, dtype=torch.bool)), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        module(x, None)[0], module(x, torch.ones(2, 9, dtype=torch.bool))[0], atol=1e-6, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("gated", [False, True])
@@ -109,21 +113,21 @@ def test_attention_runs_in_bfloat16_autocast(gated: bool) -> None:
     module, x = attention(position_bias() if gated else None), frames()
     mask = torch.arange(9) < torch.tensor([[9], [4]])
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = module(x, mask)
-    torch.testing.assert_close(found.float()[mask], module(x, mask)[mask], atol=0.05, rtol=0.05)
+        found = module(x, mask)[0]
+    torch.testing.assert_close(found.float()[mask], module(x, mask)[0][mask], atol=0.05, rtol=0.05)
 
 
 def test_dropout_falls_on_the_weights_in_training_only() -> None:
     module, x = attention(dropout=0.5), frames()
-    assert torch.equal(module(x, None), module(x, None))
+    assert torch.equal(module(x, None)[0], module(x, None)[0])
     module.train()
-    assert not torch.equal(module(x, None), module(x, None))
+    assert not torch.equal(module(x, None)[0], module(x, None)[0])
 
 
 def test_gradients_reach_every_parameter_with_padding() -> None:
     module = attention(position_bias()).train()
     mask = torch.arange(9) < torch.tensor([[9], [4]])
-    module(frames(), mask)[mask].square().sum().backward()
+    module(frames(), mask)[0][mask].square().sum().backward()
     silent = [name for name, p in module.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     assert silent == []
     assert all(p.grad.abs().sum() > 0 for name, p in module.named_parameters() if name != "k_proj.bias")

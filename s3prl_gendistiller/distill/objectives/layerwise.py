@@ -33,11 +33,11 @@ class Layerwise(nn.Module):
     def forward(self, teacher: Tensor, student: Tensor, frame_mask: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
         """
         Args:
-            teacher, student: (B, L, T, D).
+            teacher, student: (B, k, T, D), the first k of the L layers.
             frame_mask: (B, T), True = real frame.
 
         Returns:
-            per layer the sums over real frames, and their count.
+            for each of the k layers the sums over real frames, and their count.
 
         Raises:
             ValueError: the two stacks differ in shape.
@@ -56,5 +56,5 @@ class Layerwise(nn.Module):
         return {
             f"{name}_layer{layer}": (values[index], count)
             for name, values in sums.items()
-            for index, layer in enumerate(self.target_layers)
+            for index, layer in enumerate(self.target_layers[: teacher.shape[1]])
         }
