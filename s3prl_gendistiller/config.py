@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.schema import from_dict, key, merge, read_yaml
+from s3prl_gendistiller.schema import from_dict, key, read_layered_yaml
 
 HUBERT_CONV_LAYERS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
 
@@ -268,29 +267,6 @@ def _objective_problems(objectives: tuple[LayerwiseConfig, ...]) -> Iterator[str
         yield "objectives: found an empty list, expected at least one objective"
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"objectives: {name} is listed {names.count(name)} times, expected once"
-
-
-def read_layered_yaml(path: str | Path) -> dict[str, Any]:
-    """Reads a YAML file; ``base: other.yaml`` (relative to the file) is read first and overridden key by key.
-
-    Raises:
-        UserError: a file is missing or not YAML, or the bases form a circle.
-    """
-    seen: list[Path] = []
-    differences: list[dict[str, Any]] = []
-    current: Path | None = Path(path)
-    while current is not None:
-        if current.resolve() in seen:
-            raise UserError(f"{path}: base files form a circle at {current}; remove one of the `base` keys")
-        seen.append(current.resolve())
-        content = read_yaml(current)
-        base = content.pop("base", None)
-        differences.append(content)
-        current = None if base is None else current.parent / str(base)
-    merged: dict[str, Any] = {}
-    for content in reversed(differences):
-        merged = merge(merged, content)
-    return merged
 
 
 def read_model_config(task: str, source: str | Path | Mapping[str, Any]) -> ModelConfig:

@@ -58,6 +58,29 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def read_layered_yaml(path: str | Path) -> dict[str, Any]:
+    """Reads a YAML file; ``base: other.yaml`` (relative to the file) is read first and overridden key by key.
+
+    Raises:
+        UserError: a file is missing or not YAML, or the bases form a circle.
+    """
+    seen: list[Path] = []
+    differences: list[dict[str, Any]] = []
+    current: Path | None = Path(path)
+    while current is not None:
+        if current.resolve() in seen:
+            raise UserError(f"{path}: base files form a circle at {current}; remove one of the `base` keys")
+        seen.append(current.resolve())
+        content = read_yaml(current)
+        base = content.pop("base", None)
+        differences.append(content)
+        current = None if base is None else current.parent / str(base)
+    merged: dict[str, Any] = {}
+    for content in reversed(differences):
+        merged = merge(merged, content)
+    return merged
+
+
 def from_dict(cls: type[T], content: Mapping[str, Any], source: str) -> T:
     """Builds `cls` from `content`, refusing unknown, mistyped, missing and out-of-range keys together.
 

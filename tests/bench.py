@@ -10,9 +10,9 @@ import pytest
 import soundfile
 import yaml
 
-from s3prl_gendistiller.config import read_layered_yaml
 from s3prl_gendistiller.distill.manifest import write_manifest
 from s3prl_gendistiller.distill.random_teacher import write_random_teacher
+from s3prl_gendistiller.schema import read_layered_yaml
 from tests.conftest import ROOT, TINY, TINY_CONV
 
 SPLITS = {"train-clean-100": 10, "dev-clean": 3, "test-clean": 3}

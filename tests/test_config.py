@@ -6,15 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from s3prl_gendistiller.config import (
-    GenDistillerConfig,
-    GenerationTargetsConfig,
-    RunnerConfig,
-    read_layered_yaml,
-    read_model_config,
-)
+from s3prl_gendistiller.config import GenDistillerConfig, GenerationTargetsConfig, RunnerConfig, read_model_config
 from s3prl_gendistiller.models.gendistiller import GenDistiller, count_parameters
-from s3prl_gendistiller.schema import from_dict, to_dict
+from s3prl_gendistiller.schema import from_dict, read_layered_yaml, to_dict
 from tests.conftest import ROOT
 
 CONFIGS = ROOT / "pretrain_configs"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from s3prl_gendistiller.config import read_layered_yaml
+from s3prl_gendistiller.schema import read_layered_yaml
 from s3prl_gendistiller.superb.tasks import PRESETS, TASKS
 
 ROOT = Path(__file__).resolve().parents[1] / "downstream_runs"

@@ -4,15 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from s3prl_gendistiller.config import (
-    GenDistillerModelConfig,
-    RunnerConfig,
-    TeacherConfig,
-    read_layered_yaml,
-    read_model_config,
-)
+from s3prl_gendistiller.config import GenDistillerModelConfig, RunnerConfig, TeacherConfig, read_model_config
 from s3prl_gendistiller.errors import ConfigError, UserError
-from s3prl_gendistiller.schema import from_dict, to_dict
+from s3prl_gendistiller.schema import from_dict, read_layered_yaml, to_dict
 
 TEACHER = {"upstream": "hubert_base"}
 

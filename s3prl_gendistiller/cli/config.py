@@ -8,8 +8,8 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
-from s3prl_gendistiller.config import MODEL_CONFIGS, RunnerConfig, read_layered_yaml
-from s3prl_gendistiller.schema import from_dict
+from s3prl_gendistiller.config import MODEL_CONFIGS, RunnerConfig
+from s3prl_gendistiller.schema import from_dict, read_layered_yaml
 
 KINDS = {**MODEL_CONFIGS, "runner": RunnerConfig}
 

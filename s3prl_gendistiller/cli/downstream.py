@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from s3prl_gendistiller.cli import launch
-from s3prl_gendistiller.config import read_layered_yaml
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
 from s3prl_gendistiller.host.checkpoint import newest_student, read_checkpoint, student_kind
 from s3prl_gendistiller.host.paths import expand_tree
+from s3prl_gendistiller.schema import read_layered_yaml
 from s3prl_gendistiller.shipped import existing_or_shipped, shipped_folder
 
 RESULTS = Path("result/downstream")

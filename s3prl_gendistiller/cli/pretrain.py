@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.cli import launch
-from s3prl_gendistiller.config import MODEL_CONFIGS, ModelConfig, RunnerConfig, read_layered_yaml, read_model_config
+from s3prl_gendistiller.config import MODEL_CONFIGS, ModelConfig, RunnerConfig, read_model_config
 from s3prl_gendistiller.distill.task import check_layers
 from s3prl_gendistiller.distill.transformers_teacher import read_teacher_shape
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
 from s3prl_gendistiller.host.locate import find_host
 from s3prl_gendistiller.host.paths import expand
-from s3prl_gendistiller.schema import from_dict
+from s3prl_gendistiller.schema import from_dict, read_layered_yaml
 from s3prl_gendistiller.shipped import shipped_folder
 
 RESULTS = Path("result/pretrain")

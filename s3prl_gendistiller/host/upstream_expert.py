@@ -11,9 +11,8 @@ from s3prl.upstream.interfaces import UpstreamBase
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from s3prl_gendistiller.config import read_layered_yaml
 from s3prl_gendistiller.host.students import load_student
-from s3prl_gendistiller.schema import from_dict, key
+from s3prl_gendistiller.schema import from_dict, key, read_layered_yaml
 
 FRAME_SAMPLES = 320  # 20 ms at 16 kHz
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from s3prl_gendistiller.config import read_layered_yaml
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.paths import expand_tree
+from s3prl_gendistiller.schema import read_layered_yaml
 from s3prl_gendistiller.shipped import shipped_folder
 from s3prl_gendistiller.superb.students import Student
 from s3prl_gendistiller.superb.tasks import Task

@@ -8,13 +8,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from s3prl_gendistiller.config import read_layered_yaml
 from s3prl_gendistiller.distill.metrics import read_metrics
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.baseline import host_config
 from s3prl_gendistiller.host.students import build_student
 from s3prl_gendistiller.host.tasks.distilhubert.pretrain_expert import UpstreamPretrainExpert as BaselineExpert
 from s3prl_gendistiller.host.tasks.gendistiller.pretrain_expert import UpstreamPretrainExpert as Expert
+from s3prl_gendistiller.schema import read_layered_yaml
 from tests.bench import Bench
 from tests.conftest import TINY
 
@@ -70,7 +70,8 @@ def test_training_lowers_the_loss_and_never_touches_the_teacher(make) -> None:
 @pytest.mark.parametrize("feedback", ["free_running", "teacher_forced", "scheduled"])
 @pytest.mark.parametrize("form", ["add", "carry"])
 def test_gradients_reach_every_trainable_parameter(make, feedback: str, form: str) -> None:
-    expert = make(distill={"feedback": feedback, "feedback_start": 0.5}, student={"history_input": form})
+    student = {"history_input": form, "history_init": "random"}
+    expert = make(distill={"feedback": feedback, "feedback_start": 0.5}, student=student)
     batch = next(iter(expert.get_train_dataloader()))
     loss, _ = expert(batch, records={}, global_step=1, log_step=1)
     loss.backward()
