@@ -140,6 +140,7 @@ class Matched:
         command = ["superb", "--out", str(out), "--features", features]
         command += [part for student in students for part in ("--student", student)]
         command += ["--tasks", *self.args.tasks, *(["--lr-search"] if self.args.lr_search else [])]
+        command += [part for rates in self.args.task_lr for part in ("--lr", rates)]
         os.environ["SUPERB_DATA"] = str(self.args.data.absolute())
         print(f"$ gendistiller {' '.join(command)}", flush=True)
         if main(command):
@@ -201,6 +202,9 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--tasks", nargs="+", default=["all"])
     parser.add_argument("--features", nargs="+", default=["weighted", "last"])
     parser.add_argument("--lr-search", action="store_true", help="of the tasks")
+    parser.add_argument(
+        "--task-lr", nargs="+", default=[], metavar="TASK=RATE[,RATE...]", help="of tasks, as gendistiller superb --lr"
+    )
     parser.add_argument("--screen", nargs="+", metavar="FORM", help="distil these forms only; no tasks")
     parser.add_argument("--jobs", type=int, default=2, help="distillations at a time")
     args = parser.parse_args(argv)
