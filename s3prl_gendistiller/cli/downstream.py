@@ -12,6 +12,7 @@ from s3prl_gendistiller.cli import launch
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
 from s3prl_gendistiller.host.checkpoint import newest_student, read_checkpoint, student_kind
+from s3prl_gendistiller.host.generation import check_steps, generation_text, read_generation
 from s3prl_gendistiller.host.paths import expand_tree
 from s3prl_gendistiller.schema import read_layered_yaml
 from s3prl_gendistiller.shipped import existing_or_shipped, shipped_folder
@@ -32,6 +33,7 @@ def _plan(args: argparse.Namespace, device: str, checkpoint: Path | None, filled
         args.mode = filled["-m"] = "train"
     if checkpoint is None:
         return _start(args, device, filled)
+    _same_steps(args.steps, checkpoint)
     override = launch.resume_overrides(checkpoint, args.override, device)
     command = ["-m", args.mode, "-e", str(checkpoint), "-o", override, "--device", device]
     return launch.Plan(command, checkpoint.resolve().parent)
@@ -46,6 +48,8 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> lau
         _choose_student(args, filled)
     elif args.upstream_ckpt is not None:
         args.upstream_ckpt = str(existing_or_shipped(args.upstream_ckpt))
+    if args.steps is not None:
+        _check_steps(args)
     if args.expname is None and args.expdir is None:
         args.expname = filled["-n"] = launch.free_name(RESULTS, f"{args.upstream}_{args.downstream}")
     folder = Path(args.expdir or RESULTS / args.expname).absolute()
@@ -58,7 +62,9 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> lau
         read_checkpoint(args.init_ckpt, mmap=True)
     command = ["-m", args.mode, "-u", args.upstream, "-d", args.downstream, "-n", args.expname or folder.name]
     command += ["-p", str(folder), "--device", device, "--seed", str(args.seed)]
-    for flag, value in (("-k", args.upstream_ckpt), ("-i", args.init_ckpt), ("-o", args.override)):
+    generation = None if args.steps is None else generation_text(args.steps)
+    given = {"-k": args.upstream_ckpt, "-g": generation or args.upstream_model_config, "-i": args.init_ckpt}
+    for flag, value in (given | {"-o": args.override}).items():
         command += [flag, value] if value else []
     return launch.Plan(command, folder, config)
 
@@ -82,6 +88,27 @@ def _choose_student(args: argparse.Namespace, filled: dict[str, str]) -> None:
     args.upstream_ckpt = os.path.abspath(args.upstream_ckpt)
 
 
+def _check_steps(args: argparse.Namespace) -> None:
+    """Of ``--steps``, before anything is made."""
+    if args.upstream != "gendistiller_local":
+        raise UserError(f"--steps: found {args.steps} with -u {args.upstream}; only gendistiller_local stops early")
+    if args.upstream_model_config is not None:
+        raise UserError(f"--steps: found together with -g {args.upstream_model_config}; give one of them")
+    check_steps(args.steps, args.upstream_ckpt)
+
+
+def _same_steps(steps: int | None, checkpoint: Path) -> None:
+    """A run that goes on keeps the layers that it began with."""
+    stored = read_generation(
+        getattr(read_checkpoint(checkpoint, mmap=True)["Args"], "upstream_model_config", None)
+    ).steps
+    if steps is not None and steps != stored:
+        raise UserError(
+            f"--steps: found {steps}, but the run of {checkpoint} began with {stored or 'all'}; leave the flag out, or "
+            "begin another run with -n"
+        )
+
+
 def _config_file(args: argparse.Namespace, filled: dict[str, str]) -> Path:
     """``-c``, also by its name among the shipped ones from any folder; or the shipped one of the task."""
     shipped = shipped_folder("downstream_runs")
@@ -102,10 +129,13 @@ def _config_file(args: argparse.Namespace, filled: dict[str, str]) -> Path:
 
 def _parser() -> argparse.ArgumentParser:
     parser = launch.host_flags("run_downstream.py", allow_abbrev=False)
+    parser.epilog = "--steps K, of this launcher alone: gendistiller_local generates only its first K layers."
     parser.add_argument("-m", "--mode")
     parser.add_argument("-i", "--init_ckpt")
     parser.add_argument("-d", "--downstream")
     parser.add_argument("-k", "--upstream_ckpt")
+    parser.add_argument("-g", "--upstream_model_config")
+    parser.add_argument("--steps", type=int)  # ours: generate only the first layers
     return parser
 
 

@@ -70,11 +70,13 @@ def run(
     """Completes a command, says what was filled in, records it and hands it to the host.
 
     Args:
-        parser: of the flags that are completed; all others pass through as they are.
+        parser: of the flags that are completed; all others pass through as they are. Its epilog stands above the
+            host's own help.
         results: where runs live that have a name and no folder.
         plan: from the arguments, the device, the checkpoint to go on with, and what was filled in so far.
     """
     if {"-h", "--help"} & set(argv):
+        print(parser.epilog or "", flush=True)
         host(["--help"])
     args, others = parser.parse_known_args(argv)
     filled: dict[str, str] = {}

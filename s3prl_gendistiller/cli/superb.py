@@ -167,7 +167,7 @@ def _layers(suite: Suite) -> Layers:
     if suite.features == "last":
         return {student.name: (None,) for student in suite.students}
     return {
-        student.name: tuple(range(count_hidden_states(student.upstream, student.checkpoint)))
+        student.name: tuple(range(count_hidden_states(student.upstream, student.checkpoint, student.steps)))
         for student in suite.students
     }
 

@@ -9,6 +9,7 @@ import torch
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
+from s3prl_gendistiller.host.generation import generation_text
 
 SAMPLE_RATE = 16_000
 
@@ -24,8 +25,11 @@ def require_upstream(name: str) -> None:
         raise UserError(f"-u {name}: no such upstream in s3prl.hub; close to it: {close}")
 
 
-def load_upstream(upstream: str, checkpoint: Path | None) -> torch.nn.Module:
+def load_upstream(upstream: str, checkpoint: Path | None, steps: int | None = None) -> torch.nn.Module:
     """An upstream of s3prl in eval mode: a list of waveforms (S,) to a dictionary with `hidden_states`.
+
+    Args:
+        steps: of `gendistiller_local`, see `GenerationConfig`.
 
     Raises:
         UserError: there is no such upstream.
@@ -33,16 +37,21 @@ def load_upstream(upstream: str, checkpoint: Path | None) -> torch.nn.Module:
     require_upstream(upstream)
     entry = getattr(mount.mount_hub(), upstream)
     expert: torch.nn.Module = entry(
-        ckpt=None if checkpoint is None else str(checkpoint), model_config=None, refresh=False
+        ckpt=None if checkpoint is None else str(checkpoint),
+        model_config=None if steps is None else generation_text(steps),
+        refresh=False,
     )
     return expert.eval()
 
 
-def count_hidden_states(upstream: str, checkpoint: Path | None) -> int:
+def count_hidden_states(upstream: str, checkpoint: Path | None, steps: int | None = None) -> int:
     """Asks the upstream with a second of noise, as s3prl's Featurizer does.
+
+    Args:
+        steps: as in `load_upstream`.
 
     Raises:
         UserError: there is no such upstream.
     """
     with torch.no_grad():
-        return len(load_upstream(upstream, checkpoint)([torch.randn(SAMPLE_RATE)])["hidden_states"])
+        return len(load_upstream(upstream, checkpoint, steps)([torch.randn(SAMPLE_RATE)])["hidden_states"])

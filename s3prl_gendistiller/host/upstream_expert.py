@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +10,10 @@ from s3prl.upstream.interfaces import UpstreamBase
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from s3prl_gendistiller.host.generation import check_steps, read_generation
 from s3prl_gendistiller.host.students import load_student
-from s3prl_gendistiller.schema import from_dict, key, read_layered_yaml
 
 FRAME_SAMPLES = 320  # 20 ms at 16 kHz
-
-
-@dataclass(frozen=True)
-class GenerationConfig:
-    """The model config of the upstream (``-g``)."""
-
-    steps: int | None = key(None, low=1)  # generate only the first layers: fewer steps, less time
 
 
 class UpstreamExpert(UpstreamBase):
@@ -29,13 +21,13 @@ class UpstreamExpert(UpstreamBase):
 
     Args:
         ckpt: a checkpoint of run_pretrain.py.
-        model_config: a YAML file with `GenerationConfig`'s keys, or None.
+        model_config: a YAML file with `GenerationConfig`'s keys, such YAML itself (``steps: 2``), or None.
     """
 
     def __init__(self, ckpt: str, model_config: str | Path | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        content = {} if model_config is None else read_layered_yaml(model_config)
-        self.generation = from_dict(GenerationConfig, content, str(model_config))
+        self.generation = read_generation(model_config)
+        check_steps(self.generation.steps, ckpt)
         self.student = load_student(ckpt)
 
     def get_downsample_rates(self, key: str) -> int:

@@ -36,7 +36,7 @@ class Cost:
 
 def measure(students: Sequence[Student]) -> dict[str, Cost]:
     """Costs by name."""
-    experts = {student.name: load_upstream(student.upstream, student.checkpoint) for student in students}
+    experts = {student.name: load_upstream(student.upstream, student.checkpoint, student.steps) for student in students}
     seconds = cpu_times({name: lambda wav, expert=expert: expert([wav]) for name, expert in experts.items()})
     return {
         name: Cost(

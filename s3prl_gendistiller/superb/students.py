@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from s3prl_gendistiller.distill.transformers_teacher import read_teacher_shape
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint, student_kind
+from s3prl_gendistiller.host.generation import check_steps
 from s3prl_gendistiller.shipped import existing_or_shipped
 
 LOCAL = {"gendistiller": "gendistiller_local", "distilhubert": "distiller_local"}
@@ -29,11 +30,13 @@ class Student:
         name: the row; students whose names differ only after the last dot (mine.1, mine.2) are seeds of one kind.
         upstream: s3prl's ``-u``.
         checkpoint: s3prl's ``-k``; None for an upstream that needs none.
+        steps: how many layers a GenDistiller generates; None for all.
     """
 
     name: str
     upstream: str
     checkpoint: Path | None = None
+    steps: int | None = None
 
     @property
     def kind(self) -> str:
@@ -51,12 +54,14 @@ class Student:
         flags = ["-u", self.upstream]
         if self.checkpoint is not None:
             flags += ["-k", str(self.checkpoint)]
+        if self.steps is not None:
+            flags += ["--steps", str(self.steps)]
         if features == "last":
             flags += ["-s", "paper"] if self.upstream == LOCAL["distilhubert"] else ["-l", "-1"]
         return flags
 
     def fingerprint(self) -> str:
-        """The upstream and, where there is a checkpoint, the hash of its content."""
+        """The upstream, the hash of the content of its checkpoint if it has one, and the steps if not all."""
         if self.checkpoint is None:
             return self.upstream
         paths = [self.checkpoint]
@@ -67,7 +72,8 @@ class Student:
             with path.open("rb") as file:
                 while block := file.read(_BLOCK):
                     digest.update(block)
-        return f"{self.upstream} {digest.hexdigest()[:16]}"
+        steps = "" if self.steps is None else f" steps {self.steps}"
+        return f"{self.upstream} {digest.hexdigest()[:16]}{steps}"
 
 
 def find_students(given: Sequence[str]) -> list[Student]:
@@ -86,8 +92,20 @@ def find_students(given: Sequence[str]) -> list[Student]:
             raise UserError(
                 f"--student {text}: the name {name} is taken; give each student its own, as NAME=CHECKPOINT"
             )
-        students[name] = _find(name, source)
+        students[name] = _stopped(name, source) or _find(name, source)
     return list(students.values())
+
+
+def _stopped(name: str, source: str) -> Student | None:
+    """A student of which only the first layers are generated: ``PATH@STEPS``."""
+    path, _, steps = source.rpartition("@")
+    if not path or not steps.isdigit() or existing_or_shipped(source).exists():
+        return None
+    student = _find(name, path)
+    if student.checkpoint is None or student.upstream != LOCAL["gendistiller"]:
+        raise UserError(f"--student {name}: found @{steps} after {path}, which is no GenDistiller; leave it out")
+    check_steps(int(steps), student.checkpoint)
+    return replace(student, steps=int(steps))
 
 
 def _find(name: str, source: str) -> Student:

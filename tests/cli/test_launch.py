@@ -12,6 +12,7 @@ import yaml
 from s3prl_gendistiller.cli import downstream, launch, main, pretrain
 from s3prl_gendistiller.errors import UserError
 from tests.bench import Bench
+from tests.host.test_checkpoint import save_student
 
 
 @pytest.fixture
@@ -89,6 +90,33 @@ def test_downstream_without_a_student_says_how_to_get_one(inside: Path, capsys: 
     assert "no gendistiller student is under" in error and "run_pretrain.py -u gendistiller" in error
     assert "-u: missing" in refused(capsys, downstream.main([]))
     assert "-d: missing" in refused(capsys, downstream.main(["-u", "fbank"]))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["-u", "gendistiller_local", "--steps", "4"], "steps: found 4, expected 1..2: "),
+        (["-u", "gendistiller_local", "--steps", "0"], "steps: found 0, expected 1..2: "),
+        (["-u", "gendistiller_local", "--steps", "2", "-g", "x.yaml"], "--steps: found together with -g x.yaml"),
+        (["-u", "fbank", "--steps", "2"], "--steps: found 2 with -u fbank; only gendistiller_local stops early"),
+    ],
+)
+def test_steps_are_checked_before_anything_is_made(
+    flags: list[str], message: str, inside: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_student(inside / "mine.ckpt")
+    assert message in refused(capsys, downstream.main([*flags, "-k", "mine.ckpt", "-d", "asr"]))
+
+
+def test_a_run_goes_on_with_the_steps_that_it_began_with(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stored = argparse.Namespace(expdir="run", upstream_model_config="steps: 2")
+    torch.save({"Optimizer": {}, "Step": 1, "Args": stored, "Config": {}}, "states-1.ckpt")
+    commands: list[list[str]] = []
+    downstream.main(["-e", "states-1.ckpt", "--steps", "2"], host=commands.append)
+    assert "--steps" not in commands[0] and commands[0][:4] == ["-m", "train", "-e", "states-1.ckpt"]
+    capsys.readouterr()
+    error = refused(capsys, downstream.main(["-e", "states-1.ckpt", "--steps", "3"]))
+    assert "--steps: found 3, but the run of states-1.ckpt began with 2" in error
 
 
 def test_an_unknown_downstream_lists_the_shipped_ones(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:

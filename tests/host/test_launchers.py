@@ -58,11 +58,15 @@ def test_the_student_evaluates_on_asr(trained: tuple[str, Path], bench: Bench) -
     task, folder = trained
     upstream = {"gendistiller": "gendistiller_local", "distilhubert": "distiller_local"}[task]
     small = ("-c", "downstream_runs/asr/small.yaml", "-o", SHORT_ASR)
+    if task == "gendistiller":
+        small += ("--steps", "1")
     answer = succeed(run_python(DOWNSTREAM, "-u", upstream, "-d", "asr", *small, cwd=folder, env=bench.environment))
     assert f"-n {upstream}_asr" in answer.stderr and "-m train" in answer.stderr
     assert f"-k result/pretrain/{task}/states-" in answer.stderr
     run = folder / f"result/downstream/{upstream}_asr"
     assert "dev-clean wer:" in answer.stdout and (run / "states-4.ckpt").is_file()
+    states = {"gendistiller": 2, "distilhubert": 5}[task]  # z and the first layer; frames, two layers, two predictions
+    assert read_checkpoint(run / "states-4.ckpt")["Featurizer"]["weights"].shape == (states,)
     again = run_python(DOWNSTREAM, "-m", "evaluate", "-t", "test-clean", "-e", run, cwd=folder, env=bench.environment)
     assert "test-clean wer:" in succeed(again).stdout
     assert (run / "test-clean-noLM-hyp.ark").is_file()

@@ -46,6 +46,20 @@ def test_a_mistake_is_named(given: list[str], message: str, tmp_path: Path, monk
         find_students(given)
 
 
+def test_the_first_layers_of_a_student_are_a_student_too(checkpoint: Path, tmp_path: Path) -> None:
+    whole, first = find_students([f"mine={checkpoint}", f"first={checkpoint}@1"])
+    assert first.checkpoint == whole.checkpoint and (whole.steps, first.steps) == (None, 1)
+    assert first.flags("last")[-4:] == ["--steps", "1", "-l", "-1"] and "--steps" not in whole.flags()
+    assert first.fingerprint() == f"{whole.fingerprint()} steps 1"
+    with pytest.raises(UserError, match=r"steps: found 3, expected 1\.\.2"):
+        find_students([f"mine={checkpoint}@3"])
+    with pytest.raises(UserError, match="found @2 after fbank, which is no GenDistiller"):
+        find_students(["mine=fbank@2"])
+    odd = tmp_path / "mine@2"
+    odd.write_bytes(checkpoint.read_bytes())
+    assert find_students([f"mine={odd}"])[0].steps is None
+
+
 def test_seeds_of_one_kind_are_known_by_the_number_after_the_last_dot() -> None:
     names = {"mine.1": "mine", "mine.23": "mine", "mine": "mine", "v1.5.2": "v1.5", "mine.a": "mine.a", ".1": ".1"}
     assert {name: Student(name, "x").kind for name in names} == names
