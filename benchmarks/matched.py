@@ -46,7 +46,7 @@ CONTENDERS = {
     "distilhubert": Contender("distilhubert"),
 }
 TARGETS = (2, 4, 6)
-RATES = (5e-4, 1e-3, 2e-3, 4e-3)
+RATES = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3)
 
 
 class Matched:
