@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py"))
@@ -54,3 +55,16 @@ def test_two_kinds_are_compared_by_the_direction_of_each_measure() -> None:
     by_task = {row[0]: row[1:] for row in rows[4:]}
     assert by_task["KS acc %"] == ["91.00 ± 1.00", "81.00 ± 1.00", "gendistiller", "yes"]
     assert by_task["PR PER %"] == ["31.00 ± 1.00", "32.00 ± 1.00", "gendistiller", "no"]
+
+
+def test_the_attentions_that_are_timed_compute_the_same() -> None:
+    attention = load("attention")
+    module, x = attention.setting(steps=3, frames=20)
+    with torch.no_grad():
+        ours, fused, dense, previous = (
+            attention.VARIANTS[n](module, x) for n in ("ours", "fused", "dense", "previous")
+        )
+    torch.testing.assert_close(ours, dense, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(fused, dense, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(previous[:, 0], dense[:, 0], atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(previous[:, 1], dense[:, 1], atol=1e-3)

@@ -1,0 +1,213 @@
+"""Two-dimensional attention, step by step, beside one sequence of N T frames under a dense mask: time and memory.
+
+    python benchmarks/attention.py --out result/attention
+
+One attention module of 768 / 12 heads, one utterance, forward and backward. `ours` goes step by step over the keys and
+values of earlier steps (models/attention.py). `dense` is the definition: all N T frames at once, scores and mask of
+(N T) x (N T), softmax. `fused` hands that same mask to torch's fused kernel. All take their turns in one process, the
+medians are compared; peak memory is each one's own process, above what the module and the input take. `previous` is
+attention within each step alone: what `history: previous` costs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import math
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from tqdm import tqdm
+
+from s3prl_gendistiller.cli.launch import guarded
+from s3prl_gendistiller.models.attention import SelfAttention
+from s3prl_gendistiller.superb.table import markdown
+
+WIDTH, HEADS = 768, 12
+GIB = 2**30
+
+
+def ours(module: SelfAttention, x: Tensor) -> Tensor:
+    """(1, N, T, D) step by step, as a student generates."""
+    found, earlier = [], []
+    for step in x.unbind(1):
+        y, own = module(step, None, tuple(earlier))
+        earlier.append(own)
+        found.append(y)
+    return torch.stack(found, dim=1)
+
+
+def previous(module: SelfAttention, x: Tensor) -> Tensor:
+    return torch.stack([module(step, None)[0] for step in x.unbind(1)], dim=1)
+
+
+def dense(module: SelfAttention, x: Tensor) -> Tensor:
+    return _joined(module, x, _by_definition)
+
+
+def fused(module: SelfAttention, x: Tensor) -> Tensor:
+    return _joined(module, x, lambda q, k, v, mask: scaled_dot_product_attention(q, k, v, attn_mask=mask))
+
+
+VARIANTS: dict[str, Callable[[SelfAttention, Tensor], Tensor]] = {
+    "previous": previous,
+    "ours": ours,
+    "fused": fused,
+    "dense": dense,
+}
+
+
+def _joined(module: SelfAttention, x: Tensor, attend: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+    steps, frames = x.shape[1:3]
+    step_of = torch.arange(steps).repeat_interleave(frames)
+    mask = step_of[:, None] >= step_of[None, :]  # (N T, N T)
+    flat = x.flatten(1, 2)
+    q, k, v = (
+        projection(flat).unflatten(-1, (HEADS, -1)).transpose(1, 2)
+        for projection in (module.q_proj, module.k_proj, module.v_proj)
+    )
+    y = attend(q, k, v, mask)
+    return module.out_proj(y.transpose(1, 2).flatten(2)).unflatten(1, (steps, frames))
+
+
+def _by_definition(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    scores = (q @ k.transpose(2, 3) / math.sqrt(q.shape[-1])).masked_fill(~mask, -math.inf)
+    return torch.softmax(scores, dim=-1) @ v
+
+
+def memory_that_dense_needs(steps: int, frames: int) -> float:
+    """GiB: scores, softmax and their gradients of all heads."""
+    return 4 * HEADS * (steps * frames) ** 2 * 4 / GIB
+
+
+def setting(steps: int, frames: int) -> tuple[SelfAttention, Tensor]:
+    torch.manual_seed(0)
+    module = SelfAttention(WIDTH, HEADS, dropout=0.0)
+    return module, torch.randn(1, steps, frames, WIDTH, requires_grad=True)
+
+
+def turn(variant: str, module: SelfAttention, x: Tensor) -> float:
+    """Seconds of a forward and backward pass."""
+    started = time.perf_counter()
+    VARIANTS[variant](module, x).sum().backward()
+    seconds = time.perf_counter() - started
+    module.zero_grad(set_to_none=True)
+    x.grad = None
+    return seconds
+
+
+def peak(variant: str, steps: int, frames: int) -> float:
+    """GiB that a forward and backward pass take above what was there, in this process."""
+    module, x = setting(steps, frames)
+    gc.collect()
+    before = _high_water()
+    turn(variant, module, x)
+    return _high_water() - before
+
+
+def _high_water() -> float:
+    with open("/proc/self/status", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) * 1024 / GIB
+
+
+def peak_of_its_own(variant: str, steps: int, frames: int) -> float:
+    command = [sys.executable, __file__, "--peak", variant, "--steps", str(steps), "--frames", str(frames)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip().splitlines()[-1])
+
+
+def measurements(args: argparse.Namespace) -> Iterator[dict[str, object]]:
+    """One row for each number of steps and frames."""
+    available = _available() * 0.8
+    for steps in args.steps:
+        for frames in args.frames:
+            fits = memory_that_dense_needs(steps, frames) < available
+            variants = [name for name in VARIANTS if name != "dense" or fits]
+            module, x = setting(steps, frames)
+            seconds: dict[str, list[float]] = {name: [] for name in variants}
+            for variant in variants:
+                turn(variant, module, x)  # the first touches the memory
+            for _ in tqdm(range(args.rounds), desc=f"N {steps}, T {frames}", leave=False):
+                for variant in variants:
+                    seconds[variant].append(turn(variant, module, x))
+            del module, x
+            gc.collect()
+            yield {
+                "steps": steps,
+                "frames": frames,
+                "seconds": {name: statistics.median(times) for name, times in seconds.items()},
+                "peak_gib": {name: peak_of_its_own(name, steps, frames) for name in variants},
+            }
+
+
+def _available() -> float:
+    with open("/proc/meminfo", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("MemAvailable")) * 1024 / GIB
+
+
+def table(rows: list[dict]) -> str:
+    lines = [
+        [
+            *("N", "T", "ours, s", "dense / ours", "fused / ours", "ours / previous"),
+            *("ours, MiB", "dense, MiB", "fused, MiB"),
+        ]
+    ]
+    for row in rows:
+        seconds, memory = row["seconds"], row["peak_gib"]
+        ratios = [
+            f"{seconds[name] / seconds['ours']:.1f}" if name in seconds else "too large" for name in ("dense", "fused")
+        ]
+        sizes = [f"{memory[name] * 1024:.0f}" if name in memory else "" for name in ("ours", "dense", "fused")]
+        cells = [str(row["steps"]), str(row["frames"]), f"{seconds['ours']:.3f}", *ratios]
+        lines.append([*cells, f"{seconds['ours'] / seconds['previous']:.2f}", *sizes])
+    return markdown(lines)
+
+
+def draw(rows: list[dict], out: Path) -> None:
+    """Time and memory against the length N T, one line a variant."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for axis, key, label in zip(axes, ("seconds", "peak_gib"), ("seconds", "GiB above the module"), strict=True):
+        for name in VARIANTS:
+            points = sorted((row["steps"] * row["frames"], row[key][name]) for row in rows if name in row[key])
+            axis.plot(*zip(*points, strict=True), "o-", label=name, markersize=4)
+        axis.set(xscale="log", yscale="log", xlabel="frames of all steps, N T", ylabel=label)
+        axis.grid(alpha=0.3)
+        axis.legend()
+    figure.savefig(out, dpi=120)
+    pyplot.close(figure)
+
+
+def run(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, nargs="+", default=[3, 6, 12])
+    parser.add_argument("--frames", type=int, nargs="+", default=[250, 750, 1500], help="20 ms each")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=Path("result/attention"))
+    parser.add_argument("--peak", choices=list(VARIANTS), help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if args.peak:
+        print(peak(args.peak, args.steps[0], args.frames[0]))
+        return 0
+    rows = list(measurements(args))
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "attention.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    (args.out / "attention.md").write_text(table(rows), encoding="utf-8")
+    draw(rows, args.out / "attention.png")
+    print(table(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(lambda argv: run(list(argv)), None))
