@@ -23,8 +23,9 @@ example, on a corpus of `gendistiller corpus data`:
   SUPERB_DATA=data gendistiller superb --student mine=result/pretrain/my_student --student fbank --tasks ks ic er
 
 A student is NAME=CHECKPOINT of run_pretrain.py, NAME=FOLDER of a run or of a transformers model, or the name of an
-s3prl upstream. NAME=CHECKPOINT@2 generates only the student's first two layers. Names that differ only in a number after the last dot (mine.1, mine.2) are seeds of one kind: they
-share learning rates and a row. The same command again goes on where it was stopped and repeats nothing.
+s3prl upstream; NAME=CHECKPOINT@2 generates only the student's first two layers. Names that differ only in a number
+after the last dot (mine.1, mine.2) are seeds of one kind: they share learning rates and a row. The same command again
+goes on where it was stopped and repeats nothing.
 """
 
 
