@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from s3prl_gendistiller.config_objectives import LayerwiseConfig, ObjectiveConfig, objective_problems
 from s3prl_gendistiller.schema import from_dict, key, read_layered_yaml
 
 HUBERT_CONV_LAYERS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
@@ -164,15 +165,6 @@ class BaselineWarmStartConfig:
 
 
 @dataclass(frozen=True)
-class LayerwiseConfig:
-    """L1 + cosine_weight * (-log sigmoid(cosine)) per target layer (arXiv 2110.01900, equation 1)."""
-
-    name: str = key("layerwise", choices=("layerwise",))
-    weight: float = key(1.0, above=0.0)
-    cosine_weight: float = key(1.0, low=0.0)
-
-
-@dataclass(frozen=True)
 class GenDistillerModelConfig:
     """A whole model YAML of the task `gendistiller`."""
 
@@ -180,10 +172,11 @@ class GenDistillerModelConfig:
     student: GenDistillerConfig = field(default_factory=GenDistillerConfig)
     distill: GenerationTargetsConfig = field(default_factory=GenerationTargetsConfig)
     warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
-    objectives: tuple[LayerwiseConfig, ...] = (LayerwiseConfig(),)
+    objectives: tuple[ObjectiveConfig, ...] = (LayerwiseConfig(),)
 
     def problems(self) -> Iterator[str]:
-        yield from _objective_problems(self.objectives)
+        feeds_back = self.distill.feedback != "free_running"
+        yield from objective_problems(self.objectives, self.distill.target_layers, feeds_teacher_back=feeds_back)
 
 
 @dataclass(frozen=True)
@@ -194,10 +187,10 @@ class DistilHubertModelConfig:
     student: DistilHubertConfig = field(default_factory=DistilHubertConfig)
     distill: TargetsConfig = field(default_factory=TargetsConfig)
     warm_start: BaselineWarmStartConfig = field(default_factory=BaselineWarmStartConfig)
-    objectives: tuple[LayerwiseConfig, ...] = (LayerwiseConfig(),)
+    objectives: tuple[ObjectiveConfig, ...] = (LayerwiseConfig(),)
 
     def problems(self) -> Iterator[str]:
-        yield from _objective_problems(self.objectives)
+        yield from objective_problems(self.objectives, self.distill.target_layers, feeds_teacher_back=False)
 
 
 ModelConfig = GenDistillerModelConfig | DistilHubertModelConfig
@@ -259,14 +252,6 @@ class RunnerConfig:
     def problems(self) -> Iterator[str]:
         if "name" not in self.optimizer:
             yield "optimizer.name: missing; for example AdamW_with_schedule"
-
-
-def _objective_problems(objectives: tuple[LayerwiseConfig, ...]) -> Iterator[str]:
-    names = [objective.name for objective in objectives]
-    if not names:
-        yield "objectives: found an empty list, expected at least one objective"
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        yield f"objectives: {name} is listed {names.count(name)} times, expected once"
 
 
 def read_model_config(task: str, source: str | Path | Mapping[str, Any]) -> ModelConfig:

@@ -141,7 +141,10 @@ def _convert(value: Any, hint: Any, name: str, checks: Mapping[str, Any], proble
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
-        (hint,) = [argument for argument in arguments if argument is not type(None)]
+        kinds = [argument for argument in arguments if argument is not type(None)]
+        hint = kinds[0] if len(kinds) == 1 else _named(kinds, value, name, problems)
+        if hint is None:
+            return None
         return _convert(value, hint, name, checks, problems)
     if dataclasses.is_dataclass(hint):
         return _build(hint, value, f"{name}.", problems)
@@ -152,6 +155,19 @@ def _convert(value: Any, hint: Any, name: str, checks: Mapping[str, Any], proble
             problems.append(f"{name}: found {_kind(value)}, expected a mapping")
         return value
     return _convert_scalar(value, hint, name, checks, problems)
+
+
+def _named(kinds: list[Any], value: Any, name: str, problems: list[str]) -> Any:
+    """Of several dataclasses the one whose default `name` a section bears; the first if it bears none."""
+    known = {str(field.default): kind for kind in kinds for field in dataclasses.fields(kind) if field.name == "name"}
+    given = value.get("name", next(iter(known))) if isinstance(value, Mapping) else next(iter(known))
+    if given not in known:
+        names = list(known)
+        problems.append(
+            f"{name}.name: found {given!r}, expected one of {', '.join(names)}; {_suggest(str(given), names)}"
+        )
+        return None
+    return known[given]
 
 
 def _convert_tuple(

@@ -12,7 +12,7 @@ import yaml
 
 from s3prl_gendistiller.distill.manifest import write_manifest
 from s3prl_gendistiller.distill.random_teacher import write_random_teacher
-from s3prl_gendistiller.schema import read_layered_yaml
+from s3prl_gendistiller.schema import merge, read_layered_yaml
 from tests.conftest import ROOT, TINY, TINY_CONV
 
 SPLITS = {"train-clean-100": 10, "dev-clean": 3, "test-clean": 3}
@@ -50,16 +50,14 @@ class Bench:
     def environment(self) -> dict[str, str]:
         return {"SUPERB_DATA": str(self.data)}
 
-    def model(self, folder: Path, task: str = "gendistiller", **sections: dict) -> Path:
+    def model(self, folder: Path, task: str = "gendistiller", **sections: object) -> Path:
         content = {
             "base": str(ROOT / "pretrain_configs" / task / "config_model.yaml"),
             "teacher": {"upstream": None, "folder": str(self.teacher)},
             "student": {**TINY, "extractor_conv_feature_layers": [list(shape) for shape in TINY_CONV]},
             "distill": {"target_layers": [1, 3]},
         }
-        for name, section in sections.items():
-            content[name] = {**content.get(name, {}), **section}
-        return _write(folder / f"{task}_model.yaml", content)
+        return _write(folder / f"{task}_model.yaml", merge(content, sections))
 
     def runner(self, folder: Path, task: str = "gendistiller", datarc: dict | None = None, **runner: object) -> Path:
         content = {

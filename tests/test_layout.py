@@ -21,12 +21,13 @@ SOURCES = sorted(
 LINES_AT_MOST = 300
 
 # What each room may import of the package, besides itself: rooms by name, single modules by dotted name.
-GROUND = {"errors", "schema", "config", "shipped", "_version"}
+GROUND = {"errors", "schema", "config", "config_objectives", "shipped", "_version"}
 MAY_IMPORT: dict[str, set[str]] = {
     "_version": set(),
     "errors": set(),
     "schema": {"errors"},
-    "config": {"errors", "schema"},
+    "config_objectives": {"schema"},
+    "config": {"errors", "schema", "config_objectives"},
     "shipped": {"errors"},
     "models": GROUND,
     "distill": GROUND | {"models"},

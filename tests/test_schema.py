@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from s3prl_gendistiller.config import GenDistillerModelConfig, RunnerConfig, TeacherConfig, read_model_config
+from s3prl_gendistiller.config_objectives import CkdConfig, LayerwiseConfig
 from s3prl_gendistiller.errors import ConfigError, UserError
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml, to_dict
 
@@ -57,11 +58,40 @@ def test_all_problems_are_reported_at_once() -> None:
         ({"objectives": []}, "expected at least one objective"),
         ({"objectives": [{}, {}]}, "layerwise is listed 2 times"),
         ({"objectives": [{"name": "layerwize"}]}, "did you mean layerwise?"),
+        ({"objectives": [{"name": "layerwise"}, {"name": "ckd", "word_pairs": 1}]}, "did you mean word_pair?"),
+        ({"objectives": [{"name": "ckd", "window": 0}]}, "objectives[0].window: found 0, expected at least 1"),
+        (
+            {
+                "objectives": [
+                    {"name": "ckd", **dict.fromkeys(("word_pair", "word_angle", "layer_pair", "layer_angle"), 0)}
+                ]
+            },
+            "found 0 for all four terms of ckd",
+        ),
+        (
+            {"objectives": [{}, {"name": "ckd"}], "distill": {"target_layers": [4, 8]}},
+            "found ckd with layer_pair or layer_angle on 2 target layers, expected at least 3",
+        ),
+        (
+            {"objectives": [{"name": "ckd"}], "distill": {"feedback": "teacher_forced"}},
+            "found ckd alone with the teacher's layers fed back",
+        ),
+        (
+            {"objectives": [{"name": "ckd", "layer_pair": 0, "layer_angle": 0}]},
+            "found ckd alone with its word or its layer terms off",
+        ),
         ({"student": None}, "student: found null, expected a section of keys"),
     ],
 )
 def test_a_wrong_value_names_key_found_and_expected(content: dict, expected: str) -> None:
     assert expected in problems(content)
+
+
+@pytest.mark.parametrize("task", ["gendistiller", "distilhubert"])
+def test_objectives_are_known_by_their_name(task: str) -> None:
+    content = {"teacher": {"folder": "x"}, "objectives": [{"weight": 2.0}, {"name": "ckd", "window": 3}]}
+    found = read_model_config(task, content).objectives
+    assert found == (LayerwiseConfig(weight=2.0), CkdConfig(window=3))
 
 
 def test_exactly_one_way_to_name_a_teacher() -> None:

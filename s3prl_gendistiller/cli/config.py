@@ -48,15 +48,26 @@ def describe(cls: Any, indent: str = "") -> Iterator[str]:
             yield f"{indent}{field.name}:"
             yield from describe(hint, indent + "  ")
             continue
-        (item,) = typing.get_args(hint)[:1] or (None,)
-        if typing.get_origin(hint) is tuple and dataclasses.is_dataclass(item):
+        kinds = _kinds_of_entries(hint)
+        if kinds:
             yield f"{indent}{field.name}:"
-            first, *rest = describe(item, "")
-            yield f"{indent}  - {first}"
-            yield from (f"{indent}    {line}" for line in rest)
+            given = {type(entry) for entry in field.default}
+            for kind in kinds:
+                mark = "" if kind in given else "# "  # what can stand in the list beside its default
+                first, *rest = describe(kind, "")
+                yield f"{indent}  {mark}- {first}"
+                yield from (f"{indent}  {mark}  {line}" for line in rest)
             continue
         comment = _comment(field)
         yield f"{indent}{field.name}: {_default(field)}" + (f"  # {comment}" if comment else "")
+
+
+def _kinds_of_entries(hint: Any) -> tuple[Any, ...]:
+    """The dataclasses that a list may hold; none if it holds plain values, or is no list."""
+    (item,) = typing.get_args(hint)[:1] or (None,)
+    if typing.get_origin(hint) is not tuple:
+        return ()
+    return tuple(kind for kind in (typing.get_args(item) or (item,)) if dataclasses.is_dataclass(kind))
 
 
 def _default(field: dataclasses.Field[Any]) -> str:

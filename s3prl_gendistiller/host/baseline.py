@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_gendistiller.config import DistilHubertModelConfig
+from s3prl_gendistiller.config_objectives import LayerwiseConfig
 from s3prl_gendistiller.models.student import Student, StudentOutput
 
 
@@ -78,7 +79,7 @@ def host_config(config: DistilHubertModelConfig) -> dict[str, Any]:
             "n_tasks": len(layers),
             "pred_layer_id": layers,
             "loss_type": "l1",
-            "cosine_loss": config.objectives[0].cosine_weight,
+            "cosine_loss": next((o.cosine_weight for o in config.objectives if isinstance(o, LayerwiseConfig)), 0.0),
             "init_teacher_conv_layers": config.warm_start.front_end,
             "init_teacher_encoder_layers": config.warm_start.layers,
         },

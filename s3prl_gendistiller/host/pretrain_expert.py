@@ -24,6 +24,7 @@ from s3prl_gendistiller.config import (
     ModelConfig,
     read_model_config,
 )
+from s3prl_gendistiller.config_objectives import LayerwiseConfig
 from s3prl_gendistiller.distill.data import Batch, HeldOutLoader, TrainLoader
 from s3prl_gendistiller.distill.metrics import append_metrics
 from s3prl_gendistiller.distill.objectives import build_objectives
@@ -197,7 +198,8 @@ def _with_absolute_paths(config: ModelConfig) -> ModelConfig:
 
 def _check_teacher(config: ModelConfig, teacher: Teacher) -> None:
     check_layers(config.distill.target_layers, teacher.num_layers, teacher.name)
-    if config.student.encoder_embed_dim != teacher.width:
+    compared = any(isinstance(objective, LayerwiseConfig) for objective in config.objectives)
+    if compared and config.student.encoder_embed_dim != teacher.width:
         raise UserError(
             f"student.encoder_embed_dim: found {config.student.encoder_embed_dim}, expected {teacher.width}, the width "
             f"of teacher {teacher.name}; the layerwise objective compares the two number by number"

@@ -201,7 +201,11 @@ def test_config_prints_a_configuration_that_is_valid_but_for_the_teacher(
 ) -> None:
     assert main(["config", "gendistiller"]) == 0
     path = tmp_path / "m.yaml"
-    path.write_text(capsys.readouterr().out.replace("upstream: null", "upstream: hubert_base"))
+    printed = capsys.readouterr().out.replace("upstream: null", "upstream: hubert_base")
+    path.write_text(printed)
+    assert main(["config", "gendistiller", "--check", str(path)]) == 0
+    path.write_text(printed.replace("  # - name", "  - name").replace("  #   ", "    "))  # with every objective
+    assert "  - name: ckd" in path.read_text()
     assert main(["config", "gendistiller", "--check", str(path)]) == 0
     path.write_text("teacher: {}\n")
     assert main(["config", "gendistiller", "--check", str(path)]) == 2

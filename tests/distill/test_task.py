@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from s3prl_gendistiller.config import LayerwiseConfig
+from s3prl_gendistiller.config_objectives import LayerwiseConfig
 from s3prl_gendistiller.distill.objectives import build_objectives
 from s3prl_gendistiller.distill.random_teacher import write_random_teacher
 from s3prl_gendistiller.distill.task import DistillTask, check_layers, score

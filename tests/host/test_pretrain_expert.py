@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ from tests.conftest import TINY
 def make(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SUPERB_DATA", str(bench.data))
 
-    def build(task: str = "gendistiller", datarc: dict | None = None, **sections: dict) -> Expert:
+    def build(task: str = "gendistiller", datarc: dict | None = None, **sections: object) -> Expert:
         torch.manual_seed(0)
         runner = read_layered_yaml(bench.runner(tmp_path, task, datarc))
         kind = Expert if task == "gendistiller" else BaselineExpert
@@ -115,6 +116,25 @@ def test_the_shape_of_the_teacher_is_checked(make) -> None:
         make(student={"encoder_ffn_embed_dim": 64})
     with pytest.raises(UserError, match=r"found 4, expected 1\.\.3"):
         make(distill={"target_layers": [2, 4]})
+
+
+@pytest.mark.parametrize("task", ["gendistiller", "distilhubert"])
+@pytest.mark.parametrize("alone", [True, False])
+def test_relations_train_either_student_also_of_another_width(make, task: str, alone: bool) -> None:
+    sections: dict[str, Any] = {"distill": {"target_layers": [1, 2, 3]}, "objectives": [{"name": "ckd"}]}
+    if alone:
+        layer = {"layer": None} if task == "gendistiller" else {"layers": False}
+        sections |= {
+            "student": {"encoder_embed_dim": 12},
+            "warm_start": {"front_end": False, "position": False, **layer},
+        }
+    else:
+        sections["objectives"].append({"name": "layerwise"})
+    expert = make(task, **sections)
+    losses = train(expert, 30)
+    assert sum(losses[-5:]) < sum(losses[:5])
+    names = {name for name in expert.task.terms if name.startswith("ckd_")}
+    assert len(names) == 4 and (len(names) < len(expert.task.terms)) != alone
 
 
 def test_an_empty_manifest_is_refused(bench: Bench, make, tmp_path: Path) -> None:

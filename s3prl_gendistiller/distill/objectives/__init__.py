@@ -12,12 +12,17 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from s3prl_gendistiller.config import LayerwiseConfig
+from s3prl_gendistiller.config_objectives import CkdConfig, ObjectiveConfig
+from s3prl_gendistiller.distill.objectives.ckd import Ckd
 from s3prl_gendistiller.distill.objectives.layerwise import Layerwise
 
 
-def build_objectives(configs: Sequence[LayerwiseConfig], target_layers: Sequence[int]) -> nn.ModuleList:
+def build_objectives(configs: Sequence[ObjectiveConfig], target_layers: Sequence[int]) -> nn.ModuleList:
     """The objectives of a configuration, in its order."""
-    return nn.ModuleList(
-        Layerwise(target_layers, weight=config.weight, cosine_weight=config.cosine_weight) for config in configs
-    )
+    return nn.ModuleList(_build(config, target_layers) for config in configs)
+
+
+def _build(config: ObjectiveConfig, target_layers: Sequence[int]) -> nn.Module:
+    if isinstance(config, CkdConfig):
+        return Ckd(config)
+    return Layerwise(target_layers, weight=config.weight, cosine_weight=config.cosine_weight)
