@@ -51,7 +51,7 @@ def describe(cls: Any, indent: str = "") -> Iterator[str]:
         kinds = _kinds_of_entries(hint)
         if kinds:
             yield f"{indent}{field.name}:"
-            given = {type(entry) for entry in field.default}
+            given = {type(entry) for entry in typing.cast(tuple, field.default)}
             for kind in kinds:
                 mark = "" if kind in given else "# "  # what can stand in the list beside its default
                 first, *rest = describe(kind, "")
