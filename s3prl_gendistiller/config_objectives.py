@@ -49,7 +49,23 @@ class CkdConfig:
         return self.word_pair > 0.0 or self.word_angle > 0.0
 
 
-ObjectiveConfig = LayerwiseConfig | CkdConfig
+@dataclass(frozen=True)
+class GlmdConfig:
+    """Unit prediction distillation, stage 1 of GLMD (arXiv 2306.06625): no hidden layer, no label."""
+
+    name: str = key("glmd", choices=("glmd",))
+    weight: float = key(1.0, above=0.0)
+    units: str | None = None  # the teacher's units and the kept vocabulary: a file of `gendistiller units`
+    temperature: float = key(15.0, above=0.0)  # at 15 nearly the mean squared difference of centred logits
+    remap: str = key("restrict", choices=("restrict", "tied", "fold"))  # what becomes of the units that are not kept
+    head_init: str = key("random", choices=("random", "teacher"))  # of the student's own head
+
+    def problems(self) -> Iterator[str]:
+        if self.units is None:
+            yield "units: missing; make the file with `gendistiller units` and name it here"
+
+
+ObjectiveConfig = LayerwiseConfig | CkdConfig | GlmdConfig
 
 
 def objective_problems(
@@ -65,6 +81,11 @@ def objective_problems(
         yield "objectives: found an empty list, expected at least one objective"
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"objectives: {name} is listed {names.count(name)} times, expected once"
+    if "glmd" in names and feeds_teacher_back:
+        yield (
+            "objectives: found glmd with the teacher's layers fed back, expected distill.feedback: free_running; a "
+            "last layer that has just been handed the teacher's has nothing to learn from its units"
+        )
     for objective in objectives:
         if not isinstance(objective, CkdConfig):
             continue
@@ -73,13 +94,14 @@ def objective_problems(
                 f"objectives: found ckd with layer_pair or layer_angle on {len(target_layers)} target layers, expected "
                 "at least 3: two layers have no relation that could differ; set both weights to 0 or add target layers"
             )
-        if "layerwise" not in names and feeds_teacher_back:
+        alone = "layerwise" not in names
+        if alone and feeds_teacher_back:
             yield (
                 "objectives: found ckd alone with the teacher's layers fed back, expected layerwise beside it or "
                 "distill.feedback: free_running; relations leave each layer free to turn, and a turned layer is not "
                 "what the teacher feeds back"
             )
-        if "layerwise" not in names and not (objective.relates_layers and objective.relates_words):
+        if alone and not (objective.relates_layers and objective.relates_words):
             yield (
                 "objectives: found ckd alone with its word or its layer terms off, expected both on, or layerwise "
                 "beside it; either half alone leaves the layers, or the frames, unrelated to each other"

@@ -12,7 +12,10 @@ from s3prl_gendistiller.schema import from_dict, read_layered_yaml, to_dict
 from tests.conftest import ROOT
 
 CONFIGS = ROOT / "pretrain_configs"
-MODELS = [("gendistiller", path) for path in sorted(CONFIGS.glob("ablations/*.yaml"))]
+MODELS = [
+    ("distilhubert" if path.stem.startswith("distilhubert") else "gendistiller", path)
+    for path in sorted(CONFIGS.glob("ablations/*.yaml"))
+]
 MODELS += [(path.parent.name, path) for path in sorted(CONFIGS.glob("*/config_model*.yaml"))]
 RUNNERS = sorted(CONFIGS.glob("*/config_runner*.yaml"))
 

@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "distill": GROUND | {"models"},
     "corpora": {"errors", "distill.audio", "distill.manifest"},
     "hubert": {"errors", "schema", "shipped"}
-    | {f"distill.{name}" for name in ("audio", "folders", "manifest", "metrics")},
+    | {f"distill.{name}" for name in ("audio", "folders", "manifest", "metrics", "units")},
     "host": GROUND | {"models", "distill"},
     "superb": GROUND | {"models", "distill", "host"},
     "export": GROUND | {"models", "distill", "host"},

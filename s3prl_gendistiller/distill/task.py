@@ -54,6 +54,8 @@ class DistillTask(nn.Module):
         self.terms: dict[str, float] = {}
         for objective in objectives:
             self.terms.update(objective.terms)  # type: ignore[arg-type]
+        sources = [getattr(objective, "source_layer", None) for objective in objectives]
+        self.source_layers = sorted({layer for layer in sources if layer is not None} - set(target_layers))
 
     def forward(self, wavs: Tensor, lengths: Tensor, teacher_probability: float = 0.0) -> Tensor:
         """
@@ -69,15 +71,20 @@ class DistillTask(nn.Module):
         depth = len(self.target_layers)
         if self.random_depth and self.training:
             depth = options["steps"] = int(torch.randint(1, depth + 1, ()))
-        targets = self.teacher(wavs, lengths, self.target_layers[:depth])  # (B, k, T', D)
+        layers = [*self.target_layers[:depth], *self.source_layers]
+        taught = self.teacher(wavs, lengths, layers)  # (B, k and those that objectives ask for, T', D)
+        targets = taught[:, :depth]
         if teacher_probability > 0.0:
             options.update(teacher_layers=targets, teacher_probability=teacher_probability)
         output = self.student(wavs, lengths, **options)
-        targets, predictions, mask = trim_to_shorter(targets, output.predictions, output.frame_mask)
+        taught, predictions, mask = trim_to_shorter(taught, output.predictions, output.frame_mask)
         with torch.autocast(wavs.device.type, enabled=False):
             values: dict[str, tuple[Tensor, Tensor]] = {}
             for objective in self.objectives:
-                values.update(objective(targets, predictions.float(), mask))
+                source = getattr(objective, "source_layer", None)
+                if source in (None, *layers):  # else the layer is a target that this batch does not go to
+                    given = taught[:, :depth] if source is None else taught[:, [layers.index(source)]]
+                    values.update(objective(given, predictions.float(), mask))
         none = predictions.new_zeros((), dtype=torch.float32)
         pairs = [
             torch.stack((total.float(), count.float()))

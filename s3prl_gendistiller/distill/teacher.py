@@ -6,6 +6,7 @@ Here `train()` does nothing, and every call runs without gradient and in float32
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -101,6 +102,14 @@ class Teacher(nn.Module):
         with torch.autocast(wavs.device.type, enabled=False):
             states = self._encode(self.encoder, wavs.float(), lengths, max(layers))
         return torch.stack([states[layer] for layer in layers], dim=1).float()
+
+    def fingerprint(self) -> str:
+        """Of the encoder's weights: 16 hexadecimal digits."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.encoder.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def encoder_state(self) -> Mapping[str, Tensor]:
         """The encoder's weights under the names that `naming` promises, for a warm start.

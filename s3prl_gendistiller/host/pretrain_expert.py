@@ -24,7 +24,7 @@ from s3prl_gendistiller.config import (
     ModelConfig,
     read_model_config,
 )
-from s3prl_gendistiller.config_objectives import LayerwiseConfig
+from s3prl_gendistiller.config_objectives import GlmdConfig, LayerwiseConfig
 from s3prl_gendistiller.distill.data import Batch, HeldOutLoader, TrainLoader
 from s3prl_gendistiller.distill.metrics import append_metrics
 from s3prl_gendistiller.distill.objectives import build_objectives
@@ -38,6 +38,8 @@ from s3prl_gendistiller.host.teachers import load_teacher, warm_start_student
 from s3prl_gendistiller.models.gendistiller import GenDistiller, count_parameters
 from s3prl_gendistiller.schema import from_dict, to_dict
 from s3prl_gendistiller.shipped import is_shipped
+
+OBJECTIVES = "Objectives"
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +70,12 @@ class PretrainExpert(nn.Module):
         student = build_student(self.config)
         if not isinstance(upstream_config, dict):  # on resume the weights come from the checkpoint
             warm_start_student(student, teacher, self.config)
-        objectives = build_objectives(self.config.objectives, self.config.distill.target_layers)
+        objectives = build_objectives(
+            self.config.objectives,
+            self.config.distill.target_layers,
+            width=self.config.student.encoder_embed_dim,
+            teacher=teacher,
+        )
         self.model = nn.ModuleDict({"student": student, "objectives": objectives})
         distill = self.config.distill
         random_depth = isinstance(distill, GenerationTargetsConfig) and distill.random_depth
@@ -123,6 +130,9 @@ class PretrainExpert(nn.Module):
     def add_state_to_save(self, all_states: dict[str, Any]) -> dict[str, Any]:
         """Adds the student and what an exact resume needs to the Runner's own entries."""
         all_states[WEIGHT_KEYS[self.task_name]] = weight_module(self.model["student"]).state_dict()
+        objectives = self.model["objectives"].state_dict()
+        if objectives:  # a head that is trained along: a run that goes on needs it, a student does not
+            all_states[OBJECTIVES] = objectives
         all_states["Upstream_Config"] = to_dict(self.config)
         all_states["Format_Version"] = FORMAT_VERSION
         all_states["Step"] = self._step  # the Runner's own count is one behind and would repeat this step
@@ -137,6 +147,12 @@ class PretrainExpert(nn.Module):
         if key not in all_states:
             raise UserError(f"-e: the checkpoint holds no {key}, expected one of task {self.task_name}")
         load_weights(self.model["student"], all_states[key], "-e")
+        if self.model["objectives"].state_dict():
+            if OBJECTIVES not in all_states:
+                raise UserError(
+                    f"-e: the checkpoint holds no {OBJECTIVES}, expected the unit head that was trained along"
+                )
+            self.model["objectives"].load_state_dict(all_states[OBJECTIVES])
         if "Progress" in all_states:
             self.train_loader.resume(all_states["Progress"]["batches_done"])
         self._random_state = all_states.get("RNG")
@@ -182,7 +198,7 @@ def _loaders(data: DataConfig) -> tuple[TrainLoader, HeldOutLoader | None]:
 
 
 def _with_absolute_paths(config: ModelConfig) -> ModelConfig:
-    """A checkpoint must find its teacher again from whatever folder the run is resumed in.
+    """A checkpoint must find its teacher, and its units, again from whatever folder the run is resumed in.
 
     A shipped teacher keeps its name, which every installation knows.
     """
@@ -193,7 +209,13 @@ def _with_absolute_paths(config: ModelConfig) -> ModelConfig:
         for name, value in values.items()
         if value is not None and not value.startswith("${") and "://" not in value and not is_shipped(value)
     }
-    return dataclasses.replace(config, teacher=dataclasses.replace(config.teacher, **paths))
+    objectives = tuple(
+        dataclasses.replace(objective, units=os.path.abspath(expand(objective.units, "objectives: glmd: units")))
+        if isinstance(objective, GlmdConfig) and objective.units is not None
+        else objective
+        for objective in config.objectives
+    )
+    return dataclasses.replace(config, teacher=dataclasses.replace(config.teacher, **paths), objectives=objectives)
 
 
 def _check_teacher(config: ModelConfig, teacher: Teacher) -> None:

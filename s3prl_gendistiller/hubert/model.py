@@ -8,26 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from s3prl_gendistiller.distill.units import UnitHead
 from s3prl_gendistiller.hubert.recipe import HubertRecipe
-
-
-class UnitHead(nn.Module):
-    """Cosine between projected frames and embeddings of units, over a temperature (HuBERT, equation 3).
-
-    Parameter names are fairseq's: `final_proj` and `label_embs_concat` (V, E).
-    """
-
-    def __init__(self, width: int, clusters: int, unit_dim: int, temperature: float) -> None:
-        super().__init__()
-        self.final_proj = nn.Linear(width, unit_dim)
-        # fairseq draws them from 0 to 1, which makes all of them alike at first: their cosine is 3/4
-        self.label_embs_concat = nn.Parameter(torch.randn(clusters, unit_dim))
-        self.temperature = temperature
-
-    def forward(self, states: Tensor) -> Tensor:
-        """(..., D) -> logits (..., V)."""
-        frames = functional.normalize(self.final_proj(states).float(), dim=-1)
-        return frames @ functional.normalize(self.label_embs_concat.float(), dim=-1).T / self.temperature
 
 
 class Prediction(NamedTuple):

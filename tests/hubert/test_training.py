@@ -11,12 +11,13 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 from s3prl_gendistiller.distill.metrics import read_metrics
+from s3prl_gendistiller.distill.units import UnitHead
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.hubert import training, units
 from s3prl_gendistiller.hubert.batches import Speech
 from s3prl_gendistiller.hubert.codebook import Codebook
 from s3prl_gendistiller.hubert.folder import write_hubert_folder
-from s3prl_gendistiller.hubert.model import MaskedUnitModel, UnitHead
+from s3prl_gendistiller.hubert.model import MaskedUnitModel
 from s3prl_gendistiller.hubert.recipe import RoundConfig
 from s3prl_gendistiller.hubert.training import load_round, pretrain
 from tests.hubert.conftest import TINY

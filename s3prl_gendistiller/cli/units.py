@@ -1,0 +1,144 @@
+"""`gendistiller units`: what objective `glmd` distils: a teacher's units, their counts, and which of them are kept."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from s3prl_gendistiller.config import TeacherConfig
+from s3prl_gendistiller.distill.manifest import Utterance, read_manifest
+from s3prl_gendistiller.distill.teacher import Teacher
+from s3prl_gendistiller.distill.units import KmeansUnits, UnitHead, Units, choose_kept, nearest_kept
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.teachers import load_teacher
+from s3prl_gendistiller.host.units import content_hash, count_units, states_of, teacher_head
+from s3prl_gendistiller.hubert.codebook import fit_codebook
+from s3prl_gendistiller.shipped import existing_or_shipped
+
+_DESCRIPTION = """\
+Count a teacher's units over a training manifest, keep the frequent ones, map the others to the kept unit that is most
+like them, and write everything to one small file for `objectives: [{name: glmd, units: FILE}]`.
+
+Units are those that a HuBERT was pretrained to predict (teachers/hubert_mini, s3prl's HuBERT checkpoints); a teacher
+without such a head (WavLM, transformers' HuBERT) gets k-means clusters of one of its layers."""
+
+_EXAMPLE = """\
+example:
+  gendistiller units data/LibriSpeech/len_for_bucket/train-clean-100.csv --root data/LibriSpeech \\
+      --teacher teachers/hubert_mini --ratio 0.5 --out units.safetensors"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to `gendistiller`."""
+    parser = subparsers.add_parser(
+        "units",
+        help="count a teacher's units and choose a vocabulary, for objective glmd",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("manifest", type=Path, nargs="+", help="CSV files of the training set; never dev or test")
+    parser.add_argument("--root", type=Path, required=True, help="folder that their file_path is relative to")
+    parser.add_argument("--teacher", required=True, help="a transformers folder, or the name of an s3prl upstream")
+    parser.add_argument("--checkpoint", help="of an s3prl upstream that takes one")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--ratio", type=float, default=0.5, help="share of the units that is kept (0.5)")
+    parser.add_argument("--multiple-of", type=int, default=1, metavar="N", help="round their number up to it (1)")
+    parser.add_argument("--force", type=int, nargs="+", default=[], metavar="UNIT", help="units that are kept anyway")
+    parser.add_argument("--source", choices=("auto", "head", "kmeans"), default="auto", help="auto: the head if any")
+    parser.add_argument("--layer", type=int, help="of k-means: the teacher layer (the last)")
+    parser.add_argument("--clusters", type=int, default=500, help="of k-means (500)")
+    parser.add_argument("--frames", type=int, default=200_000, help="that k-means is fitted on (200000)")
+    parser.add_argument("--seed", type=int, default=0, help="of k-means and of its frames")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--no-progress", action="store_true")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the file and says what is in it."""
+    if not 0.0 < args.ratio <= 1.0 or args.multiple_of < 1:
+        raise UserError(f"--ratio {args.ratio:g} --multiple-of {args.multiple_of}: expected 0 < ratio <= 1, at least 1")
+    if args.out.exists():
+        raise UserError(f"--out {args.out}: is there already; remove it or name another file")
+    utterances = read_manifest(args.manifest, args.root)
+    config = _teacher_config(args)
+    teacher = load_teacher(config).to(args.device)
+    predict, layer = _source(args, config, teacher, utterances)
+    predict = predict.to(args.device).requires_grad_(False)
+    embeddings = predict.label_embs_concat if isinstance(predict, UnitHead) else predict.centroids
+    counts = count_units(
+        teacher,
+        predict,
+        layer,
+        utterances,
+        len(embeddings),
+        args.out.with_suffix(".partial"),
+        device=args.device,
+        progress=None if args.no_progress else "counting units",
+    )
+    wanted = math.ceil(math.ceil(args.ratio * len(counts)) / args.multiple_of) * args.multiple_of
+    kept = choose_kept(counts, min(wanted, len(counts)), args.force)
+    similarity = "cosine" if isinstance(predict, UnitHead) else "euclidean"
+    facts = {
+        "teacher": teacher.name,
+        "fingerprint": teacher.fingerprint(),
+        "manifest": content_hash(utterances),
+        "utterances": len(utterances),
+        "frames": int(counts.sum()),
+        "ratio": args.ratio,
+        "forced": args.force,
+        "similarity": similarity,
+        "seed": args.seed,
+    }
+    nearest = nearest_kept(embeddings.detach().cpu(), kept, similarity)
+    Units(predict.cpu(), layer, counts, kept, nearest, facts).save(args.out)
+    share = counts[kept].sum() / counts.sum()
+    print(
+        f"{args.out}: {len(counts)} units of layer {layer} of {teacher.name}, {int((counts > 0).sum())} occur; "
+        f"{len(kept)} kept, first in {share:.1%} of {facts['frames']:,} frames"
+    )
+    return 0
+
+
+def _teacher_config(args: argparse.Namespace) -> TeacherConfig:
+    path = existing_or_shipped(args.teacher)
+    if path.is_dir():
+        return TeacherConfig(folder=str(args.teacher))
+    return TeacherConfig(upstream=args.teacher, checkpoint=args.checkpoint)
+
+
+def _source(
+    args: argparse.Namespace, config: TeacherConfig, teacher: Teacher, utterances: list[Utterance]
+) -> tuple[UnitHead | KmeansUnits, int]:
+    """The teacher's head, or k-means on one of its layers; and the layer."""
+    head = teacher_head(teacher, config) if args.source != "kmeans" else None
+    if head is not None:
+        return head, teacher.num_layers
+    if args.source == "head":
+        raise UserError(f"--source head: teacher {teacher.name} holds no unit head; take --source kmeans")
+    layer = teacher.num_layers if args.layer is None else args.layer
+    if not 0 <= layer <= teacher.num_layers:
+        raise UserError(f"--layer: found {layer}, expected 0..{teacher.num_layers} of teacher {teacher.name}")
+    ordered = sorted(utterances, key=lambda utterance: str(utterance.path))
+    order = torch.randperm(len(ordered), generator=torch.Generator().manual_seed(args.seed)).tolist()
+    found, frames = [], 0
+    for states in states_of(
+        teacher,
+        layer,
+        (ordered[index] for index in order),
+        args.device,
+        None if args.no_progress else f"frames for k-means, {args.frames:,} wanted",
+    ):
+        found.append(states.cpu())
+        frames += len(states)
+        if frames >= args.frames:
+            break
+    sample = torch.cat(found)[: args.frames]
+    centroids = torch.from_numpy(fit_codebook(sample.numpy(), args.clusters, f"layer {layer}", args.seed).centroids)
+    nearest = torch.cat([torch.cdist(part, centroids).min(-1).values for part in sample.split(8192)])
+    return KmeansUnits(centroids, float(nearest.square().mean())), layer

@@ -1,0 +1,104 @@
+"""GLMD, stage 1: the student predicts the teacher's units (arXiv 2306.06625), with no hidden layer and no label.
+
+    L = T^2 mean over real frames of KL(p || softmax(z^s / T))       z^s: the student's own head on its last layer
+
+    remap      p from the teacher's logits z^t over V units, V' of which are kept
+    restrict   softmax of the kept units' z^t / T, the others' mass is discarded (the released code)
+    tied       softmax(z^t / T) over all V; a dropped unit has its replacement's student logit
+    fold       softmax(z^t / T), the mass of a dropped unit added to its replacement's
+
+The released code divides by padded frames too; here real frames alone count.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from s3prl_gendistiller.config_objectives import GlmdConfig
+from s3prl_gendistiller.distill.units import UnitHead, Units
+from s3prl_gendistiller.errors import UserError
+
+UNIT_DIM = 256  # of the student's head where the teacher has none, as in HuBERT Base
+
+
+class Glmd(nn.Module):
+    """Unit prediction; the student's head is trained along and stays out of the student itself.
+
+    Args:
+        config: see `GlmdConfig`.
+        units: the teacher's, from `gendistiller units`.
+        width: D_s.
+        num_layers: how many layers the student predicts; the head sits on the last one.
+
+    Raises:
+        UserError: the head cannot start from the teacher's.
+    """
+
+    kept: Tensor
+    nearest: Tensor
+
+    def __init__(self, config: GlmdConfig, units: Units, width: int, num_layers: int) -> None:
+        super().__init__()
+        self.config = config
+        self.num_layers = num_layers
+        self.source_layer = units.layer
+        self.terms = {"glmd_units": config.weight, "glmd_agreement": 0.0}
+        self.teacher_head = units.predict  # frozen; here so that it follows to other devices
+        head = units.predict if isinstance(units.predict, UnitHead) else None
+        dim = UNIT_DIM if head is None else head.final_proj.out_features
+        self.head = UnitHead(width, len(units.kept), dim)
+        if config.head_init == "teacher":
+            self._start_from(head, units.kept)
+        self.register_buffer("kept", units.kept, persistent=False)
+        self.register_buffer("nearest", units.nearest, persistent=False)
+
+    def forward(self, teacher: Tensor, student: Tensor, frame_mask: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """
+        Args:
+            teacher: (B, 1, T, D_t), the layer that the units are predicted from.
+            student: (B, k, T, D_s); with fewer layers than the student has nothing is compared.
+            frame_mask: (B, T), True = real frame.
+
+        Returns:
+            T^2 KL, and how often teacher and student agree on the first unit (reported only), with the frames.
+        """
+        if student.shape[1] < self.num_layers:
+            return {}
+        real = frame_mask.unsqueeze(-1)
+        with torch.no_grad():
+            of_teacher = self.teacher_head(teacher[:, 0].masked_fill(~real, 0.0))  # (B, T, V)
+        of_student = self.head(student[:, -1].masked_fill(~real, 0.0))  # (B, T, V')
+        temperature = self.config.temperature
+        target = self._target(of_teacher, temperature)
+        compared = of_student[..., self.nearest] if self.config.remap == "tied" else of_student
+        log_student = torch.log_softmax(compared / temperature, dim=-1)
+        divergence = (torch.xlogy(target, target) - target * log_student).sum(-1)  # (B, T)
+        first = target.argmax(-1)
+        agree = (self.nearest[first] if self.config.remap == "tied" else first) == of_student.argmax(-1)
+        count = frame_mask.sum()
+        return {
+            "glmd_units": (temperature**2 * divergence.masked_fill(~frame_mask, 0.0).sum(), count),
+            "glmd_agreement": ((agree & frame_mask).sum(), count),
+        }
+
+    def _target(self, logits: Tensor, temperature: float) -> Tensor:
+        if self.config.remap == "restrict":
+            return torch.softmax(logits[..., self.kept] / temperature, dim=-1)
+        whole = torch.softmax(logits / temperature, dim=-1)
+        if self.config.remap == "tied":
+            return whole
+        folded = whole.new_zeros(*whole.shape[:-1], len(self.kept))
+        return folded.index_add_(-1, self.nearest, whole)
+
+    def _start_from(self, head: UnitHead | None, kept: Tensor) -> None:
+        if head is None or head.final_proj.in_features != self.head.final_proj.in_features:
+            found = "k-means units, which have no head" if head is None else f"a head of {head.final_proj.in_features}"
+            raise UserError(
+                f"objectives: glmd: head_init: found teacher with {found}, expected one of the student's width "
+                f"{self.head.final_proj.in_features}; take head_init: random"
+            )
+        with torch.no_grad():
+            self.head.final_proj.load_state_dict(head.final_proj.state_dict())
+            self.head.label_embs_concat.copy_(head.label_embs_concat[kept])
+            self.head.temperature = head.temperature

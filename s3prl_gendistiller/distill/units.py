@@ -1,0 +1,200 @@
+"""Units of a teacher: what it predicts for each frame, which units are kept, and the one file that holds all of it.
+
+GLMD (arXiv 2306.06625) distils the prediction of words from a smaller vocabulary. Here a word is one of the V units
+that a HuBERT was pretrained to predict, or a k-means cluster of a teacher's layer. Frequent units are kept; the others
+are mapped to the kept unit that is most like them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from s3prl_gendistiller.distill.manifest import replacing
+from s3prl_gendistiller.errors import UserError
+
+HEAD_TEMPERATURE = 0.1  # HuBERT's, for its cosines
+SHARPNESS = 0.1  # of k-means' soft assignment, relative to the mean squared distance to the nearest centroid
+KMEANS = "kmeans"
+FORMAT = "1"
+
+
+class UnitHead(nn.Module):
+    """Cosine between projected frames and embeddings of units, over a temperature (HuBERT, equation 3).
+
+    Parameter names are fairseq's: `final_proj` and `label_embs_concat` (V, E).
+    """
+
+    def __init__(self, width: int, clusters: int, unit_dim: int, temperature: float = HEAD_TEMPERATURE) -> None:
+        super().__init__()
+        self.final_proj = nn.Linear(width, unit_dim)
+        # fairseq draws them from 0 to 1, which makes all of them alike at first: their cosine is 3/4
+        self.label_embs_concat = nn.Parameter(torch.randn(clusters, unit_dim))
+        self.temperature = temperature
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(..., D) -> logits (..., V)."""
+        frames = functional.normalize(_exact(self.final_proj(states)), dim=-1)
+        return frames @ functional.normalize(_exact(self.label_embs_concat), dim=-1).T / self.temperature
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor], temperature: float = HEAD_TEMPERATURE) -> UnitHead:
+        """A head with the weights of `state`, under fairseq's names."""
+        weight, embeddings = state["final_proj.weight"], state["label_embs_concat"]
+        head = cls(weight.shape[1], len(embeddings), len(weight), temperature)
+        head.load_state_dict({name: state[name].float() for name in head.state_dict()})
+        return head
+
+
+class KmeansUnits(nn.Module):
+    """Soft assignment to centroids: logits -|x - mu|^2 / (SHARPNESS * scale).
+
+    Args:
+        centroids: (V, D).
+        scale: mean squared distance of a frame to its nearest centroid.
+    """
+
+    def __init__(self, centroids: Tensor, scale: float) -> None:
+        super().__init__()
+        self.centroids = nn.Parameter(centroids.float())
+        self.scale = scale
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(..., D) -> logits (..., V)."""
+        # |x|^2 is the same for all units of a frame and changes no softmax
+        products = _exact(states) @ self.centroids.T
+        return (2 * products - self.centroids.square().sum(-1)) / (SHARPNESS * self.scale)
+
+
+def _exact(values: Tensor) -> Tensor:
+    """In float32 or better."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
+@dataclass(frozen=True)
+class Units:
+    """A teacher's units and the vocabulary that was chosen of them.
+
+    Attributes:
+        predict: from states of the teacher's layer (..., D) to logits (..., V); frozen.
+        layer: that layer, in s3prl's counting.
+        counts: (V,) int64, frames of the training manifest with this unit first.
+        kept: (V',) int64, ids of the kept units, most frequent first.
+        nearest: (V,) int64, for each unit its place in `kept`, or that of the kept unit most like it.
+        facts: provenance: teacher, its fingerprint, manifest, frames, ratio, similarity.
+    """
+
+    predict: UnitHead | KmeansUnits
+    layer: int
+    counts: Tensor
+    kept: Tensor
+    nearest: Tensor
+    facts: dict[str, Any]
+
+    def save(self, path: Path) -> None:
+        """Writes one safetensors file, whole or not at all."""
+        import safetensors.torch
+
+        kind = KMEANS if isinstance(self.predict, KmeansUnits) else "head"
+        number = self.predict.scale if isinstance(self.predict, KmeansUnits) else self.predict.temperature
+        tensors = {f"predict.{name}": value.contiguous() for name, value in self.predict.state_dict().items()}
+        tensors |= {"counts": self.counts, "kept": self.kept, "nearest": self.nearest}
+        metadata = {"format": FORMAT, "kind": kind, "number": repr(number), "layer": str(self.layer)}
+        content = safetensors.torch.save(tensors, {**metadata, "facts": json.dumps(self.facts, sort_keys=True)})
+        with replacing(path) as part:
+            part.write_bytes(content)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Units:
+        """
+        Raises:
+            UserError: no such file, no units file, or numbers that are not finite.
+        """
+        import safetensors
+
+        remedy = "make it with `gendistiller units`"
+        if not Path(path).is_file():
+            raise UserError(f"{path}: no such file, expected the units of a teacher; {remedy}")
+        try:
+            with safetensors.safe_open(path, "pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            if metadata.get("format") != FORMAT:
+                raise UserError(f"{path}: found format {metadata.get('format')}, expected {FORMAT}; {remedy}")
+            state = {name.removeprefix("predict."): value for name, value in tensors.items() if "predict." in name}
+            number = float(metadata["number"])
+            kinds = {KMEANS: lambda: KmeansUnits(state["centroids"], number)}
+            predict = kinds.get(metadata["kind"], lambda: UnitHead.from_state(state, number))()
+            layer, facts = int(metadata["layer"]), json.loads(metadata["facts"])
+            found = cls(predict, layer, tensors["counts"], tensors["kept"], tensors["nearest"], facts)
+        except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
+            raise UserError(f"{path}: not readable as units ({error}); {remedy}") from error
+        wrong = [name for name, value in tensors.items() if not value.isfinite().all()]
+        if wrong or not math.isfinite(number):
+            raise UserError(f"{path}: found numbers that are not finite in {', '.join(wrong) or 'number'}; {remedy}")
+        predict.requires_grad_(False)
+        return found
+
+    def check_teacher(self, name: str, fingerprint: str, width: int, num_layers: int) -> None:
+        """Refuses to be used with another teacher than the one that it was made with.
+
+        Raises:
+            UserError: says which it was.
+        """
+        if self.facts.get("fingerprint") != fingerprint:
+            raise UserError(
+                f"units: found those of teacher {self.facts.get('teacher')}, whose weights are not those of {name}; "
+                "make units of this teacher with `gendistiller units`"
+            )
+        expected = self.predict.centroids if isinstance(self.predict, KmeansUnits) else self.predict.final_proj.weight
+        if expected.shape[1] != width or self.layer > num_layers:
+            raise UserError(
+                f"units: found units of layer {self.layer}, {expected.shape[1]} wide; teacher {name} has {num_layers} "
+                f"layers of {width}; make units of this teacher with `gendistiller units`"
+            )
+
+
+def choose_kept(counts: Tensor, keep: int, forced: Sequence[int] = ()) -> Tensor:
+    """The ids of the `keep` units of the vocabulary: forced ones, then frequent ones; smaller ids first where equal.
+
+    Raises:
+        UserError: there are not so many units, fewer than are forced, or a forced one is none.
+    """
+    total = len(counts)
+    unknown = [unit for unit in forced if not 0 <= unit < total]
+    if unknown:
+        raise UserError(f"forced units: found {', '.join(map(str, unknown))}, expected some of 0..{total - 1}")
+    if not max(len(set(forced)), 1) <= keep <= total:
+        raise UserError(
+            f"kept units: found {keep}, expected {max(len(set(forced)), 1)}..{total} of the teacher's {total}; change "
+            "the ratio"
+        )
+    frequency = counts.tolist()
+    order = sorted(range(total), key=lambda unit: (unit not in set(forced), -frequency[unit], unit))
+    return torch.tensor(order[:keep])
+
+
+def nearest_kept(embeddings: Tensor, kept: Tensor, similarity: str) -> Tensor:
+    """For each of V units its place among the kept, or that of the most similar kept one: (V,).
+
+    Args:
+        embeddings: (V, E).
+        kept: (V',) ids.
+        similarity: "cosine" or "euclidean".
+    """
+    chosen = embeddings.double()[kept]
+    if similarity == "cosine":
+        likeness = functional.normalize(embeddings.double(), dim=-1) @ functional.normalize(chosen, dim=-1).T
+    else:
+        likeness = -torch.cdist(embeddings.double(), chosen)
+    nearest = likeness.argmax(-1)
+    nearest[kept] = torch.arange(len(kept))
+    return nearest

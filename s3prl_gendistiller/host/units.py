@@ -1,0 +1,123 @@
+"""A teacher's own unit head, and how often it names each unit in a set of recordings."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from tqdm import tqdm
+
+from s3prl_gendistiller.config import TeacherConfig
+from s3prl_gendistiller.distill.audio import read_audio
+from s3prl_gendistiller.distill.manifest import Utterance, replacing
+from s3prl_gendistiller.distill.teacher import Teacher
+from s3prl_gendistiller.distill.units import HEAD_TEMPERATURE, UnitHead
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.paths import expand
+from s3prl_gendistiller.shipped import existing_or_shipped
+
+HEAD_FILE = "unit_head.safetensors"
+SAVED_EVERY = 500  # utterances
+
+
+def teacher_head(teacher: Teacher, config: TeacherConfig) -> UnitHead | None:
+    """What the teacher itself predicts units with: of s3prl's HuBERT, or of a folder with unit_head.safetensors.
+
+    None where there is no head, as in transformers' HuBERT and in WavLM.
+    """
+    if config.folder is not None:
+        path = Path(existing_or_shipped(expand(config.folder, "teacher.folder"))) / HEAD_FILE
+        if not path.is_file():
+            return None
+        import safetensors
+
+        with safetensors.safe_open(path, "pt") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            return UnitHead.from_state(state, float((file.metadata() or {}).get("temperature", HEAD_TEMPERATURE)))
+    found = teacher.encoder.state_dict()
+    prefix = next(
+        (name.removesuffix("label_embs_concat") for name in found if name.endswith("label_embs_concat")), None
+    )
+    if prefix is None:
+        return None
+    state = {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
+    if "final_proj.weight" not in state:
+        return None
+    if "target_glu.0.weight" in state:  # fairseq passes the embeddings through it each time; once is enough
+        gated = functional.linear(state["label_embs_concat"], state["target_glu.0.weight"], state["target_glu.0.bias"])
+        state["label_embs_concat"] = functional.glu(gated)
+    return UnitHead.from_state(state)
+
+
+@torch.no_grad()
+def states_of(
+    teacher: Teacher, layer: int, utterances: Iterable[Utterance], device: str, progress: str | None
+) -> Iterable[Tensor]:
+    """Of each utterance alone, so that no padding and no neighbour matters: (T, D) on the CPU.
+
+    Raises:
+        UserError: an audio file cannot be read.
+    """
+    for utterance in tqdm(utterances, desc=progress, unit="file", disable=progress is None):
+        wav = read_audio(utterance.path).to(device)
+        yield teacher(wav[None], torch.tensor([len(wav)], device=device), [layer])[0, 0]
+
+
+@torch.no_grad()
+def count_units(
+    teacher: Teacher,
+    predict: Callable[[Tensor], Tensor],
+    layer: int,
+    utterances: Sequence[Utterance],
+    num_units: int,
+    partial: Path,
+    *,
+    device: str = "cpu",
+    progress: str | None = None,
+) -> Tensor:
+    """Frames with each unit first, (V,) int64: the same for any order of the utterances.
+
+    Args:
+        predict: from states of the layer (T, D) to logits (T, V).
+        partial: what is counted so far, written now and then; the same call goes on from it and removes it at the end.
+
+    Raises:
+        UserError: an audio file cannot be read, the teacher gives numbers that are not finite, or there is no frame.
+    """
+    utterances = sorted(utterances, key=lambda utterance: str(utterance.path))
+    identity = content_hash(utterances) + teacher.fingerprint() + str((layer, num_units))
+    counts, done = _read_partial(partial, identity, num_units)
+    rest = utterances[done:]
+    for number, states in enumerate(states_of(teacher, layer, rest, device, progress), start=done + 1):
+        logits = predict(states)
+        if not logits.isfinite().all():
+            raise UserError(
+                f"{utterances[number - 1].path}: teacher {teacher.name} gives numbers that are not finite; look at its "
+                "weights"
+            )
+        counts += torch.bincount(logits.argmax(-1).cpu(), minlength=num_units)
+        if number % SAVED_EVERY == 0:
+            with replacing(partial) as part:
+                torch.save({"identity": identity, "counts": counts, "done": number}, part)
+    if not counts.any():
+        raise UserError("the manifest: found no frame in it, expected speech; name another one")
+    partial.unlink(missing_ok=True)
+    return counts
+
+
+def content_hash(utterances: Iterable[Utterance]) -> str:
+    """Of names and lengths in any order: 16 hexadecimal digits."""
+    lines = sorted(f"{utterance.path.name} {utterance.num_samples}" for utterance in utterances)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def _read_partial(partial: Path, identity: str, num_units: int) -> tuple[Tensor, int]:
+    if partial.is_file():
+        content = torch.load(partial, weights_only=True)
+        if content["identity"] == identity:
+            return content["counts"], content["done"]
+    return torch.zeros(num_units, dtype=torch.long), 0
