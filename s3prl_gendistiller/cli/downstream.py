@@ -7,15 +7,17 @@ import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from s3prl_gendistiller.cli import launch
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host import mount
+from s3prl_gendistiller.host import mount, soft_labels
 from s3prl_gendistiller.host.checkpoint import newest_student, read_checkpoint, student_kind
 from s3prl_gendistiller.host.generation import check_steps, generation_text, read_generation
 from s3prl_gendistiller.host.paths import expand_tree
-from s3prl_gendistiller.schema import read_layered_yaml
+from s3prl_gendistiller.schema import from_dict, read_layered_yaml
 from s3prl_gendistiller.shipped import existing_or_shipped, shipped_folder
+from s3prl_gendistiller.superb.tasks import TASKS
 
 RESULTS = Path("result/downstream")
 STUDENTS = Path("result/pretrain")
@@ -58,6 +60,11 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> lau
     source = _config_file(args, filled)
     content = launch.apply_overrides(read_layered_yaml(source), args.override)
     config = expand_tree(content, "", here=source.resolve().parent)
+    if args.downstream.startswith(soft_labels.PREFIX):
+        _add_teacher(args, config)
+    elif args.teacher is not None:
+        names = ", ".join(soft_labels.BASES)
+        raise UserError(f"--teacher: found with -d {args.downstream}; only {names} learn from one")
     if args.init_ckpt is not None:
         read_checkpoint(args.init_ckpt, mmap=True)
     command = ["-m", args.mode, "-u", args.upstream, "-d", args.downstream, "-n", args.expname or folder.name]
@@ -109,11 +116,27 @@ def _same_steps(steps: int | None, checkpoint: Path) -> None:
         )
 
 
+def _add_teacher(args: argparse.Namespace, config: dict[str, Any]) -> None:
+    """Of a glmd task: ``--teacher`` goes into the configuration, and is checked against it."""
+    section = config["downstream_expert"].setdefault(soft_labels.SECTION, {})
+    if args.teacher is not None:
+        section["teacher"] = args.teacher
+    given = from_dict(soft_labels.SoftLabelConfig, section, f"-d {args.downstream}").teacher
+    path = soft_labels.teacher_checkpoint(given or "").absolute()
+    soft_labels.check_teacher(read_checkpoint(path, mmap=True), path, args.downstream, config)
+    section["teacher"] = str(path)
+
+
 def _config_file(args: argparse.Namespace, filled: dict[str, str]) -> Path:
     """``-c``, also by its name among the shipped ones from any folder; or the shipped one of the task."""
     shipped = shipped_folder("downstream_runs")
     if args.config is not None:
         return existing_or_shipped(args.config)
+    if args.downstream.startswith(soft_labels.PREFIX):
+        soft_labels.base_of(args.downstream)
+        own = shipped / TASKS[args.downstream.removeprefix(soft_labels.PREFIX)].config("official")
+        filled["-c"] = str(own)
+        return own
     own, hosts = shipped / args.downstream / "config.yaml", Path("downstream") / args.downstream / "config.yaml"
     for candidate in (own, hosts):
         if candidate.is_file():
@@ -129,13 +152,17 @@ def _config_file(args: argparse.Namespace, filled: dict[str, str]) -> Path:
 
 def _parser() -> argparse.ArgumentParser:
     parser = launch.host_flags("run_downstream.py", allow_abbrev=False)
-    parser.epilog = "--steps K, of this launcher alone: gendistiller_local generates only its first K layers."
+    parser.epilog = (
+        "Of this launcher alone: --steps K lets gendistiller_local generate only its first K layers; --teacher RUN\n"
+        f"names the trained run that -d {' | '.join(soft_labels.BASES)} learns from, without labels."
+    )
     parser.add_argument("-m", "--mode")
     parser.add_argument("-i", "--init_ckpt")
     parser.add_argument("-d", "--downstream")
     parser.add_argument("-k", "--upstream_ckpt")
     parser.add_argument("-g", "--upstream_model_config")
-    parser.add_argument("--steps", type=int)  # ours: generate only the first layers
+    parser.add_argument("--steps", type=int)  # ours, and the next
+    parser.add_argument("--teacher")
     return parser
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host import compat, hubconf
+from s3prl_gendistiller.host import compat, hubconf, soft_labels
 from s3prl_gendistiller.host.locate import find_host
 from s3prl_gendistiller.host.shims import ctc_corpora, downstream_experts
 
@@ -114,6 +114,9 @@ def supply_expert(downstream: str, folder: Path, device: str) -> None:
         device: of the run.
     """
     package = f"s3prl.downstream.{downstream}"
+    if downstream in soft_labels.BASES:
+        supply_expert(soft_labels.BASES[downstream], folder, device)
+        _supply_distilled(package, soft_labels.BASES[downstream])
     if downstream == "ctc":
         _supply_ctc(package)
     if downstream == "voxceleb1":
@@ -140,6 +143,17 @@ def _supply_ctc(package: str) -> None:
     expert = importlib.import_module(f"{package}.expert")
     if not hasattr(expert.load_dataset, "__wrapped__"):
         expert.load_dataset = downstream_experts.keeping_corpus(expert.load_dataset)
+
+
+def _supply_distilled(package: str, base: str) -> None:
+    """A task of ours: s3prl's expert of `base`, trained with a teacher's logits."""
+    if package in sys.modules:
+        return
+    stock = importlib.import_module(f"s3prl.downstream.{base}.expert").DownstreamExpert
+    for name in (package, f"{package}.expert"):
+        sys.modules[name] = ModuleType(name)
+    sys.modules[package].__path__ = []
+    sys.modules[f"{package}.expert"].DownstreamExpert = soft_labels.distilled(stock)  # type: ignore[attr-defined]
 
 
 def pretrain_tasks(package: Path) -> list[str]:
