@@ -204,8 +204,10 @@ def test_config_prints_a_configuration_that_is_valid_but_for_the_teacher(
     printed = capsys.readouterr().out.replace("upstream: null", "upstream: hubert_base")
     path.write_text(printed)
     assert main(["config", "gendistiller", "--check", str(path)]) == 0
-    path.write_text(printed.replace("  # - name", "  - name").replace("  #   ", "    "))  # with every objective
-    assert "  - name: ckd" in path.read_text()
+    path.write_text(
+        printed.replace("  # - name", "  - name").replace("  #   ", "    ").replace("units: null", "units: u")
+    )
+    assert all(f"  - name: {name}" in path.read_text() for name in ("layerwise", "ckd", "glmd"))
     assert main(["config", "gendistiller", "--check", str(path)]) == 0
     path.write_text("teacher: {}\n")
     assert main(["config", "gendistiller", "--check", str(path)]) == 2

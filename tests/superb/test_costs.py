@@ -71,7 +71,7 @@ def test_nothing_is_kept_for_gradients() -> None:
 
 
 def test_students_are_measured_as_s3prl_runs_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(costs, "load_upstream", lambda name, checkpoint: Small(int(name[-1])).eval())
+    monkeypatch.setattr(costs, "load_upstream", lambda name, checkpoint, steps: Small(int(name[-1])).eval())
     found = costs.measure([Student("one", "x1"), Student("more", "x3")])
     assert found["one"].parameters == 4 * 10 + 4 * 6 + 6
     assert found["more"].gmacs_per_s == pytest.approx(by_hand((8 * 16_000 - 10) // 50 + 1, 3) / 8e9)
