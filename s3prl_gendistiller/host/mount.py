@@ -6,6 +6,7 @@ With `compat`, the only place that changes the host's globals: it adds to `sys.p
 
 from __future__ import annotations
 
+import argparse
 import functools
 import importlib
 import importlib.util
@@ -68,8 +69,14 @@ def mount_hub() -> ModuleType:
 
 
 def run_pretrain(argv: Sequence[str]) -> None:
-    """s3prl's own run_pretrain.py with `argv` (without the program's name)."""
-    _run_main(mount_pretrain(), argv)
+    """s3prl's own run_pretrain.py with `argv` (without the program's name).
+
+    A run that goes on takes ``-o`` from `argv`; s3prl would put the checkpoint's, of a run's beginning, in its place.
+    """
+    module = mount_pretrain()
+    given, _ = _override_flag().parse_known_args(argv)
+    module.Namespace = functools.partial(_resumed, given.override)  # type: ignore[attr-defined]
+    _run_main(module, argv)
 
 
 def run_downstream(argv: Sequence[str]) -> None:
@@ -160,6 +167,17 @@ def pretrain_tasks(package: Path) -> list[str]:
     """Names that ``-u`` of run_pretrain.py takes: the host's tasks and ours."""
     found = [path for folder in (package / "pretrain", TASKS) for path in folder.iterdir()]
     return sorted({path.name for path in found if (path / "pretrain_expert.py").is_file()})
+
+
+def _override_flag() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("-o", "--override")
+    return parser
+
+
+def _resumed(asked: str | None, /, **stored: Any) -> argparse.Namespace:
+    """Arguments of a checkpoint, with the command's own ``-o``."""
+    return argparse.Namespace(**{**stored, "override": asked})
 
 
 class _HostOs:

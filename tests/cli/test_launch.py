@@ -73,6 +73,16 @@ def test_a_layer_that_the_teacher_lacks_is_refused(
     assert "distill.target_layers: found 4, expected 1..3" in error
 
 
+def test_a_shipped_teacher_is_known_from_any_folder(
+    inside: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUPERB_DATA", str(bench.data))
+    model = bench.model(inside, teacher={"folder": "teachers/hubert_mini"})
+    commands: list[list[str]] = []
+    pretrain.main(["-u", "gendistiller", "-g", str(model), "-c", str(bench.runner(inside))], host=commands.append)
+    assert commands[0][:2] == ["-u", "gendistiller"]
+
+
 def test_a_manifest_that_is_not_there_is_named(
     inside: Path,
     bench: Bench,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import torch
 
 from s3prl_gendistiller import load_student
 from s3prl_gendistiller.distill.metrics import read_metrics
-from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
+from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint, stored_step
 from tests.bench import Bench
 from tests.conftest import ROOT, run_python
 
@@ -80,6 +81,18 @@ def test_a_second_run_gets_a_name_of_its_own_and_a_given_name_is_protected(
     refused = run_python(PRETRAIN, "-u", task, "-n", task, *files, cwd=folder, env=bench.environment)
     assert refused.returncode == 2 and "holds 2 checkpoints of an earlier run" in refused.stderr
     assert "Add -a to go on with it" in refused.stderr and "Traceback" not in refused.stderr
+
+
+def test_a_run_that_was_moved_can_be_made_longer_where_it_lies(
+    bench: Bench, trained: tuple[str, Path], tmp_path: Path
+) -> None:
+    """s3prl itself forgets ``-o`` when it resumes: the folder and the steps of the beginning would come back."""
+    task, folder = trained
+    run = shutil.copytree(folder / f"result/pretrain/{task}", tmp_path / "moved")
+    answer = run_python(PRETRAIN, "-e", run, "-o", "config.runner.total_steps=8", cwd=tmp_path, env=bench.environment)
+    succeed(answer)
+    assert stored_step(newest_checkpoint(run)) == 8
+    assert stored_step(newest_checkpoint(folder / f"result/pretrain/{task}")) == 6
 
 
 def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(bench: Bench, tmp_path: Path) -> None:
