@@ -95,6 +95,7 @@ class DistilHubertConfig(BackboneConfig):
     encoder_layers: int = key(2, low=1)
     encoder_layerdrop: float = key(0.0, low=0.0, high=1.0)
     out_layer_type: str = key("expand-last", choices=("expand-last", "linear"))  # "linear": one linear head a layer
+    feature_norm: bool = False  # control: HuBERT's norm before the projection, as GenDistiller has it
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,7 @@ class BaselineWarmStartConfig:
     front_end: bool = True
     position: bool = True
     layers: bool = True
+    norms: bool = False  # control: the LayerNorm after the positional convolution too, which the recipe leaves random
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ NAMES: dict[str, tuple[tuple[str, str], ...]] = {
         (r"^feature_extractor\.conv_layers\.(\d+)\.0\.", r"front_end.layers.\1.conv."),
         (r"^feature_extractor\.conv_layers\.(\d+)\.2\.(?:1\.)?", r"front_end.layers.\1.norm."),
         (r"^layer_norm\.", "feature_norm."),
+        (r"^post_extract_proj\.norm\.", "feature_norm."),  # the baseline's, where it is given one
         (r"^post_extract_proj\.", "feature_projection."),
         (r"^encoder\.pos_conv\.0\.", "position.conv."),
         (r"^encoder\.layer_norm\.", "encoder_norm."),
@@ -138,6 +139,7 @@ def warm_start_distiller(
     front_end: bool,
     position: bool,
     layers: int,
+    norms: bool = False,
 ) -> WarmStartReport:
     """Copies parts of a teacher into s3prl's `DistillerModel`, as the stock recipe does.
 
@@ -146,6 +148,7 @@ def warm_start_distiller(
 
     Args:
         layers: how many of the teacher's first layers are copied.
+        norms: copy the LayerNorm after the positional convolution after all.
 
     Raises:
         UserError: as `warm_start`.
@@ -154,7 +157,7 @@ def warm_start_distiller(
     if layers > _num_layers(teacher):
         raise UserError(f"warm_start.layers: the student has {layers} layers, the teacher only {_num_layers(teacher)}")
     wanted = _sections(front_end, position)
-    wanted = tuple(part for part in wanted if part != "encoder_norm.")
+    wanted = tuple(part for part in wanted if norms or part != "encoder_norm.")
     wanted += tuple(f"layers.{index}." for index in range(layers)) + ((POSITION_BIAS,) if layers else ())
     own = distiller.state_dict()
     names = {_translate(name, "fairseq"): name for name in own}

@@ -26,11 +26,24 @@ class LinearHeads(nn.Module):
         return self.heads(x)
 
 
+class NormedProjection(nn.Linear):
+    """HuBERT's projection with the LayerNorm before it, under one name."""
+
+    def __init__(self, projection: nn.Linear) -> None:
+        super().__init__(projection.in_features, projection.out_features)
+        self.load_state_dict(projection.state_dict())
+        self.norm = nn.LayerNorm(projection.in_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(self.norm(x))
+
+
 class DistilHubert(Student):
     """s3prl's distiller behind ``student(wavs, lengths) -> StudentOutput``.
 
     Attributes:
-        distiller: the host's `DistillerModel`; its state_dict loads with the host's `distiller_local`.
+        distiller: the host's `DistillerModel`; its state_dict loads with the host's `distiller_local`, but not with
+            linear heads or a norm of features.
     """
 
     def __init__(self, config: DistilHubertModelConfig) -> None:
@@ -43,6 +56,8 @@ class DistilHubert(Student):
             self.distiller.output_layer = LinearHeads(
                 config.student.encoder_embed_dim, len(config.distill.target_layers)
             )
+        if config.student.feature_norm:
+            self.distiller.post_extract_proj = NormedProjection(self.distiller.post_extract_proj)
 
     def forward(self, wavs: Tensor, lengths: Tensor, *, steps: int | None = None) -> StudentOutput:
         """

@@ -66,6 +66,7 @@ def warm_start_student(student: Student, teacher: Teacher, config: ModelConfig) 
             front_end=wanted.front_end,
             position=wanted.position,
             layers=layers,
+            norms=config.warm_start.norms,
         )
     logger.info("warm start from %s: %s", teacher.name, report.summary())
 

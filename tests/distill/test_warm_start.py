@@ -11,13 +11,12 @@ from torch import Tensor
 from s3prl_gendistiller.distill.random_teacher import write_random_teacher
 from s3prl_gendistiller.distill.teacher import Teacher
 from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher
-from s3prl_gendistiller.distill.warm_start import warm_start, warm_start_distiller
+from s3prl_gendistiller.distill.warm_start import warm_start
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.students import build_student
 from s3prl_gendistiller.models.front_end import normalise_samples
 from s3prl_gendistiller.models.gendistiller import GenDistiller
 from tests.bench import TINY_TEACHER
-from tests.conftest import TINY, TINY_CONV, tiny_config
+from tests.conftest import tiny_config
 from tests.fairseq import fairseq_named
 
 Audio = tuple[Tensor, Tensor]
@@ -248,45 +247,3 @@ def test_a_layer_that_the_teacher_lacks_is_refused(tmp_path: Path) -> None:
     state = random_teacher(tmp_path / "t").encoder_state()
     with pytest.raises(UserError, match=r"warm_start.layer: found 4, expected 1\.\.3"):
         warm_start(student(), state, "transformers", front_end=False, position=False, layer=4)
-
-
-def distiller(seed: int) -> torch.nn.Module:
-    """s3prl's own DistillerModel at the teacher's sizes."""
-    torch.manual_seed(seed)
-    sizes = {**TINY, "extractor_conv_feature_layers": [list(shape) for shape in TINY_CONV]}
-    config = {"teacher": {"folder": "unused"}, "student": sizes, "distill": {"target_layers": [1, 3]}}
-    return build_student(config, task="distilhubert").distiller
-
-
-@pytest.mark.parametrize("naming", ["transformers", "fairseq"])
-def test_the_baseline_takes_over_what_the_stock_recipe_loads(tmp_path: Path, naming: str) -> None:
-    state = dict(random_teacher(tmp_path / "t").encoder_state())
-    fairseq = fairseq_named(state, "group")
-    stock, ours = distiller(0), distiller(0)
-    for part in ("feature_extractor", "post_extract_proj", "encoder.pos_conv", "encoder.layers.0", "encoder.layers.1"):
-        inside = {name[len(part) + 1 :]: value for name, value in fairseq.items() if name.startswith(f"{part}.")}
-        stock.get_submodule(part).load_state_dict(inside)
-    given = state if naming == "transformers" else fairseq
-    report = warm_start_distiller(ours, given, naming, front_end=True, position=True, layers=2)
-    assert all(torch.equal(value, ours.state_dict()[name]) for name, value in stock.state_dict().items())
-    assert len(report.left_out) == 2 and all("layer_norm" in name for name, _ in report.left_out)
-    assert "encoder.layer_norm.weight" not in report.copied
-
-
-def test_the_baseline_reports_the_position_bias_that_it_has_no_place_for(tmp_path: Path) -> None:
-    state = random_teacher(tmp_path / "t", model_type="wavlm").encoder_state()
-    report = warm_start_distiller(distiller(0), state, "transformers", front_end=False, position=False, layers=2)
-    assert len(report.copied) == 2 * 16
-    assert len(report.left_out) == 1 + 2 * 3
-    assert {reason for _, reason in report.left_out} == {
-        "the student has no relative position (GenDistiller keeps it with position_bias: gated)"
-    }
-
-
-def test_a_baseline_with_more_layers_than_its_teacher_is_refused(tmp_path: Path) -> None:
-    state = random_teacher(tmp_path / "t", layers=1).encoder_state()
-    model = distiller(0)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    with pytest.raises(UserError, match=r"warm_start\.layers: the student has 2 layers, the teacher only 1"):
-        warm_start_distiller(model, state, "transformers", front_end=True, position=True, layers=2)
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
