@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from s3prl_gendistiller.host.generation import check_steps, read_generation
 from s3prl_gendistiller.host.students import load_student
+from s3prl_gendistiller.models.gendistiller import GenDistiller
 
 FRAME_SAMPLES = 320  # 20 ms at 16 kHz
 
@@ -39,8 +40,13 @@ class UpstreamExpert(UpstreamBase):
             wavs: unpadded utterances, each (S,) at 16 kHz.
 
         Returns:
-            "hidden_states": [z, h_1, ..., h_k], each (B, T, D); "last_hidden_state": h_k.
+            "hidden_states": [z, h_1, ..., h_k], each (B, T, D); "last_hidden_state": h_k. Of a DistilHuBERT, as s3prl
+            has it, also "paper": its last layer, which is no prediction.
         """
         lengths = torch.tensor([len(wav) for wav in wavs], device=wavs[0].device)
         output = self.student(pad_sequence(wavs, batch_first=True), lengths, steps=self.generation.steps)
-        return {"hidden_states": output.hidden_states, "last_hidden_state": output.hidden_states[-1]}
+        states = output.hidden_states
+        found = {"hidden_states": states, "last_hidden_state": states[-1]}
+        return (
+            found if isinstance(self.student, GenDistiller) else {**found, "paper": states[-1 - output.num_predicted]}
+        )

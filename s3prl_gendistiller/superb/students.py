@@ -31,12 +31,14 @@ class Student:
         upstream: s3prl's ``-u``.
         checkpoint: s3prl's ``-k``; None for an upstream that needs none.
         steps: how many layers a GenDistiller generates; None for all.
+        baseline: a DistilHuBERT, whose last hidden states are prediction heads.
     """
 
     name: str
     upstream: str
     checkpoint: Path | None = None
     steps: int | None = None
+    baseline: bool = False
 
     @property
     def kind(self) -> str:
@@ -57,7 +59,7 @@ class Student:
         if self.steps is not None:
             flags += ["--steps", str(self.steps)]
         if features == "last":
-            flags += ["-s", "paper"] if self.upstream == LOCAL["distilhubert"] else ["-l", "-1"]
+            flags += ["-s", "paper"] if self.baseline else ["-l", "-1"]
         return flags
 
     def fingerprint(self) -> str:
@@ -102,7 +104,7 @@ def _stopped(name: str, source: str) -> Student | None:
     if not path or not steps.isdigit() or existing_or_shipped(source).exists():
         return None
     student = _find(name, path)
-    if student.checkpoint is None or student.upstream != LOCAL["gendistiller"]:
+    if student.checkpoint is None or student.baseline or student.upstream != LOCAL["gendistiller"]:
         raise UserError(f"--student {name}: found @{steps} after {path}, which is no GenDistiller; leave it out")
     check_steps(int(steps), student.checkpoint)
     return replace(student, steps=int(steps))
@@ -124,8 +126,13 @@ def _find(name: str, source: str) -> Student:
             raise UserError(f"--student {name}: {path} holds no whole states-*.ckpt and no config.json of transformers")
         path = newest
     if path.is_file():
-        kind = student_kind(read_checkpoint(path, mmap=True), path)
-        return Student(name, LOCAL[kind], path.absolute())
+        states = read_checkpoint(path, mmap=True)
+        kind = student_kind(states, path)
+        own = states["Upstream_Config"]["student"]
+        # what s3prl's DistillerModel has no place for, our upstream loads
+        changed = own.get("out_layer_type") == "linear" or own.get("feature_norm")
+        upstream = LOCAL["gendistiller" if changed else kind]
+        return Student(name, upstream, path.absolute(), baseline=kind == "distilhubert")
     if not re.fullmatch(r"\w+", source):
         raise UserError(
             f"--student {name}: {source}: no such file or folder; expected a checkpoint of run_pretrain.py, a "

@@ -3,12 +3,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from s3prl_gendistiller.distill.random_teacher import write_random_teacher
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.baseline import host_config
+from s3prl_gendistiller.host.layers import load_upstream
+from s3prl_gendistiller.host.students import build_student
 from s3prl_gendistiller.superb.students import Student, find_students
 from tests.bench import TINY_TEACHER
-from tests.host.test_checkpoint import save_student
+from tests.host.test_checkpoint import CONFIG, save_student
 
 
 @pytest.fixture
@@ -21,6 +25,32 @@ def test_a_checkpoint_a_run_and_an_upstream_are_told_apart(checkpoint: Path) -> 
     assert mine.flags() == ["-u", "gendistiller_local", "-k", str(checkpoint)]
     assert newest.flags() == mine.flags()
     assert (fbank.name, fbank.flags()) == ("fbank", ["-u", "fbank"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "upstream"),
+    [
+        ({}, "distiller_local"),
+        ({"out_layer_type": "linear"}, "gendistiller_local"),
+        ({"feature_norm": True}, "gendistiller_local"),
+    ],
+)
+def test_a_baseline_is_loaded_by_whom_it_fits_and_gives_its_last_layer(
+    changes: dict, upstream: str, tmp_path: Path
+) -> None:
+    config = {**CONFIG, "student": {**CONFIG["student"], **changes}}
+    student = build_student(config, task="distilhubert")
+    weights = {"Distiller": student.distiller.state_dict(), "GenDistiller": None, "Upstream_Config": config}
+    path = save_student(tmp_path / "states-3.ckpt", **weights, Config=host_config(student.config))
+    (found,) = find_students([f"base={path}"])
+    assert found.upstream == upstream and found.flags("last")[-2:] == ["-s", "paper"]
+    expert, wav = load_upstream(found.upstream, found.checkpoint), torch.randn(4000)
+    with torch.no_grad():
+        states = expert([wav])
+        expected = student.generate(wav[None]).hidden_states
+    assert torch.allclose(states["paper"], expected[2], atol=1e-5) and len(states["hidden_states"]) == 5
+    with pytest.raises(UserError, match="found @1 after .* which is no GenDistiller"):
+        find_students([f"base={path}@1"])
 
 
 def test_a_transformers_folder_becomes_a_custom_upstream(tmp_path: Path) -> None:
@@ -67,7 +97,7 @@ def test_seeds_of_one_kind_are_known_by_the_number_after_the_last_dot() -> None:
 
 def test_the_last_layer_is_the_students_own_and_no_prediction_head() -> None:
     assert Student("a", "gendistiller_local").flags("last")[-2:] == ["-l", "-1"]
-    assert Student("a", "distiller_local").flags("last")[-2:] == ["-s", "paper"]
+    assert Student("a", "distiller_local", baseline=True).flags("last")[-2:] == ["-s", "paper"]
 
 
 def test_another_content_has_another_fingerprint(checkpoint: Path) -> None:
