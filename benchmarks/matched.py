@@ -10,7 +10,8 @@ ten tasks are chosen on dev, also once for each kind. Then all seeds. The comman
 repeats nothing.
 
 With --screen it distils forms of the student instead, and compares their held-out distance: `gendistiller`,
-`distilhubert`, names of pretrain_configs/ablations/, or YAML files that state a difference.
+`distilhubert`, names of pretrain_configs/ablations/, or YAML files that state a difference; with --tasks too, also on
+these tasks.
 """
 
 from __future__ import annotations
@@ -118,20 +119,24 @@ class Matched:
             for lr, seed in itertools.product(self.args.rates, self.args.seeds)
         }
         self.distil_all([(experiment, name) for experiment in experiments.values() for name in contenders])
+        several = len(self.args.rates) > 1
+        runs = {
+            f"{name}-lr{lr:g}" if several else name: {
+                seed: experiments[lr, seed].folder / name for seed in self.args.seeds
+            }
+            for name, lr in itertools.product(contenders, self.args.rates)
+        }
         rows: list[list[str]] = []
-        pictures: dict[str, Path] = {}
-        for name, lr in itertools.product(contenders, self.args.rates):
-            runs = {seed: experiments[lr, seed].folder / name for seed in self.args.seeds}
-            distance = held_out({name: runs})[name]
-            first = next(iter(runs.values()))
-            student = load_student(newest_checkpoint(first) or "")
+        for name, seeds in runs.items():
+            distance = held_out({name: seeds})[name]
+            student = load_student(newest_checkpoint(next(iter(seeds.values()))) or "")
             parameters = sum(parameter.numel() for parameter in student.parameters())
-            cells = [mean_and_spread(values, 4) for values in distance.values()]
-            header = ["form", "lr", "parameters", *distance]
-            rows.append([name, f"{lr:g}", f"{parameters:,}", *cells])
-            pictures[f"{name} {lr:g}"] = first
-        draw(pictures, self.out / "screen.png")
-        return markdown([header, *rows])
+            rows.append([name, f"{parameters:,}", *(mean_and_spread(values, 4) for values in distance.values())])
+        draw({name: next(iter(seeds.values())) for name, seeds in runs.items()}, self.out / "screen.png")
+        if self.args.tasks:
+            for features in self.args.features:
+                self.suite(runs, features)
+        return markdown([["form", "parameters", *distance], *rows])
 
     def suite(self, runs: dict[str, dict[int, Path]], features: str) -> dict[str, Any]:
         """`gendistiller superb` over everything; its results."""
@@ -140,7 +145,7 @@ class Matched:
         students += [f"{kind}.{seed}={run}" for kind, seeds in runs.items() for seed, run in seeds.items()]
         command = ["superb", "--out", str(out), "--features", features]
         command += [part for student in students for part in ("--student", student)]
-        command += ["--tasks", *self.args.tasks, *(["--lr-search"] if self.args.lr_search else [])]
+        command += ["--tasks", *(self.args.tasks or ["all"]), *(["--lr-search"] if self.args.lr_search else [])]
         command += [part for rates in self.args.task_lr for part in ("--lr", rates)]
         os.environ["SUPERB_DATA"] = str(self.args.data.absolute())
         print(f"$ gendistiller {' '.join(command)}", flush=True)
@@ -200,7 +205,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument(
         "--rates", type=float, nargs="+", default=RATES, help="of the distillation; one needs no search"
     )
-    parser.add_argument("--tasks", nargs="+", default=["all"])
+    parser.add_argument("--tasks", nargs="+", help="default: all; with --screen none")
     parser.add_argument("--features", nargs="+", default=["weighted", "last"])
     parser.add_argument("--lr-search", action="store_true", help="of the tasks")
     parser.add_argument(
@@ -211,13 +216,13 @@ def run(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     compat.apply()
     matched = Matched(args)
+    if not matched.random.exists():
+        write_random_like(matched.teacher, matched.random)
     if args.screen:
         text = matched.screen(args.screen)
         (matched.out / "screen.md").write_text(text, encoding="utf-8")
         print(text)
         return 0
-    if not matched.random.exists():
-        write_random_like(matched.teacher, matched.random)
     runs = matched.distil()
     for seed in args.seeds:
         draw({kind: seeds[seed] for kind, seeds in runs.items()}, matched.out / f"seed{seed}.png")
