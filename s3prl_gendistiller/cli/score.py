@@ -1,0 +1,119 @@
+"""`gendistiller score`: the leaderboard's score of finished results, beside published models."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from s3prl_gendistiller.distill.manifest import replacing
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.superb.anchors import ANCHORS
+from s3prl_gendistiller.superb.scores import COUNTED, LEADERBOARD, overall_score, task_score
+from s3prl_gendistiller.superb.table import RESULTS, markdown
+from s3prl_gendistiller.superb.tasks import TASKS
+
+_DESCRIPTION = """\
+The SUPERB leaderboard's score (FBANK 0, best of 2021 1000, mean of ten tasks), in all and by task, beside published
+models. It means something only for SUPERB's own corpora at SUPERB's settings (`gendistiller superb --preset official`)."""
+
+_EXAMPLE = """\
+example:
+  gendistiller score result/superb                 # the results.json in it
+  gendistiller score result/superb --out score.png # and a picture of score against size"""
+
+Values = dict[str, dict[str, float]]
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to `gendistiller`."""
+    parser = subparsers.add_parser(
+        "score",
+        help="the leaderboard's score of results, beside published models",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("results", nargs="*", type=Path, help="results.json of `gendistiller superb`, or its folder")
+    parser.add_argument("--out", type=Path, metavar="PNG", help="draw score against parameters")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the table."""
+    rows: list[tuple[str, float | None, Values]] = []
+    for path in args.results:
+        rows += _students(path)
+    rows += [(anchor.name, anchor.million_parameters, anchor.row.values()) for anchor in ANCHORS]
+    print(table(rows))
+    if args.out is not None:
+        draw(rows, args.out)
+        print(f"{args.out}: score against parameters")
+    return 0
+
+
+def table(rows: list[tuple[str, float | None, Values]]) -> str:
+    """One row a model; a task without a number is empty, and so is the score then."""
+    cells = [["model", "M parameters", "score", *(task.upper() for task in TASKS)]]
+    for name, millions, values in rows:
+        points = [task_score(task, values.get(task, {}), LEADERBOARD) for task in TASKS]
+        whole = overall_score(values, LEADERBOARD)
+        cells.append([name, "" if millions is None else f"{millions:.2f}", _rounded(whole), *map(_rounded, points)])
+    return markdown(cells)
+
+
+def draw(rows: list[tuple[str, float | None, Values]], out: Path) -> None:
+    """Score against millions of parameters, those that have both; what is not published stands out."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    published = {anchor.name for anchor in ANCHORS}
+    figure, axis = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    for name, millions, values in rows:
+        score = overall_score(values, LEADERBOARD)
+        if score is not None and millions:
+            axis.plot(millions, score, "o", color="C7" if name in published else "C3")
+            axis.annotate(name, (millions, score), textcoords="offset points", xytext=(5, 4), fontsize=8)
+    axis.set(xscale="log", xlabel="million parameters", ylabel="SUPERB score")
+    axis.grid(alpha=0.3)
+    with replacing(out) as part:
+        figure.savefig(part, dpi=120, format="png")
+    pyplot.close(figure)
+
+
+def _students(path: Path) -> list[tuple[str, float | None, Values]]:
+    """Of a results.json: name, millions of parameters, values.
+
+    Raises:
+        UserError: no such file, or another one.
+    """
+    path = path / RESULTS if path.is_dir() else path
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected the {RESULTS} that `gendistiller superb` wrote")
+    try:
+        students = json.loads(path.read_text(encoding="utf-8"))["students"]
+        found = [(name, _millions(student), _values(student["tasks"])) for name, student in students.items()]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path}: not readable as results ({error}); expected the {RESULTS} of `gendistiller superb`"
+        ) from error
+    return found
+
+
+def _millions(student: Mapping[str, Any]) -> float | None:
+    cost = student.get("cost")
+    return None if cost is None else float(cost["parameters"]) / 1e6
+
+
+def _values(tasks: Mapping[str, Any]) -> Values:
+    return {
+        task: {metric: float(content["values"][metric]) for metric in COUNTED[task]} for task, content in tasks.items()
+    }
+
+
+def _rounded(value: float | None) -> str:
+    return "" if value is None else f"{value:.0f}"

@@ -1,0 +1,72 @@
+"""Published SUPERB rows of the public set: what a new row stands beside.
+
+Read from the leaderboard and from the tables of DPHuBERT and ARMHuBERT's repositories; models without a published
+score have none here. PR, ASR, ASV and SD are error rates, QbE is MTWV x 100.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+    """One model's numbers in the order of the published tables."""
+
+    pr: float
+    ks: float
+    ic: float
+    sid: float
+    er: float
+    asr: float
+    asv: float
+    sd: float
+    f1: float
+    cer: float
+    qbe: float
+
+    def values(self) -> dict[str, dict[str, float]]:
+        """Task -> metric -> value, as `gendistiller superb` names them."""
+        return {
+            "pr": {"per": self.pr},
+            "asr": {"wer": self.asr},
+            "ks": {"acc": self.ks},
+            "qbe": {"mtwv": self.qbe},
+            "sid": {"acc": self.sid},
+            "asv": {"eer": self.asv},
+            "sd": {"der": self.sd},
+            "ic": {"acc": self.ic},
+            "sf": {"f1": self.f1, "cer": self.cer},
+            "er": {"acc": self.er},
+        }
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A published model.
+
+    Attributes:
+        million_parameters: of the model that is evaluated.
+        published: its score as its source prints it.
+        row: its numbers.
+    """
+
+    name: str
+    million_parameters: float
+    published: int
+    row: Row
+
+
+ANCHORS = (
+    Anchor("WavLM Base+", 94.70, 1106, Row(3.92, 97.37, 99.00, 89.42, 68.65, 5.59, 4.07, 3.50, 90.58, 21.20, 9.88)),
+    Anchor("HuBERT Base", 94.68, 941, Row(5.41, 96.30, 98.34, 81.42, 64.92, 6.42, 5.11, 5.88, 88.53, 25.20, 7.36)),
+    Anchor("DPWavLM", 23.59, 926, Row(8.22, 96.27, 98.58, 82.11, 65.24, 10.19, 5.98, 5.53, 87.68, 26.11, 8.74)),
+    Anchor(
+        "LightHuBERT-small", 27.00, 901, Row(6.60, 96.07, 98.23, 69.70, 64.12, 8.34, 5.42, 5.85, 87.58, 26.90, 7.64)
+    ),
+    Anchor("STaRHuBERT-L", 26.63, 896, Row(7.97, 96.56, 97.50, 78.66, 63.48, 8.91, 5.45, 5.83, 88.01, 25.36, 6.77)),
+    Anchor("STaRHuBERT", 22.31, 887, Row(8.16, 96.27, 97.55, 77.58, 63.01, 9.35, 5.39, 6.05, 87.94, 25.31, 6.88)),
+    Anchor("DPHuBERT", 23.59, 866, Row(9.67, 96.36, 97.92, 76.83, 63.16, 10.47, 5.84, 5.92, 86.86, 28.26, 6.93)),
+    Anchor("ARMHuBERT-S", 22.39, 828, Row(8.63, 96.82, 97.02, 63.76, 62.96, 10.82, 5.58, 7.01, 86.34, 29.02, 7.20)),
+    Anchor("DistilHuBERT", 23.49, 717, Row(16.27, 95.98, 94.99, 73.54, 63.02, 13.37, 8.55, 6.19, 82.57, 35.59, 5.11)),
+)

@@ -1,0 +1,50 @@
+"""`gendistiller score`: published rows give their published score, and results stand beside them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from s3prl_gendistiller.cli import main
+from s3prl_gendistiller.superb.anchors import ANCHORS, Anchor
+from s3prl_gendistiller.superb.scores import LEADERBOARD, overall_score
+
+
+@pytest.mark.parametrize("anchor", ANCHORS, ids=lambda anchor: anchor.name)
+def test_published_rows_give_their_published_score(anchor: Anchor) -> None:
+    assert overall_score(anchor.row.values(), LEADERBOARD) == pytest.approx(anchor.published, abs=1)
+
+
+def results(folder: Path, tasks: dict) -> Path:
+    folder.mkdir()
+    cost = {"parameters": 17_598_592, "gmacs_per_s": 4.0, "cpu_s_per_s": 0.1}
+    student = {"cost": cost, "tasks": {name: {"values": values} for name, values in tasks.items()}}
+    (folder / "results.json").write_text(json.dumps({"students": {"mine": student}}))
+    return folder
+
+
+def test_results_stand_beside_published_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = results(tmp_path / "superb", ANCHORS[-1].row.values())
+    assert main(["score", str(folder), "--out", str(tmp_path / "score.png")]) == 0
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()]
+    assert lines[2][:3] == ["mine", "17.60", "717"] and lines[-3][:3] == ["DistilHuBERT", "23.49", "717"]
+    assert lines[2][3:] == lines[-3][3:] and len(lines) == 2 + 1 + len(ANCHORS) + 2
+    assert (tmp_path / "score.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_tasks_that_are_not_there_leave_the_score_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = results(tmp_path / "superb", {"ks": {"acc": 96.66}})
+    assert main(["score", str(folder)]) == 0
+    mine = [cell.strip() for cell in capsys.readouterr().out.splitlines()[2].split("|")[1:-1]]
+    assert mine[2] == "" and [cell for cell in mine[3:] if cell] == ["1000"]
+
+
+@pytest.mark.parametrize("content", [None, "no json", "{}", '{"students": {"x": {"tasks": {"ks": {}}}}}'])
+def test_other_files_are_named(content: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "results.json"
+    if content is not None:
+        path.write_text(content)
+    assert main(["score", str(path)]) == 2
+    assert "results.json" in capsys.readouterr().err
