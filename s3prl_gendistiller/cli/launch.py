@@ -7,6 +7,7 @@ import ast
 import atexit
 import contextlib
 import logging
+import os
 import shutil
 import sys
 import tempfile
@@ -36,7 +37,12 @@ def guarded(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | N
     configure_logging()
     keep_freed_memory()
     try:
-        return main(sys.argv[1:] if argv is None else argv) or 0
+        status = main(sys.argv[1:] if argv is None else argv) or 0
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever reads, as `| head`, has seen enough; nor may the interpreter flush at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # what a shell reports for it
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -17,7 +17,7 @@ from s3prl_gendistiller.superb.tasks import TASKS
 
 _DESCRIPTION = """\
 The SUPERB leaderboard's score (FBANK 0, best of 2021 1000, mean of ten tasks), in all and by task, beside published
-models. It means something only for SUPERB's own corpora at SUPERB's settings (`gendistiller superb --preset official`)."""
+models. It means something only for SUPERB's own corpora and settings (`gendistiller superb --preset official`)."""
 
 _EXAMPLE = """\
 example:
