@@ -73,12 +73,19 @@ def draw(rows: list[tuple[str, float | None, Values]], out: Path) -> None:
 
     published = {anchor.name for anchor in ANCHORS}
     figure, axis = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    shown: list[tuple[float, float, str]] = []
     for name, millions, values in rows:
         score = overall_score(values, LEADERBOARD)
-        if score is not None and millions:
-            axis.plot(millions, score, "o", color="C7" if name in published else "C3")
-            axis.annotate(name, (millions, score), textcoords="offset points", xytext=(5, 4), fontsize=8)
-    axis.set(xscale="log", xlabel="million parameters", ylabel="SUPERB score")
+        if millions is not None and millions > 0 and score is not None:
+            shown.append((score, millions, name))
+    for index, (score, millions, name) in enumerate(sorted(shown)):
+        axis.plot(millions, score, "o", color="C7" if name in published else "C3")
+        side = 1 if index % 2 else -1  # neighbours' names on either side
+        where: dict[str, Any] = {"xytext": (6 * side, -3), "ha": "left" if side > 0 else "right"}
+        axis.annotate(name, (millions, score), textcoords="offset points", fontsize=8, **where)
+    axis.set(xscale="log", xlim=(10, 250), xlabel="million parameters", ylabel="SUPERB score")
+    axis.set_xticks([10, 20, 30, 50, 100], ["10", "20", "30", "50", "100"])
+    axis.minorticks_off()
     axis.grid(alpha=0.3)
     with replacing(out) as part:
         figure.savefig(part, dpi=120, format="png")
