@@ -28,6 +28,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from tqdm import tqdm
 
 from s3prl_gendistiller.cli.launch import guarded
+from s3prl_gendistiller.host.memory import peak_resident_gib
 from s3prl_gendistiller.models.attention import SelfAttention
 from s3prl_gendistiller.superb.table import markdown
 
@@ -108,14 +109,9 @@ def peak(variant: str, steps: int, frames: int) -> float:
     """GiB that a forward and backward pass take above what was there, in this process."""
     module, x = setting(steps, frames)
     gc.collect()
-    before = _high_water()
+    before = peak_resident_gib()
     turn(variant, module, x)
-    return _high_water() - before
-
-
-def _high_water() -> float:
-    with open("/proc/self/status", encoding="ascii") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) * 1024 / GIB
+    return peak_resident_gib() - before
 
 
 def peak_of_its_own(variant: str, steps: int, frames: int) -> float:

@@ -1,4 +1,5 @@
-"""How the C library hands memory out, on CPUs where a forward pass would otherwise spend a third of its time on it."""
+"""How the C library hands memory out, on CPUs where a forward pass would otherwise spend a third of its time on it; and
+how much a process has had."""
 
 from __future__ import annotations
 
@@ -27,3 +28,9 @@ def keep_freed_memory() -> bool:
         return False
     settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _KEPT_BYTES), (_TOP_PAD, _STEP_BYTES))
     return all(mallopt(parameter, value) == 1 for parameter, value in settings)
+
+
+def peak_resident_gib() -> float:
+    """The most memory that this process has held so far, in GiB (Linux)."""
+    with open("/proc/self/status", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 2**20
