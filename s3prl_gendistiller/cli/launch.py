@@ -127,6 +127,8 @@ def configure_logging() -> None:
     # the host's loops use torch.cuda.amp, whose deprecation would be printed on every run
     warnings.filterwarnings("ignore", message=".*torch.cuda.amp.*", category=FutureWarning)
     warnings.filterwarnings("ignore", message=".*CUDA is not available.*", category=UserWarning)
+    # s3prl builds its models with it
+    warnings.filterwarnings("ignore", message=".*utils.weight_norm. is deprecated.*", category=FutureWarning)
 
 
 def say_filled_in(filled: dict[str, str]) -> None:
