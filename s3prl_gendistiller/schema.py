@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import yaml
 
 from s3prl_gendistiller.errors import ConfigError, UserError
+from s3prl_gendistiller.shipped import existing_or_shipped
 
 T = TypeVar("T")
 
@@ -59,7 +60,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 
 def read_layered_yaml(path: str | Path) -> dict[str, Any]:
-    """Reads a YAML file; ``base: other.yaml`` (relative to the file) is read first and overridden key by key.
+    """Reads a YAML file; ``base: other.yaml`` (relative to the file, or shipped) is read first, then overridden by key.
 
     Raises:
         UserError: a file is missing or not YAML, or the bases form a circle.
@@ -74,11 +75,17 @@ def read_layered_yaml(path: str | Path) -> dict[str, Any]:
         content = read_yaml(current)
         base = content.pop("base", None)
         differences.append(content)
-        current = None if base is None else current.parent / str(base)
+        beside = None if base is None else current.parent / str(base)
+        current = beside if beside is None or beside.exists() else _shipped_or(beside, str(base))
     merged: dict[str, Any] = {}
     for content in reversed(differences):
         merged = merge(merged, content)
     return merged
+
+
+def _shipped_or(path: Path, base: str) -> Path:
+    found = existing_or_shipped(base)
+    return found if found.exists() else path
 
 
 def from_dict(cls: type[T], content: Mapping[str, Any], source: str) -> T:

@@ -25,7 +25,7 @@ GROUND = {"errors", "schema", "config", "config_objectives", "shipped", "_versio
 MAY_IMPORT: dict[str, set[str]] = {
     "_version": set(),
     "errors": set(),
-    "schema": {"errors"},
+    "schema": {"errors", "shipped"},
     "config_objectives": {"schema"},
     "config": {"errors", "schema", "config_objectives"},
     "shipped": {"errors"},

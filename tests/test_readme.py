@@ -14,7 +14,7 @@ from tests.conftest import ROOT, run_python
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [
     shlex.split(line.split("   #")[0])
-    for line in re.findall(r"^    (\S.*)$", README, flags=re.MULTILINE)
+    for line in re.findall(r"^    (\S.*)$", re.sub(r"\\\n +", "", README), flags=re.MULTILINE)
     if line.startswith(("python ", "gendistiller ", "make ", "pip "))
 ]
 

@@ -122,6 +122,17 @@ def test_steps_must_fit_the_runner(tmp_path: Path) -> None:
     assert "optimizer: missing" in message and "pretrain_expert: missing" in message
 
 
+def test_a_base_may_be_a_shipped_file_from_any_folder(tmp_path: Path) -> None:
+    shipped = "pretrain_configs/distilhubert/config_model.yaml"
+    (tmp_path / "mine.yaml").write_text(f"base: {shipped}\nstudent: {{dropout: 0.3}}\n")
+    content = read_layered_yaml(tmp_path / "mine.yaml")
+    assert content["student"]["dropout"] == 0.3 and content["student"]["encoder_layers"] == 2
+    own = tmp_path / shipped
+    own.parent.mkdir(parents=True)
+    own.write_text("student: {encoder_layers: 5}\n")
+    assert read_layered_yaml(tmp_path / "mine.yaml")["student"] == {"encoder_layers": 5, "dropout": 0.3}
+
+
 def test_a_difference_file_overrides_its_base_key_by_key(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("student: {dropout: 0.1, conv_pos: 8}\nteacher: {upstream: x}\n")
     (tmp_path / "b.yaml").write_text("base: a.yaml\nstudent: {dropout: 0.2}\n")

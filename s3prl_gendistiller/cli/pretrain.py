@@ -56,6 +56,7 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> lau
         shipped = shipped_folder("pretrain_configs") / args.upstream
         args.config = args.config or _fill(filled, "-c", shipped / "config_runner.yaml")
         args.upstream_config = args.upstream_config or _fill(filled, "-g", shipped / "config_model.yaml")
+        args.config, args.upstream_config = (str(existing_or_shipped(p)) for p in (args.config, args.upstream_config))
         _check(args.upstream, args.upstream_config, args.config, args.override)
         args.config, args.upstream_config = _plain(args.config), _plain(args.upstream_config)
     command = ["-u", args.upstream, "-n", args.expname or folder.name, "-p", str(folder), "--device", device]

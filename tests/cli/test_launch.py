@@ -11,6 +11,7 @@ import yaml
 
 from s3prl_gendistiller.cli import downstream, launch, main, pretrain
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.schema import read_layered_yaml
 from tests.bench import Bench
 from tests.host.test_checkpoint import save_student
 
@@ -81,6 +82,19 @@ def test_a_shipped_teacher_is_known_from_any_folder(
     commands: list[list[str]] = []
     pretrain.main(["-u", "gendistiller", "-g", str(model), "-c", str(bench.runner(inside))], host=commands.append)
     assert commands[0][:2] == ["-u", "gendistiller"]
+
+
+@pytest.mark.parametrize("task", ["gendistiller", "distilhubert"])
+def test_shipped_configurations_are_known_from_any_folder(
+    task: str, inside: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUPERB_DATA", str(bench.data))
+    folder = f"pretrain_configs/{task}"
+    commands: list[list[str]] = []
+    flags = ["-g", f"{folder}/config_model_mini.yaml", "-c", f"{folder}/config_runner_mini.yaml"]
+    assert pretrain.main(["-u", task, *flags], host=commands.append) == 0
+    given = read_layered_yaml(commands[0][commands[0].index("-g") + 1])
+    assert given["teacher"]["folder"] == "teachers/hubert_mini" and given["distill"]["target_layers"] == [2, 4, 6]
 
 
 def test_a_manifest_that_is_not_there_is_named(
