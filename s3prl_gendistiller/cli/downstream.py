@@ -35,7 +35,8 @@ def _plan(args: argparse.Namespace, device: str, checkpoint: Path | None, filled
         args.mode = filled["-m"] = "train"
     if checkpoint is None:
         return _start(args, device, filled)
-    _same_steps(args.steps, checkpoint)
+    if args.steps is not None:
+        _same_steps(args.steps, checkpoint)
     override = launch.resume_overrides(checkpoint, args.override, device)
     command = ["-m", args.mode, "-e", str(checkpoint), "-o", override, "--device", device]
     return launch.Plan(command, checkpoint.resolve().parent)
@@ -104,12 +105,11 @@ def _check_steps(args: argparse.Namespace) -> None:
     check_steps(args.steps, args.upstream_ckpt)
 
 
-def _same_steps(steps: int | None, checkpoint: Path) -> None:
+def _same_steps(steps: int, checkpoint: Path) -> None:
     """A run that goes on keeps the layers that it began with."""
-    stored = read_generation(
-        getattr(read_checkpoint(checkpoint, mmap=True)["Args"], "upstream_model_config", None)
-    ).steps
-    if steps is not None and steps != stored:
+    begun = read_checkpoint(checkpoint, mmap=True)["Args"]
+    stored = read_generation(getattr(begun, "upstream_model_config", None)).steps
+    if steps != stored:
         raise UserError(
             f"--steps: found {steps}, but the run of {checkpoint} began with {stored or 'all'}; leave the flag out, or "
             "begin another run with -n"

@@ -143,6 +143,14 @@ def test_a_run_goes_on_with_the_steps_that_it_began_with(inside: Path, capsys: p
     assert "--steps: found 3, but the run of states-1.ckpt began with 2" in error
 
 
+def test_a_run_goes_on_without_the_model_config_that_it_began_with(inside: Path) -> None:
+    """What another upstream takes as -g, or a file that has moved, is no business of a command without --steps."""
+    stored = argparse.Namespace(expdir="run", upstream_model_config="moved.yaml")
+    torch.save({"Optimizer": {}, "Step": 1, "Args": stored, "Config": {}}, "states-1.ckpt")
+    commands: list[list[str]] = []
+    assert downstream.main(["-e", "states-1.ckpt"], host=commands.append) == 0 and commands[0][2] == "-e"
+
+
 def test_an_unknown_downstream_lists_the_shipped_ones(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
     error = refused(capsys, downstream.main(["-u", "fbank", "-d", "asrr"]))
     assert "-d asrr: no configuration is shipped for it (there are asr" in error
