@@ -28,7 +28,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from tqdm import tqdm
 
 from s3prl_gendistiller.cli.launch import guarded
-from s3prl_gendistiller.host.memory import peak_resident_gib
+from s3prl_gendistiller.host.memory import available_gib, peak_resident_gib
 from s3prl_gendistiller.models.attention import SelfAttention
 from s3prl_gendistiller.superb.table import markdown
 
@@ -121,7 +121,7 @@ def peak_of_its_own(variant: str, steps: int, frames: int) -> float:
 
 def measurements(args: argparse.Namespace) -> Iterator[dict[str, object]]:
     """One row for each number of steps and frames."""
-    available = _available() * 0.8
+    available = available_gib() * 0.8
     for steps in args.steps:
         for frames in args.frames:
             fits = memory_that_dense_needs(steps, frames) < available
@@ -141,11 +141,6 @@ def measurements(args: argparse.Namespace) -> Iterator[dict[str, object]]:
                 "seconds": {name: statistics.median(times) for name, times in seconds.items()},
                 "peak_gib": {name: peak_of_its_own(name, steps, frames) for name in variants},
             }
-
-
-def _available() -> float:
-    with open("/proc/meminfo", encoding="ascii") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("MemAvailable")) * 1024 / GIB
 
 
 def table(rows: list[dict]) -> str:

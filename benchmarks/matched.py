@@ -141,6 +141,8 @@ class Matched:
     def suite(self, runs: dict[str, dict[int, Path]], features: str) -> dict[str, Any]:
         """`gendistiller superb` over everything; its results."""
         out = self.out / f"superb_{features}"
+        if not self.random.exists():
+            write_random_like(self.teacher, self.random)
         students = ["fbank", f"teacher={self.teacher}", f"random={self.random}"]
         students += [f"{kind}.{seed}={run}" for kind, seeds in runs.items() for seed, run in seeds.items()]
         command = ["superb", "--out", str(out), "--features", features]
@@ -211,13 +213,11 @@ def run(argv: list[str]) -> int:
     parser.add_argument(
         "--task-lr", nargs="+", default=[], metavar="TASK=RATE[,RATE...]", help="of tasks, as gendistiller superb --lr"
     )
-    parser.add_argument("--screen", nargs="+", metavar="FORM", help="distil these forms only; no tasks")
+    parser.add_argument("--screen", nargs="+", metavar="FORM", help="distil these forms instead")
     parser.add_argument("--jobs", type=int, default=2, help="distillations at a time")
     args = parser.parse_args(argv)
     compat.apply()
     matched = Matched(args)
-    if not matched.random.exists():
-        write_random_like(matched.teacher, matched.random)
     if args.screen:
         text = matched.screen(args.screen)
         (matched.out / "screen.md").write_text(text, encoding="utf-8")

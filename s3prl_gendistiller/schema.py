@@ -12,7 +12,7 @@ import dataclasses
 import difflib
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -65,27 +65,38 @@ def read_layered_yaml(path: str | Path) -> dict[str, Any]:
     Raises:
         UserError: a file is missing or not YAML, or the bases form a circle.
     """
-    seen: list[Path] = []
-    differences: list[dict[str, Any]] = []
+    return merge_layers(content for _, content in yaml_layers(path))
+
+
+def yaml_layers(path: str | Path) -> list[tuple[Path, dict[str, Any]]]:
+    """A YAML file and the files that it is based on, the deepest last, each without its key `base`.
+
+    Raises:
+        UserError: as `read_layered_yaml`.
+    """
+    layers: list[tuple[Path, dict[str, Any]]] = []
     current: Path | None = Path(path)
     while current is not None:
-        if current.resolve() in seen:
+        if current.resolve() in (seen for seen, _ in layers):
             raise UserError(f"{path}: base files form a circle at {current}; remove one of the `base` keys")
-        seen.append(current.resolve())
         content = read_yaml(current)
         base = content.pop("base", None)
-        differences.append(content)
-        beside = None if base is None else current.parent / str(base)
-        current = beside if beside is None or beside.exists() else _shipped_or(beside, str(base))
+        layers.append((current.resolve(), content))
+        current = None if base is None else _base_file(current.parent, str(base))
+    return layers
+
+
+def merge_layers(contents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Contents as `yaml_layers` orders them: each overrides those after it."""
     merged: dict[str, Any] = {}
-    for content in reversed(differences):
+    for content in reversed(list(contents)):
         merged = merge(merged, content)
     return merged
 
 
-def _shipped_or(path: Path, base: str) -> Path:
-    found = existing_or_shipped(base)
-    return found if found.exists() else path
+def _base_file(folder: Path, base: str) -> Path:
+    beside, shipped = folder / base, existing_or_shipped(base)
+    return shipped if not beside.exists() and shipped.exists() else beside
 
 
 def from_dict(cls: type[T], content: Mapping[str, Any], source: str) -> T:

@@ -24,7 +24,7 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, stored_step
 from s3prl_gendistiller.host.students import load_student
 from s3prl_gendistiller.models.student import Student
-from s3prl_gendistiller.schema import merge, read_yaml
+from s3prl_gendistiller.schema import merge, merge_layers, yaml_layers
 from s3prl_gendistiller.shipped import shipped_folder
 from s3prl_gendistiller.superb.costs import cpu_times
 from s3prl_gendistiller.superb.table import markdown
@@ -51,15 +51,10 @@ def contender(form: str | Path) -> Contender:
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in ablations.glob("*.yaml")))
         raise UserError(f"form of a student: found {form}, expected a YAML file or one of {known}")
-    difference = read_yaml(path)
-    base = difference.pop("base", None)
-    if not isinstance(base, str):
-        raise UserError(f"{path}: found no base in it, expected the configuration that it differs from")
-    below = (path.parent / base).resolve()
-    if below.parent.name in UPSTREAMS:
-        return Contender(below.parent.name, difference)
-    inner = contender(below)
-    return Contender(inner.task, merge(inner.difference, difference))
+    *differences, (recipe, _) = yaml_layers(path)
+    if not differences or recipe.parent.name not in UPSTREAMS:
+        raise UserError(f"{recipe}: found no base in it, expected the configuration that it differs from")
+    return Contender(recipe.parent.name, merge_layers(content for _, content in differences))
 
 
 @dataclass(frozen=True)

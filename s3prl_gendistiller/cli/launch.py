@@ -82,7 +82,8 @@ def run(
         plan: from the arguments, the device, the checkpoint to go on with, and what was filled in so far.
     """
     if {"-h", "--help"} & set(argv):
-        print(parser.epilog or "", flush=True)
+        if parser.epilog:
+            print(parser.epilog, flush=True)
         host(["--help"])
     args, others = parser.parse_known_args(argv)
     filled: dict[str, str] = {}

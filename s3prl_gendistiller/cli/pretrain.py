@@ -16,7 +16,7 @@ from s3prl_gendistiller.distill.transformers_teacher import read_teacher_shape
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
 from s3prl_gendistiller.host.locate import find_host
-from s3prl_gendistiller.host.paths import expand
+from s3prl_gendistiller.host.paths import expand, teacher_folder
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml
 from s3prl_gendistiller.shipped import existing_or_shipped, shipped_folder
 
@@ -89,7 +89,7 @@ def _check(task: str, model_path: str, runner_path: str, overrides: str | None) 
 
 def _check_teacher(model: ModelConfig) -> None:
     if model.teacher.folder is not None:
-        shape = read_teacher_shape(existing_or_shipped(expand(model.teacher.folder, "teacher.folder")))
+        shape = read_teacher_shape(teacher_folder(model.teacher.folder))
         check_layers(model.distill.target_layers, shape.num_layers, model.teacher.folder)
 
 

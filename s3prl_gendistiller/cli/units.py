@@ -12,11 +12,11 @@ import torch
 from s3prl_gendistiller.config import TeacherConfig
 from s3prl_gendistiller.distill.manifest import Utterance, read_manifest
 from s3prl_gendistiller.distill.teacher import Teacher
-from s3prl_gendistiller.distill.units import KmeansUnits, UnitHead, Units, choose_kept, nearest_kept
+from s3prl_gendistiller.distill.units import KmeansUnits, Units, UnitSource, choose_kept, nearest_kept
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.teachers import load_teacher
 from s3prl_gendistiller.host.units import content_hash, count_units, states_of, teacher_head
-from s3prl_gendistiller.hubert.codebook import fit_codebook
+from s3prl_gendistiller.hubert.codebook import fit_codebook, frames_to_cluster
 from s3prl_gendistiller.shipped import existing_or_shipped
 
 _DESCRIPTION = """\
@@ -70,20 +70,18 @@ def run(args: argparse.Namespace) -> int:
     teacher = load_teacher(config).to(args.device)
     predict, layer = _source(args, config, teacher, utterances)
     predict = predict.to(args.device).requires_grad_(False)
-    embeddings = predict.label_embs_concat if isinstance(predict, UnitHead) else predict.centroids
     counts = count_units(
         teacher,
         predict,
         layer,
         utterances,
-        len(embeddings),
+        len(predict.embeddings),
         args.out.with_suffix(".partial"),
         device=args.device,
         progress=None if args.no_progress else "counting units",
     )
     wanted = math.ceil(math.ceil(args.ratio * len(counts)) / args.multiple_of) * args.multiple_of
     kept = choose_kept(counts, min(wanted, len(counts)), args.force)
-    similarity = "cosine" if isinstance(predict, UnitHead) else "euclidean"
     facts = {
         "teacher": teacher.name,
         "fingerprint": teacher.fingerprint(),
@@ -92,11 +90,12 @@ def run(args: argparse.Namespace) -> int:
         "frames": int(counts.sum()),
         "ratio": args.ratio,
         "forced": args.force,
-        "similarity": similarity,
+        "similarity": predict.similarity,
         "seed": args.seed,
     }
-    nearest = nearest_kept(embeddings.detach().cpu(), kept, similarity)
-    Units(predict.cpu(), layer, counts, kept, nearest, facts).save(args.out)
+    predict = predict.cpu()
+    nearest = nearest_kept(predict.embeddings.detach(), kept, predict.similarity)
+    Units(predict, layer, counts, kept, nearest, facts).save(args.out)
     share = counts[kept].sum() / counts.sum()
     print(
         f"{args.out}: {len(counts)} units of layer {layer} of {teacher.name}, {int((counts > 0).sum())} occur; "
@@ -114,7 +113,7 @@ def _teacher_config(args: argparse.Namespace) -> TeacherConfig:
 
 def _source(
     args: argparse.Namespace, config: TeacherConfig, teacher: Teacher, utterances: list[Utterance]
-) -> tuple[UnitHead | KmeansUnits, int]:
+) -> tuple[UnitSource, int]:
     """The teacher's head, or k-means on one of its layers; and the layer."""
     head = teacher_head(teacher, config) if args.source != "kmeans" else None
     if head is not None:
@@ -126,19 +125,8 @@ def _source(
         raise UserError(f"--layer: found {layer}, expected 0..{teacher.num_layers} of teacher {teacher.name}")
     ordered = sorted(utterances, key=lambda utterance: str(utterance.path))
     order = torch.randperm(len(ordered), generator=torch.Generator().manual_seed(args.seed)).tolist()
-    found, frames = [], 0
-    for states in states_of(
-        teacher,
-        layer,
-        (ordered[index] for index in order),
-        args.device,
-        None if args.no_progress else f"frames for k-means, {args.frames:,} wanted",
-    ):
-        found.append(states.cpu())
-        frames += len(states)
-        if frames >= args.frames:
-            break
-    sample = torch.cat(found)[: args.frames]
-    centroids = torch.from_numpy(fit_codebook(sample.numpy(), args.clusters, f"layer {layer}", args.seed).centroids)
-    nearest = torch.cat([torch.cdist(part, centroids).min(-1).values for part in sample.split(8192)])
+    states = states_of(teacher, layer, (ordered[index] for index in order), args.device)
+    sample = frames_to_cluster((found.cpu().numpy() for found in states), args.frames, not args.no_progress)
+    centroids = torch.from_numpy(fit_codebook(sample, args.clusters, f"layer {layer}", args.seed).centroids)
+    nearest = torch.cat([torch.cdist(p, centroids).min(-1).values for p in torch.from_numpy(sample).split(8192)])
     return KmeansUnits(centroids, float(nearest.square().mean())), layer

@@ -54,8 +54,7 @@ class DistillTask(nn.Module):
         self.terms: dict[str, float] = {}
         for objective in objectives:
             self.terms.update(objective.terms)  # type: ignore[arg-type]
-        sources = [getattr(objective, "source_layer", None) for objective in objectives]
-        self.source_layers = sorted({layer for layer in sources if layer is not None} - set(target_layers))
+        self._sources: list[int | None] = [getattr(objective, "source_layer", None) for objective in objectives]
 
     def forward(self, wavs: Tensor, lengths: Tensor, teacher_probability: float = 0.0) -> Tensor:
         """
@@ -71,7 +70,8 @@ class DistillTask(nn.Module):
         depth = len(self.target_layers)
         if self.random_depth and self.training:
             depth = options["steps"] = int(torch.randint(1, depth + 1, ()))
-        layers = [*self.target_layers[:depth], *self.source_layers]
+        beside = {layer for layer in self._sources if layer is not None} - set(self.target_layers)
+        layers = [*self.target_layers[:depth], *sorted(beside)]
         taught = self.teacher(wavs, lengths, layers)  # (B, k and those that objectives ask for, T', D)
         targets = taught[:, :depth]
         if teacher_probability > 0.0:
@@ -80,8 +80,7 @@ class DistillTask(nn.Module):
         taught, predictions, mask = trim_to_shorter(taught, output.predictions, output.frame_mask)
         with torch.autocast(wavs.device.type, enabled=False):
             values: dict[str, tuple[Tensor, Tensor]] = {}
-            for objective in self.objectives:
-                source = getattr(objective, "source_layer", None)
+            for objective, source in zip(self.objectives, self._sources, strict=True):
                 if source in (None, *layers):  # else the layer is a target that this batch does not go to
                     given = taught[:, :depth] if source is None else taught[:, [layers.index(source)]]
                     values.update(objective(given, predictions.float(), mask))

@@ -19,19 +19,48 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from s3prl_gendistiller.distill.manifest import replacing
+from s3prl_gendistiller.distill.precision import float32_or_better
 from s3prl_gendistiller.errors import UserError
 
 HEAD_TEMPERATURE = 0.1  # HuBERT's, for its cosines
 SHARPNESS = 0.1  # of k-means' soft assignment, relative to the mean squared distance to the nearest centroid
-KMEANS = "kmeans"
 FORMAT = "1"
 
 
-class UnitHead(nn.Module):
+class UnitSource(nn.Module):
+    """Predicts units: from states (..., D) to logits (..., V).
+
+    Attributes:
+        kind: its name in a file.
+        similarity: what makes two of its units alike, "cosine" or "euclidean".
+    """
+
+    kind: str
+    similarity: str
+
+    @property
+    def embeddings(self) -> Tensor:
+        """(V, E), one of each unit."""
+        raise NotImplementedError
+
+    @property
+    def width(self) -> int:
+        """D."""
+        raise NotImplementedError
+
+    @property
+    def number(self) -> float:
+        """What it divides by, beside its weights all that a file must hold."""
+        raise NotImplementedError
+
+
+class UnitHead(UnitSource):
     """Cosine between projected frames and embeddings of units, over a temperature (HuBERT, equation 3).
 
     Parameter names are fairseq's: `final_proj` and `label_embs_concat` (V, E).
     """
+
+    kind, similarity = "head", "cosine"
 
     def __init__(self, width: int, clusters: int, unit_dim: int, temperature: float = HEAD_TEMPERATURE) -> None:
         super().__init__()
@@ -40,10 +69,22 @@ class UnitHead(nn.Module):
         self.label_embs_concat = nn.Parameter(torch.randn(clusters, unit_dim))
         self.temperature = temperature
 
+    @property
+    def number(self) -> float:
+        return self.temperature
+
+    @property
+    def embeddings(self) -> Tensor:
+        return self.label_embs_concat
+
+    @property
+    def width(self) -> int:
+        return self.final_proj.in_features
+
     def forward(self, states: Tensor) -> Tensor:
         """(..., D) -> logits (..., V)."""
-        frames = functional.normalize(_exact(self.final_proj(states)), dim=-1)
-        return frames @ functional.normalize(_exact(self.label_embs_concat), dim=-1).T / self.temperature
+        frames = functional.normalize(float32_or_better(self.final_proj(states)), dim=-1)
+        return frames @ functional.normalize(float32_or_better(self.label_embs_concat), dim=-1).T / self.temperature
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor], temperature: float = HEAD_TEMPERATURE) -> UnitHead:
@@ -54,7 +95,7 @@ class UnitHead(nn.Module):
         return head
 
 
-class KmeansUnits(nn.Module):
+class KmeansUnits(UnitSource):
     """Soft assignment to centroids: logits -|x - mu|^2 / (SHARPNESS * scale).
 
     Args:
@@ -62,21 +103,30 @@ class KmeansUnits(nn.Module):
         scale: mean squared distance of a frame to its nearest centroid.
     """
 
+    kind, similarity = "kmeans", "euclidean"
+
     def __init__(self, centroids: Tensor, scale: float) -> None:
         super().__init__()
         self.centroids = nn.Parameter(centroids.float())
         self.scale = scale
 
+    @property
+    def number(self) -> float:
+        return self.scale
+
+    @property
+    def embeddings(self) -> Tensor:
+        return self.centroids
+
+    @property
+    def width(self) -> int:
+        return self.centroids.shape[1]
+
     def forward(self, states: Tensor) -> Tensor:
         """(..., D) -> logits (..., V)."""
         # |x|^2 is the same for all units of a frame and changes no softmax
-        products = _exact(states) @ self.centroids.T
+        products = float32_or_better(states) @ self.centroids.T
         return (2 * products - self.centroids.square().sum(-1)) / (SHARPNESS * self.scale)
-
-
-def _exact(values: Tensor) -> Tensor:
-    """In float32 or better."""
-    return values if values.dtype == torch.float64 else values.float()
 
 
 @dataclass(frozen=True)
@@ -92,7 +142,7 @@ class Units:
         facts: provenance: teacher, its fingerprint, manifest, frames, ratio, similarity.
     """
 
-    predict: UnitHead | KmeansUnits
+    predict: UnitSource
     layer: int
     counts: Tensor
     kept: Tensor
@@ -103,11 +153,10 @@ class Units:
         """Writes one safetensors file, whole or not at all."""
         import safetensors.torch
 
-        kind = KMEANS if isinstance(self.predict, KmeansUnits) else "head"
-        number = self.predict.scale if isinstance(self.predict, KmeansUnits) else self.predict.temperature
-        tensors = {f"predict.{name}": value.contiguous() for name, value in self.predict.state_dict().items()}
+        source = self.predict
+        tensors = {f"predict.{name}": value.contiguous() for name, value in source.state_dict().items()}
         tensors |= {"counts": self.counts, "kept": self.kept, "nearest": self.nearest}
-        metadata = {"format": FORMAT, "kind": kind, "number": repr(number), "layer": str(self.layer)}
+        metadata = {"format": FORMAT, "kind": source.kind, "number": repr(source.number), "layer": str(self.layer)}
         content = safetensors.torch.save(tensors, {**metadata, "facts": json.dumps(self.facts, sort_keys=True)})
         with replacing(path) as part:
             part.write_bytes(content)
@@ -131,8 +180,11 @@ class Units:
                 raise UserError(f"{path}: found format {metadata.get('format')}, expected {FORMAT}; {remedy}")
             state = {name.removeprefix("predict."): value for name, value in tensors.items() if "predict." in name}
             number = float(metadata["number"])
-            kinds = {KMEANS: lambda: KmeansUnits(state["centroids"], number)}
-            predict = kinds.get(metadata["kind"], lambda: UnitHead.from_state(state, number))()
+            predict: UnitSource
+            if metadata["kind"] == KmeansUnits.kind:
+                predict = KmeansUnits(state["centroids"], number)
+            else:
+                predict = UnitHead.from_state(state, number)
             layer, facts = int(metadata["layer"]), json.loads(metadata["facts"])
             found = cls(predict, layer, tensors["counts"], tensors["kept"], tensors["nearest"], facts)
         except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
@@ -154,10 +206,9 @@ class Units:
                 f"units: found those of teacher {self.facts.get('teacher')}, whose weights are not those of {name}; "
                 "make units of this teacher with `gendistiller units`"
             )
-        expected = self.predict.centroids if isinstance(self.predict, KmeansUnits) else self.predict.final_proj.weight
-        if expected.shape[1] != width or self.layer > num_layers:
+        if self.predict.width != width or self.layer > num_layers:
             raise UserError(
-                f"units: found units of layer {self.layer}, {expected.shape[1]} wide; teacher {name} has {num_layers} "
+                f"units: found units of layer {self.layer}, {self.predict.width} wide; teacher {name} has {num_layers} "
                 f"layers of {width}; make units of this teacher with `gendistiller units`"
             )
 
@@ -172,13 +223,13 @@ def choose_kept(counts: Tensor, keep: int, forced: Sequence[int] = ()) -> Tensor
     unknown = [unit for unit in forced if not 0 <= unit < total]
     if unknown:
         raise UserError(f"forced units: found {', '.join(map(str, unknown))}, expected some of 0..{total - 1}")
-    if not max(len(set(forced)), 1) <= keep <= total:
+    least = max(len(set(forced)), 1)
+    if not least <= keep <= total:
         raise UserError(
-            f"kept units: found {keep}, expected {max(len(set(forced)), 1)}..{total} of the teacher's {total}; change "
-            "the ratio"
+            f"kept units: found {keep}, expected {least}..{total} of the teacher's {total}; change the ratio"
         )
     frequency = counts.tolist()
-    order = sorted(range(total), key=lambda unit: (unit not in set(forced), -frequency[unit], unit))
+    order = sorted(range(total), key=lambda unit: (unit not in forced, -frequency[unit], unit))
     return torch.tensor(order[:keep])
 
 

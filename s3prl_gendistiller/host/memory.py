@@ -1,9 +1,10 @@
 """How the C library hands memory out, on CPUs where a forward pass would otherwise spend a third of its time on it; and
-how much a process has had."""
+how much of it a process has had, and the machine still has."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 
 # Parameters of mallopt(3).
@@ -32,5 +33,17 @@ def keep_freed_memory() -> bool:
 
 def peak_resident_gib() -> float:
     """The most memory that this process has held so far, in GiB (Linux)."""
-    with open("/proc/self/status", encoding="ascii") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 2**20
+    return _kib_of("VmHWM", "/proc/self/status") / 2**20
+
+
+def available_gib() -> float:
+    """What the machine can still give, in GiB; where Linux does not say, what is free."""
+    try:
+        return _kib_of("MemAvailable", "/proc/meminfo") / 2**20
+    except OSError:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+
+
+def _kib_of(name: str, file: str) -> int:
+    with open(file, encoding="ascii") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith(name))

@@ -8,10 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.shipped import existing_or_shipped
 
 VARIABLE = "SUPERB_DATA"
 _HINT = "`gendistiller corpus DIR` writes a small one for every task"
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
+
+
+def teacher_folder(given: str) -> Path:
+    """What `teacher.folder` names: a path, with variables, or a shipped teacher.
+
+    Raises:
+        UserError: as `expand`.
+    """
+    return existing_or_shipped(expand(given, "teacher.folder"))
 
 
 def expand(text: str, key: str, *, here: Path | None = None, must_exist: bool = True) -> str:

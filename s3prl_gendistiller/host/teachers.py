@@ -12,9 +12,8 @@ from s3prl_gendistiller.distill.warm_start import warm_start, warm_start_distill
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat
 from s3prl_gendistiller.host.hub_teacher import load_hub_teacher
-from s3prl_gendistiller.host.paths import expand
+from s3prl_gendistiller.host.paths import expand, teacher_folder
 from s3prl_gendistiller.models.student import Student
-from s3prl_gendistiller.shipped import existing_or_shipped
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +26,7 @@ def load_teacher(config: TeacherConfig) -> Teacher:
     """
     compat.apply()  # transformers imports torchaudio, which a CPU-only torch cannot load as it is
     if config.folder is not None:
-        return load_transformers_teacher(existing_or_shipped(expand(config.folder, "teacher.folder")))
+        return load_transformers_teacher(teacher_folder(config.folder))
     assert config.upstream is not None
     checkpoint = None if config.checkpoint is None else expand(config.checkpoint, "teacher.checkpoint")
     if checkpoint is not None and "://" not in checkpoint and not Path(checkpoint).exists():

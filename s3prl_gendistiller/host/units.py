@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -17,8 +17,7 @@ from s3prl_gendistiller.distill.manifest import Utterance, replacing
 from s3prl_gendistiller.distill.teacher import Teacher
 from s3prl_gendistiller.distill.units import HEAD_TEMPERATURE, UnitHead
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.paths import expand
-from s3prl_gendistiller.shipped import existing_or_shipped
+from s3prl_gendistiller.host.paths import teacher_folder
 
 HEAD_FILE = "unit_head.safetensors"
 SAVED_EVERY = 500  # utterances
@@ -30,7 +29,7 @@ def teacher_head(teacher: Teacher, config: TeacherConfig) -> UnitHead | None:
     None where there is no head, as in transformers' HuBERT and in WavLM.
     """
     if config.folder is not None:
-        path = Path(existing_or_shipped(expand(config.folder, "teacher.folder"))) / HEAD_FILE
+        path = teacher_folder(config.folder) / HEAD_FILE
         if not path.is_file():
             return None
         import safetensors
@@ -55,8 +54,8 @@ def teacher_head(teacher: Teacher, config: TeacherConfig) -> UnitHead | None:
 
 @torch.no_grad()
 def states_of(
-    teacher: Teacher, layer: int, utterances: Iterable[Utterance], device: str, progress: str | None
-) -> Iterable[Tensor]:
+    teacher: Teacher, layer: int, utterances: Iterable[Utterance], device: str, progress: str | None = None
+) -> Iterator[Tensor]:
     """Of each utterance alone, so that no padding and no neighbour matters: (T, D) on the CPU.
 
     Raises:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.errors import UserError
@@ -54,6 +56,20 @@ class Codebook:
                 return cls(file.get_tensor("centroids"), (file.metadata() or {}).get("source", "unknown"))
         except (OSError, safetensors.SafetensorError) as error:
             raise UserError(f"{path}: not readable as a codebook ({error}); write it again") from error
+
+
+def frames_to_cluster(states: Iterable[np.ndarray], wanted: int, progress: bool) -> np.ndarray:
+    """The first `wanted` frames of utterances (T, D), or all of them if they have no more."""
+    found: list[np.ndarray] = []
+    count = 0
+    with tqdm(total=wanted, desc="frames to cluster", unit="frame", disable=not progress) as bar:
+        for utterance in states:
+            found.append(utterance[: wanted - count])
+            count += len(found[-1])
+            bar.update(len(found[-1]))
+            if count >= wanted:
+                break
+    return np.concatenate(found)
 
 
 def fit_codebook(frames: np.ndarray, clusters: int, source: str, seed: int) -> Codebook:

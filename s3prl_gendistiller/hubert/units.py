@@ -15,7 +15,7 @@ from tqdm import tqdm
 from s3prl_gendistiller.distill.audio import read_audio
 from s3prl_gendistiller.distill.manifest import Utterance, replacing
 from s3prl_gendistiller.hubert.batches import Speech, frames_of
-from s3prl_gendistiller.hubert.codebook import Codebook, fit_codebook
+from s3prl_gendistiller.hubert.codebook import Codebook, fit_codebook, frames_to_cluster
 from s3prl_gendistiller.hubert.mfcc import mfcc
 from s3prl_gendistiller.hubert.model import MaskedUnitModel
 from s3prl_gendistiller.hubert.recipe import HubertRecipe, RoundConfig
@@ -77,16 +77,9 @@ def make_codebook(
     if path.is_file():
         return Codebook.load(path)
     order = np.random.default_rng(recipe.seed).permutation(len(inputs))
-    found: list[np.ndarray] = []
-    count = 0
-    with tqdm(total=recipe.cluster_frames, desc="frames to cluster", unit="frame", disable=not progress) as bar:
-        for states in _in_parallel([inputs[i] for i in order], features):
-            found.append(states[: recipe.cluster_frames - count])
-            count += len(found[-1])
-            bar.update(len(found[-1]))
-            if count >= recipe.cluster_frames:
-                break
-    codebook = fit_codebook(np.concatenate(found), round_.clusters, source, recipe.seed)
+    states = _in_parallel([inputs[i] for i in order], features)
+    frames = frames_to_cluster(states, recipe.cluster_frames, progress)
+    codebook = fit_codebook(frames, round_.clusters, source, recipe.seed)
     codebook.save(path)
     return codebook
 

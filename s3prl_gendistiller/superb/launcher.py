@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.memory import available_gib
 
 LOCK = ".superb.lock"
 GIB_PER_JOB = 2.5
@@ -154,10 +155,7 @@ def locked(folder: Path) -> Iterator[int]:
 def jobs_that_fit(asked: int | None) -> int:
     """As many as asked for, else one a core (one in all on a GPU), as far as the free memory goes."""
     wanted = asked or (1 if torch.cuda.is_available() else os.cpu_count() or 1)
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    with contextlib.suppress(OSError), open("/proc/meminfo", encoding="ascii") as file:
-        free = next(int(line.split()[1]) / 2**20 for line in file if line.startswith("MemAvailable"))
-    return max(1, min(wanted, int(free / GIB_PER_JOB)))
+    return max(1, min(wanted, int(available_gib() / GIB_PER_JOB)))
 
 
 def threads_of(jobs: int) -> int:

@@ -55,19 +55,12 @@ COUNTED = {task: tuple(metrics) for task, metrics in LEADERBOARD.base.items()}
 
 def scored_tasks(references: References) -> tuple[str, ...]:
     """Those on which the top is better than the base in every counted metric; all ten of the leaderboard are."""
-    return tuple(
-        task
-        for task, metrics in COUNTED.items()
-        if all(
-            (metric.key not in metrics) or _gain(task, metric.key, references, metric.higher_is_better) > 0
-            for metric in TASKS[task].metrics
-        )
-    )
+    return tuple(task for task in COUNTED if _top_is_better(task, references))
 
 
 def task_score(task: str, values: Mapping[str, float], references: References) -> float | None:
     """0 at the base, 1000 at the top; None where a value is missing or the top is no better than the base."""
-    if task not in scored_tasks(references) or not set(COUNTED[task]) <= set(values):
+    if not _top_is_better(task, references) or not set(COUNTED[task]) <= set(values):
         return None
     base, top = references.base[task], references.top[task]  # turning errors into 100 - v cancels
     points = [1000 * (values[metric] - base[metric]) / (top[metric] - base[metric]) for metric in COUNTED[task]]
@@ -92,9 +85,13 @@ def overall_score(values: Values, references: References) -> float | None:
     return sum(point for point in points if point is not None) / len(tasks)
 
 
-def _gain(task: str, metric: str, references: References, higher_is_better: bool) -> float:
-    """From base to top in the better direction; 0 where one of them is missing."""
-    base, top = (source.get(task, {}).get(metric) for source in (references.base, references.top))
-    if base is None or top is None:
-        return 0.0
-    return top - base if higher_is_better else base - top
+def _top_is_better(task: str, references: References) -> bool:
+    """In every counted metric; no where one of the references lacks a number."""
+    base, top = references.base.get(task, {}), references.top.get(task, {})
+    counted = [metric for metric in TASKS[task].metrics if metric.key in COUNTED[task]]
+    return all(
+        metric.key in base
+        and metric.key in top
+        and (top[metric.key] - base[metric.key]) * (1 if metric.higher_is_better else -1) > 0
+        for metric in counted
+    )

@@ -160,11 +160,9 @@ def _values(outcomes: Mapping[str, Outcome]) -> dict[str, dict[str, float]]:
 def _left_out(references: References) -> str:
     """Below a table whose score leaves tasks out: which, and why."""
     names = [task.upper() for task in COUNTED if task not in scored_tasks(references)]
-    return (
-        f"\nscore: without {', '.join(names)}, where the upper reference is no better than the lower.\n"
-        if names
-        else ""
-    )
+    if not names:
+        return ""
+    return f"\nscore: without {', '.join(names)}, where the upper reference is no better than the lower.\n"
 
 
 def _score(outcomes: Mapping[str, Outcome], references: References | None) -> float | None:

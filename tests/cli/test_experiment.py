@@ -57,3 +57,11 @@ def test_a_form_of_a_form_keeps_what_both_state() -> None:
     plain, bare = contender("plain"), contender("plain_no_skip")
     assert bare.task == "gendistiller" and plain.difference["student"]["skip_connection"] == "history"
     assert bare.difference == {"student": {**plain.difference["student"], "skip_connection": "none"}}
+
+
+def test_a_form_keeps_what_stands_between_it_and_the_recipe(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("base: pretrain_configs/gendistiller/config_model_mini.yaml\nstudent: {dropout: 0.2}\n")
+    found = contender(own)
+    assert found.task == "gendistiller" and found.difference["distill"] == {"target_layers": [2, 4, 6]}
+    assert found.difference["student"]["dropout"] == 0.2 and found.difference["student"]["encoder_embed_dim"] == 256

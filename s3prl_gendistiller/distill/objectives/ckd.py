@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from s3prl_gendistiller.config_objectives import CkdConfig
+from s3prl_gendistiller.distill.precision import float32_or_better
 
 MASKED = -1e4  # a cosine over a temperature stays far above it; -inf would make 0 * inf of what is masked
 NO_DIRECTION = 1e-4  # a teacher's squared distance below this share of the mean has no direction to be compared
@@ -65,7 +66,9 @@ class Ckd(nn.Module):
             raise ValueError(f"teacher {tuple(teacher.shape)} and student {tuple(student.shape)} differ in B, L or T")
         padded = ~frame_mask[:, None, :, None]
         # whatever stands in the padding, infinities included, ends here and gets no gradient
-        teacher, student = (_exact(states).masked_fill(padded, 0.0) for states in (teacher.detach(), student))
+        teacher, student = (
+            float32_or_better(states).masked_fill(padded, 0.0) for states in (teacher.detach(), student)
+        )
         relations: dict[str, tuple[Callable[..., Sums], int]] = {
             "ckd_word_pair": (self._word_pair, 1),
             "ckd_word_angle": (self._word_angle, 1),
@@ -152,11 +155,6 @@ def _one_after_another(
     ]
     totals, counts = zip(*sums, strict=True)
     return torch.stack(totals).sum(), torch.stack(counts).sum()
-
-
-def _exact(states: Tensor) -> Tensor:
-    """In float32 or better: in bfloat16 an angle is off by .005."""
-    return states if states.dtype == torch.float64 else states.float()
 
 
 def _cosines(states: Tensor, mask: Tensor) -> Tensor:
