@@ -149,6 +149,8 @@ class Matched:
         command += [part for student in students for part in ("--student", student)]
         command += ["--tasks", *(self.args.tasks or ["all"]), *(["--lr-search"] if self.args.lr_search else [])]
         command += [part for rates in self.args.task_lr for part in ("--lr", rates)]
+        if self.args.cache_features is not None:
+            command += ["--cache-features", str(self.args.cache_features)]
         os.environ["SUPERB_DATA"] = str(self.args.data.absolute())
         print(f"$ gendistiller {' '.join(command)}", flush=True)
         if main(command):
@@ -213,6 +215,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument(
         "--task-lr", nargs="+", default=[], metavar="TASK=RATE[,RATE...]", help="of tasks, as gendistiller superb --lr"
     )
+    parser.add_argument("--cache-features", metavar="DIR", type=Path, help="as gendistiller superb")
     parser.add_argument("--screen", nargs="+", metavar="FORM", help="distil these forms instead")
     parser.add_argument("--jobs", type=int, default=2, help="distillations at a time")
     args = parser.parse_args(argv)

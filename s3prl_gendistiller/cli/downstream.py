@@ -6,12 +6,13 @@ import argparse
 import functools
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.cli import launch
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host import mount, soft_labels
+from s3prl_gendistiller.host import feature_cache, mount, soft_labels
 from s3prl_gendistiller.host.checkpoint import newest_student, read_checkpoint, student_kind
 from s3prl_gendistiller.host.generation import check_steps, generation_text, read_generation
 from s3prl_gendistiller.host.paths import expand_tree
@@ -33,8 +34,15 @@ def main(argv: Sequence[str] | None = None, host: launch.Host = mount.run_downst
 def _plan(args: argparse.Namespace, device: str, checkpoint: Path | None, filled: dict[str, str]) -> launch.Plan:
     if args.mode is None:
         args.mode = filled["-m"] = "train"
-    if checkpoint is None:
-        return _start(args, device, filled)
+    if args.upstream_trainable and args.cache_features is not None:
+        raise UserError(feature_cache.TRAINED)
+    passed = ["-f"] if args.upstream_trainable else []
+    passed += [mount.CACHE_FLAG, str(args.cache_features)] if args.cache_features is not None else []
+    planned = _start(args, device, filled) if checkpoint is None else _go_on(args, device, checkpoint)
+    return replace(planned, command=[*planned.command, *passed])
+
+
+def _go_on(args: argparse.Namespace, device: str, checkpoint: Path) -> launch.Plan:
     if args.steps is not None:
         _same_steps(args.steps, checkpoint)
     override = launch.resume_overrides(checkpoint, args.override, device)
@@ -154,7 +162,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = launch.host_flags("run_downstream.py", allow_abbrev=False)
     parser.epilog = (
         "Of this launcher alone: --steps K lets gendistiller_local generate only its first K layers; --teacher RUN\n"
-        f"names the trained run that -d {' | '.join(soft_labels.BASES)} learns from, without labels."
+        f"names the trained run that -d {' | '.join(soft_labels.BASES)} learns from, without labels;\n"
+        f"{mount.CACHE_FLAG} DIR keeps the features of a frozen upstream there and computes none of them twice."
     )
     parser.add_argument("-m", "--mode")
     parser.add_argument("-i", "--init_ckpt")
@@ -163,6 +172,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-g", "--upstream_model_config")
     parser.add_argument("--steps", type=int)  # ours, and the next
     parser.add_argument("--teacher")
+    parser.add_argument(mount.CACHE_FLAG, type=Path)
+    parser.add_argument("-f", "--upstream_trainable", action="store_true")
     return parser
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.mount import CACHE_FLAG
 from s3prl_gendistiller.host.paths import VARIABLE
 from s3prl_gendistiller.superb.plan import Layers, Suite, planned_commands
 from s3prl_gendistiller.superb.students import FEATURES, Student, find_students
@@ -57,6 +58,13 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--features", choices=FEATURES, default=FEATURES[0], help="weighted sum of the hidden states, or the last one"
+    )
+    parser.add_argument(
+        CACHE_FLAG,
+        metavar="DIR",
+        type=Path,
+        help="keep what the students make of utterances there and compute none of it twice; an hour of speech takes "
+        "7 GB for a HuBERT Base, a third of it for its student",
     )
     parser.add_argument("--jobs", metavar="N", type=int, help="runs at a time; default: what cores and memory allow")
     parser.add_argument("--seed", type=int, default=1337, help="of the downstream runs; default: s3prl's 1337")
@@ -122,6 +130,7 @@ def _suite(args: argparse.Namespace) -> Suite:
         features=args.features,
         seed=args.seed,
         overrides=args.override,
+        cache=args.cache_features,
     )
     problems = list(_missing_corpora(suite))
     if problems:

@@ -21,11 +21,12 @@ from typing import Any
 import torch
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host import compat, hubconf, soft_labels
+from s3prl_gendistiller.host import compat, feature_cache, hubconf, soft_labels
 from s3prl_gendistiller.host.locate import find_host
 from s3prl_gendistiller.host.shims import ctc_corpora, downstream_experts
 
 TASKS = Path(__file__).parent / "tasks"
+CACHE_FLAG = "--cache-features"
 
 logger = logging.getLogger(__name__)
 
@@ -80,24 +81,36 @@ def run_pretrain(argv: Sequence[str]) -> None:
 
 
 def run_downstream(argv: Sequence[str]) -> None:
-    """s3prl's own run_downstream.py with `argv`.
+    """s3prl's own run_downstream.py with `argv`, and with ``--cache-features DIR`` that it does not know.
 
     It replaces `builtins.isinstance` for the process: let this be the last thing that a process does.
     """
     mount_hub()
-    mount_downstream()
+    argv = _mounted(argv)
     _run_main(importlib.import_module("s3prl.run_downstream"), argv)
 
 
 def run_downstream_script(path: str | Path, argv: Sequence[str]) -> None:
     """A checkout's own run_downstream.py, which is on the path already, with `argv`."""
     compat.apply()
-    mount_downstream()
-    compat.run_script(path, argv)
+    compat.run_script(path, _mounted(argv))
 
 
-def mount_downstream() -> None:
-    """Lets `supply_expert` see every downstream run before the Runner makes the expert."""
+def _mounted(argv: Sequence[str]) -> list[str]:
+    """`mount_downstream` with what `argv` asks of us; the rest is the host's."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(CACHE_FLAG, type=Path)
+    ours, others = parser.parse_known_args(argv)
+    mount_downstream(ours.cache_features)
+    return others
+
+
+def mount_downstream(cache: Path | None = None) -> None:
+    """Lets `supply_expert` see every downstream run before the Runner makes the expert.
+
+    Args:
+        cache: folder of features, see `feature_cache`.
+    """
     runner = importlib.import_module("s3prl.downstream.runner").Runner
     stock = runner._get_downstream
     if hasattr(stock, "__wrapped__"):
@@ -106,6 +119,8 @@ def mount_downstream() -> None:
     @functools.wraps(stock)
     def supplied(self: Any) -> Any:
         supply_expert(self.args.downstream, Path(self.args.expdir), str(self.args.device))
+        if cache is not None:
+            feature_cache.put_cache_before(self, cache)
         return stock(self)
 
     runner._get_downstream = supplied

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.paths import expand_tree
+from s3prl_gendistiller.host.mount import CACHE_FLAG
+from s3prl_gendistiller.host.paths import VARIABLE, expand_tree
 from s3prl_gendistiller.schema import read_layered_yaml
 from s3prl_gendistiller.shipped import shipped_folder
 from s3prl_gendistiller.superb.students import Student
@@ -37,6 +39,7 @@ class Suite:
         features: "weighted" or "last".
         seed: of every run.
         overrides: more of run_downstream.py's ``-o``, for every training.
+        cache: folder where the features of the students are kept, so that they are computed once; None for nowhere.
     """
 
     students: Sequence[Student]
@@ -48,6 +51,7 @@ class Suite:
     features: str = "weighted"
     seed: int = 1337
     overrides: str = ""
+    cache: Path | None = None
 
     def kinds(self) -> dict[str, list[Student]]:
         """The students by kind; the first of a kind is the one that a search looks at."""
@@ -111,12 +115,14 @@ class Run:
 
     def settings(self) -> dict[str, Any]:
         """What decides the result; a folder that was made with other settings is not this run."""
-        content = json.dumps(self.suite.config(self.task), sort_keys=True)
+        # with the corpora's place, which is in the environment, and without that of this package
+        config = self.suite.config_file(self.task)
+        content = json.dumps([read_layered_yaml(config), os.path.abspath(os.environ[VARIABLE])], sort_keys=True)
         return {
             "student": self.student.fingerprint(),
             "task": self.name,
             "config": hashlib.sha256(content.encode()).hexdigest()[:16],
-            "features": self.suite.features,
+            "features": f"{self.suite.features}, cached" if self._cache() else self.suite.features,
             "seed": self.suite.seed,
             "overrides": self.suite.overrides,
         }
@@ -149,7 +155,14 @@ class Run:
 
     def _source(self, features: str) -> list[str]:
         config = ["-c", str(self.suite.config_file(self.task)), "-p", str(self.folder)]
-        return [*self.student.flags(features), "-d", self.task.downstream, *config, "--seed", str(self.suite.seed)]
+        given = [*self.student.flags(features), "-d", self.task.downstream, *config, "--seed", str(self.suite.seed)]
+        return [*given, *self._cache()]
+
+    def _cache(self) -> list[str]:
+        """Not for tasks that crop at random, nor for an upstream without weights, which is quicker than the disk."""
+        if self.suite.cache is None or self.task.crops or self.student.checkpoint is None:
+            return []
+        return [CACHE_FLAG, str(self.suite.cache.absolute())]
 
 
 def trained_runs(suite: Suite, student: Student, task: Task, lr: float | None) -> list[Run]:

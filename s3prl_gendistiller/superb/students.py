@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,15 +10,14 @@ from pathlib import Path
 from s3prl_gendistiller.distill.transformers_teacher import read_teacher_shape
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint, student_kind
+from s3prl_gendistiller.host.feature_cache import files_hash
 from s3prl_gendistiller.host.generation import check_steps
 from s3prl_gendistiller.shipped import existing_or_shipped
 
 LOCAL = {"gendistiller": "gendistiller_local", "distilhubert": "distiller_local"}
 FOLDERS = {"hubert": "hf_hubert_custom", "wav2vec2": "hf_wav2vec2_custom"}
 FEATURES = ("weighted", "last")
-_LOADED = (".json", ".safetensors", ".bin")
 _NAME = re.compile(r"[\w.+-]+")
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -66,16 +64,8 @@ class Student:
         """The upstream, the hash of the content of its checkpoint if it has one, and the steps if not all."""
         if self.checkpoint is None:
             return self.upstream
-        paths = [self.checkpoint]
-        if self.checkpoint.is_dir():  # what is loaded, and not what is written about it
-            paths = sorted(path for path in self.checkpoint.iterdir() if path.suffix in _LOADED)
-        digest = hashlib.sha256()
-        for path in paths:
-            with path.open("rb") as file:
-                while block := file.read(_BLOCK):
-                    digest.update(block)
         steps = "" if self.steps is None else f" steps {self.steps}"
-        return f"{self.upstream} {digest.hexdigest()[:16]}{steps}"
+        return f"{self.upstream} {files_hash(self.checkpoint)}{steps}"
 
 
 def find_students(given: Sequence[str]) -> list[Student]:

@@ -88,7 +88,7 @@ def finished(data: Path, student: Path, tmp_path_factory: pytest.TempPathFactory
     """Three tasks for real: one from the registry's gaps, one of the cache and the GPU, one that trains nothing."""
     folder = tmp_path_factory.mktemp("suite")
     command: list[str | Path] = ["--student", f"mine={student}", "--tasks", "pr", "asv", "qbe", "--out", "suite"]
-    command += ["-o", SHORT, "--jobs", "2"]
+    command += ["-o", SHORT, "--jobs", "2", "--cache-features", "features"]
     answer = superb(*command, cwd=folder, data=data)
     assert answer.returncode == 0, answer.stdout[-2000:] + answer.stderr[-4000:]
     return folder, command
@@ -103,6 +103,16 @@ def test_tasks_run_for_real_and_leave_plain_experiment_folders(finished: tuple[P
     assert {"states-4.ckpt", "run.json", "config_resolved.yaml", "test_predict.txt"} <= {p.name for p in run.iterdir()}
     assert list(run.glob("events.out.tfevents*")) and (run / ".wav_lengths").is_dir()
     assert (folder / "suite/scores.png").is_file()
+
+
+def test_features_are_kept_where_utterances_come_again(finished: tuple[Path, list], data: Path) -> None:
+    folder, _ = finished
+    (student,) = (folder / "features").iterdir()
+    kept = len(list((student / "hidden_states").iterdir()))
+    logs = {task: (folder / "suite/runs/mine" / task / "superb_train.log").read_text() for task in ("pr", "asv")}
+    assert "--cache-features" in logs["pr"] and "--cache-features" not in logs["asv"]  # which crops at random
+    heard = [path for task in ("LibriSpeech", "quesst14Database") for path in (data / task).rglob("*.*")]
+    assert 0 < kept <= len(heard)
 
 
 def test_the_same_command_again_repeats_nothing(finished: tuple[Path, list], data: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.superb import runs
+from s3prl_gendistiller.superb import plan, runs
 from s3prl_gendistiller.superb.plan import Suite, planned_commands
 from s3prl_gendistiller.superb.runs import RECORD, run_suite
 from s3prl_gendistiller.superb.students import Student
@@ -225,3 +226,30 @@ def test_the_plan_holds_the_commands_that_are_run(suite: Suite, host: Host) -> N
 def test_a_missing_corpus_is_named_with_its_task(suite: Suite) -> None:
     with pytest.raises(UserError, match=r"ic: downstream_expert\.datarc\.file_path: looked for .*fluent_speech"):
         suite.config(TASKS["ic"])
+
+
+def test_moving_the_package_changes_no_setting_and_moving_the_corpora_does(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run = runs.trained_runs(suite, FBANK, TASKS["ks"], None)[0]
+    before = run.settings()
+    copied = tmp_path / "elsewhere"
+    shutil.copytree(suite.config_file(TASKS["ks"]).parents[1], copied)
+    monkeypatch.setattr(plan, "shipped_folder", lambda name: copied)
+    assert run.settings() == before
+    small = copied / TASKS["ks"].config("small")
+    small.write_text(small.read_text().replace("total_steps: 300", "total_steps: 301"))
+    assert run.settings()["config"] != before["config"]
+    monkeypatch.undo()
+    monkeypatch.setenv("SUPERB_DATA", str(tmp_path / "other"))
+    assert run.settings()["config"] != before["config"]
+
+
+def test_features_are_kept_for_students_with_weights_and_tasks_that_hear_an_utterance_again(suite: Suite) -> None:
+    keeping = replace(suite, cache=Path("features"))
+    mine = Student("mine", "hf_hubert_custom", Path("somewhere"))
+    for student, task, kept in ((mine, "ks", True), (mine, "sid", False), (FBANK, "ks", False)):
+        for run in runs.trained_runs(keeping, student, TASKS[task], None):
+            command = run.train_command()
+            assert ("--cache-features" in command) == kept == ("--cache-features" in run.test_command(None, "dev"))
+            assert kept == (str(Path("features").absolute()) in command)
