@@ -52,9 +52,10 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--lr",
         metavar="TASK=RATE[,RATE...]",
-        action="append",
+        nargs="+",
+        action="extend",
         default=[],
-        help="a task's learning rate, or those that a search tries",
+        help="of tasks, the learning rate or those that a search tries",
     )
     parser.add_argument(
         "--features", choices=FEATURES, default=FEATURES[0], help="weighted sum of the hidden states, or the last one"

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.models.front_end import FollowingGroupNorm, ignore_padding
 
 MAX_FRAME_DIFFERENCE = 2
 
@@ -82,6 +83,10 @@ class Teacher(nn.Module):
         """Stays in eval mode: a teacher with dropout teaches noise."""
         return super().train(False)
 
+    def ignore_padding(self) -> None:
+        """From now on no frame depends on the padding of a batch: for a student of which that is true as well."""
+        ignore_padding(self.encoder)
+
     @torch.no_grad()
     def forward(self, wavs: Tensor, lengths: Tensor, layers: Sequence[int]) -> Tensor:
         """
@@ -99,6 +104,9 @@ class Teacher(nn.Module):
         if not layers or min(layers) < 0 or max(layers) > self.num_layers:
             raise ValueError(f"layers: found {list(layers)}, expected some of 0..{self.num_layers} of {self.name}")
         super().train(False)  # in case somebody reached past `train` to a part of the encoder
+        for module in self.encoder.modules():
+            if isinstance(module, FollowingGroupNorm):
+                module.lengths = lengths
         with torch.autocast(wavs.device.type, enabled=False):
             states = self._encode(self.encoder, wavs.float(), lengths, max(layers))
         return torch.stack([states[layer] for layer in layers], dim=1).float()

@@ -68,6 +68,8 @@ class PretrainExpert(nn.Module):
         teacher = load_teacher(self.config.teacher)
         _check_teacher(self.config, teacher)
         student = build_student(self.config)
+        if isinstance(student, GenDistiller):
+            teacher.ignore_padding()  # which this student cannot hear; s3prl's DistillerModel does, as the teacher
         if not isinstance(upstream_config, dict):  # on resume the weights come from the checkpoint
             warm_start_student(student, teacher, self.config)
         objectives = build_objectives(

@@ -105,6 +105,21 @@ def test_padding_changes_nothing_without_group_norm(tmp_path: Path, wavs: Audio,
         assert torch.allclose(teacher(filled, wavs[1], [0, 2, 3])[index, :, :frames], alone, atol=1e-5)
 
 
+@pytest.mark.parametrize("model_type", CLASSES)
+def test_a_group_norm_that_ignores_padding(tmp_path: Path, wavs: Audio, model_type: str) -> None:
+    folder = write(tmp_path / "t", model_type=model_type, feat_extract_norm="group")
+    stock, teacher = load_transformers_teacher(folder), load_transformers_teacher(folder)
+    teacher.ignore_padding()
+    assert teacher.fingerprint() == stock.fingerprint()  # names of weights too
+    together, heard = teacher(*wavs, [0, 2, 3]), stock(*wavs, [0, 2, 3])
+    for index, length in enumerate(wavs[1].tolist()):
+        alone = stock(wavs[0][index : index + 1, :length], wavs[1][index : index + 1], [0, 2, 3])[0]
+        frames = alone.shape[1]
+        assert torch.allclose(together[index, :, :frames], alone, atol=1e-5)
+        assert torch.allclose(heard[index, :, :frames], alone, atol=1e-5) == (length == 8000)
+    assert torch.allclose(replicate(teacher)(*wavs, [3]), together[:, 2:], atol=1e-6)
+
+
 def test_an_utterance_without_a_frame_is_refused(folder: Path) -> None:
     with pytest.raises(ValueError, match="399 samples"):
         load_transformers_teacher(folder)(torch.randn(2, 8000), torch.tensor([8000, 399]), [1])

@@ -141,6 +141,17 @@ def test_what_stands_in_the_padding_does_not_matter(checkpoints: dict, wavs: tup
     assert torch.equal(teacher(noisy, lengths, [1, 3]), teacher(samples, lengths, [1, 3]))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_group_norm_that_ignores_padding(kind: str, checkpoints: dict, wavs: tuple[Tensor, Tensor]) -> None:
+    """Of the CNN; fairseq's mask still takes a frame behind the end for a real one, which the position conv hears."""
+    teacher = load_hub_teacher(f"{kind}_local", str(checkpoints[kind, "base"]))
+    samples, lengths = wavs
+    alone = teacher(samples[2:, : lengths[2]], lengths[2:], [0])[0, 0, :4]
+    assert not torch.allclose(teacher(samples, lengths, [0])[2, 0, :4], alone, atol=1e-2)
+    teacher.ignore_padding()
+    torch.testing.assert_close(teacher(samples, lengths, [0])[2, 0, :4], alone, atol=1e-5, rtol=1e-4)
+
+
 def test_loading_leaves_the_random_state_alone(checkpoints: dict) -> None:
     torch.manual_seed(3)
     before = torch.get_rng_state()

@@ -46,6 +46,18 @@ def test_grad_mult_zero_freezes_the_convolutions() -> None:
     assert not any(parameter.requires_grad for parameter in front_end.parameters())
 
 
+def test_the_group_norm_is_torchs_on_each_utterance_alone() -> None:
+    front_end = ConvFrontEnd(TINY_CONV, mode="default", dropout=0.0, grad_mult=1.0)
+    norm = front_end.layers[0].norm
+    stock = torch.nn.GroupNorm(norm.num_groups, norm.num_channels)
+    x, frames = 3 + torch.randn(3, norm.num_channels, 11), torch.tensor([11, 4, 2])
+    found = norm(x, frames)
+    for index, count in enumerate(frames.tolist()):
+        torch.testing.assert_close(found[index, :, :count], stock(x[index : index + 1, :, :count])[0])
+        assert not found[index, :, count:].any()
+    assert torch.equal(norm(x, None), stock(x))
+
+
 @pytest.mark.parametrize("kernel", [7, 8])
 def test_position_keeps_the_number_of_frames(kernel: int) -> None:
     assert ConvPosition(24, kernel=kernel, groups=2)(torch.randn(2, 11, 24)).shape == (2, 11, 24)

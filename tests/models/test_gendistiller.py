@@ -120,10 +120,10 @@ def test_steps_outside_the_student_are_refused(steps: int, wavs: tuple[Tensor, T
         student().generate(*wavs, steps=steps)
 
 
+@pytest.mark.parametrize("extractor", ["default", "layer_norm"])
 @pytest.mark.parametrize("bias", ["none", "gated"])
-def test_a_padded_batch_equals_its_items_alone(bias: str, wavs: tuple[Tensor, Tensor]) -> None:
-    """Holds for extractor_mode layer_norm; the default's GroupNorm takes its statistics over padding as well."""
-    model = student(position_bias=bias)
+def test_a_padded_batch_equals_its_items_alone(bias: str, extractor: str, wavs: tuple[Tensor, Tensor]) -> None:
+    model = student(position_bias=bias, extractor_mode=extractor)
     padded, lengths = wavs
     together = model.generate(padded, lengths).predictions
     for index, length in enumerate(lengths.tolist()):
