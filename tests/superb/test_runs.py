@@ -238,7 +238,7 @@ def test_moving_the_package_changes_no_setting_and_moving_the_corpora_does(
     monkeypatch.setattr(plan, "shipped_folder", lambda name: copied)
     assert run.settings() == before
     small = copied / TASKS["ks"].config("small")
-    small.write_text(small.read_text().replace("total_steps: 300", "total_steps: 301"))
+    small.write_text(small.read_text().replace("total_steps: 1200", "total_steps: 1201"))
     assert run.settings()["config"] != before["config"]
     monkeypatch.undo()
     monkeypatch.setenv("SUPERB_DATA", str(tmp_path / "other"))
