@@ -160,7 +160,7 @@ class Run:
 
     def _cache(self) -> list[str]:
         """Not for tasks that crop at random, nor for an upstream without weights, which is quicker than the disk."""
-        if self.suite.cache is None or self.task.crops or self.student.checkpoint is None:
+        if self.suite.cache is None or self.suite.preset in self.task.crops or self.student.checkpoint is None:
             return []
         return [CACHE_FLAG, str(self.suite.cache.absolute())]
 

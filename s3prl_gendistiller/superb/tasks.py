@@ -52,7 +52,7 @@ class Task:
         modules: imported by s3prl's expert beyond what this package requires.
         folds: the values of `test_fold`, each a run of its own.
         trained: whether anything is trained; if not, each layer of the student is looked at (``-l``).
-        crops: whether it trains on random pieces of utterances, so that none is heard twice.
+        crops: presets in which it trains on random pieces of utterances, so that few are heard twice.
         cost: how long it takes, relative to the others: long ones start first.
     """
 
@@ -68,7 +68,7 @@ class Task:
     modules: tuple[str, ...] = ()
     folds: tuple[str, ...] = ()
     trained: bool = True
-    crops: bool = False
+    crops: tuple[str, ...] = ()
     cost: int = 1
 
     def config(self, preset: str) -> str:
@@ -129,7 +129,7 @@ TASKS: dict[str, Task] = {
             _pair("voxceleb1"),
             _ACCURACY,
             modules=("librosa",),
-            crops=True,
+            crops=("official",),
             cost=2,
         ),
         Task(
@@ -141,7 +141,7 @@ TASKS: dict[str, Task] = {
             best="",
             rates=((3e-3, 1e-3, 3e-4), (1e-3, 1e-4, 1e-5)),
             modules=("joblib", "librosa", "scipy", "sklearn", "sox"),
-            crops=True,
+            crops=("official",),
             cost=3,
         ),
         Task(

@@ -246,9 +246,10 @@ def test_moving_the_package_changes_no_setting_and_moving_the_corpora_does(
 
 
 def test_features_are_kept_for_students_with_weights_and_tasks_that_hear_an_utterance_again(suite: Suite) -> None:
-    keeping = replace(suite, cache=Path("features"))
     mine = Student("mine", "hf_hubert_custom", Path("somewhere"))
-    for student, task, kept in ((mine, "ks", True), (mine, "sid", False), (FBANK, "ks", False)):
+    cases = [(mine, "ks", "official", True), (mine, "sid", "official", False), (mine, "sid", "small", True)]
+    for student, task, preset, kept in (*cases, (FBANK, "ks", "small", False)):
+        keeping = replace(suite, cache=Path("features"), preset=preset)
         for run in runs.trained_runs(keeping, student, TASKS[task], None):
             command = run.train_command()
             assert ("--cache-features" in command) == kept == ("--cache-features" in run.test_command(None, "dev"))
