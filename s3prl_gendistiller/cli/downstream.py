@@ -14,8 +14,9 @@ from s3prl_gendistiller.cli import launch
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import feature_cache, mount, soft_labels
 from s3prl_gendistiller.host.checkpoint import newest_student, read_checkpoint, student_kind
-from s3prl_gendistiller.host.generation import check_steps, generation_text, read_generation
+from s3prl_gendistiller.host.generation import check_steps, generation_text
 from s3prl_gendistiller.host.paths import expand_tree
+from s3prl_gendistiller.models.upstream import read_generation
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml
 from s3prl_gendistiller.shipped import existing_or_shipped, shipped_folder
 from s3prl_gendistiller.superb.tasks import TASKS

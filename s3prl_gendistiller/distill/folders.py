@@ -30,8 +30,8 @@ def atomic_folder(folder: Path, content: str) -> Iterator[Path]:
     try:
         yield partial
         partial.chmod(0o755)
-        for path in partial.iterdir():  # safetensors lets nobody else read what it writes
-            path.chmod(0o644)
+        for path in partial.rglob("*"):  # safetensors lets nobody else read what it writes
+            path.chmod(0o755 if path.is_dir() else 0o644)
         os.rename(partial, folder)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)

@@ -5,16 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
 from s3prl.upstream.interfaces import UpstreamBase
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
-from s3prl_gendistiller.host.generation import check_steps, read_generation
+from s3prl_gendistiller.host.generation import check_steps
 from s3prl_gendistiller.host.students import load_student
-from s3prl_gendistiller.models.gendistiller import GenDistiller
-
-FRAME_SAMPLES = 320  # 20 ms at 16 kHz
+from s3prl_gendistiller.models.upstream import FRAME_SAMPLES, read_generation, upstream_output
 
 
 class UpstreamExpert(UpstreamBase):
@@ -35,18 +31,5 @@ class UpstreamExpert(UpstreamBase):
         return FRAME_SAMPLES
 
     def forward(self, wavs: list[Tensor]) -> dict[str, Any]:
-        """
-        Args:
-            wavs: unpadded utterances, each (S,) at 16 kHz.
-
-        Returns:
-            "hidden_states": [z, h_1, ..., h_k], each (B, T, D); "last_hidden_state": h_k. Of a DistilHuBERT, as s3prl
-            has it, also "paper": its last layer, which is no prediction.
-        """
-        lengths = torch.tensor([len(wav) for wav in wavs], device=wavs[0].device)
-        output = self.student(pad_sequence(wavs, batch_first=True), lengths, steps=self.generation.steps)
-        states = output.hidden_states
-        found = {"hidden_states": states, "last_hidden_state": states[-1]}
-        return (
-            found if isinstance(self.student, GenDistiller) else {**found, "paper": states[-1 - output.num_predicted]}
-        )
+        """`upstream_output` of unpadded utterances, each (S,) at 16 kHz."""
+        return upstream_output(self.student, wavs, self.generation.steps)

@@ -13,9 +13,13 @@ def test_a_folder_appears_when_it_is_complete_and_everyone_may_read_it(tmp_path:
         secret = partial / "secret"
         secret.write_text("x")
         secret.chmod(0o600)
+        (partial / "deep").mkdir(mode=0o700)
+        (partial / "deep" / "file").write_text("x")
         assert not (tmp_path / "a" / "b").exists()
     assert (tmp_path / "a" / "b" / "secret").stat().st_mode & 0o777 == 0o644
-    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o755
+    for folder in ("a/b", "a/b/deep"):
+        assert (tmp_path / folder).stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "a/b/deep/file").read_text() == "x"
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])

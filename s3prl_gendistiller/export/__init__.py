@@ -1,0 +1,1 @@
+"""Trained students in forms that run without this package."""

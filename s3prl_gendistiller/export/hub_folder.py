@@ -1,0 +1,114 @@
+"""The folder of a student that s3prl's ``--hub huggingface`` loads: SUPERB's hidden-set submission.
+
+s3prl (downstream/runner.py, Runner._get_upstream) downloads a repository, appends its folder to `sys.path`, prints
+requirements.txt, and calls `UpstreamExpert` of expert.py with the path of model.pt (``--upstream_model_name``) in that
+folder. Whoever evaluates need not have this package: the few modules that a student is made of lie beside expert.py
+under a name of their own, `SUBPACKAGE`, and differ from ours in that name only.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from s3prl_gendistiller._version import __version__
+from s3prl_gendistiller.config import ModelConfig, read_model_config
+from s3prl_gendistiller.distill.folders import atomic_folder
+from s3prl_gendistiller.export.card import Card, render
+from s3prl_gendistiller.host.checkpoint import read_checkpoint, student_kind
+from s3prl_gendistiller.host.generation import check_steps
+from s3prl_gendistiller.host.students import load_student, weight_module
+from s3prl_gendistiller.schema import to_dict
+
+PACKAGE, SUBPACKAGE = "s3prl_gendistiller", "gendistiller_student"
+HERE = Path(__file__).parent
+EXPERT = HERE / "expert.py"
+CONFIG, WEIGHTS, REQUIREMENTS, README = "config.json", "model.safetensors", "requirements.txt", "README.md"
+REQUIRED = ("torch>=2.1", "safetensors>=0.4", "pyyaml>=6.0")
+
+_IMPORT = re.compile(rf"^(\s*(?:from|import) ){PACKAGE}\b", flags=re.MULTILINE)
+
+
+def write_hub_folder(checkpoint: Path, folder: Path, card: Card, steps: int | None = None) -> list[Path]:
+    """Writes expert.py and its modules, weights, configuration, requirements.txt and the model card.
+
+    Args:
+        checkpoint: of run_pretrain.py.
+        folder: is made, whole or not at all.
+        steps: how many layers are generated unless s3prl's ``-g`` asks for others; None for all.
+
+    Returns:
+        The files, relative to `folder`.
+
+    Raises:
+        UserError: the folder is there, the checkpoint cannot be used, or the student has not so many layers.
+    """
+    check_steps(steps, checkpoint)
+    student = load_student(checkpoint)
+    states = read_checkpoint(checkpoint, mmap=True)
+    task = student_kind(states, checkpoint)
+    portable = _portable(read_model_config(task, states["Upstream_Config"]))
+    weights = {name: value.contiguous() for name, value in weight_module(student).state_dict().items()}
+    stored = {"package": f"s3prl-gendistiller {__version__}", "task": task, "steps": steps, "config": portable}
+    texts = {
+        **_code(),
+        CONFIG: json.dumps(stored, indent=2) + "\n",
+        REQUIREMENTS: "\n".join([*REQUIRED, *(["s3prl"] if task == "distilhubert" else [])]) + "\n",
+        README: render(card, read_model_config(task, portable), steps, __version__),
+    }
+    with atomic_folder(folder, "the upstream") as partial:
+        for name, text in texts.items():
+            path = partial / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        save_file(weights, partial / WEIGHTS, metadata={"format": "pt"})
+    return sorted(map(Path, [*texts, WEIGHTS]))
+
+
+def needed_modules(start: Path) -> list[Path]:
+    """The modules of this package that one of them imports, directly or not, and the packages that hold them."""
+    found: set[Path] = set()
+    waiting = [start]
+    while waiting:
+        for path in _imported(waiting.pop()):
+            if path not in found:
+                found.add(path)
+                waiting.append(path)
+    rooms = {path.parent / "__init__.py" for path in found if path.parent != HERE.parent}
+    return sorted(found | rooms)
+
+
+def _imported(path: Path) -> Iterator[Path]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith(f"{PACKAGE}."):
+            yield HERE.parent.joinpath(*str(node.module).split(".")[1:]).with_suffix(".py")
+
+
+def _code() -> dict[str, str]:
+    """File of the folder -> its text."""
+    modules = {path.relative_to(HERE.parent).as_posix(): path for path in needed_modules(EXPERT)}
+    head = f'"""The modules of s3prl-gendistiller {__version__} that its students are made of; Apache License 2.0."""\n'
+    return {
+        "expert.py": _renamed(EXPERT),
+        f"{SUBPACKAGE}/__init__.py": head,
+        **{f"{SUBPACKAGE}/{name}": _renamed(path) for name, path in modules.items()},
+    }
+
+
+def _renamed(path: Path) -> str:
+    return _IMPORT.sub(rf"\g<1>{SUBPACKAGE}", path.read_text(encoding="utf-8"))
+
+
+def _portable(config: ModelConfig) -> dict[str, Any]:
+    """What builds the student, without what trained it and without paths of this machine."""
+    content = to_dict(config)
+    teacher = config.teacher
+    named = {"folder": Path(teacher.folder).name} if teacher.folder is not None else {"upstream": teacher.upstream}
+    targets = {"target_layers": content["distill"]["target_layers"]}
+    return {"teacher": named, "student": content["student"], "distill": targets}
