@@ -195,9 +195,20 @@ def _test(run: Run, launch: Launch, trials: Path | None = None, part: str = "tes
         log.unlink(missing_ok=True)
         seconds += _timed(launch, run.test_command(checkpoint, split, trials), log)
         text = log.read_text(encoding="utf-8", errors="replace")
-        found.append(metrics.evaluated(run.task, run.folder, text, config, split))
-    values = (max if metric.higher_is_better else min)(found, key=lambda entry: entry[metric.key])
-    return _write_record(run, {**record, part: {"values": values, "seconds": seconds, "fallback": fallback}})
+        values = metrics.evaluated(run.task, run.folder, text, config, split)
+        found.append((values, checkpoint, _predictions(run.folder) if len(checkpoints) > 1 else {}))
+    choose = max if metric.higher_is_better else min
+    values, checkpoint, predictions = choose(found, key=lambda entry: entry[0][metric.key])
+    for path, content in predictions.items():  # each test writes over those of the one before
+        with replacing(path) as partial:
+            partial.write_bytes(content)
+    tested = {"values": values, "seconds": seconds, "fallback": fallback}
+    tested["checkpoint"] = None if checkpoint is None else checkpoint.name
+    return _write_record(run, {**record, part: tested})
+
+
+def _predictions(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.glob("test_*.txt")}
 
 
 def _checkpoints(run: Run) -> tuple[Sequence[Path | None], str | None]:

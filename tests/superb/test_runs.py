@@ -48,6 +48,7 @@ class Host:
         else:
             number = next((int(part[-1]) for part in log.parent.name.split("-") if part.startswith("fold")), 5)
             eer = 0.3 if "states-4.ckpt" in text else 0.2
+            (log.parent / "test_predict.txt").write_text(f"{eer}\n")
             log.write_text(f"test acc: {number / 10}\nsv-voxceleb1/test-EER: {eer}\n")
 
     def trained(self) -> list[str]:
@@ -141,6 +142,8 @@ def test_speaker_verification_reports_the_best_of_its_checkpoints(suite: Suite, 
     results, _ = run_suite(suite, host, {})
     assert results["fbank"]["asv"].values == {"eer": pytest.approx(20.0)}
     assert [Path(command[-1]).name for command in host.commands[1:]] == ["states-2.ckpt", "states-4.ckpt"]
+    assert json.loads((folder / RECORD).read_text())["tested"]["checkpoint"] == "states-2.ckpt"
+    assert (folder / "test_predict.txt").read_text() == "0.2\n"  # of the best, though it was not the last
 
 
 def test_speaker_verification_is_searched_on_trials_between_dev_speakers(suite: Suite, host: Host) -> None:
