@@ -24,11 +24,11 @@ from s3prl_gendistiller.cli.record import record_run
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
 from s3prl_gendistiller.host.memory import keep_freed_memory
+from s3prl_gendistiller.host.paths import RESOLVED_CONFIG
 from s3prl_gendistiller.schema import merge
 
 Host = Callable[[Sequence[str]], None]
 """What a completed command is handed to, as the last act of this process."""
-RESOLVED_CONFIG = "config_resolved.yaml"
 OVERRIDE_SEPARATOR = ",,"
 
 

@@ -11,6 +11,7 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.shipped import existing_or_shipped
 
 VARIABLE = "SUPERB_DATA"
+RESOLVED_CONFIG = "config_resolved.yaml"  # of a run: its configuration with the paths filled in
 _HINT = "`gendistiller corpus DIR` writes a small one for every task"
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
 

@@ -38,14 +38,12 @@ def measure(students: Sequence[Student]) -> dict[str, Cost]:
     """Costs by name."""
     experts = {student.name: load_upstream(student.upstream, student.checkpoint, student.steps) for student in students}
     seconds = cpu_times({name: lambda wav, expert=expert: expert([wav]) for name, expert in experts.items()})
-    return {
-        name: Cost(
-            sum(parameter.numel() for parameter in expert.parameters()),
-            multiply_adds(expert, [_utterance()]) / SECONDS / 1e9,
-            seconds[name],
-        )
-        for name, expert in experts.items()
-    }
+    return {name: Cost(*_size(expert), seconds[name]) for name, expert in experts.items()}
+
+
+def size(student: Student) -> tuple[int, float]:
+    """`Cost.parameters` and `Cost.gmacs_per_s` of one student, without taking its time."""
+    return _size(load_upstream(student.upstream, student.checkpoint, student.steps))
 
 
 @torch.no_grad()
@@ -77,6 +75,11 @@ def multiply_adds(expert: nn.Module, wavs: Sequence[Tensor]) -> int:
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         expert(wavs)
     return counter.get_total_flops() // 2
+
+
+def _size(expert: nn.Module) -> tuple[int, float]:
+    parameters = sum(parameter.numel() for parameter in expert.parameters())
+    return parameters, multiply_adds(expert, [_utterance()]) / SECONDS / 1e9
 
 
 def _utterance() -> Tensor:

@@ -47,6 +47,7 @@ def write_results(
                 "kind": student.kind,
                 "upstream": student.upstream,
                 "checkpoint": None if student.checkpoint is None else str(student.checkpoint),
+                "steps": student.steps,
                 "score": scores[student.name],
                 "cost": dataclasses.asdict(costs[student.name]) if student.name in costs else None,
                 "tasks": {name: dataclasses.asdict(outcome) for name, outcome in results[student.name].items()},

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,20 @@ def test_tasks_run_for_real_and_leave_plain_experiment_folders(finished: tuple[P
     assert {"states-4.ckpt", "run.json", "config_resolved.yaml", "test_predict.txt"} <= {p.name for p in run.iterdir()}
     assert list(run.glob("events.out.tfevents*")) and (run / ".wav_lengths").is_dir()
     assert (folder / "suite/scores.png").is_file()
+
+
+def test_a_finished_suite_is_ready_for_the_leaderboard(finished: tuple[Path, list], student: Path, data: Path) -> None:
+    """Predictions that s3prl's experts wrote, and costs that are counted through s3prl."""
+    folder, _ = finished
+    arguments = ["suite", "--student", "mine", "--out", "submission", "--hub-folder", "upstream"]
+    answer = run_python(*COMMAND[:2], "submit", *arguments, cwd=folder)
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    assert answer.stdout.count("ids as in ") == 3 and "not compared" not in answer.stdout
+    with zipfile.ZipFile(folder / "submission/predict.zip") as archive:
+        names = {name.removeprefix("predict/") for name in archive.namelist() if not name.endswith("/")}
+    assert names == {"pr_public/predict.ark", "qbe_public/benchmark.stdlist.xml", "sv_public/predict.txt"}
+    parameters = json.loads((folder / "suite/results.json").read_text())["students"]["mine"]["cost"]["parameters"]
+    assert f"- {parameters:,} parameters" in (folder / "upstream/README.md").read_text()
 
 
 def test_features_are_kept_where_utterances_come_again(finished: tuple[Path, list], data: Path) -> None:

@@ -1,0 +1,191 @@
+"""`gendistiller submit`: what SUPERB's leaderboard takes, from finished experiments and from a trained student."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.superb.submission import BY_FLAG, PARTS, Checked, check_parts, er_folders, pack
+from s3prl_gendistiller.superb.tasks import TASKS, choose_tasks
+
+if TYPE_CHECKING:
+    from s3prl_gendistiller.superb.finished import Finished
+    from s3prl_gendistiller.superb.students import Student
+
+_DESCRIPTION = """\
+Pack predict.zip for the leaderboard's public set, as s3prl's submit.py does, from a suite of `gendistiller superb` or
+from experiment folders of s3prl. Everything is checked first: files, lines, ids and their order, scores, the five
+folds. With --hub-folder, write instead (or with --out: as well) the folder of the student that s3prl loads for the
+hidden set with --hub huggingface."""
+
+_EXAMPLE = """\
+examples:
+  gendistiller submit result/superb --student mine               # writes submission/predict.zip
+  gendistiller submit result/superb --student mine --tasks pr ks # these tasks only
+  gendistiller submit --asr result/downstream/my_asr --er result/downstream/my_er_* --out submission
+  gendistiller submit result/superb --student mine --hub-folder my-student
+  gendistiller submit --checkpoint result/pretrain/my_student --hub-folder my-student
+
+All flags of s3prl's submit.py are understood too (--asr_no_lm, --er_fold1, --sv, --output_dir, ...)."""
+
+# Our name of a flag of s3prl's packer, beside its own.
+_ALIASES = {"asr_no_lm": "asr", "asr_with_lm": "asr-lm", "sv": "asv"}
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command to `gendistiller`."""
+    parser = subparsers.add_parser(
+        "submit",
+        help="pack predictions and student for SUPERB's leaderboard",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("suite", nargs="?", type=Path, help="folder of `gendistiller superb`, or its results.json")
+    parser.add_argument("--student", metavar="NAME", help="of the suite")
+    parser.add_argument("--tasks", metavar="TASK", nargs="+", default=["all"], help="of the suite; default: all")
+    parser.add_argument("--out", "--output_dir", metavar="DIR", type=Path, help="for predict.zip; default: submission")
+    parser.add_argument("--hub-folder", metavar="DIR", type=Path, help="write the student as an upstream; a new folder")
+    parser.add_argument("--checkpoint", metavar="PATH", help="of the student: file or run folder; default: the suite's")
+    parser.add_argument("--steps", metavar="K", type=int, help="layers that the upstream generates; default: all")
+    folders = parser.add_argument_group("experiment folders", "in place of the suite's, or beside them")
+    folders.add_argument("--er", metavar="DIR", nargs="+", type=Path, help="of the five folds, in any order")
+    for part in PARTS:
+        names = [f"--{_ALIASES[part.flag]}"] if part.flag in _ALIASES else []
+        shown = argparse.SUPPRESS if part.task == "er" else f"holds {part.source}"
+        folders.add_argument(*names, f"--{part.flag}", metavar="DIR", type=Path, dest=part.flag, help=shown)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Checks all that is asked for, then writes it."""
+    given, problems = _given(args)
+    finished = _finished(args)
+    if finished is None and not given and not problems and args.hub_folder is None:
+        raise UserError("found no experiment; give the folder of a suite, or folders such as --asr DIR; see --help")
+    if args.hub_folder is None:
+        _refuse(args, "checkpoint", "steps")
+    elif args.hub_folder.exists():
+        raise UserError(f"--hub-folder {args.hub_folder}: already there; give a new folder")
+    student = None if args.hub_folder is None else _student(args, finished)
+    if given or problems or args.out is not None or args.hub_folder is None:
+        checked = _checked(args, finished, given, problems)
+        path = pack(checked, args.out or Path("submission"))
+        print("\n".join([*map(str, checked), _absent(checked), str(path)]))
+    if student is not None:
+        _write_hub_folder(args.hub_folder, student, finished)
+    return 0
+
+
+def _given(args: argparse.Namespace) -> tuple[dict[str, Path], list[str]]:
+    """Folders of the command line by flag of s3prl's packer, and what is wrong with those of ER."""
+    given = {part.flag: getattr(args, part.flag) for part in PARTS if getattr(args, part.flag) is not None}
+    if args.er is None:
+        return given, []
+    if any(BY_FLAG[flag].task == "er" for flag in given):
+        raise UserError("--er: found together with one of --er_fold1 to --er_fold5; give one form of them")
+    folds, problems = er_folders(args.er)
+    return {**given, **folds}, problems
+
+
+def _finished(args: argparse.Namespace) -> Finished | None:
+    from s3prl_gendistiller.superb.finished import read_finished
+
+    if args.suite is None:
+        _refuse(args, "student")
+        return None
+    return read_finished(args.suite, args.student)
+
+
+def _refuse(args: argparse.Namespace, *names: str) -> None:
+    other = {"student": "the folder of a suite", "checkpoint": "--hub-folder", "steps": "--hub-folder"}
+    for name in names:
+        if getattr(args, name) is not None:
+            raise UserError(f"--{name}: found without {other[name]}, to which it belongs")
+
+
+def _checked(
+    args: argparse.Namespace, finished: Finished | None, given: dict[str, Path], problems: list[str]
+) -> list[Checked]:
+    replaced = {"er" if args.er is not None else "", *(BY_FLAG[flag].task for flag in given)}
+    folders: dict[str, Path] = {}
+    if finished is not None:
+        folders, wrong = finished.parts([task for task in _tasks(args.tasks, finished) if task not in replaced])
+        problems = [*problems, *wrong]
+    if not folders and not given and not problems:
+        raise UserError("found no finished experiment to pack; give a suite with results, or folders such as --asr DIR")
+    return check_parts({**folders, **given}, problems)
+
+
+def _absent(checked: Sequence[Checked]) -> str:
+    packed = {found.part.task for found in checked}
+    absent = [task.upper() for task in TASKS if task not in packed]
+    return f"without {', '.join(absent)}, which the leaderboard will not show" if absent else "all ten tasks"
+
+
+def _tasks(asked: Sequence[str], finished: Finished) -> list[str]:
+    names = [task.name for task in choose_tasks(asked)]
+    missing = [name for name in names if name not in finished.folders]
+    if missing and "all" not in asked:
+        raise UserError(f"--tasks: {', '.join(missing)} has no result of {finished.student.name} in this suite")
+    return [name for name in names if name not in missing]
+
+
+def _write_hub_folder(folder: Path, student: Student, finished: Finished | None) -> None:
+    from s3prl_gendistiller.export.card import Card
+    from s3prl_gendistiller.export.hub_folder import write_hub_folder
+    from s3prl_gendistiller.superb import costs
+
+    assert student.checkpoint is not None  # _student has looked
+    parameters, gmacs_per_s = costs.size(student)
+    card = Card(folder.resolve().name, parameters, gmacs_per_s, costs.SECONDS, *_scores(finished))
+    files = write_hub_folder(student.checkpoint, folder, card, student.steps)
+    print(f"{folder}: {', '.join(str(path) for path in files if len(path.parts) == 1)} and the modules")
+    print(f"{parameters:,} parameters, {gmacs_per_s:.3f} G multiply-adds per second of audio")
+
+
+def _student(args: argparse.Namespace, finished: Finished | None) -> Student:
+    """Whose upstream is asked for, checked."""
+    from s3prl_gendistiller.host.generation import check_steps
+    from s3prl_gendistiller.superb.students import find_students
+
+    named = None if args.checkpoint is None else find_students([f"student={args.checkpoint}"])[0]
+    student = named if finished is None else finished.student
+    if finished is not None and named is not None:
+        student = replace(finished.student, checkpoint=named.checkpoint)
+    if student is None:
+        raise UserError("--hub-folder: found no student; give a suite and --student, or --checkpoint PATH")
+    if args.steps is not None:
+        student = replace(student, steps=args.steps)
+    if student.checkpoint is None or not student.checkpoint.is_file():
+        raise UserError(
+            f"--hub-folder: found {student.checkpoint or student.upstream} as {student.name}, expected the checkpoint "
+            "of a student; name it with --checkpoint"
+        )
+    check_steps(student.steps, student.checkpoint)
+    if finished is not None:
+        replace(finished, student=student).check_student()
+    return student
+
+
+def _scores(finished: Finished | None) -> tuple[list[tuple[str, str, str]], str]:
+    """Rows of the card's table, and with which settings they were reached."""
+    if finished is None:
+        return [], ""
+    rows = [
+        (TASKS[task].title, metric.label, f"{values[metric.key]:.2f}")
+        for task, values in finished.values.items()
+        for metric in TASKS[task].metrics
+    ]
+    settings = "SUPERB's public set at its published settings"
+    if finished.preset != "official":
+        settings = (
+            f"The configurations '{finished.preset}' of s3prl-gendistiller, made for small corpora: no SUPERB numbers"
+        )
+    features = {"weighted": "weighted sum of the hidden states", "last": "last hidden state"}[finished.features]
+    score = "" if finished.score is None else f" Score {finished.score:.0f}."
+    return rows, f"{settings}; {features}.{score}"

@@ -1,0 +1,151 @@
+"""A finished suite: its results.json, and the experiment folders behind each number."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.superb.plan import RUNS
+from s3prl_gendistiller.superb.runs import RECORD
+from s3prl_gendistiller.superb.students import Student
+from s3prl_gendistiller.superb.submission import PARTS, er_folders
+from s3prl_gendistiller.superb.table import RESULTS
+from s3prl_gendistiller.superb.tasks import TASKS
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What `gendistiller superb` wrote about one student.
+
+    Attributes:
+        student: what was benchmarked.
+        preset, features: as in `Suite`.
+        score: of all ten tasks; None if there is none.
+        values: task -> metric -> number.
+        folders: task -> experiment folders of the run that was tested.
+    """
+
+    student: Student
+    preset: str
+    features: str
+    score: float | None
+    values: Mapping[str, Mapping[str, float]]
+    folders: Mapping[str, Sequence[Path]]
+
+    def parts(self, tasks: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
+        """Experiment folders by the flags of s3prl's packer, and what is wrong with them.
+
+        Args:
+            tasks: those that are wanted and have a result.
+        """
+        flags = {part.task: part.flag for part in PARTS if part.task}
+        found: dict[str, Path] = {}
+        problems: list[str] = []
+        for task in tasks:
+            if task == "er":
+                folds, wrong = er_folders(self.folders[task])
+                found |= folds
+                problems += wrong
+            else:
+                found[flags[task]] = self.folders[task][0]
+        if "asv" in tasks:
+            problems += _of_another_checkpoint(self.folders["asv"][0])
+        return found, problems
+
+    def check_student(self) -> None:
+        """
+        Raises:
+            UserError: the checkpoint is not, or no longer, the one that the results are of.
+        """
+        checkpoint = self.student.checkpoint
+        if checkpoint is None or not checkpoint.exists():
+            raise UserError(
+                f"{self.student.name}: {checkpoint or 'it has no checkpoint'}; expected one of our students"
+            )
+        now = self.student.fingerprint()
+        for folder in (folder for folders in self.folders.values() for folder in folders):
+            recorded = _record(folder).get("settings", {}).get("student", now)
+            if recorded != now:
+                raise UserError(
+                    f"{self.student.name}: {folder} was made of another student (found {now}, expected {recorded}); "
+                    "name the checkpoint and the steps that were benchmarked, with --checkpoint and --steps"
+                )
+
+
+def read_finished(suite: Path, name: str | None) -> Finished:
+    """
+    Args:
+        suite: the folder of `gendistiller superb`, or its results.json.
+        name: of the student; None if there is only one.
+
+    Raises:
+        UserError: there is no such file or student.
+    """
+    path = suite / RESULTS if suite.is_dir() else suite
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected the {RESULTS} that `gendistiller superb` wrote")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        students: dict[str, Any] = content["students"]
+        chosen = _chosen(name, list(students), path)
+        return _finished(chosen, content, path.parent)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path}: not readable as results ({error}); expected the {RESULTS} of `gendistiller superb`"
+        ) from error
+
+
+def _chosen(name: str | None, names: list[str], path: Path) -> str:
+    if name is None and len(names) == 1:
+        return names[0]
+    if name in names:
+        return str(name)
+    close = difflib.get_close_matches(name or "", names, n=1)
+    found = "none given" if name is None else f"{name}, which is not there"
+    hint = f"; did you mean {close[0]}?" if close else ""
+    raise UserError(f"--student: found {found}, expected one of {', '.join(names)} ({path}){hint}")
+
+
+def _finished(name: str, content: Mapping[str, Any], root: Path) -> Finished:
+    entry = content["students"][name]
+    checkpoint = None if entry["checkpoint"] is None else Path(entry["checkpoint"])
+    tasks = {task: entry["tasks"][task] for task in TASKS if task in entry["tasks"]}
+    return Finished(
+        student=Student(name, entry["upstream"], checkpoint, entry.get("steps")),
+        preset=content["preset"],
+        features=content["features"],
+        score=entry["score"],
+        values={task: outcome["values"] for task, outcome in tasks.items()},
+        folders={task: [_moved(root, name, folder) for folder in found["folders"]] for task, found in tasks.items()},
+    )
+
+
+def _moved(root: Path, name: str, folder: str) -> Path:
+    """A run's folder beside results.json, wherever the suite was when that was written."""
+    beside = root / RUNS / name / Path(folder).name
+    return beside if beside.is_dir() else Path(folder)
+
+
+def _of_another_checkpoint(folder: Path) -> list[str]:
+    """Speaker verification tests every checkpoint: what lies there must be the predictions of the best."""
+    count = len(list(folder.glob("states-*.ckpt")))
+    tested = _record(folder).get("tested", {})
+    if count < 2 or "checkpoint" in tested:
+        return []
+    return [
+        f"asv: {folder}: tested {count} checkpoints, and its predictions are of the last, not of the best; test the "
+        f"best again: run_downstream.py -m evaluate -t test -e CHECKPOINT, then give the folder with --asv"
+    ]
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    path = folder / RECORD
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path}: not readable ({error})") from error
