@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor
 
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.host.layers import load_upstream
+from s3prl_gendistiller.superb.counting import multiply_adds
 from s3prl_gendistiller.superb.students import Student
 
 SECONDS = 8
@@ -60,21 +59,6 @@ def cpu_times(runs: Mapping[str, Callable[[Tensor], object]]) -> dict[str, float
             run(wav)
             taken[name].append((time.process_time() - started) / SECONDS)
     return {name: sorted(times)[ROUNDS // 2] for name, times in taken.items()}
-
-
-@torch.no_grad()
-def multiply_adds(expert: nn.Module, wavs: Sequence[Tensor]) -> int:
-    """Of every matrix product and convolution that a forward pass runs; additions and norms do not count.
-
-    The expert's parameters ask for no gradients afterwards.
-    """
-    # The counter hooks whatever asks for gradients, and cannot hook a view of a parameter (a row of step_norms) made
-    # without them. Counting with gradients would keep every intermediate result.
-    expert.requires_grad_(False)
-    # torch counts products; fused attention on a CPU is none of the operations that it knows
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        expert(wavs)
-    return counter.get_total_flops() // 2
 
 
 def _size(expert: nn.Module) -> tuple[int, float]:

@@ -1,0 +1,66 @@
+"""`gendistiller macs` in a process: the table, the picture, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from s3prl_gendistiller.cli import main
+from s3prl_gendistiller.superb.anchors import ANCHORS
+from tests.bench import Bench
+from tests.host.test_checkpoint import CONFIG
+
+
+def cells(text: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+
+
+def test_steps_stand_beside_the_teacher(tmp_path: Path, bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    config, out = tmp_path / "small.yaml", tmp_path / "macs.png"
+    config.write_text(yaml.safe_dump(CONFIG))
+    given = ["--config", str(config), "--student", f"teacher={bench.teacher}", "--steps", "all", "--out", str(out)]
+    assert main(["macs", *given, "--no-progress"]) == 0
+    header, _, *rows = cells(capsys.readouterr().out)
+    assert header[3] == "G multiply-adds, 224.86 s" and header[5] == "short 1.28-3.44 s"
+    assert [row[:2] for row in rows[:3]] == [["teacher", ""], ["small", "1"], ["small", "2"]]
+    assert float(rows[2][3]) > float(rows[1][3]) > 0
+    for row in rows[:3]:
+        assert sum(map(float, row[5:])) == pytest.approx(float(row[3]), abs=0.03)
+        assert float(row[4]) == pytest.approx(float(row[3]) / 224.86, abs=0.001)
+    published = {row[0]: row[3] for row in rows[3:]}
+    assert published["HuBERT Base (published)"] == "1669"
+    assert len(published) == sum(anchor.gmacs is not None for anchor in ANCHORS)
+    assert out.read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_is_left_out_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["macs", "--student", "fbank", "--no-progress"]) == 0
+    said = capsys.readouterr().out
+    row = cells(said)[2]
+    assert "fbank: not counted: _fft_r2c" in said
+    assert row[0] == "fbank" and row[2:4] == ["0", "0.48"]  # the leaderboard's number
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "neither --student nor --config"),
+        (["--student", "fbnk"], "no such upstream"),
+        (["--config", "none.yaml"], "none.yaml: no such file"),
+        (["--config", "pretrain_configs/ablations/plain.yaml", "--steps", "4"], "expected 1..3, what plain generates"),
+    ],
+)
+def test_mistakes_are_named_before_anything_is_counted(
+    given: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["macs", *given, "--out", str(tmp_path / "x.png")]) == 2
+    assert said in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("value", ["0", "two", "-1"])
+def test_a_number_of_steps_is_whole(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["macs", "--config", "x.yaml", f"--steps={value}"])
+    assert "expected a whole number" in capsys.readouterr().err
