@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from s3prl_gendistiller._version import __version__
 
 # Each module has add_parser(subparsers) and sets `run`. Order is the order of --help.
-COMMANDS = ("demo", "config", "corpus", "manifest", "units", "superb", "score", "macs", "submit", "curves", "link")
+_PREPARE = ("demo", "config", "corpus", "data", "manifest", "units")
+COMMANDS = (*_PREPARE, "superb", "score", "macs", "submit", "curves", "link")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -60,10 +60,14 @@ def expand(text: str, key: str, *, here: Path | None = None, must_exist: bool = 
     return os.path.abspath(path)
 
 
-def expand_tree(content: Any, key: str, *, here: Path) -> Any:
+def expand_tree(content: Any, key: str, *, here: Path, must_exist: bool = True) -> Any:
     """`expand` on every text of nested mappings and lists; everything else is kept."""
+
+    def inside(value: Any, name: str) -> Any:
+        return expand_tree(value, name, here=here, must_exist=must_exist)
+
     if isinstance(content, dict):
-        return {name: expand_tree(value, f"{key}.{name}".lstrip("."), here=here) for name, value in content.items()}
+        return {name: inside(value, f"{key}.{name}".lstrip(".")) for name, value in content.items()}
     if isinstance(content, list):
-        return [expand_tree(value, f"{key}[{index}]", here=here) for index, value in enumerate(content)]
-    return expand(content, key, here=here) if isinstance(content, str) else content
+        return [inside(value, f"{key}[{index}]") for index, value in enumerate(content)]
+    return expand(content, key, here=here, must_exist=must_exist) if isinstance(content, str) else content

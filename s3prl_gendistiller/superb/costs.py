@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.host.layers import load_upstream
