@@ -68,7 +68,7 @@ class UtteranceGroupNorm(nn.GroupNorm):
     """One group per channel of (B, C, T), its statistics over each utterance's own frames.
 
     HuBERT Base's runs over the zeros behind it too, so that the features of a short utterance depend on the longest one
-    of its batch: on 1 to 3 s of speech by a third of their size, which costs a keyword spotter points.
+    of its batch: by a third of their size where it is twice as long (benchmarks/RESULTS.md).
     """
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
