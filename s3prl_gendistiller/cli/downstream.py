@@ -15,6 +15,7 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import feature_cache, mount, soft_labels
 from s3prl_gendistiller.host.checkpoint import newest_student, read_checkpoint, student_kind
 from s3prl_gendistiller.host.generation import check_steps, generation_text
+from s3prl_gendistiller.host.overrides import apply_overrides
 from s3prl_gendistiller.host.paths import expand_tree
 from s3prl_gendistiller.models.upstream import read_generation
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml
@@ -68,7 +69,7 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> lau
     if args.mode == "train":
         launch.refuse_to_overwrite(folder)
     source = _config_file(args, filled)
-    content = launch.apply_overrides(read_layered_yaml(source), args.override)
+    content = apply_overrides(read_layered_yaml(source), args.override)
     config = expand_tree(content, "", here=source.resolve().parent)
     if args.downstream.startswith(soft_labels.PREFIX):
         _add_teacher(args, config)
@@ -151,9 +152,9 @@ def _config_file(args: argparse.Namespace, filled: dict[str, str]) -> Path:
         if candidate.is_file():
             filled["-c"] = str(candidate)
             return candidate
-    variants = sorted(path for path in (shipped / args.downstream).glob("*.yaml") if not path.stem.endswith("_small"))
-    if variants:  # ctc serves two tasks
-        choices = " or ".join(f"-c downstream_runs/{args.downstream}/{path.name}" for path in variants)
+    variants = [task.config("official") for task in TASKS.values() if task.downstream == args.downstream]
+    if len(variants) > 1:  # ctc serves two tasks
+        choices = " or ".join(f"-c downstream_runs/{name}" for name in sorted(variants))
         raise UserError(f"-d {args.downstream}: serves more than one task; choose with {choices}")
     names = ", ".join(sorted({path.parent.name for path in shipped.glob("*/*.yaml")}))
     raise UserError(f"-d {args.downstream}: no configuration is shipped for it (there are {names}); give one with -c")

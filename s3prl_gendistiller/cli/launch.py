@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import atexit
 import contextlib
 import logging
@@ -24,12 +23,11 @@ from s3prl_gendistiller.cli.record import record_run
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
 from s3prl_gendistiller.host.memory import keep_freed_memory
+from s3prl_gendistiller.host.overrides import OVERRIDE_SEPARATOR
 from s3prl_gendistiller.host.paths import RESOLVED_CONFIG
-from s3prl_gendistiller.schema import merge
 
 Host = Callable[[Sequence[str]], None]
 """What a completed command is handed to, as the last act of this process."""
-OVERRIDE_SEPARATOR = ",,"
 
 
 def guarded(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None) -> int:
@@ -205,35 +203,6 @@ def resume_overrides(checkpoint: Path, asked: str | None, device: str) -> str:
     if moved and OVERRIDE_SEPARATOR not in folder and "=" not in folder:
         overrides.append(f"args.expdir={folder!r}")
     return OVERRIDE_SEPARATOR.join([*overrides, *([asked] if asked else [])])
-
-
-def apply_overrides(content: dict[str, Any], overrides: str | None) -> dict[str, Any]:
-    """The configuration as s3prl's ``-o "config.a.b=1,,config.c='x'"`` will leave it.
-
-    s3prl evaluates the values as Python; here only literals are read, anything else counts as text.
-
-    Raises:
-        UserError: an option is not of the form key=value.
-    """
-    for option in (overrides or "").split(OVERRIDE_SEPARATOR):
-        if not option.strip() or overrides in ("none", "None"):
-            continue
-        name, separator, text = option.partition("=")
-        if not separator or "=" in text:
-            raise UserError(
-                f"-o: found {option.strip()!r}, expected key=value; separate several with {OVERRIDE_SEPARATOR}"
-            )
-        first, *path = name.strip().split(".")
-        if first != "config" or not path:
-            continue
-        try:
-            value: Any = ast.literal_eval(text.strip())
-        except (ValueError, SyntaxError):
-            value = text.strip()
-        for part in reversed(path):
-            value = {part: value}
-        content = merge(content, value)
-    return content
 
 
 def write_yaml(content: dict[str, Any], path: Path) -> Path:

@@ -16,6 +16,7 @@ from s3prl_gendistiller.distill.transformers_teacher import read_teacher_shape
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
 from s3prl_gendistiller.host.locate import find_host
+from s3prl_gendistiller.host.overrides import apply_overrides
 from s3prl_gendistiller.host.paths import expand, teacher_folder
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml
 from s3prl_gendistiller.shipped import existing_or_shipped, shipped_folder
@@ -76,7 +77,7 @@ def _check(task: str, model_path: str, runner_path: str, overrides: str | None) 
     except UserError as error:
         problems.append(str(error))
     try:
-        content = launch.apply_overrides(read_layered_yaml(runner_path), overrides)
+        content = apply_overrides(read_layered_yaml(runner_path), overrides)
         runner = from_dict(RunnerConfig, content, runner_path)
     except UserError as error:
         problems.append(str(error))

@@ -173,19 +173,6 @@ def test_nothing_to_resume_is_said(launcher: object, inside: Path, capsys: pytes
     assert "found no Optimizer, Step, Args, Config" in refused(capsys, launcher.main(["-e", "foreign.ckpt"]))
 
 
-def test_overrides_are_read_as_the_host_reads_them() -> None:
-    content = {"runner": {"total_steps": 1}, "optimizer": {"name": "a"}}
-    text = "config.runner.total_steps=5,,config.optimizer.name='b',,config.new.key=[1, 2],,args.seed=3"
-    assert launch.apply_overrides(content, text) == {
-        "runner": {"total_steps": 5},
-        "optimizer": {"name": "b"},
-        "new": {"key": [1, 2]},
-    }
-    assert launch.apply_overrides(content, None) is content
-    with pytest.raises(UserError, match="expected key=value"):
-        launch.apply_overrides(content, "config.a=b=c")
-
-
 def test_names_are_chosen_so_that_nothing_is_overwritten(tmp_path: Path) -> None:
     assert launch.free_name(tmp_path, "x") == "x"
     (tmp_path / "x").mkdir()
