@@ -1,7 +1,8 @@
 """run_downstream.py in processes of their own, and how many of them a machine holds.
 
-Half of a short run would be spent on importing torch and s3prl. On Linux one process imports them once and every run is
-forked from it; elsewhere each run imports for itself.
+Half of a short run would be spent on importing torch and s3prl. On Linux without a GPU one process imports them once
+and every run is forked from it. Elsewhere each run imports for itself: importing s3prl.hub asks for the GPUs
+(`upstream/log_stft`), after which no forked process may use one.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import fcntl
 import multiprocessing
 import os
+import queue
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +28,7 @@ from s3prl_gendistiller.host.memory import available_gib
 LOCK = ".superb.lock"
 GIB_PER_JOB = 2.5
 LAST_LINES = 4
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 IMPORTED_ONCE = "s3prl_gendistiller.superb.imported_once"
 
 Main = Callable[[Sequence[str]], int]
@@ -38,15 +41,20 @@ class Processes:
         main: of run_downstream.py; a function of a module, so that another process can find it.
         threads: of torch in each run.
         lock: open file that each run keeps open, see `locked`.
+        devices: one for each run at a time, such as cuda:1; none leave the choice to run_downstream.py.
     """
 
-    def __init__(self, main: Main, threads: int, lock: int) -> None:
+    def __init__(self, main: Main, threads: int, lock: int, devices: Sequence[str] = ()) -> None:
         self.main = main
         self.threads = threads
         self.lock = lock
-        self._context: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
-        if sys.platform == "linux":
+        forked = sys.platform == "linux" and not needs_gpu(devices)
+        self._context: Any = multiprocessing.get_context("forkserver" if forked else "spawn")
+        if forked:
             self._context.set_forkserver_preload([IMPORTED_ONCE])
+        self._devices: queue.SimpleQueue[str] | None = queue.SimpleQueue() if devices else None
+        for device in devices:
+            self._free(device)
         self._running: set[BaseProcess] = set()
         self._guard = threading.Lock()
         self._stopped = False
@@ -61,12 +69,22 @@ class Processes:
         Raises:
             UserError: the run failed; it holds the last lines.
         """
+        device = self._devices.get() if self._devices is not None else None
+        try:
+            self._run_on(device, arguments, log)
+        finally:
+            self._free(device)
+
+    def _run_on(self, device: str | None, arguments: Sequence[str], log: Path) -> None:
+        flags, visible = placed(device, os.environ.get(VISIBLE))
+        arguments = [*arguments, *flags]
         # threads that spin while they wait slow everything as soon as runs share a core
-        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "OMP_NUM_THREADS": str(self.threads)}
+        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "OMP_NUM_THREADS": str(self.threads), **visible}
         messages = log.with_suffix(".err")
         messages.touch()
         with log.open("a", encoding="utf-8") as out:
-            out.write(f"$ run_downstream.py {' '.join(arguments)}\n")
+            shown = "".join(f"{name}={value} " for name, value in visible.items())
+            out.write(f"$ {shown}run_downstream.py {' '.join(arguments)}\n")
         with self._guard:
             if self._stopped:
                 raise UserError("was not started, because the suite was stopped")
@@ -82,6 +100,10 @@ class Processes:
             lines = messages.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             said = [line for line in lines if line.startswith("error:")][-1:] or lines[-LAST_LINES:]
             raise UserError(f"ended with status {process.exitcode}: {' | '.join(said)} (all of it: {messages})")
+
+    def _free(self, device: str | None) -> None:
+        if self._devices is not None and device is not None:
+            self._devices.put(device)
 
     def stop(self) -> None:
         """Ends the runs and lets no other start."""
@@ -152,9 +174,48 @@ def locked(folder: Path) -> Iterator[int]:
         yield file.fileno()
 
 
-def jobs_that_fit(asked: int | None) -> int:
-    """As many as asked for, else one a core (one in all on a GPU), as far as the free memory goes."""
-    wanted = asked or (1 if torch.cuda.is_available() else os.cpu_count() or 1)
+def placed(device: str | None, visible: str | None) -> tuple[list[str], dict[str, str]]:
+    """Flags and environment that put a run on a device.
+
+    A run that is to use the second GPU sees no other: s3prl's ASV moves a mask to the first one that it sees, whatever
+    ``--device`` says.
+
+    Args:
+        device: such as cuda:1; None leaves the choice to run_downstream.py.
+        visible: CUDA_VISIBLE_DEVICES as it is, which the number counts within.
+    """
+    if device is None:
+        return [], {}
+    kind, _, number = device.partition(":")
+    if kind != "cuda" or not number:
+        return ["--device", device], {}
+    names = visible.split(",") if visible else []
+    name = names[int(number)] if int(number) < len(names) else number
+    return ["--device", "cuda"], {VISIBLE: name}
+
+
+def check_devices(devices: Sequence[str]) -> None:
+    """
+    Raises:
+        UserError: one of them is no device of this machine.
+    """
+    found = torch.cuda.device_count()
+    for device in devices:
+        kind, _, number = device.partition(":")
+        known = device == "cpu" or (kind == "cuda" and (not number or number.isdigit()) and int(number or 0) < found)
+        if not known:
+            gpus = ", ".join(f"cuda:{index}" for index in range(found))
+            raise UserError(f"--devices: found {device}, expected {gpus or 'cpu, since this machine has no GPU'}")
+
+
+def needs_gpu(devices: Sequence[str]) -> bool:
+    """Whether runs on these devices, or on the one that is chosen where none is given, use a GPU."""
+    return any(device.startswith("cuda") for device in devices) if devices else torch.cuda.is_available()
+
+
+def jobs_that_fit(asked: int | None, devices: Sequence[str] = ()) -> int:
+    """As many as asked for, else one a device, or one a core (one in all on a GPU), as far as the free memory goes."""
+    wanted = asked or len(devices) or (1 if torch.cuda.is_available() else os.cpu_count() or 1)
     return max(1, min(wanted, int(available_gib() / GIB_PER_JOB)))
 
 
