@@ -32,15 +32,18 @@ def load_upstream(upstream: str, checkpoint: Path | None, steps: int | None = No
         steps: of `gendistiller_local`, see `GenerationConfig`.
 
     Raises:
-        UserError: there is no such upstream.
+        UserError: there is no such upstream, or what it loads is neither here nor to be had.
     """
     require_upstream(upstream)
     entry = getattr(mount.mount_hub(), upstream)
-    expert: torch.nn.Module = entry(
-        ckpt=None if checkpoint is None else str(checkpoint),
-        model_config=None if steps is None else generation_text(steps),
-        refresh=False,
-    )
+    try:
+        expert: torch.nn.Module = entry(
+            ckpt=None if checkpoint is None else str(checkpoint),
+            model_config=None if steps is None else generation_text(steps),
+            refresh=False,
+        )
+    except OSError as error:
+        raise UserError(f"-u {upstream}: not loaded ({error}); s3prl fetches most upstreams when first used") from error
     return expert.eval()
 
 

@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from urllib.error import URLError
+
+import pytest
+
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host import layers
+
+
+def test_an_upstream_that_cannot_be_fetched_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hubert(**unused: object) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setattr(layers.mount, "mount_hub", lambda: SimpleNamespace(hubert=hubert))
+    with pytest.raises(UserError, match=r"-u hubert: not loaded \(.*no network.*s3prl fetches"):
+        layers.load_upstream("hubert", None)
