@@ -10,11 +10,14 @@ import pytest
 import yaml
 
 from s3prl_gendistiller.schema import read_layered_yaml
+from s3prl_gendistiller.superb.decoding import SETTINGS
+from s3prl_gendistiller.superb.plan import HARDWARE, Suite
 from s3prl_gendistiller.superb.tasks import PRESETS, TASKS
 
 ROOT = Path(__file__).resolve().parents[1] / "downstream_runs"
 FILES = sorted(ROOT.rglob("*.yaml"))
 SMALL = [path for path in FILES if "small" in path.name]
+FITTING = [path for path in FILES if path.stem.endswith(HARDWARE)]
 
 
 def leaves(content: Any, key: str = "") -> dict[str, Any]:
@@ -29,7 +32,8 @@ def label(path: Path) -> str:
 
 
 def test_each_file_belongs_to_a_task_and_each_task_has_its_files() -> None:
-    assert {label(path) for path in FILES} == {task.config(preset) for task in TASKS.values() for preset in PRESETS}
+    own = {task.config(preset) for task in TASKS.values() for preset in PRESETS}
+    assert {label(path) for path in FILES} == {*own, *map(label, FITTING), SETTINGS} and FITTING
 
 
 @pytest.mark.parametrize("path", FILES, ids=label)
@@ -80,3 +84,33 @@ def test_the_letters_and_phonemes_are_all_there_once() -> None:
     assert len(phonemes) == len(set(phonemes)) == 2 + 15 * 3 + 24 and len(vowels) == 15
     letters = (ROOT / "ctc/character.txt").read_text().split("\n")[:-1]
     assert letters == [" ", *map(chr, range(ord("A"), ord("Z") + 1)), "'"]
+
+
+@pytest.mark.parametrize("path", FITTING, ids=label)
+def test_a_smaller_gpu_sees_the_same_batch_in_parts(path: Path) -> None:
+    published = leaves(read_layered_yaml(path.parent / yaml.safe_load(path.read_text())["base"]))
+    fitting = leaves(read_layered_yaml(path))
+    changed = {key for key in {*published, *fitting} if published.get(key) != fitting.get(key)}
+    parts = "runner.gradient_accumulate_steps"
+    batches = changed - {parts}
+    assert parts in changed and batches and all(re.search(r"\.(train_)?batch_size$", key) for key in batches)
+    for key in batches:
+        assert fitting[key] * fitting[parts] == published[key] * published[parts]
+        assert fitting[key] % 2 == 0  # s3prl halves the batches of ASR
+
+
+@pytest.mark.parametrize("hardware", [None, *HARDWARE])
+def test_a_suite_takes_the_file_of_its_hardware_where_there_is_one(hardware: str | None) -> None:
+    suite = Suite([], list(TASKS.values()), "official", Path("out"), hardware=hardware)
+    taken = {label(suite.config_file(task)) for task in suite.tasks}
+    fitting = {label(path) for path in FITTING if hardware is not None and path.stem.endswith(hardware)}
+    assert taken & set(map(label, FITTING)) == fitting and (hardware is None or fitting)
+    assert len(taken) == len(TASKS)
+
+
+def test_what_fits_eight_gigabytes_fits_twelve() -> None:
+    """No task needs parts on the larger of two GPUs only."""
+    names = {
+        size: {path.name.removesuffix(f"_{size}.yaml") for path in FITTING if size in path.stem} for size in HARDWARE
+    }
+    assert names["12gb"] <= names["8gb"]

@@ -14,7 +14,10 @@ from typing import Any
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.mount import CACHE_FLAG
 from s3prl_gendistiller.host.paths import VARIABLE
-from s3prl_gendistiller.superb.plan import Layers, Suite, planned_commands
+from s3prl_gendistiller.superb.agenda import planned_commands, planned_work
+from s3prl_gendistiller.superb.decoding import DECODED, find_model, require_decoder
+from s3prl_gendistiller.superb.plan import HARDWARE, Layers, Suite
+from s3prl_gendistiller.superb.search import budgets
 from s3prl_gendistiller.superb.students import FEATURES, Student, find_students
 from s3prl_gendistiller.superb.tasks import PRESETS, TASKS, choose_tasks, require_packages
 
@@ -23,10 +26,16 @@ EXAMPLE = """\
 example, on a corpus of `gendistiller corpus data`:
   SUPERB_DATA=data gendistiller superb --student mine=result/pretrain/my_student --student fbank --tasks ks ic er
 
+example, SUPERB's own settings on two GPUs; the plan with its hours comes first, --dry-run prints nothing else:
+  SUPERB_DATA=/data gendistiller superb --preset official --devices cuda:0 cuda:1 --student result/pretrain/my_student
+
 A student is NAME=CHECKPOINT of run_pretrain.py, NAME=FOLDER of a run or of a transformers model, or the name of an
 s3prl upstream; NAME=CHECKPOINT@2 generates only the student's first two layers. Names that differ only in a number
 after the last dot (mine.1, mine.2) are seeds of one kind: they share learning rates and a row. The same command again
 goes on where it was stopped and repeats nothing.
+
+The official preset searches each learning rate on dev: decades for a twentieth of the steps, the better half for a
+fifth, then three times and a third of the best, and the winner to the end. Dropped rates are its early stop.
 """
 
 
@@ -47,7 +56,14 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--out", metavar="DIR", type=Path, default=Path("result/superb"))
     parser.add_argument(
-        "--lr-search", action="store_true", help="choose each task's learning rate on dev, once per kind of student"
+        "--lr-search",
+        action=argparse.BooleanOptionalAction,
+        help="choose each task's learning rate on dev, once per kind of student; default: with --preset official",
+    )
+    parser.add_argument(
+        "--halving",
+        action=argparse.BooleanOptionalAction,
+        help="let a search drop the worse rates early, not train all to the end; default: with --preset official",
     )
     parser.add_argument(
         "--lr",
@@ -67,12 +83,26 @@ def add_parser(subparsers: Any) -> None:
         help="keep what the students make of utterances there and compute none of it twice; an hour of speech takes "
         "7 GB for a HuBERT Base, a third of it for its student",
     )
+    parser.add_argument(
+        "--devices",
+        metavar="DEVICE",
+        nargs="+",
+        default=[],
+        help="such as cuda:0 cuda:1, one run at a time on each (twice on one that is named twice)",
+    )
+    parser.add_argument(
+        "--hardware", choices=HARDWARE, help="official batches in parts, for tasks whose own need a GPU of 16 GB"
+    )
+    parser.add_argument(
+        "--lm", metavar="DIR", type=Path, help="decode ASR a second time with the 4-gram.arpa.gz and lexicon in there"
+    )
+    parser.add_argument("--tflops", metavar="X", type=float, help="what a device sustains, for the estimated hours")
     parser.add_argument("--jobs", metavar="N", type=int, help="runs at a time; default: what cores and memory allow")
     parser.add_argument("--seed", type=int, default=1337, help="of the downstream runs; default: s3prl's 1337")
     parser.add_argument("-o", "--override", default="", help="for every training, as run_downstream.py's -o")
     parser.add_argument("--score-from", metavar="NAME", default="fbank", help="student that scores 0 (default: fbank)")
     parser.add_argument("--score-to", metavar="NAME", default="teacher", help="and 1000 (default: teacher)")
-    parser.add_argument("--dry-run", action="store_true", help="print the commands and run nothing")
+    parser.add_argument("--dry-run", action="store_true", help="print plan and commands and run nothing")
     parser.set_defaults(run=run)
 
 
@@ -83,11 +113,19 @@ def run(args: argparse.Namespace) -> int:
     suite = _suite(args)
     layers = _layers(suite)
     if args.dry_run:
+        # what such a machine would do, whatever this one is
+        on_gpu = suite.preset == "official" or launcher.needs_gpu(args.devices)
+        at_a_time = args.jobs or len(args.devices) or (1 if on_gpu else launcher.jobs_that_fit(None))
+        _print_plan(args, suite, layers, at_a_time, on_gpu and "cpu" not in args.devices)
         print("\n".join(f"run_downstream.py {shlex.join(command)}" for command in planned_commands(suite, layers)))
         return 0
-    jobs = launcher.jobs_that_fit(args.jobs)
+    launcher.check_devices(args.devices)
+    jobs = launcher.jobs_that_fit(args.jobs, args.devices)
+    if suite.preset == "official":
+        _print_plan(args, suite, layers, jobs, launcher.needs_gpu(args.devices))
+    devices = [args.devices[slot % len(args.devices)] for slot in range(jobs)] if args.devices else []
     with launcher.locked(suite.out) as lock, _ended_by_signal():
-        launch = launcher.Processes(downstream.main, launcher.threads_of(jobs), lock)
+        launch = launcher.Processes(downstream.main, launcher.threads_of(jobs), lock, devices)
         try:
             results, failures = runs.run_suite(suite, launch, layers, jobs)
         finally:
@@ -103,6 +141,20 @@ def run(args: argparse.Namespace) -> int:
             "and the same command goes on from there:\n  " + "\n  ".join(lines)
         )
     return 0
+
+
+def _print_plan(args: argparse.Namespace, suite: Suite, layers: Layers, at_a_time: int, on_gpu: bool) -> None:
+    """As comments, so that a dry run's output is still a list of commands."""
+    from s3prl_gendistiller.superb import costs, hours
+
+    rate = hours.sustained(args.tflops, on_gpu, min(len(set(args.devices)) or 1, at_a_time), at_a_time)
+    gmacs = {student.name: costs.size(student)[1] for student in suite.students}
+    found = hours.estimate(suite, planned_work(suite, layers), gmacs, rate)
+    lines = hours.describe(found, rate, at_a_time, on_gpu).splitlines()
+    for name, path in suite.paths():
+        there = os.path.exists(os.path.expandvars(path))
+        lines.append(f"{name} reads {path}{'' if there else ' (not there)'}")
+    print("\n".join(f"# {line}" for line in lines), flush=True)
 
 
 def _damaged_speech() -> list[str]:
@@ -121,24 +173,51 @@ def _suite(args: argparse.Namespace) -> Suite:
     tasks = choose_tasks(args.tasks)
     if args.jobs is not None and args.jobs < 1:
         raise UserError(f"--jobs: found {args.jobs}, expected 1 or more")
+    if args.tflops is not None and args.tflops <= 0:
+        raise UserError(f"--tflops: found {args.tflops:g}, expected more than 0")
+    official = args.preset == "official"
+    if args.hardware is not None and not official:
+        raise UserError(f"--hardware: found {args.hardware} with --preset small, which fits everywhere; leave it out")
     suite = Suite(
         students=find_students(args.student),
         tasks=tasks,
         preset=args.preset,
         out=args.out,
-        search=args.lr_search,
+        search=official if args.lr_search is None else args.lr_search,
         rates=_rates(args.lr),
         features=args.features,
         seed=args.seed,
         overrides=args.override,
         cache=args.cache_features,
+        halving=official if args.halving is None else args.halving,
+        hardware=args.hardware,
+        lm=args.lm,
     )
+    _check_search(suite)
+    if suite.lm is not None:
+        if TASKS[DECODED] not in tasks:
+            raise UserError(f"--lm: found without {DECODED} among the tasks, which is what it decodes; leave it out")
+        find_model(suite.lm)
+    if not args.dry_run:
+        _check_what_runs_need(suite)
+    _refuse_unknown_upstreams(suite.students)
+    return suite
+
+
+def _check_search(suite: Suite) -> None:
+    for task in suite.tasks:
+        if suite.halving and len(suite.candidates(task)) > 1:
+            budgets(suite.content(task), task.name)
+
+
+def _check_what_runs_need(suite: Suite) -> None:
+    """Corpora and packages, which a plan can do without."""
     problems = list(_missing_corpora(suite))
     if problems:
         raise UserError("\n".join(problems))
-    require_packages(tasks)
-    _refuse_unknown_upstreams(suite.students)
-    return suite
+    require_packages(suite.tasks)
+    if suite.lm is not None:
+        require_decoder()
 
 
 def _missing_corpora(suite: Suite) -> Iterator[str]:

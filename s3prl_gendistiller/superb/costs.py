@@ -35,14 +35,14 @@ class Cost:
 
 def measure(students: Sequence[Student]) -> dict[str, Cost]:
     """Costs by name."""
-    experts = {student.name: load_upstream(student.upstream, student.checkpoint, student.steps) for student in students}
+    experts = {student.name: _expert(student) for student in students}
     seconds = cpu_times({name: lambda wav, expert=expert: expert([wav]) for name, expert in experts.items()})
     return {name: Cost(*_size(expert), seconds[name]) for name, expert in experts.items()}
 
 
 def size(student: Student) -> tuple[int, float]:
-    """`Cost.parameters` and `Cost.gmacs_per_s` of one student, without taking its time."""
-    return _size(load_upstream(student.upstream, student.checkpoint, student.steps))
+    """`Cost.parameters` and `Cost.gmacs_per_s` of one student, without the time that `measure` takes."""
+    return _size(_expert(student))
 
 
 @torch.no_grad()
@@ -64,6 +64,10 @@ def cpu_times(runs: Mapping[str, Callable[[Tensor], object]]) -> dict[str, float
 def _size(expert: nn.Module) -> tuple[int, float]:
     parameters = sum(parameter.numel() for parameter in expert.parameters())
     return parameters, multiply_adds(expert, [_utterance()]) / SECONDS / 1e9
+
+
+def _expert(student: Student) -> nn.Module:
+    return load_upstream(student.upstream, student.checkpoint, student.steps)
 
 
 def _utterance() -> Tensor:

@@ -11,11 +11,11 @@ from typing import Any
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.plan import RUNS
-from s3prl_gendistiller.superb.runs import RECORD
 from s3prl_gendistiller.superb.students import Student
 from s3prl_gendistiller.superb.submission import PARTS, er_folders
 from s3prl_gendistiller.superb.table import RESULTS
 from s3prl_gendistiller.superb.tasks import TASKS
+from s3prl_gendistiller.superb.trial import RECORD
 
 
 @dataclass(frozen=True)

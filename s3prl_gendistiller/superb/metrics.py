@@ -24,11 +24,17 @@ def printed_values(text: str, split: str, name: str) -> list[float]:
     return found
 
 
-def best_on_dev(task: Task, text: str) -> float | None:
-    """The best value of the task's first metric on dev in the output of a training; None if it was never evaluated."""
+def best_on_dev(task: Task, text: str, evaluations: int | None = None) -> float | None:
+    """The best value of the task's first metric on dev in the output of a training; None if it was never evaluated.
+
+    Args:
+        evaluations: how many of them count, from the first; None for all.
+    """
     metric = task.metrics[0]
     printed, higher = (metric.printed, metric.higher_is_better) if metric.printed else ("acc", True)
-    values = printed_values(text, task.dev, printed)  # diarization chooses its checkpoint by the frames' accuracy
+    values = printed_values(text, task.dev, printed)[
+        :evaluations
+    ]  # diarization chooses its checkpoint by the frames' accuracy
     if not values:
         return None
     return (max if higher else min)(values) * metric.factor

@@ -5,25 +5,41 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.mount import CACHE_FLAG
+from s3prl_gendistiller.host.overrides import OVERRIDE_SEPARATOR, apply_overrides
 from s3prl_gendistiller.host.paths import VARIABLE, expand_tree
 from s3prl_gendistiller.schema import read_layered_yaml
 from s3prl_gendistiller.shipped import shipped_folder
+from s3prl_gendistiller.superb.decoding import DECODED, LM_METRIC, decoder_overrides
 from s3prl_gendistiller.superb.students import Student
-from s3prl_gendistiller.superb.tasks import Task
+from s3prl_gendistiller.superb.tasks import Metric, Task
 
 RUNS = "runs"
-OVERRIDE_SEPARATOR = ",,"
-DEV_TRIALS = "dev_trials.txt"
+HARDWARE = ("12gb", "8gb")
+"""Sizes of a GPU for which some tasks have a file that computes the published batch in parts.
+
+The published ones fit 16 GB (s3prl issue 360). By calculation HuBERT's CNN takes 20 MB for each second of audio in a
+batch: three copies of 512 channels, 3,200 times a second. ASR's longest batches are 16 x 24 s, PR's 300 s, SF's 250 s.
+All others stay under 200 s, or 4 GB: SD 8 x 24 s, IC 32 x 6 s, ER 4 x 34 s, ASV and SID 10 and 8 crops of 8 s, KS 32 s.
+"""
 
 Layers = Mapping[str, Sequence[int | None]]
 """By student, the layers that QbE looks at; None is the last, as `Student.flags` has it."""
+
+
+def texts(content: Any) -> Iterator[str]:
+    """Every text of nested mappings and lists."""
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, Mapping | list):
+        for value in content.values() if isinstance(content, Mapping) else content:
+            yield from texts(value)
 
 
 @dataclass(frozen=True)
@@ -40,6 +56,9 @@ class Suite:
         seed: of every run.
         overrides: more of run_downstream.py's ``-o``, for every training.
         cache: folder where the features of the students are kept, so that they are computed once; None for nowhere.
+        halving: whether a search drops rates early, see `search`; without, it trains all of them to the end.
+        hardware: of `HARDWARE`, the size of a GPU on which published batches do not fit; None for 16 GB and more.
+        lm: folder of ASR's language model, see `decoding`; None for none.
     """
 
     students: Sequence[Student]
@@ -52,6 +71,9 @@ class Suite:
     seed: int = 1337
     overrides: str = ""
     cache: Path | None = None
+    halving: bool = False
+    hardware: str | None = None
+    lm: Path | None = None
 
     def kinds(self) -> dict[str, list[Student]]:
         """The students by kind; the first of a kind is the one that a search looks at."""
@@ -68,8 +90,23 @@ class Suite:
             return self.rates[task.name]
         return task.learning_rates(self.preset) if self.search else (None,)
 
+    def metrics(self, task: Task) -> tuple[Metric, ...]:
+        """The columns of a task."""
+        return (*task.metrics, LM_METRIC) if self.lm and task.name == DECODED else task.metrics
+
     def config_file(self, task: Task) -> Path:
-        return shipped_folder("downstream_runs") / task.config(self.preset)
+        published = shipped_folder("downstream_runs") / task.config(self.preset)
+        fitting = published.with_name(f"{published.stem}_{self.hardware}{published.suffix}")
+        return fitting if self.hardware and fitting.is_file() else published
+
+    def content(self, task: Task) -> dict[str, Any]:
+        """The task's configuration with the overrides, its paths as they stand."""
+        return apply_overrides(read_layered_yaml(self.config_file(task)), self.overrides)
+
+    def paths(self) -> list[tuple[str, str]]:
+        """Name of a task and a path below SUPERB_DATA that its configuration names, as it stands there."""
+        found = [(task.name, text) for task in self.tasks for text in texts(self.content(task)) if VARIABLE in text]
+        return list(dict.fromkeys(found))
 
     def config(self, task: Task) -> dict[str, Any]:
         """The task's configuration with its paths filled in.
@@ -127,9 +164,15 @@ class Run:
             "overrides": self.suite.overrides,
         }
 
-    def train_command(self) -> list[str]:
-        """Arguments of run_downstream.py; ``-a`` goes on with a run that was killed."""
+    def train_command(self, steps: int | None = None) -> list[str]:
+        """Arguments of run_downstream.py; ``-a`` goes on with a run that was killed, or trained for fewer steps.
+
+        Args:
+            steps: to train in all; None leaves the configuration's own.
+        """
         overrides = [self.suite.overrides] if self.suite.overrides else []
+        if steps is not None:  # after the suite's own, which s3prl reads first
+            overrides.append(f"config.runner.total_steps={steps}")
         if self.lr is not None:
             overrides.append(f"config.optimizer.lr={self.lr!r}")
         if self.fold is not None:
@@ -137,20 +180,24 @@ class Run:
         options = ["-o", OVERRIDE_SEPARATOR.join(overrides)] if overrides else []
         return ["-m", "train", *self._source(self.suite.features), "-a", *options]
 
-    def test_command(self, checkpoint: Path | None, split: str, trials: Path | None = None) -> list[str]:
+    def test_command(
+        self, checkpoint: Path | None, split: str, trials: Path | None = None, lm: Path | None = None
+    ) -> list[str]:
         """Arguments of run_downstream.py.
 
         Args:
             checkpoint: of a trained task; None for QbE.
             split: s3prl's name.
             trials: list of ASV to take instead of the test set's.
+            lm: folder of a language model that ASR decodes with.
         """
         if checkpoint is None:
             source = self._source("last") if self.layer is None else [*self._source("weighted"), "-l", str(self.layer)]
             return ["-m", "evaluate", "-t", split, *source]
-        options = []
+        overrides = [] if lm is None else decoder_overrides(lm)
         if trials is not None:
-            options = ["-o", f"config.downstream_expert.datarc.test_meta_data={str(trials)!r}"]
+            overrides.append(f"config.downstream_expert.datarc.test_meta_data={str(trials)!r}")
+        options = ["-o", OVERRIDE_SEPARATOR.join(overrides)] if overrides else []
         return ["-m", "evaluate", "-t", split, "-e", str(checkpoint), *options]
 
     def _source(self, features: str) -> list[str]:
@@ -173,49 +220,3 @@ def trained_runs(suite: Suite, student: Student, task: Task, lr: float | None) -
 def layer_run(suite: Suite, student: Student, task: Task, layer: int | None, split: str) -> Run:
     """QbE at one layer; None is the last, as `Student.flags` has it."""
     return Run(suite, student, task, layer=layer, split=split)
-
-
-def planned_commands(suite: Suite, layers: Layers) -> list[list[str]]:
-    """Every command of a suite that has no results yet, in order; where dev decides, the first candidate stands.
-
-    Args:
-        layers: by student, those that QbE looks at.
-    """
-    commands = []
-    for students in suite.kinds().values():
-        for task in suite.tasks:
-            rates = suite.candidates(task)
-            first = trained_runs(suite, students[0], task, None)[0]
-            tried = [replace(first, lr=rate) for rate in rates] if len(rates) > 1 else []
-            commands += [run.train_command() for run in tried[1:]]
-            for student in students:
-                commands += _student_commands(suite, student, task, rates[0], layers)
-    return commands
-
-
-def _student_commands(suite: Suite, student: Student, task: Task, lr: float | None, layers: Layers) -> list[list[str]]:
-    if not task.trained:
-        looked = [layer_run(suite, student, task, layer, task.dev) for layer in layers[student.name]]
-        return [run.test_command(None, run.split or "") for run in [*looked, replace(looked[0], split=task.test)]]
-    commands = []
-    for run in trained_runs(suite, student, task, lr):
-        checkpoint = run.folder / (task.best or "states-*.ckpt")
-        commands += [run.train_command(), run.test_command(checkpoint, task.test)]
-    return commands
-
-
-def write_dev_trials(run: Run) -> Path:
-    """ASV's trials between speakers of dev/, in a form that s3prl's test set reads: it looks below test/wav only.
-
-    Raises:
-        UserError: the corpus has no such list.
-    """
-    datarc = run.suite.config(run.task)["downstream_expert"]["datarc"]
-    lines = Path(datarc["dev_meta_data"]).read_text(encoding="utf-8").splitlines()
-    trials = [line.split() for line in lines if line.strip()]
-    if not trials or any(len(trial) != 3 for trial in trials):
-        raise UserError(f"{datarc['dev_meta_data']}: expected lines of 1 or 0 and two paths below dev/wav")
-    path = run.folder / DEV_TRIALS
-    text = "".join(f"{same} ../../dev/wav/{first} ../../dev/wav/{second}\n" for same, first, second in trials)
-    path.write_text(text, encoding="utf-8")
-    return path

@@ -1,35 +1,26 @@
-"""Runs a suite: trains, evaluates, and writes down what is finished, so that nothing is done twice.
-
-Each run is an experiment folder of s3prl with two files more: `superb.json`, written whole after each finished part,
-and the output of its commands. A run that was killed while it trained goes on from its newest whole checkpoint.
-"""
+"""Runs a suite: chooses learning rates, trains and tests; what is finished (see `trial`) is never done twice."""
 
 from __future__ import annotations
 
-import json
 import logging
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.checkpoint import newest_checkpoint
-from s3prl_gendistiller.superb import metrics
-from s3prl_gendistiller.superb.plan import Layers, Run, Suite, layer_run, trained_runs, write_dev_trials
+from s3prl_gendistiller.superb import metrics, trial
+from s3prl_gendistiller.superb.decoding import LM_METRIC
+from s3prl_gendistiller.superb.plan import Layers, Suite, layer_run, trained_runs
+from s3prl_gendistiller.superb.search import Trials, budgets, halve
 from s3prl_gendistiller.superb.students import Student
 from s3prl_gendistiller.superb.tasks import Task
+from s3prl_gendistiller.superb.trial import Launch
 
-RECORD = "superb.json"
-TRAIN_LOG, TEST_LOG = "superb_train.log", "superb_test.log"
+LM_PART = "tested_lm"
+Dev = dict[str, float]
 
 logger = logging.getLogger(__name__)
-
-Launch = Callable[[Sequence[str], Path], None]
-"""Runs run_downstream.py with arguments and writes its output to a file; raises UserError if it fails."""
 
 
 @dataclass
@@ -44,6 +35,7 @@ class Outcome:
         folders: of the runs behind it.
         seconds: that they took.
         fallback: why another checkpoint than the best on dev was tested, if one was.
+        trials: of a search that trains in parts, learning rate -> steps -> what it reached on dev.
     """
 
     values: dict[str, float]
@@ -53,6 +45,7 @@ class Outcome:
     folders: list[str] = field(default_factory=list)
     seconds: float = 0.0
     fallback: str | None = None
+    trials: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 def run_suite(
@@ -114,161 +107,68 @@ def _run_strand(
     return found, problems
 
 
-def _search(suite: Suite, student: Student, task: Task, launch: Launch) -> tuple[float | None, dict[str, float]]:
-    """The learning rate that is best on dev, and what each reached."""
+def _search(suite: Suite, student: Student, task: Task, launch: Launch) -> tuple[float | None, Dev, Trials]:
+    """The learning rate that is best on dev, what each reached at last, and after which steps if trained in parts."""
     rates = suite.candidates(task)
+    higher = metrics.dev_is_higher_better(task)
     if len(rates) == 1:
-        return rates[0], {}
-    dev: dict[float | None, float] = {}
-    for rate in rates:
+        return rates[0], {}, {}
+
+    def measure(rate: float | None, steps: int | None) -> float:
         run = trained_runs(suite, student, task, rate)[0]
-        dev[rate] = _dev_value(run, launch)
-        logger.info("%s %s: %.2f on dev", student.name, run.name, dev[rate])
-    choose = max if metrics.dev_is_higher_better(task) else min
-    return choose(dev, key=lambda rate: dev[rate]), {f"{rate:g}": value for rate, value in dev.items()}
+        value = trial.dev_value(run, launch) if steps is None else trial.dev_value_after(run, launch, steps)
+        logger.info("%s %s: %.2f on dev%s", student.name, run.name, value, f" after {steps} steps" if steps else "")
+        return value
 
-
-def _dev_value(run: Run, launch: Launch) -> float:
-    record = _train(run, launch)
-    value = record["trained"]["dev"]
-    if value is None and not run.task.best:  # ASV: s3prl evaluates nothing on dev
-        record = _test(run, launch, write_dev_trials(run), part="dev")
-        value = record["dev"]["values"]["eer"]
-    if value is None:
-        raise UserError(f"{run.folder}: nothing was evaluated on {run.task.dev} while it trained; look at {TRAIN_LOG}")
-    return float(value)
+    if suite.halving:
+        listed = [rate for rate in rates if rate is not None]
+        best, trials = halve(listed, budgets(suite.content(task), task.name), measure, higher)
+        return best, {f"{rate:g}": list(reached.values())[-1] for rate, reached in trials.items()}, trials
+    dev = {rate: measure(rate, None) for rate in rates}
+    choose = max if higher else min
+    return choose(dev, key=lambda rate: dev[rate]), {f"{rate:g}": value for rate, value in dev.items()}, {}
 
 
 def _train_and_test(
-    suite: Suite, student: Student, task: Task, launch: Launch, lr: float | None, dev: dict[str, float]
+    suite: Suite, student: Student, task: Task, launch: Launch, lr: float | None, dev: Dev, trials: Trials
 ) -> Outcome:
     records, runs = [], trained_runs(suite, student, task, lr)
     for run in runs:
-        _train(run, launch)
-        records.append(_test(run, launch))
+        trial.train(run, launch)
+        records.append(trial.test(run, launch))
+        if suite.metrics(task) != task.metrics:
+            records[-1] = trial.test(run, launch, part=LM_PART, lm=suite.lm)
     tested = [record["tested"] for record in records]
     values = {key: sum(part["values"][key] for part in tested) / len(tested) for key in tested[0]["values"]}
-    seconds = sum(record["trained"]["seconds"] + record["tested"]["seconds"] for record in records)
+    if suite.metrics(task) != task.metrics:
+        values[LM_METRIC.key] = records[0][LM_PART]["values"]["wer"]
     fallback = next((part["fallback"] for part in tested if part["fallback"]), None)
-    logger.info("%s %s: %s", student.name, task.name, _in_words(task, values))
-    folders = [str(run.folder) for run in runs]
-    return Outcome(values, lr, dev=dev, folders=folders, seconds=seconds, fallback=fallback)
+    logger.info("%s %s: %s", student.name, task.name, _in_words(suite, task, values))
+    return Outcome(
+        values,
+        lr,
+        dev=dev,
+        folders=[str(run.folder) for run in runs],
+        seconds=sum(trial.seconds_of(record) for record in records),
+        fallback=fallback,
+        trials={
+            f"{rate:g}": {str(steps): value for steps, value in reached.items()} for rate, reached in trials.items()
+        },
+    )
 
 
 def _best_layer(suite: Suite, student: Student, task: Task, launch: Launch, looked: Sequence[int | None]) -> Outcome:
     dev: dict[int | None, float] = {}
     for layer in looked:
-        record = _test(layer_run(suite, student, task, layer, task.dev), launch)
+        record = trial.test(layer_run(suite, student, task, layer, task.dev), launch)
         dev[layer] = record["tested"]["values"][task.metrics[0].key]
     best = max(dev, key=lambda layer: dev[layer])
     run = layer_run(suite, student, task, best, task.test)
-    tested = _test(run, launch)["tested"]
-    logger.info("%s %s: layer %s, %s", student.name, task.name, best, _in_words(task, tested["values"]))
+    tested = trial.test(run, launch)["tested"]
+    logger.info("%s %s: layer %s, %s", student.name, task.name, best, _in_words(suite, task, tested["values"]))
     by_layer = {"last" if layer is None else str(layer): value for layer, value in dev.items()}
     return Outcome(tested["values"], layer=best, dev=by_layer, folders=[str(run.folder)], seconds=tested["seconds"])
 
 
-def _train(run: Run, launch: Launch) -> dict[str, Any]:
-    record = read_record(run)
-    if "trained" in record:
-        return record
-    _refuse_broken(run)
-    _write_record(run, record)  # before it starts: what a killed run leaves is this student's and no other's
-    log = run.folder / TRAIN_LOG
-    seconds = _timed(launch, run.train_command(), log)
-    dev = metrics.best_on_dev(run.task, log.read_text(encoding="utf-8", errors="replace"))
-    return _write_record(run, {**record, "trained": {"dev": dev, "seconds": seconds}})
-
-
-def _test(run: Run, launch: Launch, trials: Path | None = None, part: str = "tested") -> dict[str, Any]:
-    """Evaluates a run; of several checkpoints without a best one (ASV) the best counts."""
-    record = read_record(run)
-    if part in record:
-        return record
-    split = run.split or run.task.test
-    checkpoints, fallback = _checkpoints(run)
-    config = run.suite.config(run.task)
-    metric = run.task.metrics[0]
-    found, seconds = [], 0.0
-    for checkpoint in checkpoints:
-        log = run.folder / TEST_LOG
-        log.unlink(missing_ok=True)
-        seconds += _timed(launch, run.test_command(checkpoint, split, trials), log)
-        text = log.read_text(encoding="utf-8", errors="replace")
-        values = metrics.evaluated(run.task, run.folder, text, config, split)
-        found.append((values, checkpoint, _predictions(run.folder) if len(checkpoints) > 1 else {}))
-    choose = max if metric.higher_is_better else min
-    values, checkpoint, predictions = choose(found, key=lambda entry: entry[0][metric.key])
-    for path, content in predictions.items():  # each test writes over those of the one before
-        with replacing(path) as partial:
-            partial.write_bytes(content)
-    tested = {"values": values, "seconds": seconds, "fallback": fallback}
-    tested["checkpoint"] = None if checkpoint is None else checkpoint.name
-    return _write_record(run, {**record, part: tested})
-
-
-def _predictions(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in folder.glob("test_*.txt")}
-
-
-def _checkpoints(run: Run) -> tuple[Sequence[Path | None], str | None]:
-    if not run.task.trained:
-        return [None], None
-    if run.task.best and (run.folder / run.task.best).is_file():
-        return [run.folder / run.task.best], None
-    newest = newest_checkpoint(run.folder)
-    if newest is None:
-        raise UserError(f"{run.folder}: holds no whole checkpoint to test; remove the folder to train it again")
-    if run.task.best:  # s3prl saves none as long as dev is not better than nothing at all
-        return [newest], f"dev never became better than nothing, so {newest.name} was tested"
-    return sorted(run.folder.glob("states-*.ckpt")), None
-
-
-def read_record(run: Run) -> dict[str, Any]:
-    """What is finished of a run; its settings alone for a new one.
-
-    Raises:
-        UserError: the folder's record is broken, or it was made with other settings.
-    """
-    path = run.folder / RECORD
-    settings = run.settings()
-    if not path.is_file():
-        return {"settings": settings}
-    try:
-        record = dict(json.loads(path.read_text(encoding="utf-8")))
-        before = record["settings"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not readable ({error}); remove {run.folder} to run it again") from error
-    changed = [key for key in settings if before.get(key) != settings[key]]
-    if changed:
-        raise UserError(
-            f"{run.folder}: was made with another {changed[0]} (found {before.get(changed[0])}, now "
-            f"{settings[changed[0]]}); give another --out or another name to the student, or remove that folder"
-        )
-    return record
-
-
-def _write_record(run: Run, record: dict[str, Any]) -> dict[str, Any]:
-    with replacing(run.folder / RECORD) as path:
-        path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    return record
-
-
-def _refuse_broken(run: Run) -> None:
-    found = sorted(run.folder.glob("states-*.ckpt"))
-    if found and newest_checkpoint(run.folder) is None:
-        raise UserError(
-            f"{run.folder}: was left with {len(found)} checkpoints and none of them is whole ({found[-1].name}); "
-            "remove the folder to train it again; other runs are not touched"
-        )
-
-
-def _timed(launch: Launch, arguments: Sequence[str], log: Path) -> float:
-    log.parent.mkdir(parents=True, exist_ok=True)
-    started = time.monotonic()
-    launch(arguments, log)
-    return round(time.monotonic() - started, 1)
-
-
-def _in_words(task: Task, values: dict[str, float]) -> str:
-    return ", ".join(f"{metric.label} {values[metric.key]:.2f}" for metric in task.metrics)
+def _in_words(suite: Suite, task: Task, values: dict[str, float]) -> str:
+    return ", ".join(f"{metric.label} {values[metric.key]:.2f}" for metric in suite.metrics(task))

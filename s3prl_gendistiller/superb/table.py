@@ -80,7 +80,7 @@ def table(
 ) -> str:
     """One row a kind of student; with several seeds mean and standard deviation."""
     costs = costs or {}
-    columns = [(task, metric) for task in suite.tasks for metric in task.metrics]
+    columns = [(task, metric) for task in suite.tasks for metric in suite.metrics(task)]
     with_score = any(score is not None for score in scores.values())
     header = [f"{task.name.upper()} {metric.label} {_arrow(metric)}" for task, metric in columns]
     rows = [["student", *(COST_HEADER if costs else ()), *header, *(["score"] if with_score else [])]]
@@ -100,7 +100,7 @@ def draw(suite: Suite, results: Results, out: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    panels = [(task, metric) for task in suite.tasks for metric in task.metrics]
+    panels = [(task, metric) for task in suite.tasks for metric in suite.metrics(task)]
     kinds = suite.kinds()
     across = min(4, len(panels))
     down = -(-len(panels) // across)

@@ -48,7 +48,8 @@ class Task:
         metrics: the first one chooses learning rate (and layer) on dev.
         dev, test: s3prl's names of the splits.
         best: checkpoint that the expert saves when dev improves; empty for none.
-        rates: by preset, the learning rates that a search tries.
+        rates: by preset, the learning rates that a search tries; "official" decades of SUPERB's 1e-1 .. 1e-7 around
+            those that are known to have won (s3prl issues 268, 360, 498, 578; LightHuBERT's issue 2).
         modules: imported by s3prl's expert beyond what this package requires.
         folds: the values of `test_fold`, each a run of its own.
         trained: whether anything is trained; if not, each layer of the student is looked at (``-l``).
@@ -64,7 +65,7 @@ class Task:
     dev: str = "dev"
     test: str = "test"
     best: str = "dev-best.ckpt"
-    rates: tuple[tuple[float, ...], tuple[float, ...]] = ((1e-2, 3e-3, 1e-3), (1e-2, 1e-3, 1e-4))
+    rates: tuple[tuple[float, ...], tuple[float, ...]] = ((1e-2, 3e-3, 1e-3), (1e-1, 1e-2, 1e-3, 1e-4, 1e-5))
     modules: tuple[str, ...] = ()
     folds: tuple[str, ...] = ()
     trained: bool = True
@@ -85,7 +86,7 @@ def _pair(folder: str) -> tuple[str, str]:
 
 
 _ACCURACY = (Metric("acc", "acc %", True, "acc"),)
-_READING = ((1e-2, 3e-3, 1e-3), (1e-3, 1e-4, 1e-5))  # recurrent heads
+_READING = ((1e-2, 3e-3, 1e-3), (1e-2, 1e-3, 1e-4, 1e-5))  # recurrent heads
 
 TASKS: dict[str, Task] = {
     task.name: task
@@ -139,7 +140,7 @@ TASKS: dict[str, Task] = {
             configs=_pair("sv_voxceleb1"),
             metrics=(Metric("eer", "EER %", False, "EER"),),
             best="",
-            rates=((3e-3, 1e-3, 3e-4), (1e-3, 1e-4, 1e-5)),
+            rates=((3e-3, 1e-3, 3e-4), (1e-3, 1e-4, 1e-5)),  # s3prl's authors found 1e-4 to be always the best
             modules=("joblib", "librosa", "scipy", "sklearn", "sox"),
             crops=("official",),
             cost=3,

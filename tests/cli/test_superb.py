@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import pytest
 
 from s3prl_gendistiller.cli import downstream, main
 from s3prl_gendistiller.corpora.catalogue import write_corpora
+from s3prl_gendistiller.superb import costs
+from s3prl_gendistiller.superb.tasks import TASKS
 from tests.conftest import ROOT, run_python
 from tests.host.test_checkpoint import save_student
 from tests.superb.corpus import write_ten
@@ -50,14 +53,59 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return error
 
 
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Students need not be loaded to be counted."""
+    monkeypatch.setattr(costs, "gmacs", lambda students: {student.name: 3.5 for student in students})
+
+
 def test_a_dry_run_prints_the_commands_and_makes_nothing(
-    inside: Path, student: Path, capsys: pytest.CaptureFixture[str]
+    inside: Path, student: Path, counted: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["superb", "--student", f"mine={student}", "--tasks", "ks", "er", "--dry-run"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr().out.splitlines()
+    lines = [line for line in printed if not line.startswith("# ")]
     assert len(lines) == 12 and all(line.startswith("run_downstream.py -m ") for line in lines)
     assert "-u gendistiller_local -k" in lines[0] and "-d speech_commands -c" in lines[0]
     assert not Path("result").exists()
+
+
+def test_the_official_plan_needs_no_corpora_and_states_hours_and_paths(
+    inside: Path, student: Path, counted: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SUPERB_DATA")
+    tasks = [name for name in TASKS if name != "qbe"]  # which would load the student
+    command = ["superb", "--student", f"mine={student}", "--preset", "official", "--dry-run", "--tasks", *tasks]
+    assert main([*command, "--devices", "cuda:0", "cuda:1", "--hardware", "8gb"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    plan = [line for line in lines if line.startswith("# ")]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in plan if line.startswith("# | mine ")]
+    assert [row[1] for row in rows] == tasks and all(float(row[4]) > 1 for row in rows)
+    assert sum(float(row[4]) for row in rows) == pytest.approx(float(total_hours(plan)[0]), rel=0.01)
+    assert "2 at a time: " in "".join(plan) and "16 TFLOP/s for each run, on GPUs" in "".join(plan)
+    assert "# sid reads ${SUPERB_DATA}/VoxCeleb1/veri_test_class.txt (not there)" in plan
+    commands = lines[len(plan) :]
+    assert len(commands) > 80 and all(line.startswith("run_downstream.py -m ") for line in commands)
+    searched = [line for line in commands if "-d ctc" in line and "libriphone_8gb.yaml" in line]
+    assert len(searched) == 5 + 3 + 2 + 1 and "config.runner.total_steps=5000,,config.optimizer.lr=0.1" in searched[0]
+    assert not Path("result").exists()
+
+
+def total_hours(plan: list[str]) -> list[str]:
+    return re.findall(r"# ([\d.]+) hours of runs", "\n".join(plan))
+
+
+def test_a_faster_device_and_a_chosen_rate_take_less(
+    inside: Path, student: Path, counted: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["superb", "--student", f"mine={student}", "--preset", "official", "--dry-run", "--tasks", "pr"]
+    hours = []
+    for more in ([], ["--tflops", "64"], ["--lr", "pr=1e-3"], ["--no-lr-search"], ["--no-halving"]):
+        assert main([*command, *more]) == 0
+        hours.append(float(total_hours(capsys.readouterr().out.splitlines())[0]))
+    searched, faster, chosen, unsearched, full = hours
+    assert faster < searched / 2 and chosen == unsearched == pytest.approx(searched / 1.9, rel=0.02)
+    assert full == pytest.approx(5 * chosen, rel=0.02)
 
 
 def test_mistakes_are_named_before_anything_runs(
@@ -68,6 +116,13 @@ def test_mistakes_are_named_before_anything_runs(
     assert "expected TASK=RATE" in refused(capsys, *mine, "--tasks", "ks", "--lr", "ks=fast")
     assert "no such file or folder" in refused(capsys, "--student", "mine=none/states-1.ckpt")
     assert "--jobs: found 0" in refused(capsys, *mine, "--jobs", "0")
+    assert "--tflops: found 0" in refused(capsys, *mine, "--tflops", "0")
+    assert "--hardware: found 8gb with --preset small" in refused(capsys, *mine, "--hardware", "8gb")
+    assert "--lm: found without asr among the tasks" in refused(capsys, *mine, "--tasks", "ks", "--lm", "lm")
+    assert "4-gram.arpa.gz (openslr.org/11)" in refused(capsys, *mine, "--tasks", "asr", "--lm", "lm")
+    assert "--devices: found cuda:64" in refused(capsys, *mine, "--tasks", "ks", "--devices", "cuda:64")
+    schedule = ("--preset", "official", "-o", "config.scheduler.name='x'")
+    assert "ks: found config.scheduler" in refused(capsys, *mine, "--tasks", "ks", *schedule)
     monkeypatch.setenv("SUPERB_DATA", str(data / "SNIPS"))
     error = refused(capsys, *mine, "--tasks", "sid", "sf")
     assert "sid: downstream_expert.datarc.file_path: looked for" in error and "VoxCeleb1" in error
@@ -136,6 +191,31 @@ def test_the_same_command_again_repeats_nothing(finished: tuple[Path, list], dat
     answer = superb(*command, cwd=folder, data=data)
     assert answer.returncode == 0 and "| mine " in answer.stdout
     assert {path: path.stat().st_mtime_ns for path in (folder / "suite/runs").rglob("*")} == before
+
+
+def test_a_search_in_parts_trains_on_with_s3prls_own_checkpoints(data: Path, tmp_path: Path) -> None:
+    """ASV too, whose trials are compared on dev speakers, checkpoint by checkpoint."""
+    rates = ("ks=1e-3,1e-4", "asv=1e-2")
+    command = ["--student", "fbank", "--tasks", "ks", "asv", "--out", "suite", "--jobs", "1", "-o", SHORT]
+    command += ["--halving", "--lr-search", "--lr"]
+    answer = superb(*command, *rates, cwd=tmp_path, data=data)
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    outcome = json.loads((tmp_path / "suite/results.json").read_text())["students"]["fbank"]["tasks"]["ks"]
+    assert len(outcome["trials"]) == 4
+    folders = {path.name: path for path in (tmp_path / "suite/runs/fbank").iterdir()}
+    winner = folders[f"ks-lr{outcome['lr']:g}"]
+    assert [path.name for path in winner.glob("states-*")] == ["states-4.ckpt"]
+    log = (winner / "superb_train.log").read_text()
+    assert log.count("Start a new experiment") == log.count("Resume from") == 1 and "states-2.ckpt" in log
+    others = [path for name, path in folders.items() if name.startswith("ks") and path != winner]
+    assert all([path.name for path in other.glob("states-*")] == ["states-2.ckpt"] for other in others)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "suite/runs").rglob("*")}
+    answer = superb(*command, "ks=1e-3,1e-4", "asv=1e-2,1e-3", cwd=tmp_path, data=data)  # ks is finished, asv is new
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "suite/runs").rglob("*")}
+    assert [path for path in before if "ks-lr" in str(path) and after[path] != before[path]] == []
+    stages = json.loads((tmp_path / "suite/runs/fbank/asv-lr0.001/superb.json").read_text())["stages"]
+    assert 0 <= stages["2"]["dev"] <= 100
 
 
 def test_a_suite_that_is_killed_goes_on_where_it_stood(data: Path, student: Path, tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ import pytest
 import torch
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.superb import plan, runs
-from s3prl_gendistiller.superb.plan import Suite, planned_commands
-from s3prl_gendistiller.superb.runs import RECORD, run_suite
+from s3prl_gendistiller.superb import plan, runs, trial
+from s3prl_gendistiller.superb.agenda import planned_commands
+from s3prl_gendistiller.superb.plan import Suite
+from s3prl_gendistiller.superb.runs import run_suite
 from s3prl_gendistiller.superb.students import Student
 from s3prl_gendistiller.superb.tasks import TASKS
+from s3prl_gendistiller.superb.trial import RECORD
 
 FBANK = Student("fbank", "fbank")
 
@@ -212,9 +214,9 @@ def test_a_record_appears_whole_or_not_at_all(suite: Suite, host: Host, monkeypa
     def interrupted(*_: object, **__: object) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runs.json, "dumps", interrupted)
+    monkeypatch.setattr(trial.json, "dumps", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        runs._write_record(runs.trained_runs(suite, FBANK, TASKS["ks"], None)[0], {})
+        trial._write_record(runs.trained_runs(suite, FBANK, TASKS["ks"], None)[0], {})
     assert not list(suite.out.rglob(f"*{RECORD}*"))
 
 
