@@ -56,7 +56,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Students need not be loaded to be counted."""
-    monkeypatch.setattr(costs, "gmacs", lambda students: {student.name: 3.5 for student in students})
+    monkeypatch.setattr(costs, "size", lambda student: (1_000_000, 3.5))
 
 
 def test_a_dry_run_prints_the_commands_and_makes_nothing(
