@@ -76,7 +76,7 @@ def write_manifest(
         raise UserError(f"{root}: no such folder; expected a folder of audio files; correct the path")
     out = root / DEFAULT_FOLDER if out_dir is None else Path(out_dir)
     folders = _set_folders(root, name, splits)
-    files = [(set_name, path) for set_name, folder in folders.items() for path in _audio_files(folder)]
+    files = [(set_name, path) for set_name, folder in folders.items() for path in files_below(folder, SUFFIXES)]
     if not files:
         raise UserError(f"{root}: no audio files found; expected {', '.join(SUFFIXES)} files at any depth")
     measured = _measure([path for _, path in files], workers or 4 * (os.cpu_count() or 1), progress)
@@ -182,8 +182,13 @@ def _set_folders(root: Path, name: str | None, splits: Sequence[str] | None) -> 
     return {name or root.resolve().name or "audio": root}
 
 
-def _audio_files(folder: Path) -> Iterator[Path]:
-    """Audio files at any depth in a fixed order, without hidden ones; links are followed, no folder twice."""
+def files_below(folder: Path, suffixes: str | tuple[str, ...], beginnings: tuple[str, ...] = ()) -> Iterator[Path]:
+    """Files at any depth in a fixed order, without hidden ones; links are followed, no folder twice.
+
+    Args:
+        suffixes: in lower case; of the names, in any case.
+        beginnings: of the names; none for all.
+    """
     seen: set[str] = set()
     for here, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(here)
@@ -193,7 +198,7 @@ def _audio_files(folder: Path) -> Iterator[Path]:
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if not name.startswith(".") and name.lower().endswith(SUFFIXES):
+            if name.lower().endswith(suffixes) and not name.startswith(".") and name.startswith(beginnings or ""):
                 yield Path(here, name)
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import soundfile
 from tqdm import tqdm
 
+from s3prl_gendistiller.distill.manifest import files_below
 from s3prl_gendistiller.superb.needs import Listing, Need, Part
 from s3prl_gendistiller.superb.published import Amount
 
@@ -139,21 +140,6 @@ def check(need: Need, shelf: Shelf, stamp: Stamp) -> Report:
         makeable=not ours and any(listing.recipe for listing in absent),
         audible=not silent,
     )
-
-
-def files_below(folder: Path, suffix: str, beginnings: tuple[str, ...] = ()) -> Iterator[Path]:
-    """Files at any depth in a fixed order, hidden ones left out; links are followed, no folder twice."""
-    seen: set[str] = set()
-    for here, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(here)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if name.lower().endswith(suffix) and not name.startswith(".") and name.startswith(beginnings or ""):
-                yield Path(here, name)
 
 
 def _part_problems(part: Part, found: Found, amount: Amount | None) -> Iterator[str]:

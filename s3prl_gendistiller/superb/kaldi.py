@@ -14,8 +14,8 @@ from typing import NamedTuple
 import soundfile
 from tqdm import tqdm
 
+from s3prl_gendistiller.distill.manifest import files_below
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.superb.data_check import files_below
 
 ALIGNMENTS = {"train": "train_clean_100.rttm", "dev": "dev_clean.rttm", "test": "test_clean.rttm"}
 _LISTED = 3

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from s3prl_gendistiller.distill.manifest import files_below
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb import data_check
-from s3prl_gendistiller.superb.data_check import Report, Shelf, check, files_below
+from s3prl_gendistiller.superb.data_check import Report, Shelf, check
 from s3prl_gendistiller.superb.needs import Need, need
 from s3prl_gendistiller.superb.published import Amount
 from s3prl_gendistiller.superb.tasks import TASKS
