@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.distill.manifest import replacing
-from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.anchors import ANCHORS
+from s3prl_gendistiller.superb.finished import read_results
 from s3prl_gendistiller.superb.scores import COUNTED, LEADERBOARD, overall_score, task_score
-from s3prl_gendistiller.superb.table import RESULTS, markdown
+from s3prl_gendistiller.superb.table import markdown
 from s3prl_gendistiller.superb.tasks import TASKS
 
 _DESCRIPTION = """\
@@ -98,17 +97,12 @@ def _students(path: Path) -> list[tuple[str, float | None, Values]]:
     Raises:
         UserError: no such file, or another one.
     """
-    path = path / RESULTS if path.is_dir() else path
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; expected the {RESULTS} that `gendistiller superb` wrote")
-    try:
-        students = json.loads(path.read_text(encoding="utf-8"))["students"]
-        found = [(name, _millions(student), _values(student["tasks"])) for name, student in students.items()]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path}: not readable as results ({error}); expected the {RESULTS} of `gendistiller superb`"
-        ) from error
-    return found
+    return read_results(
+        path,
+        lambda _, content: [
+            (name, _millions(student), _values(student["tasks"])) for name, student in content["students"].items()
+        ],
+    )
 
 
 def _millions(student: Mapping[str, Any]) -> float | None:

@@ -14,7 +14,7 @@ from typing import Any
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.mount import CACHE_FLAG
 from s3prl_gendistiller.host.paths import VARIABLE
-from s3prl_gendistiller.superb.agenda import planned_commands, planned_work
+from s3prl_gendistiller.superb.agenda import Work, planned_work
 from s3prl_gendistiller.superb.decoding import DECODED, find_model, require_decoder
 from s3prl_gendistiller.superb.plan import HARDWARE, Layers, Suite
 from s3prl_gendistiller.superb.search import budgets
@@ -116,13 +116,14 @@ def run(args: argparse.Namespace) -> int:
         # what such a machine would do, whatever this one is
         on_gpu = suite.preset == "official" or launcher.needs_gpu(args.devices)
         at_a_time = args.jobs or len(args.devices) or (1 if on_gpu else launcher.jobs_that_fit(None))
-        _print_plan(args, suite, layers, at_a_time, on_gpu and "cpu" not in args.devices)
-        print("\n".join(f"run_downstream.py {shlex.join(command)}" for command in planned_commands(suite, layers)))
+        agenda = planned_work(suite, layers)
+        _print_plan(args, suite, agenda, at_a_time, on_gpu and "cpu" not in args.devices)
+        print("\n".join(f"run_downstream.py {shlex.join(work.command)}" for work in agenda))
         return 0
     launcher.check_devices(args.devices)
     jobs = launcher.jobs_that_fit(args.jobs, args.devices)
     if suite.preset == "official":
-        _print_plan(args, suite, layers, jobs, launcher.needs_gpu(args.devices))
+        _print_plan(args, suite, planned_work(suite, layers), jobs, launcher.needs_gpu(args.devices))
     devices = [args.devices[slot % len(args.devices)] for slot in range(jobs)] if args.devices else []
     with launcher.locked(suite.out) as lock, _ended_by_signal():
         launch = launcher.Processes(downstream.main, launcher.threads_of(jobs), lock, devices)
@@ -143,13 +144,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print_plan(args: argparse.Namespace, suite: Suite, layers: Layers, at_a_time: int, on_gpu: bool) -> None:
+def _print_plan(args: argparse.Namespace, suite: Suite, agenda: Sequence[Work], at_a_time: int, on_gpu: bool) -> None:
     """As comments, so that a dry run's output is still a list of commands."""
     from s3prl_gendistiller.superb import costs, hours
 
     rate = hours.sustained(args.tflops, on_gpu, min(len(set(args.devices)) or 1, at_a_time), at_a_time)
     gmacs = {student.name: costs.size(student)[1] for student in suite.students}
-    found = hours.estimate(suite, planned_work(suite, layers), gmacs, rate)
+    found = hours.estimate(suite, agenda, gmacs, rate)
     lines = hours.describe(found, rate, at_a_time, on_gpu).splitlines()
     for name, path in suite.paths():
         there = os.path.exists(os.path.expandvars(path))

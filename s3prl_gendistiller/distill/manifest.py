@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from tqdm import tqdm
 
@@ -22,6 +22,8 @@ from s3prl_gendistiller.distill.audio import MIN_SAMPLES, SAMPLE_RATE, SUFFIXES,
 from s3prl_gendistiller.errors import UserError
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 COLUMNS = ("", "file_path", "length", "label")
 DEFAULT_FOLDER = "len_for_bucket"
@@ -79,7 +81,9 @@ def write_manifest(
     files = [(set_name, path) for set_name, folder in folders.items() for path in files_below(folder, SUFFIXES)]
     if not files:
         raise UserError(f"{root}: no audio files found; expected {', '.join(SUFFIXES)} files at any depth")
-    measured = _measure([path for _, path in files], workers or 4 * (os.cpu_count() or 1), progress)
+    measured = of_each_file(
+        [path for _, path in files], _length, workers=workers, description="audio files", progress=progress
+    )
     problems = [str(length) for length in measured if isinstance(length, UserError)]
     report_bad(problems, len(files), "audio files", skip_bad)
     rows: dict[str, list[tuple[int, str]]] = defaultdict(list)
@@ -202,30 +206,34 @@ def files_below(folder: Path, suffixes: str | tuple[str, ...], beginnings: tuple
                 yield Path(here, name)
 
 
-def _measure(paths: Sequence[Path], workers: int, progress: bool) -> list[int | UserError]:
-    """Length of each file, or what is wrong with it."""
+def of_each_file(
+    paths: Sequence[Path], look: Callable[[Path], T], *, workers: int | None, description: str, progress: bool
+) -> list[T]:
+    """What a function finds in each file, in order, by threads and with a bar.
+
+    Args:
+        workers: threads; None for four a core.
+    """
     chunks = [paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK)]
-    lengths: list[int | UserError] = []
-    bar = tqdm(total=len(paths), desc="audio files", unit="file", disable=not progress)
-    with bar, ThreadPoolExecutor(workers) as pool:
+    found: list[T] = []
+    bar = tqdm(total=len(paths), desc=description, unit="file", disable=not progress)
+    with bar, ThreadPoolExecutor(workers or 4 * (os.cpu_count() or 1)) as pool:
         try:
-            for measured in pool.map(_measure_chunk, chunks):
-                lengths += measured
-                bar.update(len(measured))
+            for part in pool.map(lambda chunk: [look(path) for path in chunk], chunks):
+                found += part
+                bar.update(len(part))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return lengths
+    return found
 
 
-def _measure_chunk(paths: Sequence[Path]) -> list[int | UserError]:
-    lengths: list[int | UserError] = []
-    for path in paths:
-        try:
-            lengths.append(audio_frames(path))
-        except UserError as error:
-            lengths.append(error)
-    return lengths
+def _length(path: Path) -> int | UserError:
+    """Of a file, or what is wrong with it."""
+    try:
+        return audio_frames(path)
+    except UserError as error:
+        return error
 
 
 def _write_csv(path: Path, rows: list[tuple[int, str]]) -> ManifestFile:

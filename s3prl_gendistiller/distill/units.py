@@ -7,6 +7,7 @@ are mapped to the kept unit that is most like them.
 
 from __future__ import annotations
 
+import abc
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,7 @@ SHARPNESS = 0.1  # of k-means' soft assignment, relative to the mean squared dis
 FORMAT = "1"
 
 
-class UnitSource(nn.Module):
+class UnitSource(nn.Module, abc.ABC):
     """Predicts units: from states (..., D) to logits (..., V).
 
     Attributes:
@@ -39,19 +40,19 @@ class UnitSource(nn.Module):
     similarity: str
 
     @property
+    @abc.abstractmethod
     def embeddings(self) -> Tensor:
         """(V, E), one of each unit."""
-        raise NotImplementedError
 
     @property
+    @abc.abstractmethod
     def width(self) -> int:
         """D."""
-        raise NotImplementedError
 
     @property
+    @abc.abstractmethod
     def number(self) -> float:
         """What it divides by, beside its weights all that a file must hold."""
-        raise NotImplementedError
 
 
 class UnitHead(UnitSource):

@@ -89,10 +89,10 @@ class CachedUpstream(nn.Module):
             raise UserError(f"{path}: not readable ({error}); remove {self.folder} to compute it again") from error
         found = self.upstream([wav])[self.selection]
         found = list(found.values()) if isinstance(found, dict) else found
-        states = torch.cat(list(found)) if isinstance(found, (list, tuple)) else found
+        states = (torch.cat(list(found)) if isinstance(found, (list, tuple)) else found).cpu().numpy()
         with replacing(path) as temporary, temporary.open("wb") as file:
-            np.save(file, states.cpu().numpy())
-        return self._read(states.cpu().numpy())
+            np.save(file, states)
+        return self._read(states)
 
     def _read(self, states: np.ndarray) -> Tensor:
         one = self.layer is not None and len(states) > 1

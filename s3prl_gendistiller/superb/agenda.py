@@ -31,11 +31,6 @@ class Work:
     checkpoints: int = 1
 
 
-def planned_commands(suite: Suite, layers: Layers) -> list[list[str]]:
-    """The commands of `planned_work`."""
-    return [work.command for work in planned_work(suite, layers)]
-
-
 def planned_work(suite: Suite, layers: Layers) -> list[Work]:
     """In order. Where dev decides, the middle of a list stands for the rate that wins, the first layer for QbE's.
 

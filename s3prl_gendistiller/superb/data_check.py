@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import soundfile
-from tqdm import tqdm
 
-from s3prl_gendistiller.distill.manifest import files_below
+from s3prl_gendistiller.distill.manifest import files_below, of_each_file
 from s3prl_gendistiller.superb.needs import Listing, Need, Part
 from s3prl_gendistiller.superb.published import Amount
 
@@ -23,7 +20,6 @@ Stamp = Callable[[Path], bool | None]
 REPEAT = "repeat `gendistiller corpus`"
 _HOURS_OFF = 0.02
 _NAMED = 3
-_CHUNK = 256
 
 
 class Found(NamedTuple):
@@ -79,7 +75,7 @@ class Shelf:
     def __init__(self, *, durations: bool = True, progress: bool = True, workers: int | None = None) -> None:
         self._durations = durations
         self._progress = progress
-        self._workers = workers or 4 * (os.cpu_count() or 1)
+        self._workers = workers
         self._found: dict[tuple[Path, str, tuple[str, ...]], Found] = {}
 
     def audio(self, part: Part) -> Found:
@@ -90,19 +86,11 @@ class Shelf:
         return self._found[key]
 
     def _measured(self, name: str, files: tuple[Path, ...]) -> Found:
-        chunks = [files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK)]
-        seconds, unreadable = 0.0, []
-        bar = tqdm(total=len(files), desc=name, unit="file", disable=not self._progress or not files)
-        with bar, ThreadPoolExecutor(self._workers) as pool:
-            try:
-                for chunk, lengths in zip(chunks, pool.map(_lengths, chunks), strict=True):
-                    seconds += sum(length or 0.0 for length in lengths)
-                    unreadable += [file for file, length in zip(chunk, lengths, strict=True) if not length]
-                    bar.update(len(chunk))
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-        return Found(files, seconds, tuple(unreadable))
+        lengths = of_each_file(
+            files, _seconds, workers=self._workers, description=name, progress=self._progress and bool(files)
+        )
+        unreadable = tuple(file for file, length in zip(files, lengths, strict=True) if not length)
+        return Found(files, sum(length or 0.0 for length in lengths), unreadable)
 
 
 def check(need: Need, shelf: Shelf, stamp: Stamp) -> Report:
@@ -199,13 +187,10 @@ def _names(paths: Sequence[Path | str]) -> str:
     return ", ".join(str(path) for path in paths[:_NAMED]) + more
 
 
-def _lengths(files: Sequence[Path]) -> list[float | None]:
-    """Seconds by their headers; None for what cannot be read."""
-    lengths: list[float | None] = []
-    for file in files:
-        try:
-            info = soundfile.info(str(file))
-            lengths.append(info.frames / info.samplerate)
-        except (soundfile.LibsndfileError, OSError):
-            lengths.append(None)
-    return lengths
+def _seconds(file: Path) -> float | None:
+    """By its header; None for what cannot be read."""
+    try:
+        info = soundfile.info(str(file))
+        return float(info.frames / info.samplerate)
+    except (soundfile.LibsndfileError, OSError):
+        return None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.plan import RUNS
@@ -16,6 +16,8 @@ from s3prl_gendistiller.superb.submission import PARTS, er_folders
 from s3prl_gendistiller.superb.table import RESULTS
 from s3prl_gendistiller.superb.tasks import TASKS
 from s3prl_gendistiller.superb.trial import RECORD
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -86,14 +88,25 @@ def read_finished(suite: Path, name: str | None) -> Finished:
     Raises:
         UserError: there is no such file or student.
     """
-    path = suite / RESULTS if suite.is_dir() else suite
+    return read_results(
+        suite, lambda path, content: _finished(_chosen(name, list(content["students"]), path), content, path.parent)
+    )
+
+
+def read_results(source: Path, take: Callable[[Path, dict[str, Any]], T]) -> T:
+    """
+    Args:
+        source: the folder of `gendistiller superb`, or its results.json.
+        take: what is wanted of it, from the file's path and content.
+
+    Raises:
+        UserError: there is no such file, or `take` does not find what that command writes.
+    """
+    path = source / RESULTS if source.is_dir() else source
     if not path.is_file():
         raise UserError(f"{path}: no such file; expected the {RESULTS} that `gendistiller superb` wrote")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        students: dict[str, Any] = content["students"]
-        chosen = _chosen(name, list(students), path)
-        return _finished(chosen, content, path.parent)
+        return take(path, json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path}: not readable as results ({error}); expected the {RESULTS} of `gendistiller superb`"

@@ -32,9 +32,8 @@ def best_on_dev(task: Task, text: str, evaluations: int | None = None) -> float 
     """
     metric = task.metrics[0]
     printed, higher = (metric.printed, metric.higher_is_better) if metric.printed else ("acc", True)
-    values = printed_values(text, task.dev, printed)[
-        :evaluations
-    ]  # diarization chooses its checkpoint by the frames' accuracy
+    # diarization prints no DER; it chooses its checkpoint by the frames' accuracy
+    values = printed_values(text, task.dev, printed)[:evaluations]
     if not values:
         return None
     return (max if higher else min)(values) * metric.factor

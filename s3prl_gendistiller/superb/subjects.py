@@ -26,6 +26,7 @@ from s3prl_gendistiller.host.checkpoint import read_checkpoint, student_kind
 from s3prl_gendistiller.host.layers import load_upstream
 from s3prl_gendistiller.host.students import build_student, load_student
 from s3prl_gendistiller.models.student import Student as Model
+from s3prl_gendistiller.models.upstream import upstream_output
 from s3prl_gendistiller.schema import merge_layers, yaml_layers
 from s3prl_gendistiller.shipped import existing_or_shipped
 from s3prl_gendistiller.superb.students import LOCAL, Student
@@ -66,10 +67,10 @@ class AsUpstream(nn.Module):
         self.heads = heads
 
     def forward(self, wavs: Sequence[Tensor]) -> object:
-        padded = pad_sequence(list(wavs), batch_first=True)
         if isinstance(self.student, DistilHubert) and not self.heads:
+            padded = pad_sequence(list(wavs), batch_first=True)
             return self.student.distiller(padded, torch.ones_like(padded), get_hidden=True, no_pred=True)
-        return self.student(padded, torch.tensor([len(wav) for wav in wavs]), steps=self.steps)
+        return upstream_output(self.student, wavs, self.steps)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb import decoding
-from s3prl_gendistiller.superb.agenda import planned_commands
+from s3prl_gendistiller.superb.agenda import planned_work
 from s3prl_gendistiller.superb.decoding import decoder_overrides, find_model, require_decoder
 from s3prl_gendistiller.superb.plan import Suite
 from s3prl_gendistiller.superb.runs import run_suite
@@ -102,7 +102,7 @@ def test_a_trained_head_is_tested_twice(tmp_path: Path, model: Path, monkeypatch
         if arguments[1] == "train":
             torch.save({"Step": 4}, log.parent / "dev-clean-best.ckpt")
 
-    planned = planned_commands(suite, {})
+    planned = [work.command for work in planned_work(suite, {})]
     results, failures = run_suite(suite, launch, {})
     assert failures == [] and commands == planned and len(commands) == 3
     assert results["fbank"]["asr"].values == {"wer": 12.5, "uer": 4.0, "wer_lm": 8.5}

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.superb.agenda import planned_commands
+from s3prl_gendistiller.superb.agenda import planned_work
 from s3prl_gendistiller.superb.plan import Suite
 from s3prl_gendistiller.superb.runs import run_suite
 from s3prl_gendistiller.superb.students import Student
@@ -91,7 +91,7 @@ def test_each_rate_goes_on_from_where_it_was_compared(suite: Suite) -> None:
 
 def test_the_plan_is_what_is_run(suite: Suite) -> None:
     suite = replace(suite, rates={"ks": (1e-2, 1e-3, 1e-4)})
-    planned = planned_commands(suite, {})
+    planned = [work.command for work in planned_work(suite, {})]
     assert not suite.out.exists()
     trainer = Trainer()
     run_suite(suite, trainer, {})
@@ -181,4 +181,4 @@ def test_without_an_evaluation_on_dev_the_folder_is_named(suite: Suite) -> None:
     _, failures = run_suite(suite, Silent(), {})
     assert len(failures) == 1 and "ks-lr0.1: nothing was evaluated on dev" in failures[0]
     with pytest.raises(UserError, match=r"config\.scheduler"):
-        planned_commands(replace(suite, overrides=f"{STEPS},,config.scheduler.name='x'"), {})
+        planned_work(replace(suite, overrides=f"{STEPS},,config.scheduler.name='x'"), {})

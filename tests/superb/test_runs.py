@@ -13,7 +13,7 @@ import torch
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb import plan, runs, trial
-from s3prl_gendistiller.superb.agenda import planned_commands
+from s3prl_gendistiller.superb.agenda import planned_work
 from s3prl_gendistiller.superb.plan import Suite
 from s3prl_gendistiller.superb.runs import run_suite
 from s3prl_gendistiller.superb.students import Student
@@ -222,7 +222,7 @@ def test_a_record_appears_whole_or_not_at_all(suite: Suite, host: Host, monkeypa
 
 def test_the_plan_holds_the_commands_that_are_run(suite: Suite, host: Host) -> None:
     suite = replace(suite, tasks=[TASKS["ks"], TASKS["er"]])
-    planned = planned_commands(suite, {})
+    planned = [work.command for work in planned_work(suite, {})]
     assert host.commands == [] and not suite.out.exists()
     run_suite(suite, host, {})
     assert sorted(planned) == sorted(host.commands)
