@@ -8,154 +8,57 @@ One recipe for both students: teacher, speech, batches, crops, steps. The learni
 that reaches the lowest held-out loss with the first seed, searched once for each kind; with --lr-search those of the
 ten tasks are chosen on dev, also once for each kind. Then all seeds. The command goes on where it was stopped and
 repeats nothing.
-
-With --screen it distils forms of the student instead, and compares their held-out distance: `gendistiller`,
-`distilhubert`, names of pretrain_configs/ablations/, or YAML files that state a difference; with --tasks too, also on
-these tasks.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import os
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from s3prl_gendistiller.cli import main
 from s3prl_gendistiller.cli.curves import draw
-from s3prl_gendistiller.cli.experiment import Contender, Experiment, Recipe, contender
 from s3prl_gendistiller.cli.launch import guarded
+from s3prl_gendistiller.cli.miniature import CONTENDERS, Miniature, add_arguments, from_arguments
 from s3prl_gendistiller.distill.metrics import read_metrics
-from s3prl_gendistiller.distill.random_teacher import write_random_like
-from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat
-from s3prl_gendistiller.host.checkpoint import newest_checkpoint
-from s3prl_gendistiller.host.students import load_student
-from s3prl_gendistiller.shipped import shipped_folder
 from s3prl_gendistiller.superb.table import markdown, mean_and_spread
 from s3prl_gendistiller.superb.tasks import TASKS
 
-# The shipped configurations but for two things that the screening found (RESULTS.md): the teacher's second layer is the
-# better start for GenDistiller's shared one, and the baseline, too, is better without dropout.
-CONTENDERS = {
-    "gendistiller": contender("warm_layer_2"),
-    "distilhubert": contender("distilhubert_no_dropout"),
-}
-TARGETS = (2, 4, 6)
 RATES = (2e-3, 4e-3, 8e-3)
 
 
-class Matched:
-    """Everything below one folder."""
+def distil(place: Miniature, steps: int, seeds: list[int], rates: list[float]) -> dict[str, dict[int, Path]]:
+    """Kind -> seed -> the run's folder."""
+    best = searched_rates(place, steps, seeds[0], rates)
+    turns = [
+        (place.experiment(f"seed{seed}", CONTENDERS, lr=best[kind], seed=seed, steps=steps), kind)
+        for seed, kind in itertools.product(seeds, CONTENDERS)
+    ]
+    place.distil(turns)
+    runs: dict[str, dict[int, Path]] = {kind: {} for kind in CONTENDERS}
+    for experiment, kind in turns:
+        runs[kind][experiment.recipe.seed] = experiment.folder / kind
+    return runs
 
-    def __init__(self, args: argparse.Namespace) -> None:
-        self.args = args
-        self.out: Path = args.out.absolute()
-        self.teacher = shipped_folder("teachers") / "hubert_mini"
-        self.random = self.out / "random_teacher"
-        self.threads = max(1, (os.cpu_count() or 1) // args.jobs)
 
-    def recipe(self, lr: float, seed: int, steps: int) -> Recipe:
-        speech = str(self.args.speech.absolute())
-        datarc: dict[str, Any] = {
-            **{"libri_root": speech, "file_path": f"{speech}/len_for_bucket"},
-            **{"sets": ["train-clean-100"], "valid_sets": ["dev-clean"]},
-            **{"train_batch_size": 8, "num_workers": 0, "crop_samples": 48_000, "valid_step": max(steps // 3, 1)},
-        }
-        return Recipe(self.args.data, self.teacher, TARGETS, datarc, steps, lr, 0, seed)
-
-    def experiment(
-        self, lr: float, seed: int, steps: int, folder: Path, contenders: dict[str, Contender] = CONTENDERS
-    ) -> Experiment:
-        return Experiment(self.recipe(lr, seed, steps), contenders, folder, self.threads)
-
-    def distil(self) -> dict[str, dict[int, Path]]:
-        """Kind -> seed -> the run's folder."""
-        rates = self.searched_rates()
-        turns = [
-            (self.experiment(rates[kind], seed, self.args.steps, self.out / f"seed{seed}"), kind)
-            for seed, kind in itertools.product(self.args.seeds, CONTENDERS)
-        ]
-        self.distil_all(turns)
-        runs: dict[str, dict[int, Path]] = {kind: {} for kind in CONTENDERS}
-        for experiment, kind in turns:
-            runs[kind][experiment.recipe.seed] = experiment.folder / kind
-        return runs
-
-    def searched_rates(self) -> dict[str, float]:
-        """For each kind the learning rate with the lowest held-out loss after a quarter of the steps."""
-        if len(self.args.rates) == 1:
-            return dict.fromkeys(CONTENDERS, float(self.args.rates[0]))
-        seed, steps = self.args.seeds[0], max(self.args.steps // 4, 24)
-        experiments = {
-            lr: self.experiment(lr, seed, steps, self.out / "search" / f"lr{lr:g}") for lr in self.args.rates
-        }
-        self.distil_all([(experiment, kind) for experiment in experiments.values() for kind in CONTENDERS])
-        best = {}
-        for kind in CONTENDERS:
-            found = {lr: held_out({kind: {0: e.folder / kind}})[kind]["loss"][0] for lr, e in experiments.items()}
-            best[kind] = float(min(found, key=lambda lr: found[lr]))
-            print(f"{kind}: held-out loss by learning rate {found}; {best[kind]:g} is taken", flush=True)
-        return best
-
-    def distil_all(self, turns: Sequence[tuple[Experiment, str]]) -> None:
-        """`--jobs` at a time, which share the cores: small steps leave most of a second core idle."""
-        with ThreadPoolExecutor(self.args.jobs) as pool:
-            list(pool.map(lambda turn: turn[0].distil(turn[1]), turns))
-
-    def screen(self, forms: Sequence[str]) -> str:
-        """Distils every form at every learning rate with every seed; the table of their held-out distances."""
-        contenders = {Path(form).stem: CONTENDERS.get(form) or contender(form) for form in forms}
-        experiments = {
-            (lr, seed): self.experiment(
-                lr, seed, self.args.steps, self.out / "screen" / f"lr{lr:g}_seed{seed}", contenders
-            )
-            for lr, seed in itertools.product(self.args.rates, self.args.seeds)
-        }
-        self.distil_all([(experiment, name) for experiment in experiments.values() for name in contenders])
-        several = len(self.args.rates) > 1
-        runs = {
-            f"{name}-lr{lr:g}" if several else name: {
-                seed: experiments[lr, seed].folder / name for seed in self.args.seeds
-            }
-            for name, lr in itertools.product(contenders, self.args.rates)
-        }
-        rows: list[list[str]] = []
-        for name, seeds in runs.items():
-            distance = held_out({name: seeds})[name]
-            student = load_student(newest_checkpoint(next(iter(seeds.values()))) or "")
-            parameters = sum(parameter.numel() for parameter in student.parameters())
-            rows.append([name, f"{parameters:,}", *(mean_and_spread(values, 4) for values in distance.values())])
-        draw({name: next(iter(seeds.values())) for name, seeds in runs.items()}, self.out / "screen.png")
-        if self.args.tasks:
-            for features in self.args.features:
-                self.suite(runs, features)
-        return markdown([["form", "parameters", *distance], *rows])
-
-    def suite(self, runs: dict[str, dict[int, Path]], features: str) -> dict[str, Any]:
-        """`gendistiller superb` over everything; its results."""
-        out = self.out / f"superb_{features}"
-        if not self.random.exists():
-            write_random_like(self.teacher, self.random)
-        students = ["fbank", f"teacher={self.teacher}", f"random={self.random}"]
-        students += [f"{kind}.{seed}={run}" for kind, seeds in runs.items() for seed, run in seeds.items()]
-        command = ["superb", "--out", str(out), "--features", features]
-        command += [part for student in students for part in ("--student", student)]
-        command += ["--tasks", *(self.args.tasks or ["all"]), *(["--lr-search"] if self.args.lr_search else [])]
-        command += [part for rates in self.args.task_lr for part in ("--lr", rates)]
-        if self.args.cache_features is not None:
-            command += ["--cache-features", str(self.args.cache_features)]
-        os.environ["SUPERB_DATA"] = str(self.args.data.absolute())
-        print(f"$ gendistiller {' '.join(command)}", flush=True)
-        if main(command):
-            raise UserError(f"{out}: the suite is not complete; the same command goes on from there")
-        return dict(json.loads((out / "results.json").read_text(encoding="utf-8")))
+def searched_rates(place: Miniature, steps: int, seed: int, rates: list[float]) -> dict[str, float]:
+    """For each kind the learning rate with the lowest held-out loss after a quarter of the steps."""
+    if len(rates) == 1:
+        return dict.fromkeys(CONTENDERS, rates[0])
+    steps = max(steps // 4, 24)
+    experiments = {lr: place.experiment(f"search/lr{lr:g}", CONTENDERS, lr=lr, seed=seed, steps=steps) for lr in rates}
+    place.distil([(experiment, kind) for experiment in experiments.values() for kind in CONTENDERS])
+    best = {}
+    for kind in CONTENDERS:
+        found = {lr: held_out({kind: {0: e.folder / kind}})[kind]["loss"][0] for lr, e in experiments.items()}
+        best[kind] = min(found, key=lambda lr: found[lr])
+        print(f"{kind}: held-out loss by learning rate {found}; {best[kind]:g} is taken", flush=True)
+    return best
 
 
 def held_out(runs: Mapping[str, Mapping[int, Path]]) -> dict[str, dict[str, list[float]]]:
@@ -201,37 +104,24 @@ def _compared(name: str, values: list[list[float]], higher: bool, decimals: int)
 
 def run(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--speech", type=Path, required=True, help="LibriSpeech folder to distil on")
-    parser.add_argument("--data", type=Path, required=True, help="what SUPERB_DATA is to name: the ten tasks")
-    parser.add_argument("--out", type=Path, default=Path("result/matched"))
+    add_arguments(parser, "result/matched")
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument(
         "--rates", type=float, nargs="+", default=RATES, help="of the distillation; one needs no search"
     )
-    parser.add_argument("--tasks", nargs="+", help="default: all; with --screen none")
     parser.add_argument("--features", nargs="+", default=["weighted", "last"])
-    parser.add_argument("--lr-search", action="store_true", help="of the tasks")
-    parser.add_argument(
-        "--task-lr", nargs="+", default=[], metavar="TASK=RATE[,RATE...]", help="of tasks, as gendistiller superb --lr"
-    )
-    parser.add_argument("--cache-features", metavar="DIR", type=Path, help="as gendistiller superb")
-    parser.add_argument("--screen", nargs="+", metavar="FORM", help="distil these forms instead")
-    parser.add_argument("--jobs", type=int, default=2, help="distillations at a time")
     args = parser.parse_args(argv)
     compat.apply()
-    matched = Matched(args)
-    if args.screen:
-        text = matched.screen(args.screen)
-        (matched.out / "screen.md").write_text(text, encoding="utf-8")
-        print(text)
-        return 0
-    runs = matched.distil()
+    place = from_arguments(args)
+    runs = distil(place, args.steps, args.seeds, list(args.rates))
     for seed in args.seeds:
-        draw({kind: seeds[seed] for kind, seeds in runs.items()}, matched.out / f"seed{seed}.png")
+        draw({kind: seeds[seed] for kind, seeds in runs.items()}, args.out / f"seed{seed}.png")
+    students = [f"{kind}.{seed}={run}" for kind, seeds in runs.items() for seed, run in seeds.items()]
     for features in args.features:
-        text = comparison(matched.suite(runs, features), held_out(runs))
-        (matched.out / f"comparison_{features}.md").write_text(text, encoding="utf-8")
+        suite = replace(place, suite_options=[*place.suite_options, "--features", features])
+        text = comparison(suite.suite(students, f"superb_{features}"), held_out(runs))
+        (args.out / f"comparison_{features}.md").write_text(text, encoding="utf-8")
         print(f"\n{features}\n{text}", flush=True)
     return 0
 

@@ -15,6 +15,7 @@ from typing import Any
 from s3prl_gendistiller.config_objectives import LayerwiseConfig, ObjectiveConfig, objective_problems
 from s3prl_gendistiller.schema import from_dict, key, read_layered_yaml
 
+CONTROLS = ("recur", "echo")  # values of history_input that feed no generated layer back
 HUBERT_CONV_LAYERS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
 
 
@@ -62,7 +63,7 @@ class GenDistillerConfig(BackboneConfig):
     feature_norm: bool = True  # HuBERT normalises the CNN's output before projecting it; DistilHuBERT does not
     position_bias: str = key("none", choices=("none", "gated"))  # "gated": WavLM's gated relative position bias
     history: str = key("previous", choices=("previous", "all"))  # "all": each step attends to all earlier ones too
-    history_input: str = key("carry", choices=("add", "project", "concat", "carry", "recur"))
+    history_input: str = key("carry", choices=("add", "project", "concat", "carry", *CONTROLS))
     skip_connection: str = key("none", choices=("none", "history", "layer", "features"))
     output_layer: bool = True
     output_init: str = key(
@@ -76,10 +77,10 @@ class GenDistillerConfig(BackboneConfig):
 
     def problems(self) -> Iterator[str]:
         yield from super().problems()
-        if self.silent_passes and self.history_input not in ("carry", "recur"):
+        if self.silent_passes and self.history_input not in ("carry", *CONTROLS):
             yield (
                 f"silent_passes: found {self.silent_passes} with history_input {self.history_input}, expected 0; "
-                "only carry and recur hand a silent pass on"
+                "only carry, recur and echo hand a silent pass on"
             )
         if self.history == "all" and self.position_bias == "gated":
             yield (
@@ -181,6 +182,11 @@ class GenDistillerModelConfig:
 
     def problems(self) -> Iterator[str]:
         feeds_back = self.distill.feedback != "free_running"
+        if feeds_back and self.student.history_input in CONTROLS and self.student.skip_connection != "history":
+            yield (
+                f"distill.feedback: found {self.distill.feedback} with student.history_input "
+                f"{self.student.history_input}, expected free_running; that student feeds no generated layer back"
+            )
         yield from objective_problems(self.objectives, self.distill.target_layers, feeds_teacher_back=feeds_back)
 
 

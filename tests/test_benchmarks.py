@@ -57,6 +57,15 @@ def test_two_kinds_are_compared_by_the_direction_of_each_measure() -> None:
     assert by_task["PR PER %"] == ["31.00 ± 1.00", "32.00 ± 1.00", "gendistiller", "no"]
 
 
+def test_a_student_that_stops_early_is_one_line_of_points() -> None:
+    def stopped(steps: int | None, seconds: float, error: float) -> dict:
+        return {"steps": steps, "cost": {"cpu_s_per_s": seconds}, "tasks": {"pr": {"values": {"per": error}}}}
+
+    students = {"fbank": stopped(None, 0.1, 60), "a-b-2": stopped(2, 0.3, 41), "a-b-1": stopped(1, 0.2, 45)}
+    found = load("depth").curves({"students": students}, "pr", "per", "cpu_s_per_s")
+    assert found == {"a-b": [(1, 0.2, 45), (2, 0.3, 41)]}
+
+
 def test_the_attentions_that_are_timed_compute_the_same() -> None:
     attention = load("attention")
     module, x = attention.setting(steps=3, frames=20)

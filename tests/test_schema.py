@@ -49,7 +49,11 @@ def test_all_problems_are_reported_at_once() -> None:
             "student.history: found 'al', expected one of previous, all; did you mean all?",
         ),
         ({"student": {"history": "all", "position_bias": "gated"}}, "position_bias: found gated with history all"),
-        ({"student": {"silent_passes": 1, "history_input": "add"}}, "only carry and recur"),
+        ({"student": {"silent_passes": 1, "history_input": "add"}}, "only carry, recur and echo"),
+        (
+            {"student": {"history_input": "echo"}, "distill": {"feedback": "teacher_forced"}},
+            "distill.feedback: found teacher_forced with student.history_input echo, expected free_running",
+        ),
         ({"student": {"layer_norm_first": 1}}, "student.layer_norm_first: found 1 (a whole number), expected true"),
         ({"student": {"conv_pos": True}}, "student.conv_pos: found True (true or false), expected a whole number"),
         ({"student": {"extractor_conv_feature_layers": [[512, 10]]}}, "found 2 entries, expected 3"),

@@ -15,8 +15,11 @@ from s3prl_gendistiller.errors import UserError
 class SpeechBatch(Protocol):
     """Anything with wavs (B, S) and lengths (B,)."""
 
-    wavs: Tensor
-    lengths: Tensor
+    @property
+    def wavs(self) -> Tensor: ...
+
+    @property
+    def lengths(self) -> Tensor: ...
 
 
 class DistillTask(nn.Module):

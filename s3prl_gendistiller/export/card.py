@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from s3prl_gendistiller.config import GenDistillerModelConfig, ModelConfig
+from s3prl_gendistiller.config import CONTROLS, GenDistillerModelConfig, ModelConfig
 
 # the tags of s3prl's own cards
 _HEAD = """\
@@ -86,7 +86,7 @@ def _what(config: ModelConfig, steps: int | None) -> str:
             f"predict layers {named} of {teacher}.\n"
         )
     history = {"previous": "the one before", "all": "all before"}[config.student.history]
-    if config.student.history_input == "recur":
+    if config.student.history_input in CONTROLS:
         history = "its hidden state alone"
     stops = "" if steps is None else f" It stops after the first {steps} of them unless it is asked for more."
     return (

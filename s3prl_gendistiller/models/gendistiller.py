@@ -19,6 +19,7 @@ With z the front end's frames, e_n the step embedding, n = 1..N, y_0 = z and no 
     concat          P [z; LN(h_(n-1))] + e_n
     carry           y_(n-1) + e_n + P LN(h_(n-1))                the hidden state goes on as well
     recur           y_(n-1) + e_n                                control: recurrence without generated history
+    echo            y_(n-1) + e_n + P LN(y_(n-1))                control: the same at the size and cost of carry
 
     skip_connection   added to W y_n
     none | history    nothing | h_(n-1)
@@ -33,14 +34,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from s3prl_gendistiller.config import GenDistillerConfig
+from s3prl_gendistiller.config import CONTROLS, GenDistillerConfig
 from s3prl_gendistiller.models.attention import KeyValues
 from s3prl_gendistiller.models.encoder_layer import EncoderLayer
 from s3prl_gendistiller.models.front_end import ConvFrontEnd, ConvPosition, frame_mask, normalise_samples
 from s3prl_gendistiller.models.student import Student, StudentOutput
 
-CARRYING = ("carry", "recur")
-PROJECTING = ("project", "concat", "carry")
+CARRYING = ("carry", *CONTROLS)
+PROJECTING = ("project", "concat", "carry", "echo")
 
 
 class GenDistiller(Student):
@@ -214,7 +215,7 @@ class GenDistiller(Student):
             if self.config.history_input == "add":
                 base = base + history
             elif self.history_projection is not None and self.history_norm is not None:
-                normed = self.history_norm(history)
+                normed = self.history_norm(hidden if self.config.history_input == "echo" else history)
                 if self.config.history_input == "concat":
                     base = self.history_projection(torch.cat((base, normed), dim=-1))
                 else:

@@ -46,7 +46,7 @@ def test_a_form_is_an_ablation_or_a_file(tmp_path: Path) -> None:
     own = tmp_path / "own.yaml"
     own.write_text(f"base: {ROOT}/pretrain_configs/distilhubert/config_model.yaml\nstudent: {{dropout: 0.0}}\n")
     assert contender(own) == Contender("distilhubert", {"student": {"dropout": 0.0}})
-    with pytest.raises(UserError, match="found nothing_such, expected a YAML file or one of all_layers, .*recur"):
+    with pytest.raises(UserError, match="found nothing_such, expected a YAML file or one of add, all_layers, .*recur"):
         contender("nothing_such")
     own.write_text("student: {dropout: 0.0}\n")
     with pytest.raises(UserError, match="found no base in it"):

@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from s3prl_gendistiller.config import CONTROLS
 from s3prl_gendistiller.models.encoder_layer import EncoderLayer
 from s3prl_gendistiller.models.gendistiller import GenDistiller
 from tests.conftest import tiny_config
 
-FORMS = ("add", "project", "concat", "carry", "recur")
+FORMS = ("add", "project", "concat", "carry", *CONTROLS)
 GOLDEN = [-0.5946, -0.6185, -0.8913, -0.9039, 0.8113]
 SKIPS = ("none", "history", "layer", "features")
 
@@ -50,8 +51,9 @@ def test_the_teachers_layer_changes_later_steps_only(form: str, wavs: tuple[Tens
     assert not torch.allclose(free[:, 2], forced[:, 2])
 
 
-def test_recur_is_blind_to_generated_history(wavs: tuple[Tensor, Tensor]) -> None:
-    model = student(history_input="recur")
+@pytest.mark.parametrize("control", CONTROLS)
+def test_a_control_is_blind_to_generated_history(control: str, wavs: tuple[Tensor, Tensor]) -> None:
+    model = student(history_input=control)
     free = model(*wavs).predictions
     assert torch.equal(free, model(*wavs, teacher_layers=free + 1.0).predictions)
 
@@ -68,6 +70,15 @@ def test_history_that_starts_at_zero_is_recurrence_at_first(wavs: tuple[Tensor, 
     assert torch.equal(model(*wavs).predictions, blind(*wavs).predictions)
     model.train()(*wavs).predictions[:, 1:].sum().backward()
     assert model.history_projection.weight.grad.abs().sum() > 0
+
+
+def test_echo_is_carry_with_the_hidden_state_in_place_of_the_generated_layer(wavs: tuple[Tensor, Tensor]) -> None:
+    carry, echo = (student(history_input=form, output_init="random") for form in ("carry", "echo"))
+    echo.load_state_dict(carry.state_dict())  # the same parameters by name and shape
+    assert not torch.allclose(carry(*wavs).predictions[:, 1], echo(*wavs).predictions[:, 1])
+    for model in (carry, echo):
+        model.output = None  # a generated layer is now the hidden state itself
+    assert torch.equal(carry(*wavs).predictions, echo(*wavs).predictions)
 
 
 def test_concatenated_history_that_starts_at_zero_lets_z_pass(wavs: tuple[Tensor, Tensor]) -> None:
@@ -142,7 +153,7 @@ def test_what_stands_in_the_padding_does_not_matter(wavs: tuple[Tensor, Tensor])
 
 @pytest.mark.parametrize("form", FORMS)
 def test_gradients_reach_every_parameter(form: str, wavs: tuple[Tensor, Tensor]) -> None:
-    extra = {"silent_passes": 1} if form in ("carry", "recur") else {}
+    extra = {"silent_passes": 1} if form in ("carry", *CONTROLS) else {}
     model = student(history_input=form, feature_norm=True, position_bias="gated", **extra).train()
     model(*wavs).predictions.square().mean().backward()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]

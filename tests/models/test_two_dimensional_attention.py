@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from s3prl_gendistiller.config import CONTROLS
 from s3prl_gendistiller.models import attention as module_under_test
 from s3prl_gendistiller.models.attention import SelfAttention
 from s3prl_gendistiller.models.gendistiller import GenDistiller
@@ -17,7 +18,7 @@ from tests.conftest import tiny_config
 
 WIDTH, HEADS, FRAMES = 12, 3, 7
 MASK = torch.arange(FRAMES) < torch.tensor([[FRAMES], [4]])
-FORMS = ("add", "project", "concat", "carry", "recur")
+FORMS = ("add", "project", "concat", "carry", *CONTROLS)
 Audio = tuple[Tensor, Tensor]
 
 
@@ -136,7 +137,7 @@ def test_a_steps_history_never_reaches_back(form: str, changed: int, wavs: Audio
     forced = model(*wavs, teacher_layers=teacher, teacher_probability=0.999999).predictions  # step by step
     assert torch.equal(forced[:, : changed + 1], free[:, : changed + 1])
     different = [not torch.equal(forced[:, step], free[:, step]) for step in range(changed + 1, 4)]
-    assert all(different) == (form != "recur") == any(different)
+    assert all(different) == (form not in CONTROLS) == any(different)
 
 
 @pytest.mark.parametrize("history", ["previous", "all"])
