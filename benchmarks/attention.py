@@ -6,13 +6,15 @@ One attention module of 768 / 12 heads, one utterance, forward and backward. `ou
 values of earlier steps (models/attention.py). `dense` is the definition: all N T frames at once, scores and mask of
 (N T) x (N T), softmax. `fused` hands that same mask to torch's fused kernel. All take their turns in one process, the
 medians are compared; peak memory is each one's own process, above what the module and the input take. `previous` is
-attention within each step alone: what `history: previous` costs.
+attention within each step alone: what `history: previous` costs. The last table is whole students of the paper's
+size, in use and in a training step, `history: all` over `history: previous`.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import itertools
 import json
 import math
 import statistics
@@ -29,7 +31,10 @@ from tqdm import tqdm
 
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.host.memory import available_gib, peak_resident_gib
+from s3prl_gendistiller.host.students import build_student
 from s3prl_gendistiller.models.attention import SelfAttention
+from s3prl_gendistiller.schema import merge, read_layered_yaml
+from s3prl_gendistiller.shipped import shipped_folder
 from s3prl_gendistiller.superb.table import markdown
 
 WIDTH, HEADS = 768, 12
@@ -143,6 +148,31 @@ def measurements(args: argparse.Namespace) -> Iterator[dict[str, object]]:
             }
 
 
+def whole_students(steps: int, frames: int, rounds: int) -> dict[str, float]:
+    """`history: all` over `history: previous`, medians of seconds, by what is done: in use, a training step."""
+    recipe = read_layered_yaml(shipped_folder("pretrain_configs") / "gendistiller" / "config_model.yaml")
+    recipe = merge(recipe, {"distill": {"target_layers": list(range(1, steps + 1))}})
+    students = {
+        history: build_student(merge(recipe, {"student": {"history": history}})) for history in ("previous", "all")
+    }
+    wavs = torch.randn(1, 320 * frames + 80, generator=torch.Generator().manual_seed(0)) / 10
+    lengths = torch.tensor([wavs.shape[1]])
+    uses: dict[str, Callable[[str], object]] = {
+        "in use": lambda history: students[history].generate(wavs),
+        "training step": lambda history: students[history].train()(wavs, lengths).predictions.sum().backward(),
+    }
+    seconds: dict[tuple[str, str], list[float]] = {}
+    for _ in tqdm(range(rounds + 1), desc=f"students, N {steps}, T {frames}", leave=False):
+        for use, history in itertools.product(uses, students):
+            started = time.perf_counter()
+            uses[use](history)
+            seconds.setdefault((use, history), []).append(time.perf_counter() - started)
+            students[history].zero_grad(set_to_none=True)
+    # the first round touches the memory
+    medians = {key: statistics.median(times[1:]) for key, times in seconds.items()}
+    return {use: medians[use, "all"] / medians[use, "previous"] for use in uses}
+
+
 def table(rows: list[dict]) -> str:
     lines = [
         [
@@ -196,7 +226,12 @@ def run(argv: list[str]) -> int:
     (args.out / "attention.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     (args.out / "attention.md").write_text(table(rows), encoding="utf-8")
     draw(rows, args.out / "attention.png")
-    print(table(rows))
+    whole = [["N", "T", "in use", "training step"]]
+    for steps, frames in itertools.product(args.steps, args.frames):
+        ratios = whole_students(steps, frames, args.rounds)
+        whole.append([str(steps), str(frames), *(f"{ratio:.2f}" for ratio in ratios.values())])
+    (args.out / "students.md").write_text(markdown(whole), encoding="utf-8")
+    print(f"{table(rows)}\nwhole students, all / previous\n{markdown(whole)}")
     return 0
 
 
