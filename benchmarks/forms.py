@@ -20,9 +20,9 @@ from s3prl_gendistiller.cli.curves import draw
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.cli.miniature import TARGETS, Miniature, add_arguments, form, form_name, from_arguments
 from s3prl_gendistiller.host import compat
-from s3prl_gendistiller.host.checkpoint import newest_checkpoint
-from s3prl_gendistiller.host.students import load_student
-from s3prl_gendistiller.superb.table import markdown, mean_and_spread
+from s3prl_gendistiller.superb import costs
+from s3prl_gendistiller.superb.students import find_students
+from s3prl_gendistiller.superb.table import COST_HEADER, markdown, mean_and_spread
 
 Runs = dict[str, dict[int, Path]]  # form -> seed -> the run's folder
 
@@ -46,8 +46,8 @@ def distances(place: Miniature, runs: Runs) -> str:
     rows = []
     for name, seeds in runs.items():
         found = [place.distance(run) for run in seeds.values()]
-        student = load_student(newest_checkpoint(next(iter(seeds.values()))) or "")
-        row = [name, f"{sum(parameter.numel() for parameter in student.parameters()):,}"]
+        parameters, gmacs = costs.size(find_students([f"{name}={next(iter(seeds.values()))}"])[0])
+        row = [name, f"{parameters:,}", f"{gmacs:.3f}"]
         for measure in (*(f"l1_layer{layer}" for layer in TARGETS), *(f"cosine_layer{layer}" for layer in TARGETS)):
             row.append(mean_and_spread([values[measure] for values in found if measure in values], 4))
         of_targets = [
@@ -56,7 +56,7 @@ def distances(place: Miniature, runs: Runs) -> str:
             if all(f"l1_layer{layer}" in values for layer in TARGETS)
         ]
         rows.append([*row, mean_and_spread(of_targets, 4)])
-    header = ["form", "parameters", *(f"{kind}, layer {layer}" for kind in ("L1", "cosine") for layer in TARGETS)]
+    header = ["form", *COST_HEADER[:2], *(f"{kind}, layer {layer}" for kind in ("L1", "cosine") for layer in TARGETS)]
     return markdown([[*header, "layerwise loss"], *rows])
 
 
