@@ -56,7 +56,7 @@ class BackboneConfig:
 class GenDistillerConfig(BackboneConfig):
     """The student that generates the teacher's layers (arXiv 2406.09444); ablation switches last."""
 
-    dropout: float = key(0.0, low=0.0, high=1.0)  # a student this small underfits: benchmarks/RESULTS.md
+    dropout: float = key(0.0, low=0.0, high=1.0)  # a student this small underfits: docs/ablation.md
     attention_dropout: float = key(0.0, low=0.0, high=1.0)
     activation_dropout: float = key(0.0, low=0.0, high=1.0)
     normalize: bool = False  # zero mean and unit variance per utterance, as HuBERT Large takes its input

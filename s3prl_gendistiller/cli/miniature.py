@@ -35,7 +35,7 @@ TARGETS = (2, 4, 6)
 TRAINED_ON, HELD_OUT = "train-clean-100", "dev-clean"
 BATCH, CROP_SAMPLES = 8, 48_000
 
-# The shipped configurations but for two things that the screening found (benchmarks/RESULTS.md): the teacher's second
+# The shipped configurations but for two things that the screening found (docs/ablation.md): the teacher's second
 # layer is the better start for GenDistiller's shared one, and the baseline, too, is better without dropout.
 CONTENDERS = {
     "gendistiller": contender("warm_layer_2"),
