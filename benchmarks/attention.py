@@ -90,7 +90,7 @@ def _by_definition(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
 
 
 def memory_that_dense_needs(steps: int, frames: int) -> float:
-    """GiB: scores, what mask and softmax make of them, and the gradients, of all heads; four such copies were too few."""
+    """GiB: scores, what mask and softmax make of them, and the gradients; four such copies were too few."""
     return 7 * HEADS * (steps * frames) ** 2 * 4 / GIB
 
 
