@@ -47,9 +47,9 @@ def curves(results: Mapping[str, Any], task: str, key: str, cost: str) -> dict[s
     """Of each student (steps, cost, score) in the order of its steps."""
     found: dict[str, list[tuple[int, float, float]]] = {}
     for name, student in results["students"].items():
-        stem, _, steps = name.rpartition("-")
         if student["steps"] is not None and task in student["tasks"]:
-            point = (int(steps), student["cost"][cost], student["tasks"][task]["values"][key])
+            stem = name.rpartition("-")[0]
+            point = (student["steps"], student["cost"][cost], student["tasks"][task]["values"][key])
             found.setdefault(stem, []).append(point)
     return {name: sorted(points) for name, points in found.items()}
 

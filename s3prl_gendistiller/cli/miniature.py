@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ class Miniature:
     data: Path
     out: Path
     jobs: int = 2
-    suite_options: Sequence[str] = field(default=())
+    suite_options: Sequence[str] = ()
 
     @property
     def teacher(self) -> Path:
@@ -107,14 +107,12 @@ class Miniature:
         with ThreadPoolExecutor(self.jobs) as pool:
             list(pool.map(lambda turn: turn[0].distil(turn[1]), turns))
 
-    def suite(self, students: Sequence[str], folder: str, *, references: bool = True) -> dict[str, Any]:
+    def suite(self, students: Sequence[str], folder: str) -> dict[str, Any]:
         """`gendistiller superb` over students, as it takes them, with the references before them; its results."""
-        out = self.out / folder
-        if references:
-            random = self.out.absolute() / "random_teacher"
-            if not random.exists():
-                write_random_like(self.teacher, random)
-            students = ["fbank", f"teacher={self.teacher}", f"random={random}", *students]
+        out, random = self.out / folder, self.out.absolute() / "random_teacher"
+        if not random.exists():
+            write_random_like(self.teacher, random)
+        students = ["fbank", f"teacher={self.teacher}", f"random={random}", *students]
         command = ["superb", "--out", str(out), *self.suite_options]
         command += [part for student in students for part in ("--student", student)]
         os.environ["SUPERB_DATA"] = str(self.data.absolute())
