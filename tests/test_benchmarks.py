@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+
+from s3prl_gendistiller.errors import UserError
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py"))
@@ -77,3 +80,33 @@ def test_the_attentions_that_are_timed_compute_the_same() -> None:
     torch.testing.assert_close(fused, dense, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(previous[:, 0], dense[:, 0], atol=1e-5, rtol=1e-5)
     assert not torch.allclose(previous[:, 1], dense[:, 1], atol=1e-3)
+
+
+def test_the_second_stage_takes_heads_students_and_rates_from_a_suite(tmp_path: Path) -> None:
+    script = load("second_stage")
+    head = tmp_path / "teacher" / "dev-best.ckpt"
+    head.parent.mkdir()
+    head.touch()
+
+    def row(upstream: str, lr: float) -> dict:
+        outcome = {"values": {"acc": 50.0}, "lr": lr, "folders": [str(head.parent)]}
+        return {"upstream": upstream, "checkpoint": "a.ckpt", "steps": None, "tasks": {"ks": outcome}}
+
+    students = {"teacher": row("hf_hubert_custom", 1e-3), "fbank": row("fbank", 1e-3)}
+    students |= {f"mine.{seed}": row("gendistiller_local", 3e-3) for seed in (1, 2)}
+    results = {"students": students, "preset": "small", "features": "weighted", "seed": 7}
+    args = argparse.Namespace(teacher="teacher", results=tmp_path, out=tmp_path / "out", cache_features=None)
+    suite = script.second_stage(results, "ks", args)
+    assert [student.name for student in suite.students] == ["mine.1", "mine.2"]
+    assert suite.tasks[0].downstream == "glmd_ks" and suite.rates == {"ks": (3e-3,)} and suite.seed == 7
+    assert suite.content(suite.tasks[0])["downstream_expert"]["glmd"] == {"teacher": str(head)}
+    found = {name: student["tasks"] for name, student in students.items()}
+    assert script.by_kind(suite, found, "acc") == {"mine": [50.0, 50.0]}
+    for name in ("asv", "er", "nothing"):
+        with pytest.raises(UserError, match=f"--tasks {name}: expected one of ks, ic, sid, pr, asr"):
+            script.second_stage(results, name, args)
+    with pytest.raises(UserError, match="holds no run of it on sid"):
+        script.second_stage(results, "sid", args)
+    students["mine.2"]["tasks"]["ks"]["lr"] = 1e-3
+    with pytest.raises(UserError, match="one learning rate on ks"):
+        script.second_stage(results, "ks", args)

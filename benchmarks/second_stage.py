@@ -1,0 +1,131 @@
+"""GLMD's second stage beside plain training: the same students, heads and rates, labels against a teacher's head.
+
+    python benchmarks/second_stage.py --data data/small --results result/finals/superb --tasks ks sid
+
+`--results` is the folder of a finished `gendistiller superb` (benchmarks/forms.py leaves one): its runs of the student
+named by `--teacher` are the heads that are learnt from, its students' scores those with labels. Every student of it
+that is a distilled one is trained again, without labels. The command goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from s3prl_gendistiller.cli import downstream
+from s3prl_gendistiller.cli.launch import guarded
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host import compat
+from s3prl_gendistiller.host.paths import VARIABLE
+from s3prl_gendistiller.host.soft_labels import BASES, PREFIX, SECTION, teacher_checkpoint
+from s3prl_gendistiller.superb import launcher
+from s3prl_gendistiller.superb.plan import Suite
+from s3prl_gendistiller.superb.runs import Outcome, run_suite
+from s3prl_gendistiller.superb.students import LOCAL, Student
+from s3prl_gendistiller.superb.table import RESULTS, markdown, mean_and_spread
+from s3prl_gendistiller.superb.tasks import TASKS
+
+Scores = dict[str, list[float]]  # kind of student -> one number a seed
+
+
+def second_stage(results: Mapping[str, Any], name: str, args: argparse.Namespace) -> Suite:
+    """The suite of one task in which the students learn from the teacher's head, at the rate that they had with labels.
+
+    Raises:
+        UserError: the task has no second stage or one head for each fold, or `results` holds no such run.
+    """
+    task = TASKS.get(name)
+    if task is None or PREFIX + name not in BASES or task.folds:
+        raise UserError(f"--tasks {name}: expected one of ks, ic, sid, pr, asr")
+    of_teacher = results["students"].get(args.teacher, {}).get("tasks", {}).get(name)
+    if of_teacher is None:
+        raise UserError(f"--teacher {args.teacher}: {args.results} holds no run of it on {name}")
+    head = teacher_checkpoint(of_teacher["folders"][0]).absolute()
+    students, rates = [], set()
+    for row, found in results["students"].items():
+        if found["upstream"] in LOCAL.values() and name in found["tasks"]:
+            students.append(Student(row, found["upstream"], Path(found["checkpoint"]), found["steps"]))
+            rates.add(found["tasks"][name]["lr"])
+    if not students or len(rates) > 1:
+        raise UserError(f"{args.results}: expected distilled students that all had one learning rate on {name}")
+    return Suite(
+        students,
+        [replace(task, downstream=PREFIX + name)],
+        results["preset"],
+        args.out / name,
+        rates={name: tuple(rate for rate in rates if rate is not None)} if rates != {None} else {},
+        features=results["features"],
+        seed=results["seed"],
+        overrides=f"config.downstream_expert.{SECTION}.teacher={str(head)!r}",
+        cache=args.cache_features,
+    )
+
+
+def by_kind(suite: Suite, found: Mapping[str, Mapping[str, Any]], key: str) -> Scores:
+    """One metric of the suite's students by kind, from what `Outcome` holds."""
+    name = suite.tasks[0].name
+    return {
+        kind: [found[seed.name][name]["values"][key] for seed in seeds if name in found[seed.name]]
+        for kind, seeds in suite.kinds().items()
+    }
+
+
+def train(suite: Suite, jobs: int | None) -> dict[str, dict[str, Outcome]]:
+    """Trains and tests what is missing.
+
+    Raises:
+        UserError: a run failed.
+    """
+    at_a_time = launcher.jobs_that_fit(jobs, [])
+    with launcher.locked(suite.out) as lock:
+        launch = launcher.Processes(downstream.main, launcher.threads_of(at_a_time), lock)
+        try:
+            found, failures = run_suite(suite, launch, {}, at_a_time)
+        finally:
+            launch.stop()
+    if failures:
+        raise UserError("\n".join(failures))
+    return found
+
+
+def run(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="what SUPERB_DATA is to name")
+    parser.add_argument("--results", type=Path, required=True, help="folder of a finished gendistiller superb")
+    parser.add_argument("--teacher", default="teacher", help="its student whose heads are learnt from")
+    parser.add_argument("--tasks", nargs="+", default=["ks", "sid"])
+    parser.add_argument("--cache-features", metavar="DIR", type=Path, help="as gendistiller superb")
+    parser.add_argument("--jobs", type=int, help="runs at a time")
+    parser.add_argument("--out", type=Path, default=Path("result/second_stage"))
+    args = parser.parse_args(argv)
+    compat.apply()
+    source = args.results / RESULTS
+    if not source.is_file():
+        raise UserError(f"{source}: no such file; expected the folder of a finished gendistiller superb")
+    results = json.loads(source.read_text(encoding="utf-8"))
+    os.environ[VARIABLE] = str(args.data.absolute())
+    suites = [second_stage(results, name, args) for name in args.tasks]
+    lines = [["task", "student", "with labels", "teacher's head, no labels", "the teacher itself"]]
+    for name, suite in zip(args.tasks, suites, strict=True):
+        soft = {row: {name: vars(tasks[name])} for row, tasks in train(suite, args.jobs).items()}
+        labelled = {row: found["tasks"] for row, found in results["students"].items()}
+        for metric in TASKS[name].metrics:
+            plain, learned = by_kind(suite, labelled, metric.key), by_kind(suite, soft, metric.key)
+            top = labelled[args.teacher][name]["values"][metric.key]
+            for kind in plain:
+                cells = [mean_and_spread(plain[kind], 2), mean_and_spread(learned[kind], 2), f"{top:.2f}"]
+                lines.append([f"{name.upper()} {metric.label}", kind, *cells])
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "second_stage.md").write_text(markdown(lines), encoding="utf-8")
+    print(markdown(lines))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(lambda argv: run(list(argv)), None))
