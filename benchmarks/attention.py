@@ -21,8 +21,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,6 +31,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from tqdm import tqdm
 
 from s3prl_gendistiller.cli.launch import guarded
+from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.host.memory import available_gib, peak_resident_gib
 from s3prl_gendistiller.host.students import build_student
 from s3prl_gendistiller.models.attention import SelfAttention
@@ -92,7 +94,7 @@ def _by_definition(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
 
 def memory_that_dense_needs(steps: int, frames: int) -> float:
     """GiB: scores, softmax and the gradients of both; measured, 5.2 times the scores."""
-    return 5.3 * HEADS * (steps * frames) ** 2 * 4 / GIB
+    return 5.2 * HEADS * (steps * frames) ** 2 * 4 / GIB
 
 
 def setting(steps: int, frames: int) -> tuple[SelfAttention, Tensor]:
@@ -122,31 +124,39 @@ def peak(variant: str, steps: int, frames: int) -> float:
 
 def peak_of_its_own(variant: str, steps: int, frames: int) -> float:
     command = [sys.executable, __file__, "--peak", variant, "--steps", str(steps), "--frames", str(frames)]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip().splitlines()[-1])
+    return float(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.split()[-1])
 
 
-def measurements(args: argparse.Namespace) -> Iterator[dict[str, object]]:
-    """One row for each number of steps and frames."""
-    available = available_gib() * 0.9
-    for steps in args.steps:
-        for frames in args.frames:
-            fits = memory_that_dense_needs(steps, frames) < available
-            variants = [name for name in VARIANTS if name != "dense" or fits]
-            module, x = setting(steps, frames)
-            seconds: dict[str, list[float]] = {name: [] for name in variants}
-            for variant in variants:
-                turn(variant, module, x)  # the first touches the memory
-            for _ in tqdm(range(args.rounds), desc=f"N {steps}, T {frames}", leave=False):
-                for variant in variants:
-                    seconds[variant].append(turn(variant, module, x))
-            del module, x
-            gc.collect()
-            yield {
-                "steps": steps,
-                "frames": frames,
-                "seconds": {name: statistics.median(times) for name, times in seconds.items()},
-                "peak_gib": {name: peak_of_its_own(name, steps, frames) for name in variants},
-            }
+def measure(steps: int, frames: int, rounds: int) -> dict[str, Any]:
+    """A row: every variant that fits, by time and by memory."""
+    fits = memory_that_dense_needs(steps, frames) < available_gib() * 0.95
+    variants = [name for name in VARIANTS if name != "dense" or fits]
+    peaks = {name: peak_of_its_own(name, steps, frames) for name in variants}
+    module, x = setting(steps, frames)
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    for variant in variants:
+        turn(variant, module, x)  # the first touches the memory
+    for _ in tqdm(range(rounds), desc=f"N {steps}, T {frames}", leave=False):
+        for variant in variants:
+            seconds[variant].append(turn(variant, module, x))
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    return {"steps": steps, "frames": frames, "rounds": rounds, "seconds": medians, "peak_gib": peaks}
+
+
+def measurements(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """One row for each number of steps and frames; each is kept as soon as it is there, and not measured again."""
+    kept = args.out / "attention.json"
+    args.out.mkdir(parents=True, exist_ok=True)
+    known = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else []
+    rows = []
+    for steps, frames in itertools.product(args.steps, args.frames):
+        wanted = {"steps": steps, "frames": frames, "rounds": args.rounds}
+        row = next((row for row in known if wanted.items() <= row.items()), None)
+        rows.append(row or measure(steps, frames, args.rounds))
+        with replacing(kept) as part:
+            part.write_text(json.dumps(rows + [row for row in known if row not in rows], indent=2), encoding="utf-8")
+        gc.collect()
+    return rows
 
 
 def whole_students(steps: int, frames: int, rounds: int) -> dict[str, float]:
@@ -222,9 +232,7 @@ def run(argv: list[str]) -> int:
     if args.peak:
         print(peak(args.peak, args.steps[0], args.frames[0]))
         return 0
-    rows = list(measurements(args))
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "attention.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    rows = measurements(args)
     (args.out / "attention.md").write_text(table(rows), encoding="utf-8")
     draw(rows, args.out / "attention.png")
     whole = [["N", "T", "in use", "training step"]]

@@ -82,6 +82,25 @@ def test_the_attentions_that_are_timed_compute_the_same() -> None:
     assert not torch.allclose(previous[:, 1], dense[:, 1], atol=1e-3)
 
 
+def test_what_the_attention_benchmark_has_measured_is_not_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, measured = load("attention"), []
+
+    def measure(steps: int, frames: int, rounds: int) -> dict:
+        if frames == 30:
+            raise KeyboardInterrupt
+        measured.append((steps, frames))
+        return {"steps": steps, "frames": frames, "rounds": rounds, "seconds": {}, "peak_gib": {}}
+
+    monkeypatch.setattr(script, "measure", measure)
+    with pytest.raises(KeyboardInterrupt):
+        script.measurements(argparse.Namespace(steps=[1, 2], frames=[10, 30], rounds=3, out=tmp_path))
+    found = script.measurements(argparse.Namespace(steps=[1, 2], frames=[10, 20], rounds=3, out=tmp_path))
+    assert measured == [(1, 10), (1, 20), (2, 10), (2, 20)]
+    assert [(row["steps"], row["frames"]) for row in found] == measured
+
+
 def test_the_second_stage_takes_heads_students_and_rates_from_a_suite(tmp_path: Path) -> None:
     script = load("second_stage")
     head = tmp_path / "teacher" / "dev-best.ckpt"
