@@ -3,8 +3,8 @@
     python benchmarks/second_stage.py --data data/small --results result/finals/superb --tasks ks sid
 
 `--results` is the folder of a finished `gendistiller superb` (benchmarks/forms.py leaves one): its runs of the student
-named by `--teacher` are the heads that are learnt from, its students' scores those with labels. Every student of it
-that is a distilled one is trained again, without labels. The command goes on where it was stopped.
+named by `--teacher` are the heads that are learnt from, its students' scores those with labels. The students, all
+seeds of each that `--students` names, are trained again without labels. The command goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -49,11 +49,12 @@ def second_stage(results: Mapping[str, Any], name: str, args: argparse.Namespace
     head = teacher_checkpoint(of_teacher["folders"][0]).absolute()
     students, rates = [], set()
     for row, found in results["students"].items():
-        if found["upstream"] in LOCAL.values() and name in found["tasks"]:
+        if found["kind"] in args.students and found["upstream"] in LOCAL.values() and name in found["tasks"]:
             students.append(Student(row, found["upstream"], Path(found["checkpoint"]), found["steps"]))
             rates.add(found["tasks"][name]["lr"])
     if not students or len(rates) > 1:
-        raise UserError(f"{args.results}: expected distilled students that all had one learning rate on {name}")
+        named = " ".join(args.students)
+        raise UserError(f"--students {named}: expected distilled ones of {args.results}, with one rate on {name} for all")
     return Suite(
         students,
         [replace(task, downstream=PREFIX + name)],
@@ -99,6 +100,7 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--data", type=Path, required=True, help="what SUPERB_DATA is to name")
     parser.add_argument("--results", type=Path, required=True, help="folder of a finished gendistiller superb")
     parser.add_argument("--teacher", default="teacher", help="its student whose heads are learnt from")
+    parser.add_argument("--students", nargs="+", default=["gendistiller"], help="names without their seeds")
     parser.add_argument("--tasks", nargs="+", default=["ks", "sid"])
     parser.add_argument("--cache-features", metavar="DIR", type=Path, help="as gendistiller superb")
     parser.add_argument("--jobs", type=int, help="runs at a time")

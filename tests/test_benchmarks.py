@@ -107,14 +107,16 @@ def test_the_second_stage_takes_heads_students_and_rates_from_a_suite(tmp_path: 
     head.parent.mkdir()
     head.touch()
 
-    def row(upstream: str, lr: float) -> dict:
+    def row(kind: str, upstream: str, lr: float) -> dict:
         outcome = {"values": {"acc": 50.0}, "lr": lr, "folders": [str(head.parent)]}
-        return {"upstream": upstream, "checkpoint": "a.ckpt", "steps": None, "tasks": {"ks": outcome}}
+        return {"kind": kind, "upstream": upstream, "checkpoint": "a.ckpt", "steps": None, "tasks": {"ks": outcome}}
 
-    students = {"teacher": row("hf_hubert_custom", 1e-3), "fbank": row("fbank", 1e-3)}
-    students |= {f"mine.{seed}": row("gendistiller_local", 3e-3) for seed in (1, 2)}
+    students = {"teacher": row("teacher", "hf_hubert_custom", 1e-3), "fbank": row("fbank", "fbank", 1e-3)}
+    students |= {f"mine.{seed}": row("mine", "gendistiller_local", 3e-3) for seed in (1, 2)}
+    students |= {"other.1": row("other", "gendistiller_local", 1e-2)}
     results = {"students": students, "preset": "small", "features": "weighted", "seed": 7}
     args = argparse.Namespace(teacher="teacher", results=tmp_path, out=tmp_path / "out", cache_features=None)
+    args.students = ["mine", "fbank"]
     suite = script.second_stage(results, "ks", args)
     assert [student.name for student in suite.students] == ["mine.1", "mine.2"]
     assert suite.tasks[0].downstream == "glmd_ks" and suite.rates == {"ks": (3e-3,)} and suite.seed == 7
@@ -127,5 +129,5 @@ def test_the_second_stage_takes_heads_students_and_rates_from_a_suite(tmp_path: 
     with pytest.raises(UserError, match="holds no run of it on sid"):
         script.second_stage(results, "sid", args)
     students["mine.2"]["tasks"]["ks"]["lr"] = 1e-3
-    with pytest.raises(UserError, match="one learning rate on ks"):
+    with pytest.raises(UserError, match="with one rate on ks for all"):
         script.second_stage(results, "ks", args)
