@@ -54,7 +54,9 @@ def second_stage(results: Mapping[str, Any], name: str, args: argparse.Namespace
             rates.add(found["tasks"][name]["lr"])
     if not students or len(rates) > 1:
         named = " ".join(args.students)
-        raise UserError(f"--students {named}: expected distilled ones of {args.results}, with one rate on {name} for all")
+        raise UserError(
+            f"--students {named}: expected distilled ones of {args.results}, with one rate on {name} for all"
+        )
     return Suite(
         students,
         [replace(task, downstream=PREFIX + name)],
