@@ -13,7 +13,8 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -79,22 +80,24 @@ def by_kind(suite: Suite, found: Mapping[str, Mapping[str, Any]], key: str) -> S
     }
 
 
-def train(suite: Suite, jobs: int | None) -> dict[str, dict[str, Outcome]]:
-    """Trains and tests what is missing.
+def train(suites: Sequence[Suite], out: Path, jobs: int | None) -> list[dict[str, dict[str, Outcome]]]:
+    """Trains and tests what is missing, tasks side by side.
 
     Raises:
-        UserError: a run failed.
+        UserError: runs failed.
     """
-    at_a_time = launcher.jobs_that_fit(jobs, [])
-    with launcher.locked(suite.out) as lock:
+    at_a_time = min(launcher.jobs_that_fit(jobs, []), len(suites))
+    with launcher.locked(out) as lock:
         launch = launcher.Processes(downstream.main, launcher.threads_of(at_a_time), lock)
         try:
-            found, failures = run_suite(suite, launch, {}, at_a_time)
+            with ThreadPoolExecutor(at_a_time) as pool:
+                done = list(pool.map(lambda suite: run_suite(suite, launch, {}), suites))
         finally:
             launch.stop()
+    failures = [failure for _, failed in done for failure in failed]
     if failures:
         raise UserError("\n".join(failures))
-    return found
+    return [found for found, _ in done]
 
 
 def run(argv: list[str]) -> int:
@@ -116,16 +119,15 @@ def run(argv: list[str]) -> int:
     os.environ[VARIABLE] = str(args.data.absolute())
     suites = [second_stage(results, name, args) for name in args.tasks]
     lines = [["task", "student", "with labels", "teacher's head, no labels", "the teacher itself"]]
-    for name, suite in zip(args.tasks, suites, strict=True):
-        soft = {row: {name: vars(tasks[name])} for row, tasks in train(suite, args.jobs).items()}
-        labelled = {row: found["tasks"] for row, found in results["students"].items()}
+    labelled = {row: found["tasks"] for row, found in results["students"].items()}
+    for name, suite, found in zip(args.tasks, suites, train(suites, args.out, args.jobs), strict=True):
+        soft = {row: {name: vars(tasks[name])} for row, tasks in found.items()}
         for metric in TASKS[name].metrics:
             plain, learned = by_kind(suite, labelled, metric.key), by_kind(suite, soft, metric.key)
             top = labelled[args.teacher][name]["values"][metric.key]
             for kind in plain:
                 cells = [mean_and_spread(plain[kind], 2), mean_and_spread(learned[kind], 2), f"{top:.2f}"]
                 lines.append([f"{name.upper()} {metric.label}", kind, *cells])
-    args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "second_stage.md").write_text(markdown(lines), encoding="utf-8")
     print(markdown(lines))
     return 0

@@ -121,7 +121,11 @@ def mount_downstream(cache: Path | None = None) -> None:
         supply_expert(self.args.downstream, Path(self.args.expdir), str(self.args.device))
         if cache is not None:
             feature_cache.put_cache_before(self, cache)
-        return stock(self)
+        downstream = stock(self)
+        if self.args.downstream in soft_labels.BASES:
+            expert = downstream.model
+            getattr(expert, "module", expert).teacher_cache = cache  # `module`: of DistributedDataParallel
+        return downstream
 
     runner._get_downstream = supplied
 

@@ -22,6 +22,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
+from s3prl_gendistiller.host.feature_cache import CachedUpstream, identity
 from s3prl_gendistiller.schema import from_dict, key
 
 PREFIX = "glmd_"
@@ -120,9 +121,11 @@ class HeadedTeacher:
         checkpoint: of its run.
         head: a head of the same shape, whose projector alone may be of another width.
         device: where it computes.
+        cache: folder of features, see `feature_cache`; they are those of the run with labels. None for none, and an
+            upstream that was trained along has none.
     """
 
-    def __init__(self, checkpoint: Path, head: nn.Module, device: torch.device) -> None:
+    def __init__(self, checkpoint: Path, head: nn.Module, device: torch.device, cache: Path | None = None) -> None:
         from s3prl import hub
         from s3prl.upstream.interfaces import Featurizer
 
@@ -142,6 +145,11 @@ class HeadedTeacher:
             normalize=args.upstream_feature_normalize,
         ).to(device)
         self.featurizer.load_state_dict(states["Featurizer"])
+        if cache is not None and "Upstream" not in states:
+            name = identity(args.upstream, args.upstream_ckpt, args.upstream_model_config)
+            selection = self.featurizer.feature_selection
+            layer = args.upstream_layer_selection
+            self.upstream = CachedUpstream(self.upstream, selection, layer, cache.absolute() / name / selection)
         weights = states["Downstream"]
         self.projector = nn.Linear(*reversed(weights["projector.weight"].shape))
         self.model = copy.deepcopy(head)
@@ -224,6 +232,7 @@ def distilled(base: type) -> type:
             super().__init__(downstream_expert=downstream_expert, **kwargs)
             self.soft_labels = config
             self._teacher: list[HeadedTeacher] = []  # no part of what is trained or saved
+            self.teacher_cache: Path | None = None  # of `HeadedTeacher`, from whoever knows it
             self._seen: list[tuple[Tensor, Any]] = []
             self.model.register_forward_hook(lambda module, inputs, output: self._seen.append(output))
 
@@ -245,7 +254,7 @@ def distilled(base: type) -> type:
             if not self._teacher:
                 assert self.soft_labels.teacher is not None
                 checkpoint = teacher_checkpoint(self.soft_labels.teacher)
-                self._teacher.append(HeadedTeacher(checkpoint, self.model, device))
+                self._teacher.append(HeadedTeacher(checkpoint, self.model, device, self.teacher_cache))
             taught, taught_frames = self._teacher[0]([torch.as_tensor(wav).float().to(device) for wav in wavs])
             temperature = self.soft_labels.temperature
             if logits.dim() == 3:

@@ -11,6 +11,7 @@ import torch
 from s3prl_gendistiller.cli import downstream
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import read_checkpoint
+from s3prl_gendistiller.host.feature_cache import identity
 from s3prl_gendistiller.superb.launcher import Processes, locked
 from s3prl_gendistiller.superb.tasks import TASKS
 from tests.conftest import ROOT
@@ -58,3 +59,9 @@ def test_a_head_learns_from_the_teachers_head(name: str, folder: Path, launch: P
         with pytest.raises(UserError, match="found a run of speech_commands, expected one of -d fluent_commands"):
             wrong = ["-m", "train", "-u", "gendistiller_local", "-d", "glmd_ic", "-p", str(folder / "x")]
             launch([*wrong, "-k", str(folder / "student.ckpt"), "--teacher", str(with_labels)], folder / "wrong.log")
+        kept = folder / "kept"
+        student[-1] = str(folder / "runs" / "ks_cached")
+        launch([*common, *student, "--teacher", str(with_labels), "--cache-features", str(kept)], folder / "cached.log")
+        for who in ("teacher", "student"):
+            of_upstream = identity("gendistiller_local", str(folder / f"{who}.ckpt"), None)
+            assert list((kept / of_upstream / "hidden_states").glob("*.npy"))

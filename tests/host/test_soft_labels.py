@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host import soft_labels
+from s3prl_gendistiller.host import compat, soft_labels
 from s3prl_gendistiller.host.soft_labels import check_teacher, distilled, frame_loss, teacher_checkpoint, utterance_loss
 
 
@@ -104,7 +104,7 @@ class Stock(nn.Module):
 class Listener:
     """In the place of `HeadedTeacher`."""
 
-    def __init__(self, checkpoint: Path, head: nn.Module, device: torch.device) -> None:
+    def __init__(self, checkpoint: Path, head: nn.Module, device: torch.device, cache: Path | None) -> None:
         self.heard: list[Any] = []
 
     def __call__(self, wavs: list[Tensor]) -> tuple[Tensor, None]:
@@ -194,3 +194,44 @@ def test_a_folders_best_checkpoint_is_the_teacher(tmp_path: Path) -> None:
     assert teacher_checkpoint(tmp_path).name == "states-3.ckpt"
     (tmp_path / "dev-best.ckpt").touch()
     assert teacher_checkpoint(tmp_path).name == "dev-best.ckpt" == teacher_checkpoint(tmp_path / "dev-best.ckpt").name
+
+
+class Upstream(nn.Module):
+    """Two hidden states of two entries, one frame for ten samples; notes how many utterances it has heard."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard = 0
+
+    def get_downsample_rates(self, key: str) -> int:
+        return 10
+
+    def forward(self, wavs: list[Tensor]) -> dict[str, list[Tensor]]:
+        self.heard += len(wavs)
+        frames = pad_sequence([wav[: len(wav) // 10 * 10].view(-1, 10)[:, :2] for wav in wavs], batch_first=True)
+        return {"hidden_states": [frames, frames.square()]}
+
+
+def test_a_teacher_computes_the_features_of_an_utterance_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compat.apply()
+    from s3prl import hub
+
+    upstream, head = Upstream(), Head()
+    monkeypatch.setattr(hub, "counted", lambda **given: upstream, raising=False)
+    options = {"ckpt": None, "model_config": None, "feature_selection": "hidden_states", "layer_selection": None}
+    args = argparse.Namespace(upstream="counted", **{f"upstream_{name}": value for name, value in options.items()})
+    args.upstream_feature_normalize = False
+    weights = {"projector.weight": randn(6, 2, seed=5), "projector.bias": randn(6, seed=6)}
+    weights |= {f"model.{name}": value for name, value in head.state_dict().items()}
+    states = {"Args": args, "Featurizer": {"weights": randn(2, seed=7)}, "Downstream": weights}
+    torch.save(states, tmp_path / "teacher.ckpt")
+    given, wavs = (tmp_path / "teacher.ckpt", head, torch.device("cpu")), [randn(80, seed=8), randn(50, seed=9)]
+    expected, _ = soft_labels.HeadedTeacher(*given)(wavs)
+    cached = soft_labels.HeadedTeacher(*given, tmp_path / "kept")
+    for heard in (2, 0):  # the second time it reads
+        before = upstream.heard
+        assert torch.equal(cached(wavs)[0], expected) and upstream.heard - before == heard
+    torch.save({**states, "Upstream": upstream.state_dict()}, tmp_path / "teacher.ckpt")
+    trained_along = soft_labels.HeadedTeacher(*given, tmp_path / "kept")
+    before = upstream.heard
+    assert torch.equal(trained_along(wavs)[0], expected) and upstream.heard - before == 2
