@@ -55,7 +55,7 @@ def curves(results: Mapping[str, Any], task: str, key: str, cost: str) -> dict[s
 
 
 def draw(results: Mapping[str, Any], tasks: list[str], out: Path) -> None:
-    """One panel a task, one line a student, its layers counted along it; the horizontal lines are the references."""
+    """One panel a task, one line a student, its layers counted along it; the horizontal line is the teacher."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -69,11 +69,11 @@ def draw(results: Mapping[str, Any], tasks: list[str], out: Path) -> None:
             axis.plot(seconds, values, "o-", color=f"C{place}", label=name, markersize=4)
             for (steps, *_), x, y in zip(points, seconds, values, strict=True):
                 axis.annotate(str(steps), (x, y), textcoords="offset points", xytext=(4, 4), fontsize=8)
-        for place, name in enumerate(("teacher", "fbank")):
-            if name in results["students"] and task in results["students"][name]["tasks"]:
-                level = results["students"][name]["tasks"][task]["values"][metric.key]
-                axis.axhline(level, color="grey", linestyle=("--", ":")[place], label=name)
-        axis.set(xlabel="CPU ms per second of audio", title=f"{task.upper()} {metric.label}")
+        if task in results["students"].get("teacher", {}).get("tasks", {}):
+            level = results["students"]["teacher"]["tasks"][task]["values"][metric.key]
+            axis.axhline(level, color="grey", linestyle="--", label="teacher")
+        arrow = "↑" if metric.higher_is_better else "↓"
+        axis.set(xlabel="CPU ms per second of audio", title=f"{task.upper()} {metric.label} {arrow}")
         axis.grid(alpha=0.3)
     axes.flat[0].legend(fontsize=8)
     figure.savefig(out, dpi=120)
