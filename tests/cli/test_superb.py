@@ -16,6 +16,7 @@ import pytest
 
 from s3prl_gendistiller.cli import downstream, main
 from s3prl_gendistiller.corpora.catalogue import write_corpora
+from s3prl_gendistiller.host.checkpoint import newest_checkpoint
 from s3prl_gendistiller.superb import costs
 from s3prl_gendistiller.superb.tasks import TASKS
 from tests.conftest import ROOT, run_python
@@ -225,7 +226,7 @@ def test_a_suite_that_is_killed_goes_on_where_it_stood(data: Path, student: Path
     process = subprocess.Popen([sys.executable, *COMMAND, *command], cwd=tmp_path, env=environment)
     run = tmp_path / "suite/runs/mine/ic"
     try:
-        while not list(run.glob("states-*.ckpt")) and process.poll() is None:
+        while newest_checkpoint(run) is None and process.poll() is None:  # a half-written one is no place to go on from
             time.sleep(0.1)
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 130
