@@ -23,6 +23,7 @@ from s3prl_gendistiller.host import compat
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint
 from s3prl_gendistiller.host.students import load_student
 from s3prl_gendistiller.models.gendistiller import GenDistiller
+from s3prl_gendistiller.superb.table import arrow
 from s3prl_gendistiller.superb.tasks import TASKS
 
 
@@ -72,8 +73,7 @@ def draw(results: Mapping[str, Any], tasks: list[str], out: Path) -> None:
         if task in results["students"].get("teacher", {}).get("tasks", {}):
             level = results["students"]["teacher"]["tasks"][task]["values"][metric.key]
             axis.axhline(level, color="grey", linestyle="--", label="teacher")
-        arrow = "↑" if metric.higher_is_better else "↓"
-        axis.set(xlabel="CPU ms per second of audio", title=f"{task.upper()} {metric.label} {arrow}")
+        axis.set(xlabel="CPU ms per second of audio", title=f"{task.upper()} {metric.label} {arrow(metric)}")
         axis.grid(alpha=0.3)
     axes.flat[0].legend(fontsize=8)
     figure.savefig(out, dpi=120)

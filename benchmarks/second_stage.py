@@ -13,8 +13,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,24 +79,19 @@ def by_kind(suite: Suite, found: Mapping[str, Mapping[str, Any]], key: str) -> S
     }
 
 
-def train(suites: Sequence[Suite], out: Path, jobs: int | None) -> list[dict[str, dict[str, Outcome]]]:
-    """Trains and tests what is missing, tasks side by side.
+def train(suite: Suite, jobs: int | None) -> dict[str, dict[str, Outcome]]:
+    """Trains and tests what is missing.
 
     Raises:
-        UserError: runs failed.
+        UserError: a run failed.
     """
-    at_a_time = min(launcher.jobs_that_fit(jobs, []), len(suites))
-    with launcher.locked(out) as lock:
-        launch = launcher.Processes(downstream.main, launcher.threads_of(at_a_time), lock)
-        try:
-            with ThreadPoolExecutor(at_a_time) as pool:
-                done = list(pool.map(lambda suite: run_suite(suite, launch, {}), suites))
-        finally:
-            launch.stop()
-    failures = [failure for _, failed in done for failure in failed]
+    # the seeds of a kind go one after another (`run_suite`), so that more jobs than kinds would leave cores idle
+    at_a_time = min(launcher.jobs_that_fit(jobs), len(suite.kinds()))
+    with launcher.running(suite.out, downstream.main, at_a_time) as launch:
+        found, failures = run_suite(suite, launch, {}, at_a_time)
     if failures:
         raise UserError("\n".join(failures))
-    return [found for found, _ in done]
+    return found
 
 
 def run(argv: list[str]) -> int:
@@ -120,8 +114,8 @@ def run(argv: list[str]) -> int:
     suites = [second_stage(results, name, args) for name in args.tasks]
     lines = [["task", "student", "with labels", "teacher's head, no labels", "the teacher itself"]]
     labelled = {row: found["tasks"] for row, found in results["students"].items()}
-    for name, suite, found in zip(args.tasks, suites, train(suites, args.out, args.jobs), strict=True):
-        soft = {row: {name: vars(tasks[name])} for row, tasks in found.items()}
+    for name, suite in zip(args.tasks, suites, strict=True):
+        soft = {row: {name: vars(tasks[name])} for row, tasks in train(suite, args.jobs).items()}
         for metric in TASKS[name].metrics:
             plain, learned = by_kind(suite, labelled, metric.key), by_kind(suite, soft, metric.key)
             top = labelled[args.teacher][name]["values"][metric.key]

@@ -125,12 +125,8 @@ def run(args: argparse.Namespace) -> int:
     if suite.preset == "official":
         _print_plan(args, suite, planned_work(suite, layers), jobs, launcher.needs_gpu(args.devices))
     devices = [args.devices[slot % len(args.devices)] for slot in range(jobs)] if args.devices else []
-    with launcher.locked(suite.out) as lock, _ended_by_signal():
-        launch = launcher.Processes(downstream.main, launcher.threads_of(jobs), lock, devices)
-        try:
-            results, failures = runs.run_suite(suite, launch, layers, jobs)
-        finally:
-            launch.stop()
+    with _ended_by_signal(), launcher.running(suite.out, downstream.main, jobs, devices) as launch:
+        results, failures = runs.run_suite(suite, launch, layers, jobs)
     references = table.choose_references(results, args.score_from, args.score_to, suite.preset)
     paths = table.write_results(suite, results, failures, references, costs.measure(suite.students))
     print(paths[1].read_text(encoding="utf-8"))

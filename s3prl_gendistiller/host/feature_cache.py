@@ -115,6 +115,18 @@ def _text_hash(text: bytes) -> str:
     return hashlib.sha256(text).hexdigest()[:16]
 
 
+def cached(upstream: nn.Module, args: Any, selection: str, folder: Path) -> CachedUpstream:
+    """A frozen upstream with its cache before it.
+
+    Args:
+        args: s3prl's, of the run that the upstream belongs to.
+        selection: the entry that is read, as its Featurizer has settled it.
+        folder: of all features.
+    """
+    name = identity(args.upstream, args.upstream_ckpt, args.upstream_model_config)
+    return CachedUpstream(upstream, selection, args.upstream_layer_selection, folder.absolute() / name / selection)
+
+
 def put_cache_before(runner: Any, folder: Path) -> None:
     """Puts the cache before a Runner's upstream, which has its Featurizer already.
 
@@ -123,8 +135,5 @@ def put_cache_before(runner: Any, folder: Path) -> None:
     """
     if runner.upstream.trainable:
         raise UserError(TRAINED)
-    args, selection = runner.args, runner.featurizer.model.feature_selection
-    name = identity(args.upstream, args.upstream_ckpt, args.upstream_model_config)
-    runner.upstream.model = CachedUpstream(
-        runner.upstream.model, selection, args.upstream_layer_selection, folder.absolute() / name / selection
-    )
+    selection = runner.featurizer.model.feature_selection
+    runner.upstream.model = cached(runner.upstream.model, runner.args, selection, folder)

@@ -22,7 +22,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
-from s3prl_gendistiller.host.feature_cache import CachedUpstream, identity
+from s3prl_gendistiller.host.feature_cache import cached
 from s3prl_gendistiller.schema import from_dict, key
 
 PREFIX = "glmd_"
@@ -146,10 +146,7 @@ class HeadedTeacher:
         ).to(device)
         self.featurizer.load_state_dict(states["Featurizer"])
         if cache is not None and "Upstream" not in states:
-            name = identity(args.upstream, args.upstream_ckpt, args.upstream_model_config)
-            selection = self.featurizer.feature_selection
-            layer = args.upstream_layer_selection
-            self.upstream = CachedUpstream(self.upstream, selection, layer, cache.absolute() / name / selection)
+            self.upstream = cached(self.upstream, args, self.featurizer.feature_selection, cache)
         weights = states["Downstream"]
         self.projector = nn.Linear(*reversed(weights["projector.weight"].shape))
         self.model = copy.deepcopy(head)

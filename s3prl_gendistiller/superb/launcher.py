@@ -174,6 +174,22 @@ def locked(folder: Path) -> Iterator[int]:
         yield file.fileno()
 
 
+@contextlib.contextmanager
+def running(folder: Path, main: Main, jobs: int, devices: Sequence[str] = ()) -> Iterator[Processes]:
+    """What starts the runs below a folder that is `locked`; runs that are left at the end are ended.
+
+    Args:
+        jobs: how many share the cores.
+        main, devices: see `Processes`.
+    """
+    with locked(folder) as lock:
+        launch = Processes(main, threads_of(jobs), lock, devices)
+        try:
+            yield launch
+        finally:
+            launch.stop()
+
+
 def placed(device: str | None, visible: str | None) -> tuple[list[str], dict[str, str]]:
     """Flags and environment that put a run on a device.
 

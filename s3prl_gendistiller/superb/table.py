@@ -82,7 +82,7 @@ def table(
     costs = costs or {}
     columns = [(task, metric) for task in suite.tasks for metric in suite.metrics(task)]
     with_score = any(score is not None for score in scores.values())
-    header = [f"{task.name.upper()} {metric.label} {_arrow(metric)}" for task, metric in columns]
+    header = [f"{task.name.upper()} {metric.label} {arrow(metric)}" for task, metric in columns]
     rows = [["student", *(COST_HEADER if costs else ()), *header, *(["score"] if with_score else [])]]
     for kind, students in suite.kinds().items():
         names = [student.name for student in students]
@@ -116,7 +116,7 @@ def draw(suite: Suite, results: Results, out: Path) -> None:
                 axis.barh(position, statistics.fmean(values), xerr=spread, color=f"C{position % 10}", label=kind)
         axis.set_yticks(range(len(kinds)), list(kinds), fontsize=8)
         axis.invert_yaxis()
-        axis.set_title(f"{task.name.upper()} {metric.label} {_arrow(metric)}", fontsize=9)
+        axis.set_title(f"{task.name.upper()} {metric.label} {arrow(metric)}", fontsize=9)
         axis.tick_params(axis="x", labelsize=8)
     with replacing(out) as part:
         figure.savefig(part, dpi=120, format="png")
@@ -150,7 +150,8 @@ def _cost_cells(cost: Cost | None) -> tuple[str, ...]:
     return (f"{cost.parameters:,}", f"{cost.gmacs_per_s:.3f}", f"{cost.cpu_s_per_s:.4f}")
 
 
-def _arrow(metric: Metric) -> str:
+def arrow(metric: Metric) -> str:
+    """Which way is better."""
     return "↑" if metric.higher_is_better else "↓"
 
 

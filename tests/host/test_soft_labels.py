@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat, soft_labels
 from s3prl_gendistiller.host.soft_labels import check_teacher, distilled, frame_loss, teacher_checkpoint, utterance_loss
+from tests.host.test_feature_cache import WAVS, Upstream
 
 
 def randn(*shape: int, seed: int = 0) -> Tensor:
@@ -196,22 +197,6 @@ def test_a_folders_best_checkpoint_is_the_teacher(tmp_path: Path) -> None:
     assert teacher_checkpoint(tmp_path).name == "dev-best.ckpt" == teacher_checkpoint(tmp_path / "dev-best.ckpt").name
 
 
-class Upstream(nn.Module):
-    """Two hidden states of two entries, one frame for ten samples; notes how many utterances it has heard."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.heard = 0
-
-    def get_downsample_rates(self, key: str) -> int:
-        return 10
-
-    def forward(self, wavs: list[Tensor]) -> dict[str, list[Tensor]]:
-        self.heard += len(wavs)
-        frames = pad_sequence([wav[: len(wav) // 10 * 10].view(-1, 10)[:, :2] for wav in wavs], batch_first=True)
-        return {"hidden_states": [frames, frames.square()]}
-
-
 def test_a_teacher_computes_the_features_of_an_utterance_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compat.apply()
     from s3prl import hub
@@ -221,17 +206,17 @@ def test_a_teacher_computes_the_features_of_an_utterance_once(tmp_path: Path, mo
     options = {"ckpt": None, "model_config": None, "feature_selection": "hidden_states", "layer_selection": None}
     args = argparse.Namespace(upstream="counted", **{f"upstream_{name}": value for name, value in options.items()})
     args.upstream_feature_normalize = False
-    weights = {"projector.weight": randn(6, 2, seed=5), "projector.bias": randn(6, seed=6)}
+    weights = {"projector.weight": randn(6, 5, seed=5), "projector.bias": randn(6, seed=6)}
     weights |= {f"model.{name}": value for name, value in head.state_dict().items()}
-    states = {"Args": args, "Featurizer": {"weights": randn(2, seed=7)}, "Downstream": weights}
+    states = {"Args": args, "Featurizer": {"weights": randn(3, seed=7)}, "Downstream": weights}
     torch.save(states, tmp_path / "teacher.ckpt")
-    given, wavs = (tmp_path / "teacher.ckpt", head, torch.device("cpu")), [randn(80, seed=8), randn(50, seed=9)]
-    expected, _ = soft_labels.HeadedTeacher(*given)(wavs)
+    given = (tmp_path / "teacher.ckpt", head, torch.device("cpu"))
+    expected, _ = soft_labels.HeadedTeacher(*given)(WAVS)
     cached = soft_labels.HeadedTeacher(*given, tmp_path / "kept")
-    for heard in (2, 0):  # the second time it reads
-        before = upstream.heard
-        assert torch.equal(cached(wavs)[0], expected) and upstream.heard - before == heard
+    for computed in (3, 0):  # the second time it reads
+        before = upstream.computed
+        assert torch.equal(cached(WAVS)[0], expected) and upstream.computed - before == computed
     torch.save({**states, "Upstream": upstream.state_dict()}, tmp_path / "teacher.ckpt")
     trained_along = soft_labels.HeadedTeacher(*given, tmp_path / "kept")
-    before = upstream.heard
-    assert torch.equal(trained_along(wavs)[0], expected) and upstream.heard - before == 2
+    before = upstream.computed
+    assert torch.equal(trained_along(WAVS)[0], expected) and upstream.computed - before == 3
