@@ -100,15 +100,21 @@ def stored_step(path: str | Path) -> int:
 def newest_checkpoint(folder: str | Path) -> Path | None:
     """The whole checkpoint with the highest stored step in a run's folder; broken files are skipped with a warning.
 
+    Where no states-* is whole, the one that was best on dev: run_downstream.py stores the same in it, and deletes the
+    oldest states-* before it writes the next one, so that with `max_keep: 1` a kill leaves nothing else.
+
     File names are not trusted: s3prl calls the last one of a run states-epoch-N, which sorts before states-1000.
     """
-    steps: dict[Path, int] = {}
-    for path in sorted(Path(folder).glob("states-*.ckpt")):
-        try:
-            steps[path] = stored_step(path)
-        except BrokenCheckpoint as error:
-            logger.warning("skipped %s", error)
-    return max(steps, key=lambda path: (steps[path], path.stat().st_mtime), default=None)
+    for pattern in ("states-*.ckpt", "*best*.ckpt"):
+        steps: dict[Path, int] = {}
+        for path in sorted(Path(folder).glob(pattern)):
+            try:
+                steps[path] = stored_step(path)
+            except BrokenCheckpoint as error:
+                logger.warning("skipped %s", error)
+        if steps:
+            return max(steps, key=lambda path: (steps[path], path.stat().st_mtime))
+    return None
 
 
 def newest_student(root: str | Path, kind: str) -> Path | None:

@@ -8,6 +8,7 @@ that trains in parts adds ``stages`` to the record: steps -> what was reached on
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ from s3prl_gendistiller.superb.plan import Run
 RECORD = "superb.json"
 TRAIN_LOG, TEST_LOG = "superb_train.log", "superb_test.log"
 DEV_TRIALS = "dev_trials.txt"
+
+logger = logging.getLogger(__name__)
 
 Launch = Callable[[Sequence[str], Path], None]
 """Runs run_downstream.py with arguments and writes its output to a file; raises UserError if it fails."""
@@ -151,10 +154,14 @@ def seconds_of(record: dict[str, Any]) -> float:
 def _train(run: Run, launch: Launch, record: dict[str, Any], steps: int | None) -> float:
     found = sorted(run.folder.glob("states-*.ckpt"))
     if found and newest_checkpoint(run.folder) is None:
-        raise UserError(
-            f"{run.folder}: was left with {len(found)} checkpoints and none of them is whole ({found[-1].name}); "
-            "remove the folder to train it again; other runs are not touched"
-        )
+        if len(found) > 1:  # a kill breaks the one that is being written, and no other
+            raise UserError(
+                f"{run.folder}: was left with {len(found)} checkpoints and none of them is whole ({found[-1].name}); "
+                "remove the folder to train it again; other runs are not touched"
+            )
+        logger.warning("%s: was killed while it wrote its only checkpoint; it begins again", run.folder)
+        for path in (found[0], run.folder / TRAIN_LOG):  # the log holds what the killed run reached on dev
+            path.unlink(missing_ok=True)
     _write_record(run, record)  # before it starts: what a killed run leaves is this student's and no other's
     return _timed(launch, run.train_command(steps), run.folder / TRAIN_LOG)
 

@@ -135,6 +135,14 @@ def test_newest_is_by_stored_step_and_broken_files_are_skipped(
     assert newest_checkpoint(tmp_path / "none") is None
 
 
+def test_where_no_other_is_whole_the_best_on_dev_is_the_newest(tmp_path: Path) -> None:
+    best = save_student(tmp_path / "dev-best.ckpt", step=800)
+    left = save_student(tmp_path / "states-1000.ckpt", step=1000)
+    assert newest_checkpoint(tmp_path) == left
+    left.write_bytes(left.read_bytes()[:-200])
+    assert newest_checkpoint(tmp_path) == best
+
+
 def test_the_newest_student_is_of_the_kind_asked_for(tmp_path: Path) -> None:
     old = save_student(tmp_path / "a/states-5.ckpt", step=5)
     new = save_student(tmp_path / "b/states-3.ckpt", step=3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -38,7 +39,8 @@ class Host:
         text = " ".join(command)
         if command[1] == "train":
             dev = 0.9 if "lr=0.001" in text else 0.5
-            log.write_text(f"dev acc: {dev}\n")
+            with log.open("a") as file:
+                file.write(f"dev acc: {dev}\n")
             torch.save({"Step": 4}, log.parent / "states-4.ckpt")
             torch.save({"Step": 4}, log.parent / "dev-best.ckpt")
         elif "quesst14_dtw" in text:
@@ -177,14 +179,48 @@ def test_one_failure_leaves_the_rest_and_is_tried_again(suite: Suite, host: Host
     assert failures == [] and host.trained() == ["er-fold3", "er-fold4", "er-fold5"]
 
 
+def left_half_written(folder: Path, *names: str) -> None:
+    for name in names:
+        torch.save({"Step": 2, "Downstream": torch.zeros(1000)}, folder / name)
+        (folder / name).write_bytes((folder / name).read_bytes()[:2000])
+
+
+def dev_of(folder: Path) -> float:
+    return float(json.loads((folder / RECORD).read_text())["trained"]["dev"])
+
+
+def test_a_run_killed_in_its_only_checkpoint_begins_again(
+    suite: Suite, host: Host, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("s3prl_gendistiller"), "propagate", True)
+    folder = suite.out / "runs/fbank/ks"
+    folder.mkdir(parents=True)
+    left_half_written(folder, "states-2.ckpt")
+    (folder / trial.TRAIN_LOG).write_text("dev acc: 0.99\n")  # of a training that nothing is left of
+    results, failures = run_suite(suite, host, {})
+    assert failures == [] and results["fbank"]["ks"].values == {"acc": 50.0} and host.trained() == ["ks"]
+    assert not (folder / "states-2.ckpt").exists() and "only checkpoint; it begins again" in caplog.text
+    assert dev_of(folder) == 50.0
+
+
+def test_a_run_killed_in_its_only_checkpoint_goes_on_from_its_best(suite: Suite, host: Host) -> None:
+    folder = suite.out / "runs/fbank/ks"
+    folder.mkdir(parents=True)
+    left_half_written(folder, "states-2.ckpt")
+    torch.save({"Step": 1}, folder / "dev-best.ckpt")
+    (folder / trial.TRAIN_LOG).write_text("dev acc: 0.99\n")
+    _, failures = run_suite(suite, host, {})
+    assert failures == [] and host.trained() == ["ks"] and (folder / "states-2.ckpt").is_file()
+    assert dev_of(folder) == pytest.approx(99)
+
+
 def test_a_folder_without_a_whole_checkpoint_is_named_and_left(suite: Suite, host: Host) -> None:
     folder = suite.out / "runs/fbank/ks"
     folder.mkdir(parents=True)
-    torch.save({"Step": 2, "Downstream": torch.zeros(1000)}, folder / "states-2.ckpt")
-    (folder / "states-2.ckpt").write_bytes((folder / "states-2.ckpt").read_bytes()[:2000])
+    left_half_written(folder, "states-1.ckpt", "states-2.ckpt")
     _, failures = run_suite(suite, host, {})
     assert len(failures) == 1 and "none of them is whole (states-2.ckpt); remove the folder" in failures[0]
-    assert host.commands == [] and (folder / "states-2.ckpt").is_file()
+    assert host.commands == [] and len(list(folder.glob("states-*.ckpt"))) == 2
 
 
 def test_a_broken_record_is_named(suite: Suite, host: Host) -> None:
