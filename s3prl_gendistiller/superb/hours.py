@@ -19,6 +19,7 @@ five tasks of the small preset with hubert_mini.
 from __future__ import annotations
 
 import heapq
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from s3prl_gendistiller.superb.agenda import Work
 from s3prl_gendistiller.superb.amounts import SPEECH
 from s3prl_gendistiller.superb.plan import Run, Suite
 from s3prl_gendistiller.superb.table import markdown
+from s3prl_gendistiller.superb.tasks import TASKS
 
 GPU_TFLOPS = 16.0
 CORE_TFLOPS = 0.05
@@ -50,7 +52,8 @@ class Estimate:
         task: by name.
         runs: experiment folders.
         steps: of optimisers, in all.
-        hours: on one device.
+        seeds: hours of each student on one device, the first one's with its search.
+        searched: the other seeds wait for what the first one finds.
         gigabytes: of checkpoints that stay.
     """
 
@@ -58,8 +61,14 @@ class Estimate:
     task: str
     runs: int
     steps: int
-    hours: float
+    seeds: Sequence[float]
+    searched: bool
     gigabytes: float
+
+    @property
+    def hours(self) -> float:
+        """On one device."""
+        return sum(self.seeds)
 
 
 def estimate(suite: Suite, agenda: Sequence[Work], gmacs: Mapping[str, float], tflops: float) -> list[Estimate]:
@@ -78,7 +87,8 @@ def estimate(suite: Suite, agenda: Sequence[Work], gmacs: Mapping[str, float], t
             task,
             runs=len({work.run.folder for work in works}),
             steps=sum(work.steps for work in works),
-            hours=sum(_seconds(work, gmacs[work.run.student.name] * 1e9, tflops * 1e12) for work in works) / 3600,
+            seeds=_hours_of_seeds(works, gmacs, tflops),
+            searched=len(suite.candidates(TASKS[task])) > 1,
             gigabytes=sum(_kept_bytes(run, _steps(run, works)) for run in _folders(works)) / 1e9,
         )
         for (kind, task), works in found.items()
@@ -86,11 +96,32 @@ def estimate(suite: Suite, agenda: Sequence[Work], gmacs: Mapping[str, float], t
 
 
 def wall_hours(estimates: Sequence[Estimate], at_a_time: int) -> float:
-    """With so many runs at a time: those of one kind and task follow one another, the next free slot takes the next."""
-    slots = [0.0] * at_a_time
-    for one in sorted(estimates, key=lambda one: -one.hours):
-        heapq.heapreplace(slots, slots[0] + one.hours)
-    return max(slots)
+    """With so many runs at a time: a free slot takes the longest that waits, and a search lets go of its other seeds.
+
+    Args:
+        estimates: of kinds and tasks.
+    """
+    number = itertools.count()  # so that the lists in a heap are never compared
+    ready: list[tuple[float, int, Sequence[float]]] = []
+    running: list[tuple[float, int, Sequence[float]]] = []
+    now = 0.0
+
+    def queue(hours: float, followers: Sequence[float] = ()) -> None:
+        heapq.heappush(ready, (-hours, next(number), followers))
+
+    for one in estimates:
+        first, *others = one.seeds
+        queue(first, others if one.searched else ())
+        for other in () if one.searched else others:
+            queue(other)
+    while ready or running:
+        while ready and len(running) < at_a_time:
+            negative, _, followers = heapq.heappop(ready)
+            heapq.heappush(running, (now - negative, next(number), followers))
+        now, _, followers = heapq.heappop(running)
+        for other in followers:
+            queue(other)
+    return now
 
 
 def sustained(asked: float | None, on_gpu: bool, devices: int, at_a_time: int) -> float:
@@ -125,6 +156,15 @@ def describe(estimates: Sequence[Estimate], tflops: float, at_a_time: int, on_gp
         "by a factor of two;\n--tflops sets what a device sustains (superb/hours.py has the formula). "
         "What is finished is not run again.\n"
     )
+
+
+def _hours_of_seeds(works: Sequence[Work], gmacs: Mapping[str, float], tflops: float) -> list[float]:
+    seconds: dict[str, float] = {}
+    for work in works:
+        student = work.run.student.name
+        taken = _seconds(work, gmacs[student] * 1e9, tflops * 1e12)
+        seconds[student] = seconds.get(student, 0.0) + taken
+    return [one / 3600 for one in seconds.values()]
 
 
 def _seconds(work: Work, upstream: float, rate: float) -> float:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import queue
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb import metrics, trial
@@ -19,6 +21,8 @@ from s3prl_gendistiller.superb.trial import Launch
 
 LM_PART = "tested_lm"
 Dev = dict[str, float]
+Found = tuple[float | None, Dev, Trials]
+"""A learning rate, what each that was tried reached on dev at last, and after which steps."""
 
 logger = logging.getLogger(__name__)
 
@@ -63,52 +67,75 @@ def run_suite(
     """
     results: dict[str, dict[str, Outcome]] = {student.name: {} for student in suite.students}
     failures: list[str] = []
-    strands = [(task, students) for students in suite.kinds().values() for task in suite.tasks]
-    strands.sort(key=lambda strand: -strand[0].cost)
-    pool = ThreadPoolExecutor(max_workers=jobs)
-    futures = {
-        pool.submit(_run_strand, suite, task, students, launch, layers): (task, students) for task, students in strands
+    turns = _Turns(jobs)
+
+    def turn(task: Task, student: Student, others: Sequence[Student] = (), found: Found | None = None) -> _Done:
+        more: list[Future[_Done]] = []
+        try:
+            if found is None:
+                found = _search(suite, student, task, launch)
+                more = [turns.add(task.cost, partial(turn, task, other, found=found)) for other in others]
+            if task.trained:
+                outcome = _train_and_test(suite, student, task, launch, *found)
+            else:
+                outcome = _best_layer(suite, student, task, launch, layers[student.name])
+        except UserError as error:
+            problem = f"{student.name} on {task.name}: {error}"
+            logger.error("%s", problem)
+            return _Done(student, task, None, problem, more)
+        return _Done(student, task, outcome, None, more)
+
+    # the learning rate is chosen with the first seed of a kind and then fixed for the others, which start from there
+    pending = {
+        turns.add(task.cost, partial(turn, task, first, others))
+        for first, *others in suite.kinds().values()
+        for task in suite.tasks
     }
     try:
-        for future in as_completed(futures):
-            task, students = futures[future]
-            found, problems = future.result()
-            for name, outcome in found.items():
-                results[name][task.name] = outcome
-            failures += problems
+        while pending:
+            finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for done in (future.result() for future in finished):
+                pending.update(done.more)
+                if done.outcome is not None:
+                    results[done.student.name][done.task.name] = done.outcome
+                if done.problem is not None:
+                    failures.append(done.problem)
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)  # when interrupted, whoever launches ends what is running
+        turns.close()  # when interrupted, whoever launches ends what is running
     return results, failures
 
 
-def _run_strand(
-    suite: Suite, task: Task, students: Sequence[Student], launch: Launch, layers: Layers
-) -> tuple[dict[str, Outcome], list[str]]:
-    """All seeds of one kind on one task: the learning rate is chosen with the first and then fixed."""
-    found: dict[str, Outcome] = {}
-    problems: list[str] = []
+@dataclass(frozen=True)
+class _Done:
+    """One student on one task: an outcome or a problem, and what was added to the turns meanwhile."""
 
-    def attempt(student: Student, work: Callable[..., Any], *arguments: Any) -> Any:
-        try:
-            return work(suite, student, task, launch, *arguments)
-        except UserError as error:
-            problems.append(f"{student.name} on {task.name}: {error}")
-            logger.error("%s", problems[-1])
-            return None
-
-    searched = attempt(students[0], _search)
-    for student in students if searched is not None else ():
-        if task.trained:
-            outcome = attempt(student, _train_and_test, *searched)
-        else:
-            outcome = attempt(student, _best_layer, layers[student.name])
-        if outcome is not None:
-            found[student.name] = outcome
-    return found, problems
+    student: Student
+    task: Task
+    outcome: Outcome | None
+    problem: str | None
+    more: Sequence[Future[_Done]]
 
 
-def _search(suite: Suite, student: Student, task: Task, launch: Launch) -> tuple[float | None, Dev, Trials]:
-    """The learning rate that is best on dev, what each reached at last, and after which steps if trained in parts."""
+class _Turns:
+    """Work in threads: the most expensive of what waits goes first, and what runs may add more."""
+
+    def __init__(self, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=threads)
+        self._waiting: queue.PriorityQueue[tuple[float, int, Callable[[], _Done]]] = queue.PriorityQueue()
+        self._count = itertools.count()
+
+    def add(self, cost: float, work: Callable[[], _Done]) -> Future[_Done]:
+        """Of as many futures as there is work, each is the result of some piece of it."""
+        self._waiting.put((-cost, next(self._count), work))
+        return self._pool.submit(lambda: self._waiting.get_nowait()[2]())
+
+    def close(self) -> None:
+        """Starts nothing more and does not wait."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _search(suite: Suite, student: Student, task: Task, launch: Launch) -> Found:
+    """The learning rate that is best on dev; without a choice the one there is, and nothing is run."""
     rates = suite.candidates(task)
     higher = metrics.dev_is_higher_better(task)
     if len(rates) == 1:

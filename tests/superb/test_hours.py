@@ -98,9 +98,27 @@ def test_heads_are_as_large_as_s3prl_builds_them() -> None:
 
 def test_the_next_free_device_takes_the_next_task() -> None:
     found = [
-        Estimate("a", task, 1, 1, length, 0.0) for task, length in (("x", 5.0), ("y", 3.0), ("z", 3.0), ("w", 1.0))
+        Estimate("a", task, 1, 1, [length], False, 0.0)
+        for task, length in (("x", 5.0), ("y", 3.0), ("z", 3.0), ("w", 1.0))
     ]
     assert [wall_hours(found, at_a_time) for at_a_time in (1, 2, 3, 9)] == [12, 6, 5, 5]
+
+
+@pytest.mark.parametrize(("searched", "hours"), [(False, [9, 5, 5]), (True, [9, 7, 7])])
+def test_seeds_run_side_by_side_after_the_search_if_there_is_one(searched: bool, hours: list[float]) -> None:
+    one = Estimate("a", "x", 3, 3, [5.0, 2.0, 2.0], searched, 0.0)
+    assert [wall_hours([one], at_a_time) for at_a_time in (1, 2, 3)] == hours
+    assert one.hours == 9
+
+
+def test_each_seed_has_its_hours_and_the_first_its_search() -> None:
+    seeds = [Student("mine.1", "fbank"), Student("mine.2", "fbank")]
+    suite = replace(suite_of("ks"), students=seeds, search=True)
+    (one,) = estimate(suite, planned_work(suite, {}), {"mine.1": 1.0, "mine.2": 1.0}, 1.0)
+    single = suite_of("ks")
+    (alone,) = estimate(single, planned_work(single, {}), {"fbank": 1.0}, 1.0)
+    assert one.searched and not alone.searched
+    assert one.seeds[0] > 4 * one.seeds[1] and one.seeds[1:] == pytest.approx(alone.seeds)
 
 
 def test_devices_add_up_and_runs_on_one_share_it(monkeypatch: pytest.MonkeyPatch) -> None:
