@@ -187,7 +187,12 @@ class GenDistillerModelConfig:
                 f"distill.feedback: found {self.distill.feedback} with student.history_input "
                 f"{self.student.history_input}, expected free_running; that student feeds no generated layer back"
             )
-        yield from objective_problems(self.objectives, self.distill.target_layers, feeds_teacher_back=feeds_back)
+        yield from objective_problems(
+            self.objectives,
+            self.distill.target_layers,
+            feeds_teacher_back=feeds_back,
+            random_depth=self.distill.random_depth,
+        )
 
 
 @dataclass(frozen=True)

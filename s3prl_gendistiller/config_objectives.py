@@ -69,12 +69,17 @@ ObjectiveConfig = LayerwiseConfig | CkdConfig | GlmdConfig
 
 
 def objective_problems(
-    objectives: Sequence[ObjectiveConfig], target_layers: Sequence[int], *, feeds_teacher_back: bool
+    objectives: Sequence[ObjectiveConfig],
+    target_layers: Sequence[int],
+    *,
+    feeds_teacher_back: bool,
+    random_depth: bool = False,
 ) -> Iterator[str]:
     """What is wrong with a list of objectives, and with its combination with the rest.
 
     Args:
         feeds_teacher_back: the student sees the teacher's layers while it trains.
+        random_depth: a batch may stop before the last layer.
     """
     names = [objective.name for objective in objectives]
     if not names:
@@ -85,6 +90,11 @@ def objective_problems(
         yield (
             "objectives: found glmd with the teacher's layers fed back, expected distill.feedback: free_running; a "
             "last layer that has just been handed the teacher's has nothing to learn from its units"
+        )
+    if set(names) == {"glmd"} and random_depth:
+        yield (
+            "objectives: found glmd alone with distill.random_depth, expected layerwise or ckd beside it, or "
+            "random_depth: false; units are compared on the last layer, and a batch that stops before it learns nothing"
         )
     for objective in objectives:
         if not isinstance(objective, CkdConfig):

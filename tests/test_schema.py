@@ -57,6 +57,19 @@ def test_all_problems_are_reported_at_once() -> None:
         ({"student": {"layer_norm_first": 1}}, "student.layer_norm_first: found 1 (a whole number), expected true"),
         ({"student": {"conv_pos": True}}, "student.conv_pos: found True (true or false), expected a whole number"),
         ({"student": {"extractor_conv_feature_layers": [[512, 10]]}}, "found 2 entries, expected 3"),
+        (
+            {"objectives": [{"name": "glmd", "units": "u"}], "distill": {"random_depth": True}},
+            "objectives: found glmd alone with distill.random_depth",
+        ),
+        ({"objectives": [{"name": "glmd"}]}, "units: missing; make the file with `gendistiller units`"),
+        (
+            {"objectives": [{"name": "glmd", "units": "u"}], "distill": {"feedback": "scheduled"}},
+            "objectives: found glmd with the teacher's layers fed back",
+        ),
+        (
+            {"objectives": [{"name": "ckd"}], "distill": {"feedback": "scheduled"}},
+            "objectives: found ckd alone with the teacher's layers fed back",
+        ),
         ({"distill": {"target_layers": []}}, "expected at least one layer"),
         ({"distill": {"target_layers": [0, 4]}}, "distill.target_layers[0]: 0 is below 1"),
         ({"objectives": []}, "expected at least one objective"),

@@ -11,8 +11,10 @@ from typing import Any
 
 from s3prl_gendistiller.cli import launch
 from s3prl_gendistiller.config import MODEL_CONFIGS, ModelConfig, RunnerConfig, read_model_config
+from s3prl_gendistiller.config_objectives import GlmdConfig
 from s3prl_gendistiller.distill.task import check_layers
 from s3prl_gendistiller.distill.transformers_teacher import read_teacher_shape
+from s3prl_gendistiller.distill.units import Units
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
 from s3prl_gendistiller.host.locate import find_host
@@ -85,6 +87,7 @@ def _check(task: str, model_path: str, runner_path: str, overrides: str | None) 
         raise UserError("\n".join(problems))
     assert model is not None and runner is not None
     _check_teacher(model)
+    _check_units(model)
     _check_data(runner)
 
 
@@ -92,6 +95,13 @@ def _check_teacher(model: ModelConfig) -> None:
     if model.teacher.folder is not None:
         shape = read_teacher_shape(teacher_folder(model.teacher.folder))
         check_layers(model.distill.target_layers, shape.num_layers, model.teacher.folder)
+
+
+def _check_units(model: ModelConfig) -> None:
+    """That of another teacher is found out when the teacher is loaded, for which its weights must be read."""
+    for objective in model.objectives:
+        if isinstance(objective, GlmdConfig) and objective.units is not None:
+            Units.load(expand(objective.units, "objectives: glmd: units"))
 
 
 def _check_data(runner: RunnerConfig) -> None:

@@ -11,13 +11,16 @@ import torch
 
 from s3prl_gendistiller.config import TeacherConfig
 from s3prl_gendistiller.distill.manifest import Utterance, read_manifest
-from s3prl_gendistiller.distill.teacher import Teacher
+from s3prl_gendistiller.distill.teacher import Teacher, weights_hash
 from s3prl_gendistiller.distill.units import KmeansUnits, Units, UnitSource, choose_kept, nearest_kept
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.teachers import load_teacher
 from s3prl_gendistiller.host.units import content_hash, count_units, states_of, teacher_head
 from s3prl_gendistiller.hubert.codebook import fit_codebook, frames_to_cluster
 from s3prl_gendistiller.shipped import existing_or_shipped
+
+CLUSTERS = 500
+FRAMES = 200_000
 
 _DESCRIPTION = """\
 Count a teacher's units over a training manifest, keep the frequent ones, map the others to the kept unit that is most
@@ -51,8 +54,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--force", type=int, nargs="+", default=[], metavar="UNIT", help="units that are kept anyway")
     parser.add_argument("--source", choices=("auto", "head", "kmeans"), default="auto", help="auto: the head if any")
     parser.add_argument("--layer", type=int, help="of k-means: the teacher layer (the last)")
-    parser.add_argument("--clusters", type=int, default=500, help="of k-means (500)")
-    parser.add_argument("--frames", type=int, default=200_000, help="that k-means is fitted on (200000)")
+    parser.add_argument("--clusters", type=int, help="of k-means (500)")
+    parser.add_argument("--frames", type=int, help="that k-means is fitted on (200000)")
     parser.add_argument("--seed", type=int, default=0, help="of k-means and of its frames")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--no-progress", action="store_true")
@@ -78,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
         len(predict.embeddings),
         args.out.with_suffix(".partial"),
         device=args.device,
+        codebook=weights_hash(predict.state_dict()),
         progress=None if args.no_progress else "counting units",
     )
     wanted = math.ceil(math.ceil(args.ratio * len(counts)) / args.multiple_of) * args.multiple_of
@@ -117,16 +121,25 @@ def _source(
     """The teacher's head, or k-means on one of its layers; and the layer."""
     head = teacher_head(teacher, config) if args.source != "kmeans" else None
     if head is not None:
+        asked = [name for name in ("layer", "clusters", "frames") if getattr(args, name) is not None]
+        if asked:
+            raise UserError(
+                f"--{asked[0]}: found {getattr(args, asked[0])} for teacher {teacher.name}, whose own head reads layer "
+                f"{teacher.num_layers}; add --source kmeans, or leave --{asked[0]} out"
+            )
         return head, teacher.num_layers
     if args.source == "head":
         raise UserError(f"--source head: teacher {teacher.name} holds no unit head; take --source kmeans")
     layer = teacher.num_layers if args.layer is None else args.layer
     if not 0 <= layer <= teacher.num_layers:
         raise UserError(f"--layer: found {layer}, expected 0..{teacher.num_layers} of teacher {teacher.name}")
+    clusters = CLUSTERS if args.clusters is None else args.clusters
     ordered = sorted(utterances, key=lambda utterance: str(utterance.path))
     order = torch.randperm(len(ordered), generator=torch.Generator().manual_seed(args.seed)).tolist()
     states = states_of(teacher, layer, (ordered[index] for index in order), args.device)
-    sample = frames_to_cluster((found.cpu().numpy() for found in states), args.frames, not args.no_progress)
-    centroids = torch.from_numpy(fit_codebook(sample, args.clusters, f"layer {layer}", args.seed).centroids)
+    sample = frames_to_cluster(
+        (found.cpu().numpy() for found in states), FRAMES if args.frames is None else args.frames, not args.no_progress
+    )
+    centroids = torch.from_numpy(fit_codebook(sample, clusters, f"layer {layer}", args.seed).centroids)
     nearest = torch.cat([torch.cdist(p, centroids).min(-1).values for p in torch.from_numpy(sample).split(8192)])
     return KmeansUnits(centroids, float(nearest.square().mean())), layer

@@ -113,11 +113,7 @@ class Teacher(nn.Module):
 
     def fingerprint(self) -> str:
         """Of the encoder's weights: 16 hexadecimal digits."""
-        digest = hashlib.sha256()
-        for name, value in sorted(self.encoder.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return weights_hash(self.encoder.state_dict())
 
     def encoder_state(self) -> Mapping[str, Tensor]:
         """The encoder's weights under the names that `naming` promises, for a warm start.
@@ -152,3 +148,12 @@ def trim_to_shorter(targets: Tensor, predictions: Tensor, mask: Tensor) -> tuple
         )
     frames = min(ours, theirs)
     return targets[:, :, :frames], predictions[:, :, :frames], mask[:, :frames]
+
+
+def weights_hash(state: Mapping[str, Tensor]) -> str:
+    """Of names and values: 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        digest.update(name.encode())
+        digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

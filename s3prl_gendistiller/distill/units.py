@@ -193,6 +193,12 @@ class Units:
         wrong = [name for name, value in tensors.items() if not value.isfinite().all()]
         if wrong or not math.isfinite(number):
             raise UserError(f"{path}: found numbers that are not finite in {', '.join(wrong) or 'number'}; {remedy}")
+        units, kept = len(predict.embeddings), found.kept
+        whole = len(found.counts) == len(found.nearest) == units and 1 <= len(kept) <= units
+        if not whole or not 0 <= kept.min() <= kept.max() < units or not found.nearest.min() >= 0:
+            raise UserError(f"{path}: found kept units that are not among the {units} of the codebook; {remedy}")
+        if found.nearest.max() >= len(kept):
+            raise UserError(f"{path}: found units mapped beyond the {len(kept)} that are kept; {remedy}")
         predict.requires_grad_(False)
         return found
 

@@ -154,6 +154,7 @@ class PretrainExpert(nn.Module):
                 raise UserError(
                     f"-e: the checkpoint holds no {OBJECTIVES}, expected the unit head that was trained along"
                 )
+            _check_same_units(self.model["objectives"], all_states[OBJECTIVES])
             self.model["objectives"].load_state_dict(all_states[OBJECTIVES])
         if "Progress" in all_states:
             self.train_loader.resume(all_states["Progress"]["batches_done"])
@@ -228,6 +229,18 @@ def _check_teacher(config: ModelConfig, teacher: Teacher) -> None:
             f"student.encoder_embed_dim: found {config.student.encoder_embed_dim}, expected {teacher.width}, the width "
             f"of teacher {teacher.name}; the layerwise objective compares the two number by number"
         )
+
+
+def _check_same_units(objectives: nn.Module, saved: Mapping[str, Tensor]) -> None:
+    """What an objective does not train comes from a file, and must be what it was when the run began."""
+    trained = {name for name, parameter in objectives.named_parameters() if parameter.requires_grad}
+    for name, value in objectives.state_dict().items():
+        same = name in saved and saved[name].shape == value.shape
+        if not same or (name not in trained and not torch.equal(saved[name].to(value.device), value)):
+            raise UserError(
+                f"-e: the units file has changed since this run began ({name.partition('.')[2]} differs), expected the "
+                "one that it was started with; put that back, or start a new run with these units"
+            )
 
 
 def _log_parameters(student: nn.Module, teacher: Teacher) -> None:

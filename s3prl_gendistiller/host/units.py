@@ -27,6 +27,9 @@ def teacher_head(teacher: Teacher, config: TeacherConfig) -> UnitHead | None:
     """What the teacher itself predicts units with: of s3prl's HuBERT, or of a folder with unit_head.safetensors.
 
     None where there is no head, as in transformers' HuBERT and in WavLM.
+
+    Raises:
+        UserError: the folder's file is broken.
     """
     if config.folder is not None:
         path = teacher_folder(config.folder) / HEAD_FILE
@@ -34,9 +37,14 @@ def teacher_head(teacher: Teacher, config: TeacherConfig) -> UnitHead | None:
             return None
         import safetensors
 
-        with safetensors.safe_open(path, "pt") as file:
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-            return UnitHead.from_state(state, float((file.metadata() or {}).get("temperature", HEAD_TEMPERATURE)))
+        try:
+            with safetensors.safe_open(path, "pt") as file:
+                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+                return UnitHead.from_state(state, float((file.metadata() or {}).get("temperature", HEAD_TEMPERATURE)))
+        except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
+            raise UserError(
+                f"{path}: not readable as a unit head ({error}); write it again, or take --source kmeans"
+            ) from error
     found = teacher.encoder.state_dict()
     prefix = next(
         (name.removesuffix("label_embs_concat") for name in found if name.endswith("label_embs_concat")), None
@@ -59,11 +67,13 @@ def states_of(
     """Of each utterance alone, so that no padding and no neighbour matters: (T, D) on the CPU.
 
     Raises:
-        UserError: an audio file cannot be read.
+        UserError: an audio file cannot be read, or the teacher gives numbers that are not finite.
     """
     for utterance in tqdm(utterances, desc=progress, unit="file", disable=progress is None):
         wav = read_audio(utterance.path).to(device)
-        yield teacher(wav[None], torch.tensor([len(wav)], device=device), [layer])[0, 0]
+        states = teacher(wav[None], torch.tensor([len(wav)], device=device), [layer])[0, 0]
+        _check_finite(states, utterance, teacher)
+        yield states
 
 
 @torch.no_grad()
@@ -75,6 +85,7 @@ def count_units(
     num_units: int,
     partial: Path,
     *,
+    codebook: str = "",
     device: str = "cpu",
     progress: str | None = None,
 ) -> Tensor:
@@ -83,21 +94,18 @@ def count_units(
     Args:
         predict: from states of the layer (T, D) to logits (T, V).
         partial: what is counted so far, written now and then; the same call goes on from it and removes it at the end.
+        codebook: what tells `predict` from another one of the same size, such as a hash of its weights.
 
     Raises:
         UserError: an audio file cannot be read, the teacher gives numbers that are not finite, or there is no frame.
     """
     utterances = sorted(utterances, key=lambda utterance: str(utterance.path))
-    identity = content_hash(utterances) + teacher.fingerprint() + str((layer, num_units))
+    identity = content_hash(utterances) + teacher.fingerprint() + str((layer, num_units, codebook))
     counts, done = _read_partial(partial, identity, num_units)
     rest = utterances[done:]
     for number, states in enumerate(states_of(teacher, layer, rest, device, progress), start=done + 1):
         logits = predict(states)
-        if not logits.isfinite().all():
-            raise UserError(
-                f"{utterances[number - 1].path}: teacher {teacher.name} gives numbers that are not finite; look at its "
-                "weights"
-            )
+        _check_finite(logits, utterances[number - 1], teacher)
         counts += torch.bincount(logits.argmax(-1).cpu(), minlength=num_units)
         if number % SAVED_EVERY == 0:
             with replacing(partial) as part:
@@ -106,6 +114,13 @@ def count_units(
         raise UserError("the manifest: found no frame in it, expected speech; name another one")
     partial.unlink(missing_ok=True)
     return counts
+
+
+def _check_finite(values: Tensor, utterance: Utterance, teacher: Teacher) -> None:
+    if not values.isfinite().all():
+        raise UserError(
+            f"{utterance.path}: teacher {teacher.name} gives numbers that are not finite; look at its weights"
+        )
 
 
 def content_hash(utterances: Iterable[Utterance]) -> str:

@@ -171,7 +171,7 @@ def _of_fold(fold: int) -> Part:
 def _check(part: Part, folder: Path) -> tuple[Checked, list[str]]:
     source = folder / part.source
     found = read_predictions(source, part.form)
-    problems = list(found.problems)
+    problems = [*found.problems, *_of_soft_labels(folder)]
     compared, uncompared = [], ""
     if not problems:
         truth = read_ids(folder / part.truth, part.form) if part.truth else []
@@ -183,6 +183,21 @@ def _check(part: Part, folder: Path) -> tuple[Checked, list[str]]:
             compared.append(str(wanted.source))
             problems += differences(found, wanted)
     return Checked(part, len(found.ids), compared, uncompared, _files(part, folder)), problems
+
+
+def _of_soft_labels(folder: Path) -> list[str]:
+    """A head that learned from another model's answers is no entry of SUPERB."""
+    for path in config_files(folder):
+        try:
+            glmd = (read_yaml(path).get("downstream_expert") or {}).get("glmd")
+        except UserError:
+            continue
+        if glmd:
+            return [
+                f"{folder}: was trained on a teacher's soft labels ({path.name} has downstream_expert.glmd), expected "
+                "a run of the task itself, with labels"
+            ]
+    return []
 
 
 def _wanted(part: Part, folder: Path) -> tuple[Expected | None, str]:

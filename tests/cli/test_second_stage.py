@@ -13,6 +13,7 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import read_checkpoint
 from s3prl_gendistiller.host.feature_cache import identity
 from s3prl_gendistiller.superb.launcher import Processes, locked
+from s3prl_gendistiller.superb.metrics import printed_values
 from s3prl_gendistiller.superb.tasks import TASKS
 from tests.conftest import ROOT
 from tests.host.test_checkpoint import save_student
@@ -39,6 +40,10 @@ def launch(folder: Path) -> Iterator[Processes]:
         yield Processes(downstream.main, 1, lock)
 
 
+def logs_soft_loss(run: Path) -> bool:
+    return any(b"glmd/train-soft_loss" in path.read_bytes() for path in run.glob("events.*"))
+
+
 @pytest.mark.parametrize("name", ["ks", "ic", "er", "sid", "pr", "asr"])
 def test_a_head_learns_from_the_teachers_head(name: str, folder: Path, launch: Processes) -> None:
     task = TASKS[name]
@@ -54,7 +59,8 @@ def test_a_head_learns_from_the_teachers_head(name: str, folder: Path, launch: P
     assert states["Args"].downstream == f"glmd_{name}"
     assert states["Downstream"].keys() == read_checkpoint(with_labels / "states-2.ckpt")["Downstream"].keys()
     launch(["-m", "evaluate", "-t", task.test, "-e", str(learned / "states-2.ckpt")], log)
-    assert task.test in log.read_text()
+    assert printed_values(log.read_text(), task.test, task.metrics[0].printed or "acc")
+    assert logs_soft_loss(learned) and not logs_soft_loss(with_labels)
     if name == "ks":
         with pytest.raises(UserError, match="found a run of speech_commands, expected one of -d fluent_commands"):
             wrong = ["-m", "train", "-u", "gendistiller_local", "-d", "glmd_ic", "-p", str(folder / "x")]

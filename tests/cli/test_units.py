@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import random
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from s3prl_gendistiller.cli import main
 from s3prl_gendistiller.config import TeacherConfig
+from s3prl_gendistiller.distill.audio import read_audio
 from s3prl_gendistiller.distill.manifest import read_manifest
+from s3prl_gendistiller.distill.teacher import Teacher
 from s3prl_gendistiller.distill.units import KmeansUnits, UnitHead, Units
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import units as host_units
@@ -74,6 +79,79 @@ def test_mistakes_are_named_and_leave_nothing(
     assert message in capsys.readouterr().err and not (tmp_path / "u").exists()
 
 
+@pytest.mark.parametrize("flag", ["--layer", "--clusters", "--frames"])
+def test_what_k_means_would_take_is_not_ignored_beside_a_head(
+    flag: str, bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(bench, tmp_path / "u", flag, "3", teacher="teachers/hubert_mini")) == 2
+    assert f"{flag}: found 3 for teacher" in capsys.readouterr().err and not (tmp_path / "u").exists()
+
+
+def test_a_broken_head_is_named(bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    teacher = tmp_path / "teacher"
+    shutil.copytree(bench.teacher, teacher)
+    (teacher / host_units.HEAD_FILE).write_bytes(b"half")
+    assert main(command(bench, tmp_path / "u", teacher=str(teacher))) == 2
+    assert f"{host_units.HEAD_FILE}: not readable as a unit head" in capsys.readouterr().err
+    save_file({"label_embs_concat": torch.zeros(3, 4)}, teacher / host_units.HEAD_FILE)
+    assert main(command(bench, tmp_path / "u", teacher=str(teacher))) == 2
+    assert "not readable as a unit head ('final_proj.weight')" in capsys.readouterr().err
+
+
+def test_a_teacher_without_finite_states_is_named_before_k_means(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Teacher, "forward", lambda self, wavs, *_: torch.full((1, 1, 9, self.width), float("nan")))
+    assert main(command(bench, tmp_path / "u", "--clusters", "3")) == 2
+    assert "gives numbers that are not finite" in capsys.readouterr().err
+
+
+def test_counts_are_of_the_unit_that_the_head_puts_first(bench: Bench, tmp_path: Path) -> None:
+    """By hand, and as many as the convolutions make frames of the samples."""
+    libri = bench.data / "LibriSpeech"
+    utterances = read_manifest([libri / "len_for_bucket/train-clean-100.csv"], libri)[:3]
+    config = TeacherConfig(folder="teachers/hubert_mini")
+    teacher = load_teacher(config)
+    head = teacher_head(teacher, config)
+    expected, frames = torch.zeros(200, dtype=torch.long), 0
+    for utterance in utterances:
+        wav = read_audio(utterance.path)
+        for unit in head(teacher(wav[None], torch.tensor([len(wav)]), [6])[0, 0]).max(-1).indices.tolist():
+            expected[unit] += 1
+        length = len(wav)
+        for kernel, stride in ((10, 5), *((3, 2),) * 4, *((2, 2),) * 2):
+            length = (length - kernel) // stride + 1
+        frames += length
+    found = count_units(teacher, head, 6, utterances, 200, tmp_path / "a")
+    assert torch.equal(found, expected) and int(found.sum()) == frames
+
+
+def test_a_count_that_was_begun_with_another_codebook_begins_again(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_units, "SAVED_EVERY", 1)
+    out = tmp_path / "u.safetensors"
+    whole = tmp_path / "whole.safetensors"
+    asked = ("--source", "kmeans", "--clusters", "5")
+    assert main(command(bench, whole, *asked, "--seed", "1")) == 0
+    real, calls = host_units._check_finite, []
+
+    def killed(*given: object) -> None:
+        calls.append(given)
+        if len(calls) > number + 4:  # in the counting, which follows one pass for k-means
+            raise KeyboardInterrupt
+        real(*given)
+
+    libri = bench.data / "LibriSpeech"
+    number = len(read_manifest([libri / "len_for_bucket/train-clean-100.csv"], libri))
+    monkeypatch.setattr(host_units, "_check_finite", killed)
+    assert main(command(bench, out, *asked, "--seed", "0")) not in (0, 2)  # interrupted
+    assert out.with_suffix(".partial").is_file()
+    monkeypatch.setattr(host_units, "_check_finite", real)
+    assert main(command(bench, out, *asked, "--seed", "1")) == 0
+    assert torch.equal(Units.load(out).counts, Units.load(whole).counts)
+
+
 def test_counts_are_the_same_in_any_order_and_after_a_kill(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,3 +212,31 @@ def test_glmd_trains_resumes_and_refuses_another_teachers_units(
     other.save(tmp_path / "other")
     with pytest.raises(UserError, match="whose weights are not those of"):
         expert(bench, tmp_path, objectives=[{**entry, "units": str(tmp_path / "other")}])
+
+
+@pytest.mark.parametrize("changed", [("--force", "3"), ("--ratio", "0.25"), ("--seed", "1")])
+def test_a_run_does_not_go_on_with_other_units_than_it_began_with(
+    changed: tuple[str, ...], bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUPERB_DATA", str(bench.data))
+    out = tmp_path / "u.safetensors"
+    assert main(command(bench, out, "--clusters", "12")) == 0
+    kept = Units.load(out).kept
+    made = expert(bench, tmp_path, objectives=[{"name": "glmd", "units": str(out)}])
+    states = made.add_state_to_save({"Optimizer": {}, "Step": 1, "Config": {}})
+    out.unlink()
+    if changed[0] == "--force":  # the rarest of the kept ones goes
+        changed = ("--force", str(next(unit for unit in range(12) if unit not in kept.tolist())))
+    assert main(command(bench, out, "--clusters", "12", *changed)) == 0
+    with pytest.raises(UserError, match="the units file has changed since this run began"):
+        expert(bench, tmp_path, stored=states["Upstream_Config"]).load_model(states)
+
+
+def test_a_file_whose_parts_do_not_fit_is_refused(bench: Bench, tmp_path: Path) -> None:
+    out = tmp_path / "u.safetensors"
+    assert main(command(bench, out, "--clusters", "6")) == 0
+    good = Units.load(out)
+    for part, value in (("kept", good.kept + 6), ("kept", good.kept[:0]), ("nearest", good.nearest + 3)):
+        replace(good, **{part: value}).save(out)
+        with pytest.raises(UserError, match="found (kept units that are not among|units mapped beyond)"):
+            Units.load(out)

@@ -10,6 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import yaml
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.submission import PARTS, check_parts, er_folders, pack
@@ -190,6 +191,15 @@ def test_all_problems_are_listed_at_once(folders: Folders) -> None:
     lines = str(caught.value).splitlines()
     assert lines[0] == "nothing was packed; 4 problems:" and len(lines) == 5  # pr by its truth and by its corpus
     assert "missing 3-7-0000" in lines[1] and "has inf" in lines[3] and "has inf" in lines[4]
+
+
+def test_a_head_that_learned_from_a_teachers_answers_is_no_entry(folders: Folders) -> None:
+    path = folders["ks"] / "config_resolved.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["downstream_expert"]["glmd"] = {"teacher": "runs/teacher"}
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(UserError, match="was trained on a teacher's soft labels .*expected a run of the task itself"):
+        check_parts(folders)
 
 
 def test_many_problems_of_a_file_are_shortened(folders: Folders) -> None:

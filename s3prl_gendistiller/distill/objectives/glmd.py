@@ -50,8 +50,8 @@ class Glmd(nn.Module):
         self.head = UnitHead(width, len(units.kept), dim)
         if config.head_init == "teacher":
             self._start_from(head, units.kept)
-        self.register_buffer("kept", units.kept, persistent=False)
-        self.register_buffer("nearest", units.nearest, persistent=False)
+        self.register_buffer("kept", units.kept)  # in checkpoints, so that a run goes on with the units it began with
+        self.register_buffer("nearest", units.nearest)
 
     def forward(self, teacher: Tensor, student: Tensor, frame_mask: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
         """

@@ -1,0 +1,110 @@
+"""Every objective, and all together, through the real launchers: distilled, gone on with, evaluated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from s3prl_gendistiller import load_student
+from s3prl_gendistiller.cli import main
+from s3prl_gendistiller.distill.metrics import read_metrics
+from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
+from s3prl_gendistiller.host.tasks.distilhubert.pretrain_expert import UpstreamPretrainExpert as Baseline
+from s3prl_gendistiller.host.tasks.gendistiller.pretrain_expert import UpstreamPretrainExpert as Expert
+from s3prl_gendistiller.schema import read_layered_yaml
+from tests.bench import Bench
+from tests.conftest import ROOT, run_python
+from tests.host.test_launchers import DOWNSTREAM, PRETRAIN, SHORT_ASR, succeed
+
+THREE = {"target_layers": [1, 2, 3]}
+TERMS = {
+    "layerwise": {"l1_layer1", "cosine_layer3"},
+    "ckd": {"ckd_word_pair", "ckd_word_angle", "ckd_layer_pair", "ckd_layer_angle"},
+    "glmd": {"glmd_units", "glmd_agreement"},
+}
+ALL = list(TERMS)
+LISTS = [["ckd"], ["glmd"], ["ckd", "glmd"], ["layerwise", "ckd"], ["layerwise", "glmd"], ALL]
+
+
+@pytest.fixture(scope="module")
+def units(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out, libri = tmp_path_factory.mktemp("units") / "units.safetensors", bench.data / "LibriSpeech"
+    asked = ["units", str(libri / "len_for_bucket/train-clean-100.csv"), "--root", str(libri), "--no-progress"]
+    assert main([*asked, "--teacher", str(bench.teacher), "--clusters", "12", "--out", str(out)]) == 0
+    return out
+
+
+def entries(names: list[str], units: object) -> list[dict]:
+    return [{"name": name, **({"units": str(units)} if name == "glmd" else {})} for name in names]
+
+
+@pytest.mark.parametrize("names", LISTS, ids="+".join)
+@pytest.mark.parametrize("kind", ["previous", "all", "distilhubert"])
+def test_any_combination_trains_every_part_of_any_student(
+    kind: str, names: list[str], bench: Bench, units: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUPERB_DATA", str(bench.data))
+    task, expert = ("distilhubert", Baseline) if kind == "distilhubert" else ("gendistiller", Expert)
+    student = {} if kind == "distilhubert" else {"history": kind}
+    model = bench.model(tmp_path, task, distill=THREE, objectives=entries(names, units), student=student)
+    data = read_layered_yaml(bench.runner(tmp_path, task))["pretrain_expert"]["datarc"]
+    torch.manual_seed(0)
+    made = expert(data, str(model), "cpu", False)
+    loss, _ = made(next(iter(made.get_train_dataloader())), records={}, global_step=1, log_step=1)
+    loss.backward()
+    assert set().union(*(TERMS[name] for name in names)) <= made.task.terms.keys()
+    for name, parameter in made.model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+    assert all(parameter.grad is None for parameter in made.task.teacher.parameters())
+
+
+@pytest.mark.parametrize(
+    ("task", "names"), [("gendistiller", ALL), ("distilhubert", ALL), ("gendistiller", ["glmd"])], ids=str
+)
+def test_a_run_is_distilled_gone_on_with_and_evaluated(
+    task: str, names: list[str], bench: Bench, units: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "units.safetensors"
+    own.write_bytes(units.read_bytes())
+    model = bench.model(tmp_path, task, distill=THREE, objectives=entries(names, own.name))  # a relative path
+    files = ("-g", model, "-c", bench.runner(tmp_path, task))
+    succeed(run_python(PRETRAIN, "-u", task, *files, cwd=tmp_path, env=bench.environment))
+    run, elsewhere = tmp_path / "result/pretrain" / task, tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    whole = read_checkpoint(newest_checkpoint(run) or "")
+    (newest_checkpoint(run) or run).unlink()  # as if it had been killed after its third step
+    begun = read_checkpoint(run / "states-3.ckpt")
+    succeed(run_python(PRETRAIN, "-e", run, cwd=elsewhere, env=bench.environment))
+    newest = newest_checkpoint(run)
+    again = read_checkpoint(newest or "")
+    assert (begun["Step"], again["Step"], whole["Step"]) == (3, 6, 6)
+    heads = {name: value for name, value in again["Objectives"].items() if ".head." in name}
+    assert heads and not any(torch.equal(value, begun["Objectives"][name]) for name, value in heads.items())
+    for part in ("Objectives", {"gendistiller": "GenDistiller", "distilhubert": "Distiller"}[task]):
+        assert all(torch.equal(value, whole[part][name]) for name, value in again[part].items())
+    for split in ("train", "valid"):
+        assert set().union(*(TERMS[name] for name in names)) <= read_metrics(run, split)[6].keys()
+    own.unlink()  # what follows needs no units
+    assert not any("label_embs" in name for name in load_student(newest or "").state_dict())
+    upstream = {"gendistiller": "gendistiller_local", "distilhubert": "distiller_local"}[task]
+    asr = ("-u", upstream, "-k", newest, "-d", "asr", "-c", ROOT / "downstream_runs/asr/small.yaml", "-o", SHORT_ASR)
+    answer = run_python(DOWNSTREAM, "-m", "train", "-n", "asr", *asr, cwd=elsewhere, env=bench.environment)
+    assert "dev-clean wer:" in succeed(answer).stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "no such file, expected the units of a teacher"), (b"no units", "not readable as units")],
+)
+def test_units_that_cannot_be_read_are_named_before_a_folder_is_made(
+    content: bytes | None, said: str, bench: Bench, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "u").write_bytes(content)
+    files = ("-g", bench.model(tmp_path, objectives=entries(["glmd"], "u")), "-c", bench.runner(tmp_path))
+    answer = run_python(PRETRAIN, "-u", "gendistiller", *files, cwd=tmp_path, env=bench.environment)
+    assert answer.returncode == 2 and said in answer.stderr and "Traceback" not in answer.stderr
+    assert "gendistiller units" in answer.stderr and not (tmp_path / "result").exists()
