@@ -99,7 +99,7 @@ def test_no_frame_one_frame_and_silence_stay_finite(real: int, remap: str) -> No
     total, count = module(torch.zeros_like(teacher()), made, mask)["glmd_units"]
     total.backward()
     assert int(count) == 2 * real and total.isfinite() and made.grad.isfinite().all()
-    assert (float(total) == 0.0) == (real == 0)
+    assert (total.item() == 0.0) == (real == 0)
 
 
 def test_constants_of_a_frame_change_nothing() -> None:
