@@ -85,8 +85,7 @@ def train(suite: Suite, jobs: int | None) -> dict[str, dict[str, Outcome]]:
     Raises:
         UserError: a run failed.
     """
-    # the seeds of a kind go one after another (`run_suite`), so that more jobs than kinds would leave cores idle
-    at_a_time = min(launcher.jobs_that_fit(jobs), len(suite.kinds()))
+    at_a_time = min(launcher.jobs_that_fit(jobs), len(suite.students))
     with launcher.running(suite.out, downstream.main, at_a_time) as launch:
         found, failures = run_suite(suite, launch, {}, at_a_time)
     if failures:

@@ -29,7 +29,6 @@ from s3prl_gendistiller.superb.agenda import Work
 from s3prl_gendistiller.superb.amounts import SPEECH
 from s3prl_gendistiller.superb.plan import Run, Suite
 from s3prl_gendistiller.superb.table import markdown
-from s3prl_gendistiller.superb.tasks import TASKS
 
 GPU_TFLOPS = 16.0
 CORE_TFLOPS = 0.05
@@ -88,7 +87,7 @@ def estimate(suite: Suite, agenda: Sequence[Work], gmacs: Mapping[str, float], t
             runs=len({work.run.folder for work in works}),
             steps=sum(work.steps for work in works),
             seeds=_hours_of_seeds(works, gmacs, tflops),
-            searched=len(suite.candidates(TASKS[task])) > 1,
+            searched=len(suite.candidates(works[0].run.task)) > 1,
             gigabytes=sum(_kept_bytes(run, _steps(run, works)) for run in _folders(works)) / 1e9,
         )
         for (kind, task), works in found.items()

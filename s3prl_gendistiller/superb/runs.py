@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb import metrics, trial
@@ -23,6 +24,8 @@ LM_PART = "tested_lm"
 Dev = dict[str, float]
 Found = tuple[float | None, Dev, Trials]
 """A learning rate, what each that was tried reached on dev at last, and after which steps."""
+_Added = list[Future[Any]]
+"""What a turn added; each future gives the same again."""
 
 logger = logging.getLogger(__name__)
 
@@ -69,21 +72,21 @@ def run_suite(
     failures: list[str] = []
     turns = _Turns(jobs)
 
-    def turn(task: Task, student: Student, others: Sequence[Student] = (), found: Found | None = None) -> _Done:
-        more: list[Future[_Done]] = []
+    def turn(task: Task, student: Student, others: Sequence[Student] = (), found: Found | None = None) -> _Added:
+        more: _Added = []
         try:
             if found is None:
                 found = _search(suite, student, task, launch)
                 more = [turns.add(task.cost, partial(turn, task, other, found=found)) for other in others]
             if task.trained:
-                outcome = _train_and_test(suite, student, task, launch, *found)
+                results[student.name][task.name] = _train_and_test(suite, student, task, launch, *found)
             else:
-                outcome = _best_layer(suite, student, task, launch, layers[student.name])
+                results[student.name][task.name] = _best_layer(suite, student, task, launch, layers[student.name])
         except UserError as error:
             problem = f"{student.name} on {task.name}: {error}"
+            failures.append(problem)
             logger.error("%s", problem)
-            return _Done(student, task, None, problem, more)
-        return _Done(student, task, outcome, None, more)
+        return more
 
     # the learning rate is chosen with the first seed of a kind and then fixed for the others, which start from there
     pending = {
@@ -94,37 +97,22 @@ def run_suite(
     try:
         while pending:
             finished, pending = wait(pending, return_when=FIRST_COMPLETED)
-            for done in (future.result() for future in finished):
-                pending.update(done.more)
-                if done.outcome is not None:
-                    results[done.student.name][done.task.name] = done.outcome
-                if done.problem is not None:
-                    failures.append(done.problem)
+            for future in finished:
+                pending.update(future.result())
     finally:
         turns.close()  # when interrupted, whoever launches ends what is running
     return results, failures
 
 
-@dataclass(frozen=True)
-class _Done:
-    """One student on one task: an outcome or a problem, and what was added to the turns meanwhile."""
-
-    student: Student
-    task: Task
-    outcome: Outcome | None
-    problem: str | None
-    more: Sequence[Future[_Done]]
-
-
 class _Turns:
-    """Work in threads: the most expensive of what waits goes first, and what runs may add more."""
+    """Work in threads: the most expensive of what waits goes first, and what runs may add more and returns it."""
 
     def __init__(self, threads: int) -> None:
         self._pool = ThreadPoolExecutor(max_workers=threads)
-        self._waiting: queue.PriorityQueue[tuple[float, int, Callable[[], _Done]]] = queue.PriorityQueue()
+        self._waiting: queue.PriorityQueue[tuple[float, int, Callable[[], _Added]]] = queue.PriorityQueue()
         self._count = itertools.count()
 
-    def add(self, cost: float, work: Callable[[], _Done]) -> Future[_Done]:
+    def add(self, cost: float, work: Callable[[], _Added]) -> Future[Any]:
         """Of as many futures as there is work, each is the result of some piece of it."""
         self._waiting.put((-cost, next(self._count), work))
         return self._pool.submit(lambda: self._waiting.get_nowait()[2]())

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.soft_labels import SECTION
 from s3prl_gendistiller.schema import read_yaml
 from s3prl_gendistiller.superb.predictions import FRAME_SHIFT, differences, read_ids, read_predictions
 from s3prl_gendistiller.superb.public_set import Expected, NotAtHand, config_files, expected
@@ -189,13 +190,13 @@ def _of_soft_labels(folder: Path) -> list[str]:
     """A head that learned from another model's answers is no entry of SUPERB."""
     for path in config_files(folder):
         try:
-            glmd = (read_yaml(path).get("downstream_expert") or {}).get("glmd")
+            glmd = (read_yaml(path).get("downstream_expert") or {}).get(SECTION)
         except UserError:
             continue
         if glmd:
             return [
-                f"{folder}: was trained on a teacher's soft labels ({path.name} has downstream_expert.glmd), expected "
-                "a run of the task itself, with labels"
+                f"{folder}: was trained on a teacher's soft labels ({path.name} has downstream_expert.{SECTION}), "
+                "expected a run of the task itself, with labels"
             ]
     return []
 

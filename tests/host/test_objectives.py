@@ -15,6 +15,7 @@ from s3prl_gendistiller.host.tasks.distilhubert.pretrain_expert import UpstreamP
 from s3prl_gendistiller.host.tasks.gendistiller.pretrain_expert import UpstreamPretrainExpert as Expert
 from s3prl_gendistiller.schema import read_layered_yaml
 from tests.bench import Bench
+from tests.cli.test_units import command
 from tests.conftest import ROOT, run_python
 from tests.host.test_launchers import DOWNSTREAM, PRETRAIN, SHORT_ASR, succeed
 
@@ -30,9 +31,8 @@ LISTS = [["ckd"], ["glmd"], ["ckd", "glmd"], ["layerwise", "ckd"], ["layerwise",
 
 @pytest.fixture(scope="module")
 def units(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out, libri = tmp_path_factory.mktemp("units") / "units.safetensors", bench.data / "LibriSpeech"
-    asked = ["units", str(libri / "len_for_bucket/train-clean-100.csv"), "--root", str(libri), "--no-progress"]
-    assert main([*asked, "--teacher", str(bench.teacher), "--clusters", "12", "--out", str(out)]) == 0
+    out = tmp_path_factory.mktemp("units") / "units.safetensors"
+    assert main(command(bench, out, "--clusters", "12")) == 0
     return out
 
 
