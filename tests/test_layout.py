@@ -31,9 +31,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shipped": {"errors"},
     "models": GROUND,
     "distill": GROUND | {"models"},
-    "corpora": {"errors", "distill.audio", "distill.manifest"},
+    "corpora": {"errors", "distill.audio", "distill.files", "distill.manifest", "distill.processes"},
     "hubert": {"errors", "schema", "shipped"}
-    | {f"distill.{name}" for name in ("audio", "folders", "manifest", "metrics", "units")},
+    | {f"distill.{name}" for name in ("audio", "files", "folders", "manifest", "metrics", "units")},
     "host": GROUND | {"models", "distill"},
     "superb": GROUND | {"models", "distill", "host"},
     "export": GROUND | {"models", "distill", "host"},

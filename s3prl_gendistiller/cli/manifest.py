@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 
+from s3prl_gendistiller.distill.audio import SUFFIXES
 from s3prl_gendistiller.distill.manifest import DEFAULT_FOLDER, write_manifest
 
 _DESCRIPTION = """\
-Write s3prl's len_for_bucket CSV files for a folder of wav, flac, ogg or mp3 files.
+Write s3prl's len_for_bucket CSV files for a folder of wav, flac, ogg, opus or mp3 files.
 
 A folder that holds LibriSpeech's split folders (train-clean-100, dev-clean, ...) gives one CSV file a split.
 Any other folder gives one CSV file over everything below it, named like the folder or by --name.
@@ -45,6 +47,7 @@ def _count(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Write the manifests and say what is in them."""
+    left_out: Counter[str] = Counter()
     written = write_manifest(
         args.audio_dir,
         args.out,
@@ -52,7 +55,11 @@ def run(args: argparse.Namespace) -> int:
         workers=args.workers,
         progress=not args.no_progress,
         skip_bad=args.skip_bad,
+        left_out=left_out,
     )
     for manifest in written:
         print(f"{manifest.path}: {manifest.utterances} files, {manifest.seconds / 3600:.2f} h")
+    if left_out:
+        counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(left_out.items()))
+        print(f"left out, as no {', '.join(SUFFIXES)}: {counts}")
     return 0

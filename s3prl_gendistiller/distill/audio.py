@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ import soxr
 import torch
 from torch import Tensor
 
+from s3prl_gendistiller.distill.files import refuse_irregular
 from s3prl_gendistiller.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -26,13 +29,18 @@ MIN_SAMPLES = 400
 LENGTH_TOLERANCE = 320
 """A manifest may be off by one frame (other tools round otherwise); more means that the file has changed."""
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus")
 # An MP3 header may lie about the length. OGG lengths come from the last page, but its seeks may miss.
 _EXACT_LENGTH = frozenset({"WAV", "WAVEX", "FLAC", "OGG"})
 _EXACT_SEEK = frozenset({"WAV", "WAVEX", "FLAC"})
 # What libsndfile reports for FLAC that was written to a pipe is the largest count there is.
 _LENGTH_UNKNOWN = 1 << 60
 _BLOCK_FRAMES = 1 << 18
+_CUT_SHORT = re.compile(r"^data : (?P<stated>\d+) \(should be (?P<found>\d+)\)", re.MULTILINE)
+"""What libsndfile logs of a WAV file whose header states another size of its samples than is there."""
+_SIZE_UNKNOWN = 0x7FFFF000
+"""Sizes from here on are written by programs that write to a pipe, and state nothing."""
+_NOT_THERE = "does not exist"
 
 
 def resampled_length(frames: int, rate_hz: int) -> int:
@@ -50,12 +58,11 @@ def audio_frames(path: str | Path) -> int:
     """
     path = Path(path)
     try:
-        with soundfile.SoundFile(path) as file:
-            _check_stated(path, file)
+        with opened(path) as file:
             frames = file.frames if file.format in _EXACT_LENGTH else _count_frames(file)
             samples = resampled_length(frames, file.samplerate)
     except (soundfile.LibsndfileError, OSError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     _check_length(path, samples)
     return samples
 
@@ -76,10 +83,10 @@ def read_audio(
     """
     path = Path(path)
     try:
-        with soundfile.SoundFile(path) as file:
+        with opened(path) as file:
             wav = _read_window(path, file, start, num_samples, expected_samples)
     except (soundfile.LibsndfileError, OSError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if not np.isfinite(wav).all():
         raise UserError(f"{path}: holds NaN or infinite samples; expected finite numbers; remove the file")
     return torch.from_numpy(wav)
@@ -89,7 +96,6 @@ def _read_window(
     path: Path, file: soundfile.SoundFile, start: int, num_samples: int | None, expected: int | None
 ) -> np.ndarray:
     """The window as (S,) float32, decoding no more than is needed."""
-    _check_stated(path, file)
     if file.samplerate == SAMPLE_RATE and file.format in _EXACT_SEEK:
         total = file.frames
         _check_length(path, total, expected)
@@ -140,12 +146,32 @@ def _window(total: int, start: int, num_samples: int | None) -> tuple[int, int]:
     return start, min(total, start + num_samples)
 
 
-def _check_stated(path: Path, file: soundfile.SoundFile) -> None:
+def opened(path: str | os.PathLike[str]) -> soundfile.SoundFile:
+    """An audio file, of which everything is there that its header states.
+
+    Raises:
+        UserError: it is missing, no regular file, empty, not audio, cut short, or states no length.
+    """
+    refuse_irregular(path, "audio")
+    try:
+        file = soundfile.SoundFile(path)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise unreadable(path, error) from error
     # libsndfile can neither seek in such a file nor read to its end.
     if file.frames >= _LENGTH_UNKNOWN:
         raise UserError(
             f"{path}: its header states no length, as of a stream; expected a complete file; encode it again"
         )
+    stated = _CUT_SHORT.search(file.extra_info)
+    if stated is not None:
+        found, promised = int(stated["found"]), int(stated["stated"])
+        missing = (promised - found) * file.frames // max(1, found) if found else promised
+        if promised < _SIZE_UNKNOWN and missing > LENGTH_TOLERANCE:
+            raise UserError(
+                f"{path}: holds {found} of the {promised} bytes of samples its header states; "
+                "expected a complete file; fetch it again or remove it"
+            )
+    return file
 
 
 def _check_length(path: Path, samples: int, expected: int | None = None) -> None:
@@ -160,16 +186,17 @@ def _check_length(path: Path, samples: int, expected: int | None = None) -> None
         )
 
 
-def _unreadable(path: Path, error: Exception) -> UserError:
-    if not path.exists():
-        return UserError(f"{path}: no such file; expected audio; correct the path or repeat the manifest")
-    if path.is_dir():
-        return UserError(f"{path}: is a folder; expected an audio file; correct the path")
+def unreadable(path: str | os.PathLike[str], error: Exception) -> UserError:
+    """What is wrong with a regular file that libsndfile did not read."""
+    path = Path(path)
     if path.stat().st_size == 0:
         return UserError(f"{path}: file is empty (0 bytes); expected audio; fetch it again or remove it")
+    if not os.access(path, os.R_OK):
+        return UserError(f"{path}: cannot be read (permission denied); expected a readable file; chmod +r it")
+    # of a file that is there, libsndfile says so when its MP3 reader finds nothing
+    said = "it is damaged" if _NOT_THERE in str(error) else str(error).rstrip(".")
     return UserError(
-        f"{path}: cannot be read as audio ({str(error).rstrip('.')}); expected wav, flac, ogg or mp3; "
-        "fetch it again or remove it"
+        f"{path}: cannot be read as audio ({said}); expected wav, flac, ogg or mp3; fetch it again or remove it"
     )
 
 

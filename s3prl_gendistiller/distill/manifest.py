@@ -9,28 +9,23 @@ from __future__ import annotations
 import csv
 import logging
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple, TypeVar
-
-from tqdm import tqdm
+from typing import NamedTuple
 
 from s3prl_gendistiller.distill.audio import MIN_SAMPLES, SAMPLE_RATE, SUFFIXES, audio_frames
+from s3prl_gendistiller.distill.files import files_below, of_each_file, refuse_irregular
 from s3prl_gendistiller.errors import UserError
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 COLUMNS = ("", "file_path", "length", "label")
 DEFAULT_FOLDER = "len_for_bucket"
 SPLIT_PREFIXES = ("train-clean", "train-other", "dev-clean", "dev-other", "test-clean", "test-other")
 """What the split folders of LibriSpeech and its smaller relatives are called, up to a size such as `-100`."""
 _LISTED = 10
-_CHUNK = 64
 
 
 class Utterance(NamedTuple):
@@ -59,6 +54,7 @@ def write_manifest(
     workers: int | None = None,
     progress: bool = True,
     skip_bad: bool = False,
+    left_out: Counter[str] | None = None,
 ) -> list[ManifestFile]:
     """Write one CSV file per set of audio files below `audio_dir`, after every file has been looked at.
 
@@ -69,6 +65,7 @@ def write_manifest(
         out_dir: None for `audio_dir/len_for_bucket`.
         splits: folders below `audio_dir` to use instead of those that are found.
         skip_bad: leave out unusable files with a warning instead of raising.
+        left_out: gets the suffixes of files that are not taken for audio, with their counts.
 
     Raises:
         UserError: no such folder, no audio in it, or files that cannot be used.
@@ -78,7 +75,11 @@ def write_manifest(
         raise UserError(f"{root}: no such folder; expected a folder of audio files; correct the path")
     out = root / DEFAULT_FOLDER if out_dir is None else Path(out_dir)
     folders = _set_folders(root, name, splits)
-    files = [(set_name, path) for set_name, folder in folders.items() for path in files_below(folder, SUFFIXES)]
+    files = [
+        (set_name, path)
+        for set_name, folder in folders.items()
+        for path in files_below(folder, SUFFIXES, left_out=left_out)
+    ]
     if not files:
         raise UserError(f"{root}: no audio files found; expected {', '.join(SUFFIXES)} files at any depth")
     measured = of_each_file(
@@ -186,50 +187,13 @@ def _set_folders(root: Path, name: str | None, splits: Sequence[str] | None) -> 
     return {name or root.resolve().name or "audio": root}
 
 
-def files_below(folder: Path, suffixes: str | tuple[str, ...], beginnings: tuple[str, ...] = ()) -> Iterator[Path]:
-    """Files at any depth in a fixed order, without hidden ones; links are followed, no folder twice.
-
-    Args:
-        suffixes: in lower case; of the names, in any case.
-        beginnings: of the names; none for all.
-    """
-    seen: set[str] = set()
-    for here, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(here)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if name.lower().endswith(suffixes) and not name.startswith(".") and name.startswith(beginnings or ""):
-                yield Path(here, name)
-
-
-def of_each_file(
-    paths: Sequence[Path], look: Callable[[Path], T], *, workers: int | None, description: str, progress: bool
-) -> list[T]:
-    """What a function finds in each file, in order, by threads and with a bar.
-
-    Args:
-        workers: threads; None for four a core.
-    """
-    chunks = [paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK)]
-    found: list[T] = []
-    bar = tqdm(total=len(paths), desc=description, unit="file", disable=not progress)
-    with bar, ThreadPoolExecutor(workers or 4 * (os.cpu_count() or 1)) as pool:
-        try:
-            for part in pool.map(lambda chunk: [look(path) for path in chunk], chunks):
-                found += part
-                bar.update(len(part))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return found
-
-
 def _length(path: Path) -> int | UserError:
     """Of a file, or what is wrong with it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode(errors="backslashreplace")
+        return UserError(f"{shown}: the name is not UTF-8, expected one that a CSV file can hold; rename the file")
     try:
         return audio_frames(path)
     except UserError as error:
@@ -247,6 +211,8 @@ def _write_csv(path: Path, rows: list[tuple[int, str]]) -> ManifestFile:
 
 def _read_csv(path: Path, root: Path, listed: list[Utterance], problems: list[str]) -> None:
     """Append the rows of one manifest to `listed`, and those without a valid length to `problems`."""
+    if path.exists():
+        refuse_irregular(path, "text")
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)

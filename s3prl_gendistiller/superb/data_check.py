@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import soundfile
 
-from s3prl_gendistiller.distill.manifest import files_below, of_each_file
+from s3prl_gendistiller.distill.files import files_below, of_each_file
 from s3prl_gendistiller.superb.needs import Listing, Need, Part
 from s3prl_gendistiller.superb.published import Amount
 

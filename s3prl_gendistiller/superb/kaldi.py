@@ -14,7 +14,7 @@ from typing import NamedTuple
 import soundfile
 from tqdm import tqdm
 
-from s3prl_gendistiller.distill.manifest import files_below
+from s3prl_gendistiller.distill.files import files_below
 from s3prl_gendistiller.errors import UserError
 
 ALIGNMENTS = {"train": "train_clean_100.rttm", "dev": "dev_clean.rttm", "test": "test_clean.rttm"}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from s3prl_gendistiller.distill.manifest import files_below
+from s3prl_gendistiller.distill.files import files_below
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb import data_check
 from s3prl_gendistiller.superb.data_check import Report, Shelf, check

@@ -1,0 +1,141 @@
+"""Files of corpora: found below a folder, told apart from what only looks like them, and read as what they are."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import NoReturn, TypeVar
+
+from tqdm import tqdm
+
+from s3prl_gendistiller.errors import UserError
+
+T = TypeVar("T")
+
+_CHUNK = 64
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def files_below(
+    folder: Path,
+    suffixes: str | tuple[str, ...],
+    beginnings: tuple[str, ...] = (),
+    left_out: Counter[str] | None = None,
+) -> Iterator[Path]:
+    """Files at any depth in a fixed order, without hidden ones; links are followed, no folder twice.
+
+    Args:
+        suffixes: in lower case; of the names, in any case.
+        beginnings: of the names; none for all.
+        left_out: gets the suffixes of the other files, with their counts.
+
+    Raises:
+        UserError: a folder cannot be listed.
+    """
+    seen: set[str] = set()
+    for here, folders, names in os.walk(folder, onerror=_refuse_unlisted, followlinks=True):
+        real = os.path.realpath(here)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if name.startswith("."):
+                continue
+            if name.lower().endswith(suffixes) and name.startswith(beginnings or ""):
+                yield Path(here, name)
+            elif left_out is not None:
+                left_out[os.path.splitext(name)[1].lower() or "no suffix"] += 1
+
+
+def _refuse_unlisted(error: OSError) -> NoReturn:
+    raise UserError(f"{error.filename}: cannot be listed ({error.strerror}); expected a folder that can be read")
+
+
+def refuse_irregular(path: str | os.PathLike[str], kind: str) -> None:
+    """Reading a pipe would wait for ever.
+
+    Args:
+        kind: "audio" or "text", for the message.
+
+    Raises:
+        UserError: nothing is there, or it is no regular file.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError) as error:
+        found = "a link to nothing" if os.path.islink(path) else "no such file"
+        if not isinstance(error, FileNotFoundError | NotADirectoryError):
+            found = f"cannot be read ({getattr(error, 'strerror', error)})"
+        raise UserError(f"{os.fspath(path)}: {found}; expected {kind}; correct the path or repeat the manifest") from None
+    if not stat.S_ISREG(mode):
+        article = "an" if kind == "audio" else "a"
+        found = _KINDS.get(stat.S_IFMT(mode), "no regular file")
+        raise UserError(f"{os.fspath(path)}: is {found}; expected {article} {kind} file; correct the path")
+
+
+def of_each_file(
+    paths: Sequence[Path], look: Callable[[Path], T], *, workers: int | None, description: str, progress: bool
+) -> list[T]:
+    """What a function finds in each file, in order, by threads and with a bar.
+
+    Args:
+        workers: threads; None for four a core.
+    """
+    chunks = [paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK)]
+    found: list[T] = []
+    bar = tqdm(total=len(paths), desc=description, unit="file", disable=not progress)
+    with bar, ThreadPoolExecutor(workers or 4 * (os.cpu_count() or 1)) as pool:
+        try:
+            for part in pool.map(lambda chunk: [look(path) for path in chunk], chunks):
+                found += part
+                bar.update(len(part))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return found
+
+
+def within(folder: Path, name: str, source: str) -> Path:
+    """The path of a file that a table names, below a folder.
+
+    Args:
+        source: the table, for the message.
+
+    Raises:
+        UserError: the name leads out of the folder.
+    """
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    if not parts or ".." in parts or Path(name).is_absolute() or parts[0] == "/" or "\0" in name:
+        raise UserError(f"{source}: found the file name {name!r}, expected one below {folder}; correct the table")
+    return folder / name
+
+
+def read_text(path: Path) -> str:
+    """A text file in UTF-8, without the byte order mark that some editors put in front, lines ended by ``\\n``.
+
+    Raises:
+        UserError: no such file, no regular one, or not UTF-8.
+    """
+    refuse_irregular(path, "text")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise UserError(
+            f"{path} line {line}: found byte {error.object[error.start]:#04x}, expected UTF-8; "
+            "convert the file, for example with iconv"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); expected a text file") from None
