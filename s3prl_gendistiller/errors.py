@@ -10,7 +10,16 @@ from collections.abc import Sequence
 
 
 class UserError(Exception):
-    """An input that cannot be used; the message is meant to be read by the person who typed it."""
+    """An input that cannot be used; the message is meant to be read by the person who typed it.
+
+    Raised in a worker process of a DataLoader, it is raised again with a traceback as its text; of that, the message
+    is kept.
+    """
+
+    def __init__(self, message: str) -> None:
+        if message.startswith("Caught "):
+            message = message.rpartition("errors.UserError: ")[2].rstrip()
+        super().__init__(message)
 
 
 class ConfigError(UserError):

@@ -19,6 +19,7 @@ from s3prl_gendistiller.corpora.clips import Clip, Conversation, Turn
 from s3prl_gendistiller.corpora.espeak import Espeak
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.distill.manifest import replacing
+from s3prl_gendistiller.distill.processes import serve_parent
 from s3prl_gendistiller.errors import UserError
 
 TURNS = "turns"
@@ -70,7 +71,7 @@ class Recorder:
             yield from (_record(root, chunk) for chunk in chunks)
             return
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(self.workers, mp_context=_start_method())
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=_start_method(), initializer=serve_parent)
         try:
             tasks = [self._pool.submit(_record, root, chunk) for chunk in chunks]
             for task in as_completed(tasks):

@@ -40,7 +40,6 @@ _CUT_SHORT = re.compile(r"^data : (?P<stated>\d+) \(should be (?P<found>\d+)\)",
 """What libsndfile logs of a WAV file whose header states another size of its samples than is there."""
 _SIZE_UNKNOWN = 0x7FFFF000
 """Sizes from here on are written by programs that write to a pipe, and state nothing."""
-_NOT_THERE = "does not exist"
 
 
 def resampled_length(frames: int, rate_hz: int) -> int:
@@ -147,31 +146,39 @@ def _window(total: int, start: int, num_samples: int | None) -> tuple[int, int]:
 
 
 def opened(path: str | os.PathLike[str]) -> soundfile.SoundFile:
-    """An audio file, of which everything is there that its header states.
-
+    """
     Raises:
-        UserError: it is missing, no regular file, empty, not audio, cut short, or states no length.
+        UserError: the file is missing, no regular file, empty, not audio, or not all there.
     """
     refuse_irregular(path, "audio")
     try:
         file = soundfile.SoundFile(path)
     except (soundfile.LibsndfileError, OSError) as error:
         raise unreadable(path, error) from error
+    refuse_partial(path, file)
+    return file
+
+
+def refuse_partial(path: str | os.PathLike[str], file: soundfile.SoundFile) -> None:
+    """
+    Raises:
+        UserError: the file's header states no length, or more than is there.
+    """
     # libsndfile can neither seek in such a file nor read to its end.
     if file.frames >= _LENGTH_UNKNOWN:
         raise UserError(
             f"{path}: its header states no length, as of a stream; expected a complete file; encode it again"
         )
-    stated = _CUT_SHORT.search(file.extra_info)
-    if stated is not None:
-        found, promised = int(stated["found"]), int(stated["stated"])
-        missing = (promised - found) * file.frames // max(1, found) if found else promised
-        if promised < _SIZE_UNKNOWN and missing > LENGTH_TOLERANCE:
-            raise UserError(
-                f"{path}: holds {found} of the {promised} bytes of samples its header states; "
-                "expected a complete file; fetch it again or remove it"
-            )
-    return file
+    cut = _CUT_SHORT.search(file.extra_info)
+    if cut is None:
+        return
+    found, stated = int(cut["found"]), int(cut["stated"])
+    bytes_each = found / file.frames if file.frames else 1
+    if stated < _SIZE_UNKNOWN and stated - found > LENGTH_TOLERANCE * bytes_each:
+        raise UserError(
+            f"{path}: holds {found} of the {stated} bytes of samples its header states; "
+            "expected a complete file; fetch it again or remove it"
+        )
 
 
 def _check_length(path: Path, samples: int, expected: int | None = None) -> None:
@@ -193,11 +200,15 @@ def unreadable(path: str | os.PathLike[str], error: Exception) -> UserError:
         return UserError(f"{path}: file is empty (0 bytes); expected audio; fetch it again or remove it")
     if not os.access(path, os.R_OK):
         return UserError(f"{path}: cannot be read (permission denied); expected a readable file; chmod +r it")
-    # of a file that is there, libsndfile says so when its MP3 reader finds nothing
-    said = "it is damaged" if _NOT_THERE in str(error) else str(error).rstrip(".")
     return UserError(
-        f"{path}: cannot be read as audio ({said}); expected wav, flac, ogg or mp3; fetch it again or remove it"
+        f"{path}: cannot be read as audio ({reason(error)}); expected wav, flac, ogg or mp3; "
+        "fetch it again or remove it"
     )
+
+
+def reason(error: Exception) -> str:
+    """Why libsndfile did not read a file that is there; of one without MP3 frames it says that it is not there."""
+    return "it is damaged" if "does not exist" in str(error) else str(error).rstrip(".")
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 from tqdm import tqdm
 
@@ -40,7 +40,7 @@ def files_below(
         left_out: gets the suffixes of the other files, with their counts.
 
     Raises:
-        UserError: a folder cannot be listed.
+        UserError: a folder cannot be listed. Nothing is below one that is not there.
     """
     seen: set[str] = set()
     for here, folders, names in os.walk(folder, onerror=_refuse_unlisted, followlinks=True):
@@ -59,8 +59,9 @@ def files_below(
                 left_out[os.path.splitext(name)[1].lower() or "no suffix"] += 1
 
 
-def _refuse_unlisted(error: OSError) -> NoReturn:
-    raise UserError(f"{error.filename}: cannot be listed ({error.strerror}); expected a folder that can be read")
+def _refuse_unlisted(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise UserError(f"{error.filename}: cannot be listed ({error.strerror}); expected a folder that can be read")
 
 
 def refuse_irregular(path: str | os.PathLike[str], kind: str) -> None:
@@ -78,7 +79,9 @@ def refuse_irregular(path: str | os.PathLike[str], kind: str) -> None:
         found = "a link to nothing" if os.path.islink(path) else "no such file"
         if not isinstance(error, FileNotFoundError | NotADirectoryError):
             found = f"cannot be read ({getattr(error, 'strerror', error)})"
-        raise UserError(f"{os.fspath(path)}: {found}; expected {kind}; correct the path or repeat the manifest") from None
+        raise UserError(
+            f"{os.fspath(path)}: {found}; expected {kind}; correct the path or repeat the manifest"
+        ) from None
     if not stat.S_ISREG(mode):
         article = "an" if kind == "audio" else "a"
         found = _KINDS.get(stat.S_IFMT(mode), "no regular file")

@@ -23,7 +23,7 @@ import torch
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat, feature_cache, hubconf, soft_labels
 from s3prl_gendistiller.host.locate import find_host
-from s3prl_gendistiller.host.shims import ctc_corpora, downstream_experts
+from s3prl_gendistiller.host.shims import ctc_corpora, downstream_experts, task_data
 
 TASKS = Path(__file__).parent / "tasks"
 CACHE_FLAG = "--cache-features"
@@ -143,6 +143,7 @@ def supply_expert(downstream: str, folder: Path, device: str) -> None:
     if downstream in soft_labels.BASES:
         supply_expert(soft_labels.BASES[downstream], folder, device)
         _supply_distilled(package, soft_labels.BASES[downstream])
+    task_data.supply(package, downstream)
     if downstream == "ctc":
         _supply_ctc(package)
     if downstream == "voxceleb1":

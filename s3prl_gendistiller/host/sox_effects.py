@@ -7,6 +7,7 @@ appended, reordered or dithered. A sox sample cannot leave [-1, 1], so every eff
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 
@@ -17,6 +18,7 @@ from s3prl_gendistiller.host.shims import sox_rate
 from s3prl_gendistiller.host.shims.sox_silence import Periods, cut_silence
 
 Signal = tuple[torch.Tensor, int]  # (C, S) and its rate in Hz
+Effect = Callable[[torch.Tensor], Signal]
 
 
 def channels(waveform: torch.Tensor, count: int) -> torch.Tensor:
@@ -71,11 +73,12 @@ def apply_effects(waveform: torch.Tensor, rate_hz: int, effects: Sequence[Sequen
         written = " ".join([name, *arguments])
         if name not in EFFECTS:
             raise UserError(f"sox effect '{written}': not supported; expected one of {', '.join(EFFECTS)}")
-        apply_one, usage = EFFECTS[name]
+        read, usage = EFFECTS[name]
         try:
-            signal = apply_one(*signal, arguments)
-        except (ValueError, IndexError) as problem:
+            effect = read(arguments, signal[1])
+        except (ValueError, IndexError, OverflowError) as problem:
             raise UserError(f"sox effect '{written}': cannot be read; expected '{usage}'") from problem
+        signal = effect(signal[0])
     return signal
 
 
@@ -83,39 +86,47 @@ def _clip(waveform: torch.Tensor) -> torch.Tensor:
     return waveform.clamp(-1.0, 1.0)
 
 
-def _apply_channels(waveform: torch.Tensor, rate_hz: int, arguments: list[str]) -> Signal:
+def _channels(arguments: list[str], rate_hz: int) -> Effect:
     (count,) = (_positive(int(argument)) for argument in arguments)
-    return channels(waveform, count), rate_hz
+    return lambda waveform: (channels(waveform, count), rate_hz)
 
 
-def _apply_rate(waveform: torch.Tensor, rate_hz: int, arguments: list[str]) -> Signal:
+def _rate(arguments: list[str], rate_hz: int) -> Effect:
     if not arguments:  # sox: to the rate of the output, which in torchaudio is that of the input
-        return waveform, rate_hz
+        return lambda waveform: (waveform, rate_hz)
     (written,) = arguments
     to_hz = float(written[:-1]) * 1000 if written.endswith("k") else float(written)
     if to_hz != int(to_hz):
         raise ValueError(written)
-    return rate(waveform, rate_hz, _positive(int(to_hz))), int(to_hz)
+    wanted = _positive(int(to_hz))
+    return lambda waveform: (rate(waveform, rate_hz, wanted), wanted)
 
 
-def _apply_gain(waveform: torch.Tensor, rate_hz: int, arguments: list[str]) -> Signal:
+def _gain(arguments: list[str], rate_hz: int) -> Effect:
     if arguments[:1] == ["-n"]:
-        return _apply_norm(waveform, rate_hz, arguments[1:])
-    (decibels,) = arguments or ["0"]
-    return gain(waveform, float(decibels)), rate_hz
+        return _norm(arguments[1:], rate_hz)
+    decibels = _decibels(arguments)
+    return lambda waveform: (gain(waveform, decibels), rate_hz)
 
 
-def _apply_norm(waveform: torch.Tensor, rate_hz: int, arguments: list[str]) -> Signal:
-    (decibels,) = arguments or ["0"]
-    return norm(waveform, float(decibels)), rate_hz
+def _norm(arguments: list[str], rate_hz: int) -> Effect:
+    decibels = _decibels(arguments)
+    return lambda waveform: (norm(waveform, decibels), rate_hz)
 
 
-def _apply_silence(waveform: torch.Tensor, rate_hz: int, arguments: list[str]) -> Signal:
+def _decibels(arguments: list[str]) -> float:
+    (decibels,) = (float(argument) for argument in arguments or ["0"])
+    if not math.isfinite(decibels):
+        raise ValueError(decibels)
+    return decibels
+
+
+def _silence(arguments: list[str], rate_hz: int) -> Effect:
     above, rest = _periods(arguments, rate_hz)
     below, rest = _periods(rest, rate_hz) if rest else (None, rest)
     if rest or above.count < 0 or (below is not None and (below.count == 0 or below.count < above.count == 0)):
         raise ValueError(arguments)  # sox itself behaves oddly for "0 -1 ...", which no task uses
-    return silence(waveform, rate_hz, above, below), rate_hz
+    return lambda waveform: (silence(waveform, rate_hz, above, below), rate_hz)
 
 
 def _periods(arguments: list[str], rate_hz: int) -> tuple[Periods, list[str]]:
@@ -149,10 +160,11 @@ def _positive(number: int) -> int:
     return number
 
 
-EFFECTS: dict[str, tuple[Callable[[torch.Tensor, int, list[str]], Signal], str]] = {
-    "channels": (_apply_channels, "channels COUNT"),
-    "rate": (_apply_rate, "rate HZ"),
-    "gain": (_apply_gain, "gain [-n] DECIBELS"),
-    "norm": (_apply_norm, "norm [DECIBELS]"),
-    "silence": (_apply_silence, "silence PERIODS DURATION THRESHOLD [PERIODS DURATION THRESHOLD]"),
+EFFECTS: dict[str, tuple[Callable[[list[str], int], Effect], str]] = {
+    "channels": (_channels, "channels COUNT"),
+    "rate": (_rate, "rate HZ"),
+    "gain": (_gain, "gain [-n] DECIBELS"),
+    "norm": (_norm, "norm [DECIBELS]"),
+    "silence": (_silence, "silence PERIODS DURATION THRESHOLD [PERIODS DURATION THRESHOLD]"),
 }
+"""What reads the arguments of an effect, for a signal of a rate in Hz, and how they are written."""

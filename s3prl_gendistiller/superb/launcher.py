@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from s3prl_gendistiller.distill.processes import end_with_parent
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.memory import available_gib
 
@@ -129,6 +130,7 @@ def _detached(duplicate: Any) -> int:
 
 def _run(main: Main, arguments: Sequence[str], log: str, messages: str, environment: dict[str, str], lock: int) -> None:
     """In the new process: what is printed goes to files, from C code too."""
+    end_with_parent()
     sys.stdout.flush()
     for path, stream in ((log, 1), (messages, 2)):
         opened = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)

@@ -12,6 +12,8 @@ import numpy as np
 import soundfile
 import torch
 
+from s3prl_gendistiller.distill.audio import reason, refuse_partial
+from s3prl_gendistiller.distill.files import refuse_irregular
 from s3prl_gendistiller.errors import UserError
 
 Source = str | os.PathLike[str] | BinaryIO
@@ -73,8 +75,11 @@ def load(
         raise ValueError(f"expected frame_offset >= 0 and num_frames >= -1, found {frame_offset}, {num_frames}")
     with _opened(uri) as file:
         kind = "float32" if normalize else INTEGER_KINDS.get(file.subtype, "float32")
-        file.seek(min(frame_offset, file.frames))
-        samples = file.read(num_frames, dtype=kind, always_2d=True)  # (S, C)
+        try:
+            file.seek(min(frame_offset, file.frames))
+            samples = file.read(num_frames, dtype=kind, always_2d=True)  # (S, C)
+        except soundfile.LibsndfileError as problem:
+            raise UserError(f"{uri}: cannot be read to its end ({problem}); fetch the file again") from problem
         if kind == "int32" and file.subtype == "PCM_24":
             samples = samples >> 8  # soundfile puts 24 bits at the top of 32
         rate_hz = file.samplerate
@@ -124,14 +129,20 @@ def info(uri: Source, format: str | None = None, buffer_size: int = 4096, backen
 
 
 def _opened(uri: Source) -> soundfile.SoundFile:
-    if isinstance(uri, str | os.PathLike) and not os.path.isfile(uri):
-        raise UserError(f"{os.fspath(uri)}: no such audio file")
+    path = uri if isinstance(uri, str | os.PathLike) else None
+    if path is not None:
+        if not os.path.lexists(path):
+            raise UserError(f"{os.fspath(path)}: no such audio file")
+        refuse_irregular(path, "audio")
     try:
-        return soundfile.SoundFile(uri)
+        file = soundfile.SoundFile(uri)
     except soundfile.LibsndfileError as problem:
         raise UserError(
-            f"{uri}: not an audio file that can be read ({problem}); expected wav, flac, ogg or mp3"
+            f"{uri}: not an audio file that can be read ({reason(problem)}); expected wav, flac, ogg or mp3"
         ) from problem
+    if path is not None:
+        refuse_partial(path, file)
+    return file
 
 
 def _subtype(suffix: str, kind: torch.dtype, encoding: str | None, bits: int | None) -> str | None:

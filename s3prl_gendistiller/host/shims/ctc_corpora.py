@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from torch.utils.data import Dataset
 
+from s3prl_gendistiller.distill.files import files_below, read_text
 from s3prl_gendistiller.errors import UserError
 
 Item = tuple[Path, list[int]]
@@ -110,7 +111,7 @@ class SnipsDataset(BucketedDataset):
         speakers = tuple(others[f"{split[0]}_speakers"])
         items = []
         for name in split:
-            for file in sorted((root / name).rglob("*.wav")):
+            for file in sorted(files_below(root / name, ".wav")):
                 if file.stem in transcripts and file.stem.startswith(speakers):
                     items.append((file, tokenizer.encode(transcripts[file.stem])))
         if not items:
@@ -124,7 +125,7 @@ class SnipsDataset(BucketedDataset):
 def _read_lexicons(files: Iterable[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for file in files:
-        for line in Path(file).read_text(encoding="utf-8").splitlines():
+        for line in read_text(Path(file)).splitlines():
             word, *sounds = line.split() or [""]
             if word:
                 found.setdefault(word, sounds)
@@ -145,11 +146,11 @@ def _refuse_unknown_phonemes(lexicon: Mapping[str, list[str]], tokenizer: Tokeni
 def _transcribed(root: Path, splits: Sequence[str]) -> Iterable[tuple[Path, list[str]]]:
     """Audio files of LibriSpeech and their words; each transcript is read once."""
     for split in splits:
-        files = sorted((root / split).rglob("*.flac"))
+        files = sorted(files_below(root / split, ".flac"))
         if not files:
             raise UserError(f"{root / split}: found no .flac, expected a split of LibriSpeech")
         lines: dict[str, str] = {}
-        for transcript in sorted((root / split).rglob("*.trans.txt")):
+        for transcript in sorted(files_below(root / split, ".trans.txt")):
             lines |= _read_transcripts(transcript)
         for file in files:
             if file.stem not in lines:
@@ -161,5 +162,5 @@ def _read_transcripts(path: Path) -> dict[str, str]:
     """Lines ``name text``, by name."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; expected lines of an utterance's name and its text")
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = read_text(path).splitlines()
     return {name: text for name, _, text in (line.strip().partition(" ") for line in lines) if name}

@@ -57,6 +57,8 @@ def resample(samples: torch.Tensor, from_hz: int, to_hz: int) -> torch.Tensor:
     divisor = math.gcd(from_hz, to_hz)
     up, down = to_hz // divisor, from_hz // divisor
     length = math.floor(samples.shape[-1] * up / down + 0.5)
+    if length == 0:
+        return samples[:, :0]
     per_low = from_hz / min(from_hz, to_hz)  # input samples in one sample of the lower rate
     if up <= LARGEST_UP and down <= LARGEST_DOWN:
         return _steep(samples, STEEP[max(up, down)], per_low, up)[:, ::down][:, :length]

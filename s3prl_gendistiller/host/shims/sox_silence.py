@@ -84,7 +84,7 @@ class _LoudnessMeter:
         frames = np.arange(origin, len(self.squares))
         oldest = frames - self.window
         before = self.sums[frames] - self.sums[np.maximum(oldest, origin)]
-        leaving = np.where(oldest >= origin, self.squares[oldest, 0], 0.0)
+        leaving = np.where(oldest >= origin, self.squares[np.maximum(oldest, 0), 0], 0.0)
         total = (before - leaving)[:, None] + self.squares[origin:]
         channels = self.squares.shape[1]
         return 100 * np.sqrt(np.maximum(total, 0) / (self.window * channels))
