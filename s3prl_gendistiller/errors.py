@@ -6,7 +6,9 @@ status 2. A message names what was found, what was expected and what to do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+_NAMED = 3
 
 
 class UserError(Exception):
@@ -35,3 +37,10 @@ class ConfigError(UserError):
         self.problems = tuple(problems)
         count = f"{len(problems)} problem" + ("s" if len(problems) != 1 else "")
         super().__init__("\n  ".join([f"{source}: {count}", *problems]))
+
+
+def few(names: Iterable[object]) -> str:
+    """The first names of many, and how many more there are."""
+    listed = [str(name) for name in names]
+    more = f" and {len(listed) - _NAMED:,} more" if len(listed) > _NAMED else ""
+    return ", ".join(listed[:_NAMED]) + more

@@ -17,7 +17,8 @@ _LISTED = 10
 
 _DESCRIPTION = """\
 Hold what lies under SUPERB_DATA against what each task's configuration and s3prl's loaders read, and against the
-published size of each corpus: audio files, hours (from their headers), label files, and the audio that those name.
+published size of each corpus: audio files, hours, rate and channels (from their headers, with the first and the last
+samples), label files line by line, and the audio that those name.
 A small corpus of `gendistiller corpus` is called synthetic, not incomplete. Exit status 2 if a task cannot be run.
 
 --make writes what follows from the corpora and never writes over anything: LibriSpeech's len_for_bucket lists (ASR) and
@@ -57,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     """Prints the table and what is wrong."""
     from s3prl_gendistiller.corpora import folder
     from s3prl_gendistiller.superb import data_check, data_make
+    from s3prl_gendistiller.superb.data_contents import contents
     from s3prl_gendistiller.superb.needs import need
 
     if not args.make and (args.s3prl is not None or args.librimix is not None):
@@ -76,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
         needs = [need(wanted.task) for wanted in needs]
     shelf = data_check.Shelf(durations=not args.no_durations, progress=not args.no_progress)
     reports = [data_check.check(wanted, shelf, stamp) for wanted in needs]
+    reports = [report.with_problems(contents(report.need, lambda part: shelf.audio(part).files)) for report in reports]
     print(table(reports))
     for report in reports:
         for line in _shortened(report.problems):

@@ -20,6 +20,7 @@ from s3prl_gendistiller.host.paths import expand_tree
 from s3prl_gendistiller.models.upstream import read_generation
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml
 from s3prl_gendistiller.shipped import existing_or_shipped, shipped_folder
+from s3prl_gendistiller.superb.run_data import refuse_unfit
 from s3prl_gendistiller.superb.tasks import TASKS
 
 RESULTS = Path("result/downstream")
@@ -41,7 +42,18 @@ def _plan(args: argparse.Namespace, device: str, checkpoint: Path | None, filled
     passed = ["-f"] if args.upstream_trainable else []
     passed += [mount.CACHE_FLAG, str(args.cache_features)] if args.cache_features is not None else []
     planned = _start(args, device, filled) if checkpoint is None else _go_on(args, device, checkpoint)
+    if args.mode != "inference":
+        _look_at_data(args, planned, checkpoint)
     return replace(planned, command=[*planned.command, *passed])
+
+
+def _look_at_data(args: argparse.Namespace, planned: launch.Plan, checkpoint: Path | None) -> None:
+    downstream, config = args.downstream, planned.config
+    if checkpoint is not None:
+        begun = read_checkpoint(checkpoint, mmap=True)
+        downstream, config = begun["Args"].downstream, begun["Config"]
+    if isinstance(downstream, str) and isinstance(config, dict):
+        refuse_unfit(soft_labels.BASES.get(downstream, downstream), config.get("downstream_expert", {}))
 
 
 def _go_on(args: argparse.Namespace, device: str, checkpoint: Path) -> launch.Plan:

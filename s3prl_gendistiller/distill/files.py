@@ -88,6 +88,18 @@ def refuse_irregular(path: str | os.PathLike[str], kind: str) -> None:
         raise UserError(f"{os.fspath(path)}: is {found}; expected {article} {kind} file; correct the path")
 
 
+def refuse_bytes(path: Path) -> None:
+    """
+    Raises:
+        UserError: the name cannot stand in a list, since it is not UTF-8.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode(errors="backslashreplace")
+        raise UserError(f"{shown}: the name is not UTF-8, expected one that a list can hold; rename the file") from None
+
+
 def of_each_file(
     paths: Sequence[Path], look: Callable[[Path], T], *, workers: int | None, description: str, progress: bool
 ) -> list[T]:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import soundfile
 
-from s3prl_gendistiller.distill.files import files_below, of_each_file
-from s3prl_gendistiller.superb.needs import Listing, Need, Part
+from s3prl_gendistiller.distill.audio import MIN_SAMPLES, SAMPLE_RATE, opened
+from s3prl_gendistiller.distill.files import files_below, of_each_file, refuse_bytes, refuse_irregular
+from s3prl_gendistiller.errors import UserError, few
+from s3prl_gendistiller.host.shims.task_data import too_short, unfit
+from s3prl_gendistiller.superb.needs import ALIKE, ANY, Listing, Need, Part
 from s3prl_gendistiller.superb.published import Amount
 
 COMPLETE, INCOMPLETE, ABSENT, SYNTHETIC = "complete", "incomplete", "absent", "synthetic"
@@ -19,7 +25,19 @@ Stamp = Callable[[Path], bool | None]
 
 REPEAT = "repeat `gendistiller corpus`"
 _HOURS_OFF = 0.02
-_NAMED = 3
+
+
+class Heard(NamedTuple):
+    """What a file is by its header and its ends.
+
+    Attributes:
+        fault: what is wrong with it whatever it is taken for; empty for nothing.
+    """
+
+    frames: int = 0
+    rate_hz: int = SAMPLE_RATE
+    channels: int = 1
+    fault: str = ""
 
 
 class Found(NamedTuple):
@@ -27,13 +45,18 @@ class Found(NamedTuple):
 
     Attributes:
         files: paths.
-        seconds: of all of them; None if their headers were not read.
-        unreadable: files whose header is no audio, or that hold none.
+        heard: of the files that were looked at.
+        seconds: of all of them; None if not all were looked at.
     """
 
     files: tuple[Path, ...]
-    seconds: float | None
-    unreadable: tuple[Path, ...] = ()
+    heard: Mapping[Path, Heard]
+
+    @property
+    def seconds(self) -> float | None:
+        if len(self.heard) < len(self.files):
+            return None
+        return sum(heard.frames / heard.rate_hz for heard in self.heard.values())
 
 
 @dataclass(frozen=True)
@@ -62,18 +85,33 @@ class Report:
         """Whether the task cannot be run as it is."""
         return self.state in (INCOMPLETE, ABSENT)
 
+    def with_problems(self, more: Iterable[str]) -> Report:
+        """And those of its lists' contents; an absent corpus has none."""
+        problems = (*self.problems, *(problem for problem in more if problem not in self.problems))
+        if self.state == ABSENT or len(problems) == len(self.problems):
+            return self
+        return replace(self, state=INCOMPLETE, problems=problems)
+
 
 class Shelf:
     """Looks at each folder once, however many tasks read it.
 
     Args:
-        durations: read the headers of all audio.
+        durations: look at all audio.
+        sample: of how many files of a folder, spread over it, a look at the audio is enough; None for all.
         progress: show a bar.
         workers: threads; None for four a core.
     """
 
-    def __init__(self, *, durations: bool = True, progress: bool = True, workers: int | None = None) -> None:
-        self._durations = durations
+    def __init__(
+        self,
+        *,
+        durations: bool = True,
+        sample: int | None = None,
+        progress: bool = True,
+        workers: int | None = None,
+    ) -> None:
+        self._sample = sample if durations else 0
         self._progress = progress
         self._workers = workers
         self._found: dict[tuple[Path, str, tuple[str, ...]], Found] = {}
@@ -82,15 +120,19 @@ class Shelf:
         key = (part.folder, part.suffix, part.beginnings)
         if key not in self._found:
             files = tuple(files_below(part.folder, part.suffix, part.beginnings))
-            self._found[key] = self._measured(part.name, files) if self._durations else Found(files, None)
+            chosen = files if self._sample is None else _spread(files, self._sample)
+            heard = of_each_file(
+                chosen, listen, workers=self._workers, description=part.name, progress=self._progress and bool(chosen)
+            )
+            self._found[key] = Found(files, dict(zip(chosen, heard, strict=True)))
         return self._found[key]
 
-    def _measured(self, name: str, files: tuple[Path, ...]) -> Found:
-        lengths = of_each_file(
-            files, _seconds, workers=self._workers, description=name, progress=self._progress and bool(files)
-        )
-        unreadable = tuple(file for file, length in zip(files, lengths, strict=True) if not length)
-        return Found(files, sum(length or 0.0 for length in lengths), unreadable)
+
+def _spread(files: Sequence[Path], count: int) -> Sequence[Path]:
+    """As many of them, the first and the last included, at even distances."""
+    if count >= len(files):
+        return files
+    return [files[i * (len(files) - 1) // max(1, count - 1)] for i in range(count)]
 
 
 def check(need: Need, shelf: Shelf, stamp: Stamp) -> Report:
@@ -101,7 +143,7 @@ def check(need: Need, shelf: Shelf, stamp: Stamp) -> Report:
     """
     there = [root for root in need.roots if root.is_dir()]
     if not there:
-        return Report(need, ABSENT, 0, None, (f"{_names(need.roots)}: not there",))
+        return Report(need, ABSENT, 0, None, (f"{few(need.roots)}: not there",))
     found = {part.name: shelf.audio(part) for part in need.parts}
     stamps = [stamp(root) for root in there]
     ours = None not in stamps
@@ -116,7 +158,7 @@ def check(need: Need, shelf: Shelf, stamp: Stamp) -> Report:
     unlisted = list(_absent_listings(absent, ours=ours))
     for listing in need.listings:
         if listing not in absent and listing.named is not None:
-            unlisted += _listing_problems(listing, listing.named, present, compared=not ours)
+            unlisted += listing_problems(listing, listing.named, present, compared=not ours)
     seconds = [audio.seconds for audio in found.values()]
     problems = (*unfinished, *silent, *unlisted)
     return Report(
@@ -134,8 +176,7 @@ def _part_problems(part: Part, found: Found, amount: Amount | None) -> Iterator[
     if not found.files:
         yield f"{part.folder}: no {part.suffix} files" if part.folder.is_dir() else f"{part.folder}: not there"
         return
-    if found.unreadable:
-        yield f"{part.name}: {len(found.unreadable)} files hold no audio: {_names(found.unreadable)}"
+    yield from audio_faults(part, found)
     if amount is None:
         return
     if len(found.files) < amount.files:
@@ -144,6 +185,28 @@ def _part_problems(part: Part, found: Found, amount: Amount | None) -> Iterator[
         hours = found.seconds / 3600
         if abs(hours - amount.hours) > _HOURS_OFF * amount.hours + amount.rounding_h:
             yield f"{part.name}: {hours:.2f} h in {part.folder}, expected {amount.hours:g}"
+
+
+def audio_faults(part: Part, found: Found) -> Iterator[str]:
+    """What is wrong with the files that were looked at: a line for each kind of fault."""
+    silent = [file for file, heard in found.heard.items() if not heard.frames and not heard.fault]
+    if silent:
+        yield f"{part.name}: {len(silent):,} files hold no audio: {few(silent)}"
+    sound = {file: heard for file, heard in found.heard.items() if heard.frames}
+    damaged = [heard.fault for heard in found.heard.values() if heard.fault]
+    if damaged:
+        yield f"{part.name}: {len(damaged):,} files are damaged: {damaged[0]}"
+    rates = Counter(heard.rate_hz for heard in sound.values())
+    expected_hz = rates.most_common(1)[0][0] if rates and part.form == ALIKE else SAMPLE_RATE
+    other = [(file, heard) for file, heard in sound.items() if (heard.rate_hz, heard.channels) != (expected_hz, 1)]
+    if other and part.form != ANY:
+        file, heard = other[0]
+        form = unfit(heard.rate_hz, heard.channels, expected_hz)
+        yield f"{part.name}: {len(other):,} files have another form: {file}: {form}"
+    short = [(f, heard) for f, heard in sound.items() if heard.frames * SAMPLE_RATE < MIN_SAMPLES * heard.rate_hz]
+    if short:
+        file, heard = short[0]
+        yield f"{part.name}: {len(short):,} files are too short: {file}: {too_short(heard.frames, heard.rate_hz)}"
 
 
 def _absent_listings(listings: Sequence[Listing], *, ours: bool) -> Iterator[str]:
@@ -156,22 +219,45 @@ def _absent_listings(listings: Sequence[Listing], *, ours: bool) -> Iterator[str
         yield f"{folder}: no {', '.join(names)}{remedy}"
 
 
-def _listing_problems(
+def listing_problems(
     listing: Listing, named: Callable[[Path], Iterator[str]], present: set[str], *, compared: bool
 ) -> Iterator[str]:
     try:
+        refuse_irregular(listing.path, "text")
         names = list(named(listing.path))
+    except UserError as error:
+        yield str(error)
+        return
     except (OSError, ValueError, KeyError, TypeError) as error:
         yield f"{listing.path}: cannot be read ({error}){_remedy(listing)}"
         return
     if compared and listing.rows is not None and len(names) != listing.rows:
         yield f"{listing.path}: {len(names):,} entries, expected {listing.rows:,}"
     named_once = dict.fromkeys(names)
+    if listing.once and len(named_once) < len(names):
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        yield f"{listing.path}: names {len(twice):,} audio files more than once: {few(twice)}; keep one line of each"
     lost = [name for name in named_once if not any(str(folder / name) in present for folder in listing.folders)]
     if lost:
-        yield f"{listing.path}: names {len(lost):,} audio files that are not there: {_names(lost)}"
+        alike = _alike(listing, lost, present)
+        yield f"{listing.path}: names {len(lost):,} audio files that are not there: {few(lost)}{alike}"
     elif not names:
         yield f"{listing.path}: names no audio file{_remedy(listing)}"
+
+
+def _alike(listing: Listing, lost: Sequence[str], present: Iterable[str]) -> str:
+    """Whether a name that is not there differs from one that is in its case or its form of Unicode only."""
+    there = {_plain(path): path for path in present}
+    for name in lost:
+        for folder in listing.folders:
+            other = there.get(_plain(str(folder / name)))
+            if other is not None:
+                return f"; {other!r} has another case or Unicode form: rename it"
+    return ""
+
+
+def _plain(path: str) -> str:
+    return unicodedata.normalize("NFC", path).casefold()
 
 
 def _remedy(listing: Listing) -> str:
@@ -182,15 +268,20 @@ def _remedy(listing: Listing) -> str:
     return f"; {' or '.join(ways)}" if ways else ""
 
 
-def _names(paths: Sequence[Path | str]) -> str:
-    more = f" and {len(paths) - _NAMED:,} more" if len(paths) > _NAMED else ""
-    return ", ".join(str(path) for path in paths[:_NAMED]) + more
-
-
-def _seconds(file: Path) -> float | None:
-    """By its header; None for what cannot be read."""
+def listen(file: Path) -> Heard:
+    """Header, first and last samples."""
     try:
-        info = soundfile.info(str(file))
-        return float(info.frames / info.samplerate)
-    except (soundfile.LibsndfileError, OSError):
-        return None
+        refuse_bytes(file)
+        with opened(file) as audio:
+            ends = [audio.read(MIN_SAMPLES, always_2d=True)]
+            if audio.seekable() and audio.frames > MIN_SAMPLES:
+                audio.seek(audio.frames - MIN_SAMPLES)
+                ends.append(audio.read(MIN_SAMPLES, always_2d=True))
+            fault = (
+                "" if np.isfinite(np.concatenate(ends)).all() else f"{file}: holds NaN or infinite samples; remove it"
+            )
+            return Heard(audio.frames, audio.samplerate, audio.channels, fault)
+    except UserError as error:
+        return Heard() if isinstance(error.__cause__, soundfile.LibsndfileError) else Heard(fault=str(error))
+    except (soundfile.LibsndfileError, OSError) as error:
+        return Heard(fault=f"{file}: ends before its header says so, or is damaged ({error}); fetch it again")

@@ -14,8 +14,10 @@ from s3prl_gendistiller.schema import read_layered_yaml
 from s3prl_gendistiller.shipped import shipped_folder
 from s3prl_gendistiller.superb import published
 from s3prl_gendistiller.superb.published import Amount, Home
-from s3prl_gendistiller.superb.tasks import Task
+from s3prl_gendistiller.superb.tasks import TASKS, Task
 
+EXACT, ALIKE, ANY = "exact", "alike", "any"
+"""What s3prl takes audio for: mono at 16 kHz; mono of one rate, resampled; or each file is mixed down and resampled."""
 LENGTHS, LEXICON, KALDI, FOLDS = "lengths", "lexicon", "kaldi", "folds"
 """How a list is made (`data_make`)."""
 KALDI_TABLES = ("segments", "utt2spk", "spk2utt", "reco2dur", "rttm")
@@ -32,6 +34,7 @@ class Part:
         amount: as published, or None.
         suffix: of their names.
         beginnings: only names that begin so count; none for all.
+        form: what its audio is taken for.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Part:
     amount: Amount | None = None
     suffix: str = ".wav"
     beginnings: tuple[str, ...] = ()
+    form: str = EXACT
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Listing:
         named: the audio files that it names, relative to one of `folders`.
         folders: see `named`.
         rows: how many of them, as published.
+        once: whether it names each of them once.
     """
 
     path: Path
@@ -62,6 +67,7 @@ class Listing:
     named: Callable[[Path], Iterator[str]] | None = None
     folders: tuple[Path, ...] = ()
     rows: int | None = None
+    once: bool = True
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,25 @@ def need(task: Task) -> Need:
     file = shipped_folder("downstream_runs") / task.config("official")
     content = expand_tree(read_layered_yaml(file), "", here=file.parent, must_exist=False)
     return _BUILDERS[task.name](task, content["downstream_expert"])
+
+
+def need_of(downstream: str, expert: Mapping[str, Any]) -> Need | None:
+    """What a run reads.
+
+    Args:
+        downstream: s3prl's name of the task.
+        expert: its `downstream_expert`.
+
+    Returns: None for a task that is not SUPERB's, or a configuration that lacks what SUPERB's has.
+    """
+    tasks = [task for task in TASKS.values() if task.downstream == downstream]
+    try:
+        if len(tasks) > 1:  # ctc
+            name = {"libriphone": "pr", "snips": "sf"}.get(str(expert["corpus"]["name"]).lower())
+            tasks = [task for task in tasks if task.name == name]
+        return _BUILDERS[tasks[0].name](tasks[0], expert) if tasks else None
+    except (KeyError, TypeError, AttributeError):
+        return None
 
 
 def _phonemes(task: Task, config: Mapping[str, Any]) -> Need:
@@ -119,7 +144,7 @@ def _letters(task: Task, config: Mapping[str, Any]) -> Need:
 def _keywords(task: Task, config: Mapping[str, Any]) -> Need:
     home, datarc = published.SPEECH_COMMANDS, config["datarc"]
     roots = (Path(datarc["speech_commands_root"]), Path(datarc["speech_commands_test_root"]))
-    parts = [Part(name, root, home.parts[name]) for name, root in zip(("training", "test"), roots, strict=True)]
+    parts = [Part(n, root, home.parts[n], form=ANY) for n, root in zip(("training", "test"), roots, strict=True)]
     return Need(task, home, roots, parts, [Listing(roots[0] / "_background_noise_")], config)
 
 
@@ -133,9 +158,7 @@ def _queries(task: Task, config: Mapping[str, Any]) -> Need:
     listings += [
         Listing(scoring / f"groundtruth_quesst14_{name}" / f"quesst14_{name}.rttm") for name in ("dev", "eval")
     ]
-    return Need(
-        task, home, (root,), [Part(name, root / name, home.parts[name]) for name in home.parts], listings, config
-    )
+    return Need(task, home, (root,), [Part(n, root / n, home.parts[n], form=ANY) for n in home.parts], listings, config)
 
 
 def _speakers(task: Task, config: Mapping[str, Any]) -> Need:
@@ -159,8 +182,10 @@ def _trials(task: Task, config: Mapping[str, Any]) -> Need:
         ("test_meta_data", "voxceleb1_test_v2.txt", "test"),
     ):
         folders = (root / part / "wav",)
-        listings.append(Listing(Path(datarc[key]), in_s3prl=f"{checkout}/{name}", named=_column(1, 2), folders=folders))
-    return Need(task, published.VOXCELEB, (root,), _celebrities(root), listings, config)
+        listings.append(
+            Listing(Path(datarc[key]), "", f"{checkout}/{name}", named=_column(1, 2), folders=folders, once=False)
+        )
+    return Need(task, published.VOXCELEB, (root,), _celebrities(root, ANY), listings, config)
 
 
 def _conversations(task: Task, config: Mapping[str, Any]) -> Need:
@@ -173,7 +198,7 @@ def _conversations(task: Task, config: Mapping[str, Any]) -> Need:
         listings += [Listing(folder / name, recipe=KALDI, advice=advice) for name in KALDI_TABLES]
         if audio != folder / "wav":  # where s3prl looks without a wav.scp
             scp = folder / "wav.scp"
-            listings.append(Listing(scp, recipe=KALDI, advice=advice, named=_column(1), folders=(folder,)))
+            listings.append(Listing(scp, recipe=KALDI, advice=advice, named=_paths, folders=(folder,)))
     return Need(task, home, (folders["train"].parent,), parts, listings, config)
 
 
@@ -207,7 +232,7 @@ def _emotions(task: Task, config: Mapping[str, Any]) -> Need:
     root, lists = Path(config["datarc"]["root"]), Path(config["datarc"]["meta_data"])
     parts, listings = [], []
     for session, rows in published.IEMOCAP_LISTED.items():
-        parts.append(Part(f"Session{session}", root / f"Session{session}" / "sentences" / "wav"))
+        parts.append(Part(f"Session{session}", root / f"Session{session}" / "sentences" / "wav", form=ALIKE))
         for purpose in ("train", "test"):
             name = f"Session{session}/{purpose}_meta_data.json"
             count = rows if purpose == "test" else sum(published.IEMOCAP_LISTED.values()) - rows
@@ -230,34 +255,43 @@ def _books(root: Path, splits: Sequence[str]) -> list[Part]:
     return [Part(split, root / split, published.LIBRISPEECH.parts.get(split), ".flac") for split in splits]
 
 
-def _celebrities(root: Path) -> list[Part]:
-    return [Part(name, root / name / "wav", amount) for name, amount in published.VOXCELEB.parts.items()]
+def _celebrities(root: Path, form: str = EXACT) -> list[Part]:
+    return [Part(name, root / name / "wav", amount, form=form) for name, amount in published.VOXCELEB.parts.items()]
 
 
 def _column(*columns: int) -> Callable[[Path], Iterator[str]]:
     def named(path: Path) -> Iterator[str]:
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_text(encoding="utf-8-sig").splitlines():
             fields = line.split()
             yield from (fields[column] for column in columns if column < len(fields))
 
     return named
 
 
+def _paths(path: Path) -> Iterator[str]:
+    """Of Kaldi's wav.scp: all that follows the first word."""
+    for line in path.read_text(encoding="utf-8-sig").splitlines():
+        yield from (rest.strip() for rest in line.split(None, 1)[1:])
+
+
 def _csv_column(name: str) -> Callable[[Path], Iterator[str]]:
     def named(path: Path) -> Iterator[str]:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            yield from (row.get(name) or "" for row in csv.DictReader(file))
+            for row in csv.DictReader(file):
+                if name not in row:
+                    raise ValueError(f"no column {name}")
+                yield row[name] or ""
 
     return named
 
 
 def _json_paths(path: Path) -> Iterator[str]:
-    yield from (row["path"] for row in json.loads(path.read_text(encoding="utf-8"))["meta_data"])
+    yield from (row["path"] for row in json.loads(path.read_text(encoding="utf-8-sig"))["meta_data"])
 
 
 def _english(path: Path) -> Iterator[str]:
     """s3prl takes the English ones, and the path behind its first folder."""
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8-sig").splitlines():
         fields = line.split()
         if fields[1:] == ["nnenglish"]:
             yield fields[0].split("/", 1)[-1]
