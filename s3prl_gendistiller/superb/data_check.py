@@ -25,6 +25,7 @@ Stamp = Callable[[Path], bool | None]
 
 REPEAT = "repeat `gendistiller corpus`"
 _HOURS_OFF = 0.02
+_MAY_HOLD_NAN = ("FLOAT", "DOUBLE")
 
 
 class Heard(NamedTuple):
@@ -151,7 +152,7 @@ def check(need: Need, shelf: Shelf, stamp: Stamp) -> Report:
     silent = [
         problem
         for part in need.parts
-        for problem in _part_problems(part, found[part.name], None if ours else part.amount)
+        for problem in _part_problems(part, found[part.name], None if ours else part.amount, rate_of(found.values()))
     ]
     present = {str(file) for audio in found.values() for file in audio.files}
     absent = [listing for listing in need.listings if not listing.path.exists()]
@@ -172,11 +173,11 @@ def check(need: Need, shelf: Shelf, stamp: Stamp) -> Report:
     )
 
 
-def _part_problems(part: Part, found: Found, amount: Amount | None) -> Iterator[str]:
+def _part_problems(part: Part, found: Found, amount: Amount | None, common_hz: int) -> Iterator[str]:
     if not found.files:
         yield f"{part.folder}: no {part.suffix} files" if part.folder.is_dir() else f"{part.folder}: not there"
         return
-    yield from audio_faults(part, found)
+    yield from audio_faults(part, found, common_hz)
     if amount is None:
         return
     if len(found.files) < amount.files:
@@ -187,8 +188,18 @@ def _part_problems(part: Part, found: Found, amount: Amount | None) -> Iterator[
             yield f"{part.name}: {hours:.2f} h in {part.folder}, expected {amount.hours:g}"
 
 
-def audio_faults(part: Part, found: Found) -> Iterator[str]:
-    """What is wrong with the files that were looked at: a line for each kind of fault."""
+def rate_of(found: Iterable[Found]) -> int:
+    """The rate in Hz that most files have, 16 kHz where there are none."""
+    rates = Counter(heard.rate_hz for audio in found for heard in audio.heard.values() if heard.frames)
+    return rates.most_common(1)[0][0] if rates else SAMPLE_RATE
+
+
+def audio_faults(part: Part, found: Found, common_hz: int) -> Iterator[str]:
+    """What is wrong with the files that were looked at: a line for each kind of fault.
+
+    Args:
+        common_hz: see `rate_of`, of all that the task reads.
+    """
     silent = [file for file, heard in found.heard.items() if not heard.frames and not heard.fault]
     if silent:
         yield f"{part.name}: {len(silent):,} files hold no audio: {few(silent)}"
@@ -196,8 +207,7 @@ def audio_faults(part: Part, found: Found) -> Iterator[str]:
     damaged = [heard.fault for heard in found.heard.values() if heard.fault]
     if damaged:
         yield f"{part.name}: {len(damaged):,} files are damaged: {damaged[0]}"
-    rates = Counter(heard.rate_hz for heard in sound.values())
-    expected_hz = rates.most_common(1)[0][0] if rates and part.form == ALIKE else SAMPLE_RATE
+    expected_hz = common_hz if part.form == ALIKE else SAMPLE_RATE
     other = [(file, heard) for file, heard in sound.items() if (heard.rate_hz, heard.channels) != (expected_hz, 1)]
     if other and part.form != ANY:
         file, heard = other[0]
@@ -269,12 +279,14 @@ def _remedy(listing: Listing) -> str:
 
 
 def listen(file: Path) -> Heard:
-    """Header, first and last samples."""
+    """Header, first and last samples; all samples where they are floats."""
     try:
         refuse_bytes(file)
         with opened(file) as audio:
             ends = [audio.read(MIN_SAMPLES, always_2d=True)]
-            if audio.seekable() and audio.frames > MIN_SAMPLES:
+            if audio.subtype in _MAY_HOLD_NAN:
+                ends.append(audio.read(always_2d=True))
+            elif audio.seekable() and audio.frames > MIN_SAMPLES:
                 audio.seek(audio.frames - MIN_SAMPLES)
                 ends.append(audio.read(MIN_SAMPLES, always_2d=True))
             fault = (

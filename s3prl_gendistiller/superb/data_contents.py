@@ -17,7 +17,7 @@ from pathlib import Path
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE, audio_frames
 from s3prl_gendistiller.distill.files import files_below, read_text
 from s3prl_gendistiller.errors import UserError, few
-from s3prl_gendistiller.superb.kaldi_check import full_lines, kaldi_faults, misshapen_line
+from s3prl_gendistiller.superb.kaldi_check import LEFT_OUT, full_lines, kaldi_faults, misshapen_line
 from s3prl_gendistiller.superb.needs import Need, Part
 
 Files = Callable[[Part], Sequence[Path]]
@@ -27,8 +27,6 @@ KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go
 """The classes of s3prl's KS."""
 SPEAKERS = range(10001, 10001 + 1251)
 """The numbers of the speakers that s3prl's SID knows."""
-LEFT_OUT = "are left out"
-"""In what s3prl passes over on purpose."""
 SLOTS = ("action", "object", "location")
 """The columns of Fluent Speech Commands that s3prl reads."""
 
@@ -86,6 +84,9 @@ def _transcripts(part: Part, files: Files) -> Generator[str, None, dict[str, str
         yield f"{part.name}: {len(lacking):,} utterances have no line in a .trans.txt: {few(lacking)}; add them"
     if silent:
         yield f"{part.name}: {len(silent):,} utterances have an empty transcript: {few(silent)}; remove both"
+    unheard = sorted({*said} - {file.stem for file in found})
+    if found and unheard:
+        yield f"{part.name}: {len(unheard):,} transcripts have no {part.suffix} file and {LEFT_OUT}: {few(unheard)}"
     twice = [name for name, count in Counter(file.stem for file in found).items() if count > 1]
     if twice:
         yield f"{part.name}: {len(twice):,} names of utterances occur more than once: {few(twice)}; keep one of each"

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE, audio_frames
 from s3prl_gendistiller.distill.files import read_text
-from s3prl_gendistiller.errors import few
+from s3prl_gendistiller.errors import UserError, few
 
+LEFT_OUT = "are left out"
+"""In what s3prl passes over."""
 _SHAPES = {"segments": (4, "NAME RECORDING START END"), "utt2spk": (2, "NAME SPEAKER"), "reco2dur": (2, "NAME SECONDS")}
 _LATE_S = 0.1
 _MEASURED = 2_000
@@ -61,6 +63,9 @@ def _incomplete(
         lacking = [recording for recording in named if recording not in there]
         if lacking:
             yield f"{folder / table}: no line for {len(lacking):,} recordings: {few(lacking)}"
+    unheard = [recording for recording in seconds if recording not in named]
+    if named and unheard:
+        yield f"{folder / 'reco2dur'}: {len(unheard):,} recordings have no audio file and {LEFT_OUT}: {few(unheard)}"
     nobody = [name for names in spoken.values() for name in names if name not in speaker]
     if nobody:
         yield f"{folder / 'utt2spk'}: no line for {len(nobody):,} names of segments: {few(nobody)}"
@@ -72,7 +77,10 @@ def _incomplete(
         if not re.fullmatch(r"\d+(\.\d*)?", stated):
             yield f"{folder / 'reco2dur'}: {recording} lasts {stated!r}, expected seconds"
         elif len(named) <= _MEASURED and Path(path).is_file():
-            lasts = audio_frames(path) / SAMPLE_RATE
+            try:
+                lasts = audio_frames(path) / SAMPLE_RATE
+            except UserError:  # which is said of the file itself
+                continue
             if lasts < float(stated) - _LATE_S:
                 yield f"{folder / 'reco2dur'}: {recording} lasts {stated} s, but {path} only {lasts:.2f} s"
 

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.superb.data_check import Shelf, audio_faults, listing_problems
-from s3prl_gendistiller.superb.data_contents import LEFT_OUT, contents
+from s3prl_gendistiller.superb.data_check import Shelf, audio_faults, listing_problems, rate_of
+from s3prl_gendistiller.superb.data_contents import contents
+from s3prl_gendistiller.superb.kaldi_check import LEFT_OUT
 from s3prl_gendistiller.superb.needs import need_of
 
 SAMPLE = 1_000
@@ -36,7 +37,8 @@ def refuse_unfit(downstream: str, expert: Mapping[str, Any]) -> None:
         return
     shelf = Shelf(sample=SAMPLE, progress=False)
     found = {part: shelf.audio(part) for part in need.parts}
-    problems = [problem for part, audio in found.items() for problem in audio_faults(part, audio)]
+    common_hz = rate_of(found.values())
+    problems = [problem for part, audio in found.items() for problem in audio_faults(part, audio, common_hz)]
     present = {str(file) for audio in found.values() for file in audio.files}
     for listing in need.listings:
         if listing.named is not None and listing.path.exists():
