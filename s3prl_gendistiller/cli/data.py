@@ -80,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
     reports = [data_check.check(wanted, shelf, stamp) for wanted in needs]
     reports = [report.with_problems(contents(report.need, lambda part: shelf.audio(part).files)) for report in reports]
     print(table(reports))
+    looked, there = shelf.looked()
+    print(f"read: header, first and last samples of {looked:,} of {there:,} audio files, and all lists")
     for report in reports:
         for line in _shortened(report.problems):
             print(f"{report.need.task.name}: {line}")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from s3prl_gendistiller.corpora.recording import write_text
+from s3prl_gendistiller.distill.files import within
 from s3prl_gendistiller.errors import UserError
 
 STAMP = "synthetic.json"
@@ -82,7 +83,7 @@ def damage(root: Path) -> list[Damage]:
     Raises:
         UserError: the checksums cannot be read.
     """
-    found = [(root / name, digest) for name, digest in _sums(root).items()]
+    found = [(within(root, name, str(root / SUMS)), digest) for name, digest in _sums(root).items()]
     missing = [Damage(path, "missing") for path, _ in found if not path.is_file()]
     gone = {path for path, _ in missing}
     return missing + [

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +26,7 @@ from s3prl_gendistiller.corpora.espeak import Espeak
 from s3prl_gendistiller.corpora.layout import Plan, write_plans
 from s3prl_gendistiller.corpora.recording import Recorder
 from s3prl_gendistiller.distill.audio import read_audio
+from s3prl_gendistiller.distill.files import within
 from s3prl_gendistiller.errors import UserError
 
 REAL_TASKS = ("ks", "sid", "ic")
@@ -34,6 +37,10 @@ _SPLITS = ("train", "dev", "test")
 _NOISE_S = 20
 _SILENCES = 40
 _NOT_SAID = "none"
+_SPEAKERS = 1251
+_HASHED = "_nohash_"
+"""s3prl tells the split of a keyword's file by what stands before it."""
+_PLAIN = re.compile(r"[\w-]{1,64}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,12 +100,42 @@ def _table(source: Path, name: str, columns: Sequence[str]) -> list[dict[str, st
     if absent or not rows:
         raise UserError(f"--real: {path}: no {'column ' + absent[0] if absent else 'rows'}; correct the table")
     for line, row in enumerate(rows, start=2):
-        if row["split"] not in _SPLITS:
-            raise UserError(f"--real: {path} line {line}: split is {row['split']!r}, expected {', '.join(_SPLITS)}")
-        row["file"] = str(source / row["file"])
-        if not Path(row["file"]).is_file():
-            raise UserError(f"--real: {path} line {line}: no such file: {row['file']}; repair the table or the folder")
+        _check_row(source, f"--real: {path} line {line}", row, columns)
+    twice = [file for file, count in Counter(row["file"] for row in rows).items() if count > 1]
+    if twice:
+        raise UserError(f"--real: {path}: names {twice[0]} more than once; keep one line of each file")
+    _name(source, rows)
     return rows
+
+
+def _check_row(source: Path, where: str, row: dict[str, str], columns: Sequence[str]) -> None:
+    """
+    Raises:
+        UserError: it lacks a field, or what becomes part of a path is no plain name.
+    """
+    if None in row or None in row.values():
+        raise UserError(f"{where}: found more or fewer fields than columns; correct the table")
+    if row["split"] not in _SPLITS:
+        raise UserError(f"{where}: split is {row['split']!r}, expected {', '.join(_SPLITS)}")
+    if "word" in columns and not _PLAIN.fullmatch(row["word"]):
+        raise UserError(f"{where}: word is {row['word']!r}, expected letters, digits, _ and -, 64 at most")
+    if "speaker" in columns and not (row["speaker"].strip() and row["speaker"].isprintable()):
+        raise UserError(f"{where}: speaker is {row['speaker']!r}, expected a name in printable characters")
+    row["file"] = str(within(source, row["file"], where))
+    if not Path(row["file"]).is_file():
+        raise UserError(f"{where}: no such file: {row['file']}; repair the table or the folder")
+
+
+def _name(source: Path, rows: Sequence[dict[str, str]]) -> None:
+    """Adds `name`: the file's, with a checksum of its path where it is no plain name or another file has it too."""
+    stems = Counter(Path(row["file"]).stem.casefold() for row in rows)
+    for row in rows:
+        file = Path(row["file"])
+        row["name"] = file.stem
+        if stems[file.stem.casefold()] > 1 or not _PLAIN.fullmatch(file.stem) or _HASHED in file.stem:
+            path = file.relative_to(source).as_posix()
+            digest = hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()[:12]
+            row["name"] = f"{re.sub(f'{_HASHED}|[^A-Za-z0-9-]', '_', file.stem)[:32]}-{digest}"
 
 
 def _keywords(digits: Sequence[Mapping[str, str]], seed: int) -> list[Plan]:
@@ -108,7 +145,7 @@ def _keywords(digits: Sequence[Mapping[str, str]], seed: int) -> list[Plan]:
         raise UserError(f"--real: digits.csv: word is {strange[0]!r}, expected one of {', '.join(DIGITS)}")
     clips: dict[str, list[Clip]] = {split: [] for split in _SPLITS}
     for row in digits:
-        stem, split = Path(row["file"]).stem, row["split"]
+        stem, split = row["name"], row["split"]
         asked = {"train": "train", "dev": "valid", "test": "test"}[split]
         name = speech_commands.speaker_name(asked, stem, lambda salt, stem=stem: f"{stem}_{salt}")  # type: ignore[misc]
         clips[split].append(Copied(f"{KEYWORD_OF[row['word']]}/{name}_nohash_0.wav", row["file"]))
@@ -135,11 +172,15 @@ def _keywords(digits: Sequence[Mapping[str, str]], seed: int) -> list[Plan]:
 def _speakers(digits: Sequence[Mapping[str, str]]) -> Plan:
     """Digits as utterances of their speakers: a session is a word."""
     names = {name: f"id{10001 + i}" for i, name in enumerate(sorted({row["speaker"] for row in digits}))}
+    if len(names) > _SPEAKERS:
+        raise UserError(
+            f"--real: digits.csv: found {len(names)} speakers, expected at most {_SPEAKERS}, as s3prl's SID"
+        )
     purposes = {"train": 1, "dev": 2, "test": 3}
     clips: list[Clip] = []
     listed = ""
     for row in digits:
-        path = f"{names[row['speaker']]}/{row['word']}/{Path(row['file']).stem}.wav"
+        path = f"{names[row['speaker']]}/{row['word']}/{row['name']}.wav"
         clips.append(Copied(f"dev/wav/{path}", row["file"]))
         listed += f"{purposes[row['split']]} {path}\n"
     about = (
@@ -168,7 +209,7 @@ def _commands(orders: Sequence[Mapping[str, str]]) -> Plan:
         new = [f"{slot} {row[slot]!r}" for slot in _SLOTS.values() if row[slot] not in seen[slot]]
         if new:
             raise UserError(f"--real: orders.csv: {new[0]} is in {row['split']} but not in train; correct the table")
-        path = f"wavs/speakers/unknown/{Path(row['file']).stem}.wav"
+        path = f"wavs/speakers/unknown/{row['name']}.wav"
         intent = fluent.Intent(*(row[slot] or _NOT_SAID for slot in _SLOTS.values()))
         split = {"train": "train", "dev": "valid", "test": "test"}[row["split"]]
         commands.append(fluent.Command(split, path, "unknown", "", "", intent))

@@ -128,6 +128,11 @@ class Shelf:
             self._found[key] = Found(files, dict(zip(chosen, heard, strict=True)))
         return self._found[key]
 
+    def looked(self) -> tuple[int, int]:
+        """How many files were looked at, and how many there are."""
+        found = self._found.values()
+        return sum(len(audio.heard) for audio in found), sum(len(audio.files) for audio in found)
+
 
 def _spread(files: Sequence[Path], count: int) -> Sequence[Path]:
     """As many of them, the first and the last included, at even distances."""

@@ -52,6 +52,11 @@ def _phonemes(need: Need, files: Files) -> Iterator[str]:
 def _letters(need: Need, files: Files) -> Iterator[str]:
     dictionary = need.config["datarc"].get("dict_path")
     known = {line.split(" ")[0] for line in full_lines(Path(dictionary))} if dictionary else set()
+    for listing in need.listings:
+        rows = csv.DictReader(io.StringIO(read_text(listing.path))) if listing.path.is_file() else ()
+        wrong = [row for row in rows if not (row.get("length") or "").isdecimal()]
+        if wrong:
+            yield f"{listing.path}: {len(wrong):,} lengths are no numbers of samples: {wrong[0].get('length')!r}"
     for part in need.parts:
         said = yield from _transcripts(part, files)
         for folder in sorted({file.parent for file in files(part)}):

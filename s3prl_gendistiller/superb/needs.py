@@ -277,10 +277,11 @@ def _paths(path: Path) -> Iterator[str]:
 def _csv_column(name: str) -> Callable[[Path], Iterator[str]]:
     def named(path: Path) -> Iterator[str]:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            for row in csv.DictReader(file):
-                if name not in row:
-                    raise ValueError(f"no column {name}")
-                yield row[name] or ""
+            reader = csv.DictReader(file)
+            for row in reader:
+                if not row.get(name):
+                    raise ValueError(f"no {name} in line {reader.line_num}")
+                yield row[name]
 
     return named
 

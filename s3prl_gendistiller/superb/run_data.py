@@ -50,5 +50,5 @@ def refuse_unfit(downstream: str, expert: Mapping[str, Any]) -> None:
             problems.append(problem)
     if problems:
         more = [f"and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
-        head = f"-d {downstream}: {len(problems)} problems in its data; `gendistiller data check` looks at all of it:"
-        raise UserError("\n  ".join([head, *problems[:_LISTED], *more]))
+        head = f"-d {downstream}: {len(problems)} problems in its data (`gendistiller data check` looks at all of it)"
+        raise UserError("\n  ".join([f"{head}: {problems[0]}", *problems[1:_LISTED], *more]))
