@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import multiprocessing
 import os
 import sys
@@ -127,9 +128,11 @@ def _record(root: Path, clips: Sequence[Clip]) -> int:
         target = root / clip.path
         if recording.turns:
             write_text(turns_file(target), rttm(target.stem, recording.turns))
+        encoded = io.BytesIO()  # libsndfile does not say that a disk is full
+        form = _FORMATS[PurePosixPath(clip.path).suffix]
+        soundfile.write(encoded, recording.wav, SAMPLE_RATE, subtype="PCM_16", format=form)
         with replacing(target) as part:
-            form = _FORMATS[PurePosixPath(clip.path).suffix]
-            soundfile.write(part, recording.wav, SAMPLE_RATE, subtype="PCM_16", format=form)
+            part.write_bytes(encoded.getbuffer())
     return len(clips)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from s3prl_gendistiller.distill.files import files_below, read_text
 from s3prl_gendistiller.distill.manifest import replacing, write_manifest
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.kaldi import kaldi_tables
@@ -100,7 +101,7 @@ def _lexicon(need: Need, wanted: Sequence[Listing], sources: Sources, progress: 
         )
     phones: dict[str, str] = {}
     for file in files:
-        for line in file.read_text(encoding="utf-8").splitlines():
+        for line in read_text(file).splitlines():
             word, *sounds = line.split() or [""]
             if word:
                 phones.setdefault(word, " ".join(sounds))
@@ -126,8 +127,8 @@ def _lexicon(need: Need, wanted: Sequence[Listing], sources: Sources, progress: 
 
 def _words(folders: Iterable[Path]) -> Iterator[str]:
     for folder in folders:
-        for transcript in sorted(folder.rglob("*.trans.txt")):
-            for line in transcript.read_text(encoding="utf-8").splitlines():
+        for transcript in files_below(folder, ".trans.txt"):
+            for line in read_text(transcript).splitlines():
                 yield from line.split()[1:]
 
 
@@ -158,7 +159,7 @@ def _folds(need: Need, wanted: Sequence[Listing], sources: Sources, progress: bo
 
 def _turns(session: Path) -> Iterator[dict[str, str]]:
     """The turns of SUPERB's four classes that have audio."""
-    audio = {path.stem: path for path in sorted((session / "sentences" / "wav").rglob("*.wav"))}
+    audio = {path.stem: path for path in files_below(session / "sentences" / "wav", ".wav")}
     for file in sorted((session / "dialog" / "EmoEvaluation").glob("[!.]*.txt")):
         for name, emotion in _TURN.findall(file.read_text(encoding="utf-8", errors="replace")):
             label = _SAME_EMOTION.get(emotion, emotion)

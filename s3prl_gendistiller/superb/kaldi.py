@@ -14,7 +14,8 @@ from typing import NamedTuple
 import soundfile
 from tqdm import tqdm
 
-from s3prl_gendistiller.distill.files import files_below
+from s3prl_gendistiller.distill.audio import unreadable
+from s3prl_gendistiller.distill.files import files_below, read_text
 from s3prl_gendistiller.errors import UserError
 
 ALIGNMENTS = {"train": "train_clean_100.rttm", "dev": "dev_clean.rttm", "test": "test_clean.rttm"}
@@ -57,7 +58,10 @@ def kaldi_tables(
     said: dict[str, list[str]] = defaultdict(list)
     for file in tqdm(files, desc=f"Libri2Mix {split}", unit="file", disable=not progress):
         mixture = file.stem
-        info = soundfile.info(str(file))
+        try:
+            info = soundfile.info(str(file))
+        except soundfile.LibsndfileError as error:
+            raise unreadable(file, error) from error
         tables["wav.scp"].append(f"{mixture} {file.absolute()}")
         tables["reco2dur"].append(f"{mixture} {info.frames / info.samplerate:.4f}")
         for source in mixture.split("_"):
@@ -90,7 +94,7 @@ def _alignments(split: str, root: Path, librimix: Path | None) -> Path:
 def _read_alignments(path: Path) -> Mapping[str, Sequence[Turn]]:
     """Utterance (<speaker>-<chapter>-<number>) -> turns; the file names an utterance without its speaker."""
     turns: dict[str, list[Turn]] = defaultdict(list)
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         fields = line.split()
         try:
             kind, utterance, start_s, length_s, speaker = (fields[i] for i in (0, 1, 3, 4, 7))

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from s3prl_gendistiller.distill.audio import SUFFIXES
+from s3prl_gendistiller.distill.files import files_below
 from s3prl_gendistiller.host.paths import RESOLVED_CONFIG
 
 Config = Mapping[str, Any]
@@ -82,9 +83,9 @@ def _phonemes(expert: Config) -> Expected:
     ids, ranks = [], []
     for split in corpus["test"]:
         spoken = {}
-        for transcript in (root / split).rglob("*.trans.txt"):
+        for transcript in _found(root / split, ".trans.txt"):
             spoken.update({name: text for name, _, text in (line.partition(" ") for line in _lines(transcript))})
-        for file in _found(root / split, "*.flac"):
+        for file in _found(root / split, ".flac"):
             ids.append(file.stem)
             ranks.append(-sum(sounds[word] for word in spoken[file.stem].split()) if sounds else 0)
     return Expected(root, ids, ranks)
@@ -113,7 +114,7 @@ def _slots(expert: Config) -> Expected:
     corpus = expert["corpus"]
     root, speakers = Path(corpus["path"]), tuple(corpus["test_speakers"])
     spoken = {name: text for name, _, text in (line.partition(" ") for line in _lines(root / "all.iob.snips.txt"))}
-    files = [file.stem for split in corpus["test"] for file in _found(root / split, "*.wav")]
+    files = [file.stem for split in corpus["test"] for file in _found(root / split, ".wav")]
     ids = [name for name in files if name in spoken and name.startswith(speakers)]
     return Expected(root, ids, [-_slot_tokens(spoken[name]) for name in ids])
 
@@ -134,8 +135,10 @@ def _slot_tokens(text: str) -> int:
 def _keywords(expert: Config) -> Expected:
     """All files of the test folder, one class after another."""
     root = Path(expert["datarc"]["speech_commands_test_root"])
-    folders = sorted(path for path in root.iterdir() if path.is_dir())
-    files = [(rank, file) for rank, folder in enumerate(folders) for file in sorted(folder.glob("*.wav"))]
+    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    files = [
+        (rank, file) for rank, folder in enumerate(folders) for file in _found(folder, ".wav") if file.parent == folder
+    ]
     ids = [f"{file.parent.name}-{file.name}" for _, file in files]
     return Expected(root, ids, [rank for rank, _ in files], in_blocks=True)
 
@@ -147,7 +150,7 @@ def _intents(expert: Config) -> Expected:
 
 def _emotion(expert: Config, fold: str) -> Expected:
     path = Path(expert["datarc"]["meta_data"]) / f"Session{fold}" / "test_meta_data.json"
-    entries = json.loads(path.read_text(encoding="utf-8"))["meta_data"]
+    entries = json.loads(path.read_text(encoding="utf-8-sig"))["meta_data"]
     return Expected(path, [Path(entry["path"]).stem for entry in entries])
 
 
@@ -191,22 +194,22 @@ def _recordings(expert: Config) -> Expected:
 
 
 def _stems(folder: Path) -> list[str]:
-    return sorted(os.path.splitext(name)[0] for name in os.listdir(folder))
+    return sorted(file.stem for file in _found(folder, SUFFIXES))
 
 
 def _lines(path: Path) -> list[str]:
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
 
 
 def _table(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:
         return list(csv.DictReader(file))
 
 
-def _found(folder: Path, pattern: str) -> Iterable[Path]:
+def _found(folder: Path, suffix: str | tuple[str, ...]) -> Iterable[Path]:
     if not folder.is_dir():
         raise FileNotFoundError(2, "no such folder", str(folder))
-    return folder.rglob(pattern)
+    return files_below(folder, suffix)
 
 
 _READERS: dict[str, Callable[[Config], Expected]] = {

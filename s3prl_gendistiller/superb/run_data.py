@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.superb.data_check import Shelf, audio_faults, listing_problems, rate_of
+from s3prl_gendistiller.superb.audio_check import audio_faults, rate_of
+from s3prl_gendistiller.superb.data_check import Shelf, listing_problems
 from s3prl_gendistiller.superb.data_contents import contents
 from s3prl_gendistiller.superb.kaldi_check import LEFT_OUT
 from s3prl_gendistiller.superb.needs import need_of
