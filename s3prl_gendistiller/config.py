@@ -93,7 +93,7 @@ class GenDistillerConfig(BackboneConfig):
 class DistilHubertConfig(BackboneConfig):
     """The baseline (arXiv 2110.01900), built as s3prl's own `DistillerModel`."""
 
-    encoder_layers: int = key(2, low=1)
+    encoder_layers: int = key(2, low=1, high=100)
     encoder_layerdrop: float = key(0.0, low=0.0, high=1.0)
     out_layer_type: str = key("expand-last", choices=("expand-last", "linear"))  # "linear": one linear head a layer
     feature_norm: bool = False  # control: HuBERT's norm before the projection, as GenDistiller has it
