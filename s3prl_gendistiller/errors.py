@@ -10,7 +10,13 @@ from collections.abc import Sequence
 
 
 class UserError(Exception):
-    """An input that cannot be used; the message is meant to be read by the person who typed it."""
+    """An input that cannot be used; the message is meant to be read by the person who typed it.
+
+    Attributes:
+        begun: whether training had begun, so that the run's folder is kept.
+    """
+
+    begun = False
 
 
 class ConfigError(UserError):
