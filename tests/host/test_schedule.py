@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from s3prl_gendistiller.errors import UserError
-from tests.host.loops import Loops, loops, weights  # noqa: F401 (a fixture)
+from tests.host.loops import Loops, weights
 
 SCHEDULERS: dict[str, dict[str, Any]] = {
     "linear_schedule_with_warmup": {},
@@ -32,7 +32,7 @@ OPTIMIZERS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda value: value.get("scheduler", value)["name"])
-def test_a_resumed_run_follows_the_schedule_that_it_asks_for(loops: Loops, optimizer: dict[str, Any]) -> None:  # noqa: F811
+def test_a_resumed_run_follows_the_schedule_that_it_asks_for(loops: Loops, optimizer: dict[str, Any]) -> None:
     asked, begun = {**optimizer, "lr": 0.01}, {**optimizer, "lr": 0.03}
     whole = loops.train("whole", asked, total_steps=9, save_step=4)
     rates = loops.rates
@@ -50,12 +50,12 @@ def test_a_resumed_run_follows_the_schedule_that_it_asks_for(loops: Loops, optim
     assert all(state.get("step", 9) == 9 for state in longer_states(loops))
 
 
-def longer_states(loops: Loops) -> list[dict[str, Any]]:  # noqa: F811
+def longer_states(loops: Loops) -> list[dict[str, Any]]:
     newest = max((loops.folder / "longer").glob("states-*.ckpt"), key=lambda path: path.stat().st_mtime)
     return list(torch.load(newest, weights_only=False)["Optimizer"]["state"].values())
 
 
-def test_an_extended_run_moves_at_every_step(loops: Loops) -> None:  # noqa: F811
+def test_an_extended_run_moves_at_every_step(loops: Loops) -> None:
     schedule = {"name": "AdamW_with_schedule", "lr": 0.01}
     loops.train("run", schedule, total_steps=4)
     path = max((loops.folder / "run").glob("states-*.ckpt"), key=lambda path: path.stat().st_mtime)
@@ -66,10 +66,15 @@ def test_an_extended_run_moves_at_every_step(loops: Loops) -> None:  # noqa: F81
     assert loops.rates == sorted(loops.rates, reverse=True)
 
 
-def test_another_optimiser_or_scheduler_than_the_run_began_with_is_refused(loops: Loops) -> None:  # noqa: F811
+def test_another_optimiser_or_scheduler_than_the_run_began_with_is_refused(loops: Loops) -> None:
     loops.train("run", {"name": "TorchOptim", "torch_optim_name": "AdamW", "lr": 0.01})
     path = loops.folder / "run/states-2.ckpt"
-    scheduled = {"name": "TorchOptim", "torch_optim_name": "AdamW", "lr": 0.01, "scheduler": OPTIMIZERS[-1]["scheduler"]}
+    scheduled = {
+        "name": "TorchOptim",
+        "torch_optim_name": "AdamW",
+        "lr": 0.01,
+        "scheduler": OPTIMIZERS[-1]["scheduler"],
+    }
     with pytest.raises(UserError, match="config.scheduler: found one, but the run began without"):
         loops.train("run", scheduled, path)
     with pytest.raises(UserError, match="its Optimizer is not of what the configuration asks for"):
