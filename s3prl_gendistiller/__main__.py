@@ -15,7 +15,7 @@ from s3prl_gendistiller.cli import downstream, pretrain
 from s3prl_gendistiller.host import compat, mount
 
 LAUNCHERS = {"run_pretrain.py": pretrain.main, "run_downstream.py": downstream.main}
-HOSTS = {"run_pretrain.py": compat.run_script, "run_downstream.py": mount.run_downstream_script}
+HOSTS = {"run_pretrain.py": mount.run_pretrain_script, "run_downstream.py": mount.run_downstream_script}
 
 
 def main(argv: Sequence[str]) -> int:

@@ -93,7 +93,7 @@ class GenDistillerConfig(BackboneConfig):
 class DistilHubertConfig(BackboneConfig):
     """The baseline (arXiv 2110.01900), built as s3prl's own `DistillerModel`."""
 
-    encoder_layers: int = key(2, low=1)
+    encoder_layers: int = key(2, low=1, high=100)
     encoder_layerdrop: float = key(0.0, low=0.0, high=1.0)
     out_layer_type: str = key("expand-last", choices=("expand-last", "linear"))  # "linear": one linear head a layer
     feature_norm: bool = False  # control: HuBERT's norm before the projection, as GenDistiller has it
@@ -239,7 +239,7 @@ class RunnerSectionConfig:
     total_steps: int = key(low=1)
     log_step: int = key(low=1)
     save_step: int = key(low=1)
-    max_keep: int = key(low=2)  # s3prl deletes the oldest before it writes the newest: with 1 a kill loses the run
+    max_keep: int = key(low=1)  # so many checkpoints stay; the oldest goes when the newest is on the disk
     gradient_clipping: float = key(above=0.0)
     gradient_accumulate_steps: int = key(1, low=1)
     n_epochs: int = -1  # above 0 it replaces total_steps

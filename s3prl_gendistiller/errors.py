@@ -16,7 +16,12 @@ class UserError(Exception):
 
     Raised in a worker process of a DataLoader, it is raised again with a traceback as its text; of that, the message
     is kept.
+
+    Attributes:
+        begun: whether training had begun, so that the run's folder is kept.
     """
+
+    begun = False
 
     def __init__(self, message: str) -> None:
         if message.startswith("Caught "):

@@ -7,10 +7,13 @@ weights under `GenDistiller` (or `Distiller`, the key that s3prl's `distiller_lo
 
 from __future__ import annotations
 
+import argparse
+import functools
 import logging
 import pickle
 import re
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,17 @@ from s3prl_gendistiller.host import compat
 
 FORMAT_VERSION = 1
 WEIGHT_KEYS = {"gendistiller": "GenDistiller", "distilhubert": "Distiller"}
+NO_CHECKPOINT = "not a checkpoint; expected a file written by torch.save; name another one"
+MAX_COUNT = 2**40
+NAMES = {int: "a whole number", dict: "a mapping", argparse.Namespace: "the arguments of a run"}
+ENTRIES: dict[str, type] = {
+    **dict.fromkeys(("Step", "Epoch", "WorldSize", "Format_Version"), int),
+    **dict.fromkeys(("Config", "Upstream_Config", "Optimizer", "Scheduler"), dict),
+    **dict.fromkeys(("Progress", "RNG", "Fingerprints", "Objectives", *WEIGHT_KEYS.values()), dict),
+    **dict.fromkeys(("Upstream", "Featurizer", "Downstream"), dict),
+    "Args": argparse.Namespace,
+}
+"""What a Runner and a task of ours store under a name."""
 
 logger = logging.getLogger(__name__)
 
@@ -30,41 +44,105 @@ class BrokenCheckpoint(UserError):
 
 
 def read_checkpoint(path: str | Path, *, mmap: bool = False) -> dict[str, Any]:
-    """Loads a checkpoint on the CPU.
+    """Loads a checkpoint on the CPU, after every part of it has been compared with its check sum.
 
     Args:
         path: the file.
         mmap: leave the tensors on disk until they are touched; for reading `Step` or `Args` alone.
 
     Raises:
-        BrokenCheckpoint: the file is truncated or no checkpoint at all.
-        UserError: the file is missing, or needs code that is not on the allow-list.
+        BrokenCheckpoint: the file is truncated or damaged, or no checkpoint at all.
+        UserError: the file is missing or no regular file, needs code that is not on the allow-list, was written by a
+            later version, or holds something else than a Runner stores under a name.
     """
+    path = _regular(path)
+    damage = _damage(path, _stamp(path))
+    if damage is not None:
+        raise _broken(path, damage)
+    return _load(path, mmap)
+
+
+def _regular(path: str | Path) -> Path:
     path = Path(path)
     if path.is_dir():
         raise UserError(f"{path}: found a folder, expected a checkpoint file; name one of its states-*.ckpt")
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{path}: no such checkpoint; expected a file written by run_pretrain.py or run_downstream.py")
+    if not path.is_file():  # reading a pipe would wait for ever
+        raise UserError(f"{path}: found a pipe or a device, expected a checkpoint file; name another one")
+    return path
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What changes when a file is written again."""
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=256)
+def _damage(path: Path, stamp: tuple[int, ...]) -> str | None:
+    """What is wrong with the bytes of a file; `torch.load` itself takes a zeroed block for numbers."""
+    try:
+        if not zipfile.is_zipfile(path):
+            return None  # of an old format, which has no check sums, or no checkpoint: loading it tells
+        with zipfile.ZipFile(path) as archive:
+            if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+                return "its parts are compressed"  # which torch.save never does, and a few bytes can become terabytes
+            part = archive.testzip()
+    except (OSError, zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+        return _first_line(error)
+    return None if part is None else f"the check sum of {part} is wrong"
+
+
+def _load(path: Path, mmap: bool) -> dict[str, Any]:
     compat.supply_safe_globals()  # the one allow-list, shared with the host's own torch.load
     try:
         states = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         raise _refusal(path, error) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise BrokenCheckpoint(
-            f"{path}: not a whole checkpoint ({path.stat().st_size} bytes, {_first_line(error)}); "
-            "expected a file that torch.save finished; use an older one"
-        ) from error
+    except PermissionError as error:
+        raise UserError(f"{path}: cannot be read (no permission), expected a checkpoint; change its mode") from error
+    except Exception as error:  # arbitrary bytes make the unpickler of torch fail in arbitrary ways
+        raise _broken(path, _first_line(error)) from error
     if not isinstance(states, dict):
         raise UserError(f"{path}: found {type(states).__name__}, expected a checkpoint of s3prl's Runner")
+    _check_entries(states, path)
     return states
+
+
+def _broken(path: Path, reason: str) -> BrokenCheckpoint:
+    with path.open("rb") as file:
+        if file.read(2) != b"PK":  # bytes that no version of torch.save that is in use writes
+            return BrokenCheckpoint(f"{path}: {NO_CHECKPOINT}")
+    return BrokenCheckpoint(
+        f"{path}: not a whole checkpoint ({path.stat().st_size} bytes, {reason}); "
+        "expected a file that torch.save finished; use an older one"
+    )
+
+
+def _check_entries(states: Mapping[str, Any], path: Path) -> None:
+    """Refuses entries of a kind that no Runner writes, and those of a later version of ours."""
+    for name, kind in ENTRIES.items():
+        if name not in states:
+            continue
+        value = states[name]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            expected = NAMES[kind]
+            raise UserError(f"{path}: found {type(value).__name__} as {name}, expected {expected}; use another file")
+        if kind is int and not 0 <= value <= MAX_COUNT:
+            raise UserError(f"{path}: found {name} out of range, expected 0 to {MAX_COUNT}; use another file")
+    version = states.get("Format_Version", 0)
+    if version > FORMAT_VERSION:
+        raise UserError(
+            f"{path}: found format {version}, expected at most {FORMAT_VERSION}; upgrade s3prl-gendistiller"
+        )
 
 
 def student_kind(states: dict[str, Any], path: str | Path) -> str:
     """ "gendistiller" or "distilhubert", by the weights that the checkpoint holds.
 
     Raises:
-        UserError: it holds neither, lacks the model configuration, or was written by a later version.
+        UserError: it holds neither, or lacks the model configuration.
     """
     kinds = [kind for kind, key in WEIGHT_KEYS.items() if key in states]
     if not kinds:
@@ -77,43 +155,53 @@ def student_kind(states: dict[str, Any], path: str | Path) -> str:
             f"{path}: found no Upstream_Config beside the weights, so the student's shape is unknown; a checkpoint of "
             "s3prl's own distiller loads with -u distiller_local"
         )
-    version = states.get("Format_Version", 0)
-    if version > FORMAT_VERSION:
-        raise UserError(
-            f"{path}: found format {version}, expected at most {FORMAT_VERSION}; upgrade s3prl-gendistiller"
-        )
     return kinds[0]
 
 
 def stored_step(path: str | Path) -> int:
-    """The optimiser step that a checkpoint holds.
+    """The optimiser step that a checkpoint holds; its tensors are not looked at.
 
     Raises:
         UserError: as `read_checkpoint`, or there is no step in it.
     """
-    step = read_checkpoint(path, mmap=True).get("Step")
-    if not isinstance(step, int):
+    step = _load(_regular(path), mmap=True).get("Step")
+    if step is None:
         raise UserError(f"{path}: found no Step in it, expected a checkpoint of s3prl's Runner")
-    return step
+    return int(step)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a checkpoint can be read to its last byte, with a warning if not.
+
+    Raises:
+        UserError: it is whole, but cannot be used; see `read_checkpoint`.
+    """
+    try:
+        read_checkpoint(path, mmap=True)
+    except BrokenCheckpoint as error:
+        logger.warning("skipped %s", error)
+        return False
+    return True
 
 
 def newest_checkpoint(folder: str | Path) -> Path | None:
     """The whole checkpoint with the highest stored step in a run's folder; broken files are skipped with a warning.
 
-    Where no states-* is whole, the one that was best on dev: run_downstream.py stores the same in it, and deletes the
-    oldest states-* before it writes the next one, so that with `max_keep: 1` a kill leaves nothing else.
+    Where no states-* is whole, the one that was best on dev: run_downstream.py stores the same in it.
 
     File names are not trusted: s3prl calls the last one of a run states-epoch-N, which sorts before states-1000.
     """
     for pattern in ("states-*.ckpt", "*best*.ckpt"):
         steps: dict[Path, int] = {}
-        for path in sorted(Path(folder).glob(pattern)):
+        for path in sorted(path for path in Path(folder).glob(pattern) if path.is_file()):
             try:
                 steps[path] = stored_step(path)
             except BrokenCheckpoint as error:
                 logger.warning("skipped %s", error)
-        if steps:
-            return max(steps, key=lambda path: (steps[path], path.stat().st_mtime))
+        newest_first = sorted(steps, key=lambda path: (steps[path], path.stat().st_mtime), reverse=True)
+        found = next(filter(is_whole, newest_first), None)
+        if found is not None:
+            return found
     return None
 
 
@@ -134,8 +222,8 @@ def newest_student(root: str | Path, kind: str) -> Path | None:
 
 def _refusal(path: Path, error: pickle.UnpicklingError) -> UserError:
     wanted = re.search(r"(?:GLOBAL|global) ([\w.]+)", str(error))
-    if not zipfile.is_zipfile(path) and wanted is None:  # bytes that no version of torch.save writes
-        return BrokenCheckpoint(f"{path}: not a checkpoint; expected a file written by torch.save; name another one")
+    if not zipfile.is_zipfile(path) and wanted is None:
+        return _broken(path, _first_line(error))
     name = wanted.group(1) if wanted else _first_line(error)
     return UserError(
         f"{path}: refused, loading it would call {name}; expected tensors and plain values only. "

@@ -1,13 +1,15 @@
 """Makes our tasks and upstreams part of s3prl for this process, without touching a file of it.
 
 With `compat`, the only place that changes the host's globals: it adds to `sys.path`, `pretrain.__path__` and
-`s3prl.hub`, and lets s3prl's run_pretrain find its tasks from any working directory.
+`s3prl.hub`, lets s3prl's run_pretrain find its tasks from any working directory, and watches over both training loops.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
+import glob
 import importlib
 import importlib.util
 import logging
@@ -21,9 +23,12 @@ from typing import Any
 import torch
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host import compat, feature_cache, hubconf, soft_labels
-from s3prl_gendistiller.host.locate import find_host
+from s3prl_gendistiller.host import compat, feature_cache, hubconf, runners, soft_labels
+from s3prl_gendistiller.host.checkpoint import read_checkpoint
+from s3prl_gendistiller.host.locate import find_host, is_host_package
+from s3prl_gendistiller.host.runners import View
 from s3prl_gendistiller.host.shims import ctc_corpora, downstream_experts, task_data
+from s3prl_gendistiller.host.watch import Watch
 
 TASKS = Path(__file__).parent / "tasks"
 CACHE_FLAG = "--cache-features"
@@ -40,9 +45,45 @@ def mount_pretrain() -> ModuleType:
     pretrain = importlib.import_module("pretrain")
     if str(TASKS) not in pretrain.__path__:
         pretrain.__path__.append(str(TASKS))
+    watch_runner(importlib.import_module("pretrain.runner"))
     module = importlib.import_module("s3prl.run_pretrain")
-    module.os = _HostOs(pretrain_tasks(host.package))  # type: ignore[attr-defined]
+    tasks = pretrain_tasks(host.package)
+    # its parser lists the tasks in 'pretrain/' of the working directory
+    listed = View(os, listdir=lambda path=".": tasks if path == "pretrain/" else os.listdir(path))
+    module.os, module.torch = listed, View(torch, load=_read)  # type: ignore[attr-defined]
     return module
+
+
+def watch_runner(module: ModuleType) -> None:
+    """Puts what `watch`, `saving` and `schedule` do into a module that holds a Runner of s3prl.
+
+    The Runner's code stays as it is; names that it looks up in its module become other objects.
+    """
+    if isinstance(module.torch, View):
+        return
+    watch, runner = Watch(), module.Runner
+    utils = View(torch.nn.utils, clip_grad_norm_=watch.clip_grad_norm_)
+    module.torch = View(  # type: ignore[attr-defined]
+        torch, load=_read, save=watch.save, nn=View(torch.nn, utils=utils), cuda=View(torch.cuda, device=_device)
+    )
+    module.glob = View(glob, glob=lambda pattern: [])  # type: ignore[attr-defined] # it would delete before it writes
+    module.print = watch.say  # type: ignore[attr-defined]
+    runner._get_optimizer = runners.optimizer_getter(runner._get_optimizer, module, watch)
+    runner._get_scheduler = runners.scheduler_getter(runner._get_scheduler)
+    runner.train = runners.ended(runners.trained(runner.train, watch), watch)
+    if hasattr(runner, "evaluate"):
+        runner._load_weight = runners.weight_loader(runner._load_weight)
+        runner.evaluate = runners.ended(runner.evaluate, watch)
+
+
+def _read(path: str, **options: Any) -> dict[str, Any]:
+    """`torch.load` of the host: always on the CPU, and never code."""
+    return read_checkpoint(path)
+
+
+def _device(device: Any) -> Any:
+    """`torch.cuda.device`, which the downstream Runner asks for on a CPU, too, when a batch has no room."""
+    return torch.cuda.device(device) if torch.cuda.is_available() else contextlib.nullcontext()
 
 
 def mount_hub() -> ModuleType:
@@ -80,6 +121,14 @@ def run_pretrain(argv: Sequence[str]) -> None:
     _run_main(module, argv)
 
 
+def run_pretrain_script(path: str | Path, argv: Sequence[str]) -> None:
+    """A checkout's own run_pretrain.py, on the path already, with `argv`; another script of that name runs as it is."""
+    if is_host_package(Path(path).resolve().parent):
+        run_pretrain(argv)
+    else:
+        compat.run_script(path, argv)
+
+
 def run_downstream(argv: Sequence[str]) -> None:
     """s3prl's own run_downstream.py with `argv`, and with ``--cache-features DIR`` that it does not know.
 
@@ -87,7 +136,9 @@ def run_downstream(argv: Sequence[str]) -> None:
     """
     mount_hub()
     argv = _mounted(argv)
-    _run_main(importlib.import_module("s3prl.run_downstream"), argv)
+    module = importlib.import_module("s3prl.run_downstream")
+    module.torch = View(torch, load=_read)  # type: ignore[attr-defined]
+    _run_main(module, argv)
 
 
 def run_downstream_script(path: str | Path, argv: Sequence[str]) -> None:
@@ -111,7 +162,9 @@ def mount_downstream(cache: Path | None = None) -> None:
     Args:
         cache: folder of features, see `feature_cache`.
     """
-    runner = importlib.import_module("s3prl.downstream.runner").Runner
+    module = importlib.import_module("s3prl.downstream.runner")
+    watch_runner(module)
+    runner = module.Runner
     stock = runner._get_downstream
     if hasattr(stock, "__wrapped__"):
         return
@@ -198,19 +251,6 @@ def _override_flag() -> argparse.ArgumentParser:
 def _resumed(asked: str | None, /, **stored: Any) -> argparse.Namespace:
     """Arguments of a checkpoint, with the command's own ``-o``."""
     return argparse.Namespace(**{**stored, "override": asked})
-
-
-class _HostOs:
-    """`os` as s3prl's run_pretrain sees it: ``listdir('pretrain/')`` lists tasks, not the working directory."""
-
-    def __init__(self, tasks: list[str]) -> None:
-        self._tasks = tasks
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(os, name)
-
-    def listdir(self, path: str = ".") -> list[str]:
-        return list(self._tasks) if path == "pretrain/" else os.listdir(path)
 
 
 def _run_main(module: ModuleType, argv: Sequence[str]) -> None:

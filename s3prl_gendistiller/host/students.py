@@ -9,8 +9,10 @@ from typing import Any
 from s3prl_gendistiller.config import GenDistillerModelConfig, ModelConfig, read_model_config
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import WEIGHT_KEYS, read_checkpoint, student_kind
+from s3prl_gendistiller.host.weights import check_weights, is_plain
 from s3prl_gendistiller.models.gendistiller import GenDistiller
 from s3prl_gendistiller.models.student import Student
+from s3prl_gendistiller.schema import to_dict
 
 
 def build_student(source: str | Path | Mapping[str, Any] | ModelConfig, *, task: str = "gendistiller") -> Student:
@@ -39,8 +41,10 @@ def load_student(path: str | Path) -> Student:
     """
     states = read_checkpoint(path)
     kind = student_kind(states, path)
-    student = build_student(states["Upstream_Config"], task=kind)
-    load_weights(student, states[WEIGHT_KEYS[kind]], path)
+    config, weights = read_model_config(kind, states["Upstream_Config"]), states[WEIGHT_KEYS[kind]]
+    check_size(config.student, weights, path)
+    student = build_student(config)
+    load_weights(student, weights, path)
     return student.eval()
 
 
@@ -48,23 +52,31 @@ def load_weights(student: Student, weights: Mapping[str, Any], path: str | Path)
     """Puts a checkpoint's weights into a student, all or nothing.
 
     Raises:
-        UserError: names are missing or left over, or a shape differs.
+        UserError: names are missing or left over, a shape or a type differs, or numbers are not finite.
     """
     module = weight_module(student)
-    expected = module.state_dict()
-    problems = [f"{name} is missing" for name in expected.keys() - weights.keys()]
-    problems += [f"{name} is not part of this student" for name in weights.keys() - expected.keys()]
-    problems += [
-        f"{name} is {tuple(weights[name].shape)}, expected {tuple(expected[name].shape)}"
-        for name in expected.keys() & weights.keys()
-        if weights[name].shape != expected[name].shape
-    ]
-    if problems:
-        shown = "; ".join(sorted(problems)[:5])
-        raise UserError(
-            f"{path}: {len(problems)} weights do not fit its own Upstream_Config: {shown}; use another file"
-        )
+    check_weights(weights, module, path, "its own Upstream_Config", "this student")
     module.load_state_dict(weights)
+
+
+def check_size(student: Any, weights: Any, path: str | Path) -> None:
+    """Refuses a configuration that asks for more than its weights can be, before anything of that size is made.
+
+    Args:
+        student: the configuration's section.
+
+    Raises:
+        UserError: one of its numbers is larger than every dimension of the weights.
+    """
+    found = weights.values() if isinstance(weights, Mapping) else ()
+    largest = max((size for value in found if is_plain(value) for size in value.shape), default=0)
+    for name, value in to_dict(student).items():
+        numbers = [number for layer in value for number in layer] if isinstance(value, list) else [value]
+        if any(isinstance(number, int) and number > max(largest, 1) for number in numbers):
+            raise UserError(
+                f"{path}: found {name} {value} in its Upstream_Config, expected at most {largest}, the largest "
+                "dimension of its weights; use another file"
+            )
 
 
 def weight_module(student: Student) -> Any:

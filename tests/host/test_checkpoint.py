@@ -3,6 +3,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,7 @@ def test_a_malicious_checkpoint_runs_nothing_and_names_what_it_wanted(tmp_path: 
     assert not target.exists()
 
 
-@pytest.mark.parametrize("content", [b"\x07\x51" * 400, b"\x80\x02\x9a\x11", b"plain text\n" * 30])
+@pytest.mark.parametrize("content", [b"\x07\x51" * 400, b"\x80\x02\x9a\x11", b"plain text\n" * 30, b"1", b"(", b""])
 def test_bytes_that_are_no_checkpoint_are_called_so(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.ckpt").write_bytes(content)
     with pytest.raises(BrokenCheckpoint, match="not a (whole )?checkpoint"):
@@ -117,8 +118,10 @@ def test_weights_that_do_not_fit_are_listed(tmp_path: Path) -> None:
 
 
 def test_a_later_format_asks_for_an_upgrade(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="found format 99, expected at most 1; upgrade"):
-        load_student(save_student(tmp_path / "x.ckpt", Format_Version=99))
+    path = save_student(tmp_path / "states-3.ckpt", Format_Version=99)
+    for read in (load_student, read_checkpoint, lambda path: newest_checkpoint(path.parent)):
+        with pytest.raises(UserError, match="found format 99, expected at most 1; upgrade"):
+            read(path)
 
 
 def test_newest_is_by_stored_step_and_broken_files_are_skipped(
@@ -141,6 +144,65 @@ def test_where_no_other_is_whole_the_best_on_dev_is_the_newest(tmp_path: Path) -
     assert newest_checkpoint(tmp_path) == left
     left.write_bytes(left.read_bytes()[:-200])
     assert newest_checkpoint(tmp_path) == best
+
+
+def with_output(change: Callable[[torch.Tensor], object]) -> dict[str, object]:
+    weights: dict[str, object] = dict(build_student(CONFIG).state_dict())
+    weights["output.weight"] = change(torch.ones(24, 24))
+    return {"GenDistiller": weights}
+
+
+def with_student(**changes: object) -> dict[str, object]:
+    return {"Upstream_Config": {**CONFIG, "student": {**TINY, **changes}}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"Step": "3"}, "found str as Step, expected a whole number"),
+        ({"Step": True}, "found bool as Step"),
+        ({"Step": -1}, "found Step out of range"),
+        ({"Step": 10**30}, "found Step out of range"),
+        ({"Args": {}}, "found dict as Args, expected the arguments of a run"),
+        ({"Config": []}, "found list as Config, expected a mapping"),
+        ({"GenDistiller": [1]}, "found list as GenDistiller, expected a mapping"),
+        ({"Upstream_Config": "/etc/hostname"}, "found str as Upstream_Config"),
+        ({"Upstream_Config": {**CONFIG, "distill": None}}, "distill: found null"),
+        ({"Format_Version": "1"}, "found str as Format_Version"),
+        (with_student(encoder_ffn_embed_dim=10**9), "found encoder_ffn_embed_dim 1000000000 .*expected at most 32"),
+        (with_student(encoder_embed_dim=2 * 10**30), "found encoder_embed_dim .*expected at most 32"),
+        (with_student(extractor_conv_feature_layers=[[10**9, 10, 5]]), "found extractor_conv_feature_layers"),
+        (with_output(lambda _: "x"), "output.weight is str, expected"),
+        (with_output(lambda value: value.int()), "output.weight is of torch.int32, expected"),
+        (with_output(lambda value: value.to(torch.complex64)), "output.weight is of torch.complex64"),
+        (with_output(lambda value: value.to_sparse()), "output.weight is no dense tensor"),
+        (with_output(lambda value: value.to("meta")), "output.weight is no dense tensor"),
+        (with_output(lambda _: torch.ones(1).expand(10**7, 10**7)), "output.weight is no dense tensor"),
+        (with_output(lambda value: value * float("nan")), r"1 weights hold NaN or infinite numbers \(output.weight\)"),
+        (with_output(lambda value: value / 0), r"1 weights hold NaN or infinite numbers \(output.weight\)"),
+    ],
+)
+def test_what_no_run_writes_is_refused_by_name(tmp_path: Path, changes: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_student(save_student(tmp_path / "x.ckpt", **changes))
+
+
+def test_a_zeroed_block_is_found_by_its_check_sum_and_an_older_file_is_taken(tmp_path: Path) -> None:
+    older, newest = (save_student(tmp_path / f"states-{step}.ckpt", step) for step in (3, 4))
+    content = newest.read_bytes()
+    place = content.index(build_student(CONFIG).state_dict()["feature_norm.weight"].numpy().tobytes())
+    newest.write_bytes(content[:place] + bytes(16) + content[place + 16 :])
+    with pytest.raises(BrokenCheckpoint, match="not a whole checkpoint .*check sum of .* is wrong"):
+        read_checkpoint(newest)
+    assert newest_checkpoint(tmp_path) == older
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "states-9.ckpt")
+    with pytest.raises(UserError, match="found a pipe or a device"):
+        read_checkpoint(tmp_path / "states-9.ckpt")
+    (tmp_path / "states-8.ckpt").mkdir()
+    assert newest_checkpoint(tmp_path) is None
 
 
 def test_the_newest_student_is_of_the_kind_asked_for(tmp_path: Path) -> None:

@@ -1,0 +1,146 @@
+"""What is put around the methods of s3prl's Runners, and in place of the modules that they look up; `mount` does it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.schedule import check_scheduler, check_state, put_options, put_rates
+from s3prl_gendistiller.host.watch import Watch
+from s3prl_gendistiller.host.weights import check_weights
+
+Method = Callable[..., Any]
+NO_ROOM = ("out of memory", "not enough memory", "can't allocate memory")
+WORKER = "DataLoader worker"
+HEADS = ("Featurizer", "Downstream")  # what a run of run_downstream.py always stores
+UNFIT = (AssertionError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+
+
+class View:
+    """A module as another one sees it: with a few names of its own."""
+
+    def __init__(self, module: Any, **names: Any) -> None:
+        self._module = module
+        self.__dict__.update(names)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+
+def optimizer_getter(stock: Method, module: ModuleType, watch: Watch) -> Method:
+    """`_get_optimizer`: with the options that the run goes on with, see `schedule`, and watched from now on."""
+
+    @functools.wraps(stock)
+    def get(self: Any, model_params: Any) -> Any:
+        _count_epochs(self)
+        if not self.init_ckpt:
+            optimizer = stock(self, model_params)
+        else:
+            optimizer = _loaded("Optimizer", stock, self, model_params)
+            check_state(optimizer)
+            runner, options = self.config["runner"], self.config["optimizer"]
+            put_options(optimizer, module.get_optimizer(model_params, runner["total_steps"], options))
+        watch.begin(self, optimizer)
+        return optimizer
+
+    return get
+
+
+def scheduler_getter(stock: Method) -> Method:
+    """`_get_scheduler`: one that goes on from its step, with the rate that the run goes on with."""
+
+    @functools.wraps(stock)
+    def get(self: Any, optimizer: Any) -> Any:
+        if not self.init_ckpt:
+            return stock(self, optimizer)
+        check_scheduler(self.init_ckpt)
+        scheduler = _loaded("Scheduler", stock, self, optimizer)
+        put_rates(scheduler, optimizer)
+        return scheduler
+
+    return get
+
+
+def weight_loader(stock: Method) -> Method:
+    """`_load_weight` of the downstream Runner: a module takes what fits and is finite, or the run ends."""
+
+    @functools.wraps(stock)
+    def load(self: Any, model: Any, name: str) -> None:
+        path = self.args.init_ckpt
+        if isinstance(model, nn.Module) and self.init_ckpt:
+            if name in self.init_ckpt:
+                check_weights(self.init_ckpt[name], model, path, f"the {name} that is asked for", "it")
+            elif name in HEADS:
+                raise UserError(f"{path}: found no {name} in it, expected a checkpoint of run_downstream.py")
+        stock(self, model, name)
+
+    return load
+
+
+def ended(stock: Method, watch: Watch) -> Method:
+    """A loop that ends with one message where memory or a reading process has failed it."""
+
+    @functools.wraps(stock)
+    def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+        watch.config = self.config
+        try:
+            return stock(self, *args, **kwargs)
+        except UserError as error:
+            error.begun = watch.steps > 0
+            raise
+        except RuntimeError as error:
+            if any(words in str(error) for words in NO_ROOM):
+                problem = watch.out_of_memory("")
+            elif WORKER in str(error):
+                problem = UserError(
+                    f"a process that reads the data was ended from outside ({str(error).splitlines()[0]}); often "
+                    "memory is short: lower num_workers, or end other programs. Then add -a to go on"
+                )
+            else:
+                raise
+            problem.begun = watch.steps > 0
+            raise problem from error
+
+    return run
+
+
+def trained(stock: Method, watch: Watch) -> Method:
+    """A training loop that says at its end what it skipped."""
+
+    @functools.wraps(stock)
+    def train(self: Any) -> None:
+        watch.steps = 0
+        stock(self)
+        watch.report()
+
+    return train
+
+
+def _loaded(entry: str, stock: Method, runner: Any, *args: Any) -> Any:
+    """What a Runner builds and loads from the checkpoint that it goes on with.
+
+    Raises:
+        UserError: the entry is not of what was built.
+    """
+    try:
+        return stock(runner, *args)
+    except UNFIT as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"{runner.args.init_ckpt}: its {entry} is not of what the configuration asks for ({reason}); leave "
+            f"config.{entry.lower()} as the run began with, or begin another run with -n"
+        ) from error
+
+
+def _count_epochs(runner: Any) -> None:
+    """Where epochs are asked for, the schedule ends with them: s3prl ends it with total_steps, whatever that says."""
+    section = runner.config["runner"]
+    loader = getattr(getattr(runner, "upstream", None), "train_loader", None)
+    if section.get("n_epochs", 0) > 0 and loader is not None:
+        batches = section["n_epochs"] * len(loader.dataset)
+        section["total_steps"] = int(batches / section["gradient_accumulate_steps"])

@@ -1,0 +1,78 @@
+"""How checkpoints are written and deleted: a kill, a full disk or a failure leaves those that were there.
+
+s3prl's Runners delete the oldest checkpoint before they write the next one, and write it in place.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from s3prl_gendistiller.distill.manifest import replacing
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.checkpoint import is_whole, stored_step
+
+REGULAR = "states-*.ckpt"
+PARTIAL = ".*.ckpt.part-*"
+
+logger = logging.getLogger(__name__)
+
+
+def save_checkpoint(states: Mapping[str, Any], path: Path, keep: int) -> None:
+    """Writes a checkpoint beside its place, puts it there when it is on the disk, and then deletes what is surplus.
+
+    Args:
+        keep: so many regular ones (`states-*.ckpt`) stay; the one that was just written always does.
+
+    Raises:
+        UserError: it cannot be written; nothing has been deleted.
+    """
+    try:
+        with replacing(path) as part, part.open("wb") as file:
+            torch.save(states, file)
+            file.flush()
+            os.fsync(file.fileno())
+    except RuntimeError as error:  # of torch's writer, on a full disk
+        raise UserError(f"{path}: cannot be written ({str(error).splitlines()[0]}); make room, then add -a") from error
+    _sync(path.parent)
+    if path.match(REGULAR):
+        delete_surplus(path, keep)
+
+
+def delete_surplus(written: Path, keep: int) -> None:
+    """Deletes regular checkpoints beyond `keep`: broken ones first, then those of the lowest stored steps.
+
+    What a killed save has left beside them goes as well.
+
+    Args:
+        written: the one that was just written.
+    """
+    order: dict[Path, tuple[bool, bool, int, float]] = {}
+    for path in written.parent.glob(REGULAR):
+        try:
+            whole = is_whole(path)
+            order[path] = (path == written, whole, stored_step(path) if whole else 0, path.stat().st_mtime)
+        except UserError as error:  # of a later version, or not of a Runner: nothing to decide about here
+            logger.warning("kept %s", error)
+    surplus = sorted(order, key=order.__getitem__)[: max(0, len(order) - max(keep, 1))]
+    for path in [*surplus, *written.parent.glob(PARTIAL)]:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning("%s: cannot be deleted (%s)", path, error.strerror or error)
+
+
+def _sync(folder: Path) -> None:
+    """A file's new name is on the disk, too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:  # of a file system that knows no such thing
+        logger.debug("%s: cannot be synchronised", folder)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,75 @@
+"""Learning rate and schedule of a run that goes on: those of the configuration that it goes on with.
+
+A checkpoint stores an optimiser's options, also its learning rate and schedule, beside its momentum. s3prl takes back
+both; here only the momentum and the counts are taken back, so that what `-o` asks for is what happens.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.weights import is_plain
+
+SHAPED = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "next_m", "next_v", "momentum_buffer", "square_avg", "sum")
+
+
+def put_options(optimizer: Any, fresh: Any) -> None:
+    """Gives an optimiser that a checkpoint was loaded into the options of a freshly built one."""
+    for group, new in zip(optimizer.param_groups, fresh.param_groups, strict=True):
+        group.pop("initial_lr", None)  # of a scheduler, which takes it from lr
+        group.update({name: value for name, value in new.items() if name != "params"})
+
+
+def put_rates(scheduler: Any, optimizer: Any) -> None:
+    """Lets a scheduler that a checkpoint was loaded into go on from its step, with the optimiser's own rate.
+
+    s3prl's are all `LambdaLR`: its constructor sets the rate of step 0, and its state the rate that the run began with.
+    """
+    scheduler.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
+    rates = [
+        base * factor(scheduler.last_epoch)
+        for base, factor in zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
+    ]
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    scheduler._last_lr = rates
+
+
+def check_state(optimizer: Any) -> None:
+    """
+    Raises:
+        UserError: the momentum that a checkpoint has brought is not of the parameters' shapes, or not finite.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if not isinstance(value, torch.Tensor):
+                continue
+            if not is_plain(value):
+                raise UserError(f"-e: {name} in the checkpoint's Optimizer is no dense tensor; use an older checkpoint")
+            fits = value.shape == parameter.shape if name in SHAPED else value.numel() <= parameter.numel()
+            if not fits or not bool(value.isfinite().all()):
+                raise UserError(
+                    f"-e: {name} in the checkpoint's Optimizer is not of its parameter's shape, or not finite; use an "
+                    "older checkpoint"
+                )
+
+
+def check_scheduler(states: dict[str, Any]) -> None:
+    """Refuses a checkpoint whose scheduler cannot go on, and takes out of it what no scheduler of s3prl stores.
+
+    Raises:
+        UserError: the run began without one, or its count of steps is none.
+    """
+    stored = states.get("Scheduler")
+    if stored is None:
+        raise UserError(
+            "config.scheduler: found one, but the run began without; leave it out, or begin another run with -n"
+        )
+    step = stored.get("last_epoch")
+    if not isinstance(step, int) or isinstance(step, bool) or step < 0:
+        raise UserError(f"-e: found last_epoch {step!r} in the checkpoint's Scheduler, expected a count of steps")
+    known = ("last_epoch", "_step_count", "base_lrs", "_last_lr", "lr_lambdas", "verbose", "_get_lr_called_within_step")
+    states["Scheduler"] = {name: stored[name] for name in known if name in stored}
