@@ -16,8 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
+from s3prl_gendistiller.documents import read_yaml
 from s3prl_gendistiller.errors import ConfigError, UserError
 from s3prl_gendistiller.shipped import existing_or_shipped
 
@@ -38,25 +37,6 @@ def key(
     if isinstance(default, list | dict):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
-
-
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Reads a YAML mapping.
-
-    Raises:
-        UserError: the file is missing, is not YAML, or does not hold a mapping.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; expected a YAML configuration; check the path given with -c or -g")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: not readable as YAML ({reason}); correct the file") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: found {_kind(content)}, expected a mapping of sections; see `gendistiller config`")
-    return content
 
 
 def read_layered_yaml(path: str | Path) -> dict[str, Any]:
