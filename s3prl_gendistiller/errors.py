@@ -8,9 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+SHOWN = 40  # problems of one file
+
 
 class UserError(Exception):
-    """An input that cannot be used; the message is meant to be read by the person who typed it."""
+    """An input that cannot be used; the message is meant to be read by the person who typed it.
+
+    What a file holds stands in many messages: a terminal is never given its control characters.
+    """
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return "".join(sign if sign.isprintable() or sign == "\n" else repr(sign)[1:-1] for sign in text)
 
 
 class ConfigError(UserError):
@@ -25,4 +34,5 @@ class ConfigError(UserError):
         self.source = source
         self.problems = tuple(problems)
         count = f"{len(problems)} problem" + ("s" if len(problems) != 1 else "")
-        super().__init__("\n  ".join([f"{source}: {count}", *problems]))
+        more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+        super().__init__("\n  ".join([f"{source}: {count}", *problems[:SHOWN], *more]))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from s3prl_gendistiller.config import MODEL_CONFIGS, RunnerConfig
-from s3prl_gendistiller.schema import from_dict, read_layered_yaml
+from s3prl_gendistiller.schema import Kinds, from_dict, read_layered_yaml
 
 KINDS = {**MODEL_CONFIGS, "runner": RunnerConfig}
 
@@ -48,6 +48,11 @@ def describe(cls: Any, indent: str = "") -> Iterator[str]:
             yield f"{indent}{field.name}:"
             yield from describe(hint, indent + "  ")
             continue
+        if "kinds" in field.metadata:
+            kinds, is_optional = field.metadata["kinds"], "optional" in field.metadata
+            yield f"{indent}{field.name}:" + (" null" if is_optional else "")
+            yield from _describe_kinds(kinds, indent + "  ", "" if is_optional else next(iter(kinds.of)))
+            continue
         kinds = _kinds_of_entries(hint)
         if kinds:
             yield f"{indent}{field.name}:"
@@ -60,6 +65,19 @@ def describe(cls: Any, indent: str = "") -> Iterator[str]:
             continue
         comment = _comment(field)
         yield f"{indent}{field.name}: {_default(field)}" + (f"  # {comment}" if comment else "")
+
+
+def _describe_kinds(kinds: Kinds, indent: str, given: str, before: str = "") -> Iterator[str]:
+    """The keys of the section that is named `given`, and a comment for each other that can stand in its place."""
+    for name, reader in kinds.of.items():
+        if isinstance(reader, Kinds):
+            yield from _describe_kinds(reader, indent, given, f"{kinds.by}: {name}, ")
+        elif name == given:
+            yield f"{indent}{kinds.by}: {name}"
+            yield from (f"{indent}{line}" for line in describe(reader) if not line.startswith(f"{kinds.by}:"))
+        else:
+            keys = [field.name for field in dataclasses.fields(reader) if field.name not in ("name", kinds.by)]
+            yield f"{indent}# {before}{kinds.by}: {name}, with {', '.join(keys)}"
 
 
 def _kinds_of_entries(hint: Any) -> tuple[Any, ...]:
@@ -85,7 +103,6 @@ def _comment(field: dataclasses.Field[Any]) -> str:
     checks = field.metadata
     if "choices" in checks:
         parts.append(" | ".join(map(str, checks["choices"])))
-    parts += [
-        f"{text} {checks[name]:g}" for name, text in (("low", ">="), ("above", ">"), ("high", "<=")) if name in checks
-    ]
+    signs = {"low": ">=", "above": ">", "high": "<=", "below": "<"}
+    parts += [f"{sign} {checks[name]:g}" for name, sign in signs.items() if name in checks]
     return ", ".join(parts)
