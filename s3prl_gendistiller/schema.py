@@ -8,6 +8,7 @@ in one go, not key by key.
 from __future__ import annotations
 
 import dataclasses
+import os
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -74,14 +75,16 @@ def yaml_layers(path: str | Path) -> list[tuple[Path, dict[str, Any]]]:
         UserError: as `read_layered_yaml`.
     """
     layers: list[tuple[Path, dict[str, Any]]] = []
-    current: Path | None = Path(path)
+    current: Path | None = existing_or_shipped(path)
     while current is not None:
         if current.resolve() in (seen for seen, _ in layers):
             raise UserError(f"{path}: base files form a circle at {current}; remove one of the `base` keys")
         content = read_yaml(current)
         base = content.pop("base", None)
         layers.append((current.resolve(), content))
-        current = None if base is None else _base_file(current.parent, str(base))
+        if base is not None and not isinstance(base, str):
+            raise UserError(f"{current}: found {kind(base)} as base, expected the path of another file")
+        current = None if base is None else _base_file(current.parent, base)
     return layers
 
 
@@ -94,7 +97,7 @@ def merge_layers(contents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _base_file(folder: Path, base: str) -> Path:
-    beside, shipped = folder / base, existing_or_shipped(base)
+    beside, shipped = folder / os.path.expanduser(base), existing_or_shipped(base)
     return shipped if not beside.exists() and shipped.exists() else beside
 
 

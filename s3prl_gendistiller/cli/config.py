@@ -9,20 +9,23 @@ from collections.abc import Iterator
 from typing import Any
 
 from s3prl_gendistiller.config import MODEL_CONFIGS, RunnerConfig
+from s3prl_gendistiller.host.downstream_config import EXPERTS, whole_config
 from s3prl_gendistiller.schema import Kinds, from_dict, read_layered_yaml
 
-KINDS = {**MODEL_CONFIGS, "runner": RunnerConfig}
+KINDS = {**MODEL_CONFIGS, "runner": RunnerConfig, **{name: whole_config(name) for name in EXPERTS}}
 
 
 def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "config",
         help="print every configuration key, or check a file",
-        description="Print the keys of a model YAML (gendistiller, distilhubert) or of a runner YAML (runner) with "
-        "defaults and ranges, or check a file and report everything that is wrong with it.",
+        description="Print the keys of a model YAML (gendistiller, distilhubert), of a runner YAML (runner) or of a\n"
+        "YAML of run_downstream.py (by the name of its task), with defaults and ranges, or check a file and report\n"
+        "everything that is wrong with it.",
         epilog="example: gendistiller config gendistiller\n"
         "         gendistiller config gendistiller --check my_model.yaml\n"
-        "         gendistiller config runner --check my_runner.yaml",
+        "         gendistiller config runner --check my_runner.yaml\n"
+        "         gendistiller config asr --check my_asr.yaml",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("kind", choices=tuple(KINDS))
@@ -64,7 +67,7 @@ def describe(cls: Any, indent: str = "") -> Iterator[str]:
                 yield from (f"{indent}  {mark}  {line}" for line in rest)
             continue
         comment = _comment(field)
-        yield f"{indent}{field.name}: {_default(field)}" + (f"  # {comment}" if comment else "")
+        yield f"{indent}{field.metadata.get('spelt', field.name)}: {_default(field)}" + (f"  # {comment}" if comment else "")
 
 
 def _describe_kinds(kinds: Kinds, indent: str, given: str, before: str = "") -> Iterator[str]:
@@ -95,7 +98,7 @@ def _default(field: dataclasses.Field[Any]) -> str:
         return str(field.default).lower()
     if isinstance(field.default, tuple):
         return str([list(item) if isinstance(item, tuple) else item for item in field.default])
-    return "null" if field.default is None else str(field.default)
+    return "null" if field.default is None else str(field.default) or "''"
 
 
 def _comment(field: dataclasses.Field[Any]) -> str:

@@ -136,7 +136,7 @@ def check_downstream(downstream: str, content: Mapping[str, Any], source: str) -
         )
     if base not in EXPERTS:
         return _check_other(base, content, source)
-    found = checked(_whole(base), content, source)
+    found = checked(whole_config(base), content, source)
     if downstream == base and soft_labels.SECTION in found["downstream_expert"]:
         key_name = f"downstream_expert.{soft_labels.SECTION}"
         raise ConfigError(source, [f"{key_name}: found with -d {downstream}; only -d glmd_... learns from a teacher"])
@@ -169,7 +169,8 @@ def _splits(expert: Any) -> tuple[str, ...]:
     return experts.SPLITS
 
 
-def _whole(base: str) -> type:
+def whole_config(base: str) -> type:
+    """The dataclass of one of `EXPERTS`, all its sections."""
     if base == "quesst14_dtw":
         return _QueryConfig
     return dataclasses.make_dataclass(

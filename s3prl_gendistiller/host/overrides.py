@@ -88,13 +88,14 @@ def read_overrides(text: str | None, flags: Collection[str] | None = None) -> Ov
     return Overrides(found, keys)
 
 
-def apply_overrides(content: Mapping[str, Any], overrides: str | None) -> dict[str, Any]:
+def apply_overrides(content: dict[str, Any], overrides: str | None) -> dict[str, Any]:
     """The configuration as s3prl's ``-o`` will leave it; see `Overrides.apply`.
 
     Raises:
         UserError: as `read_overrides` and `Overrides.apply`.
     """
-    return read_overrides(overrides).apply(content)
+    found = read_overrides(overrides)
+    return found.apply(content) if found.keys else content
 
 
 def script_flags(script: str) -> frozenset[str]:
