@@ -18,6 +18,7 @@ from pathlib import Path
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.distill.manifest import Utterance, read_manifest, write_manifest
 from s3prl_gendistiller.distill.metrics import read_metrics
+from s3prl_gendistiller.documents import read_yaml
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat
 from s3prl_gendistiller.hubert.batches import Speech
@@ -25,7 +26,7 @@ from s3prl_gendistiller.hubert.folder import write_hubert_folder
 from s3prl_gendistiller.hubert.recipe import HubertRecipe
 from s3prl_gendistiller.hubert.training import pretrain, round_folder
 from s3prl_gendistiller.hubert.units import CODEBOOK, make_codebook, unit_features
-from s3prl_gendistiller.schema import from_dict, read_yaml
+from s3prl_gendistiller.schema import from_dict
 from s3prl_gendistiller.shipped import shipped_folder
 
 HELD_OUT = ("/dev-clean/", "/test-clean/")

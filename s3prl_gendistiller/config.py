@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.config_objectives import LayerwiseConfig, ObjectiveConfig, objective_problems
+from s3prl_gendistiller.config_optimizer import OPTIMIZERS, SCHEDULERS, schedule_problems
 from s3prl_gendistiller.schema import from_dict, key, read_layered_yaml
 
 CONTROLS = ("recur", "echo")  # values of history_input that feed no generated layer back
@@ -258,16 +259,15 @@ class PretrainExpertConfig:
 
 @dataclass(frozen=True)
 class RunnerConfig:
-    """A whole runner YAML. `optimizer` and `scheduler` are handed to s3prl's own builders as they are."""
+    """A whole runner YAML. `optimizer` and `scheduler` are what s3prl's own builders take."""
 
     runner: RunnerSectionConfig
-    optimizer: dict
-    pretrain_expert: PretrainExpertConfig
-    scheduler: dict | None = None
+    optimizer: Any = key(kinds=OPTIMIZERS)
+    pretrain_expert: PretrainExpertConfig = key()
+    scheduler: Any = key(None, kinds=SCHEDULERS)
 
     def problems(self) -> Iterator[str]:
-        if "name" not in self.optimizer:
-            yield "optimizer.name: missing; for example AdamW_with_schedule"
+        yield from schedule_problems(self.optimizer, self.scheduler, self.runner.total_steps)
 
 
 def read_model_config(task: str, source: str | Path | Mapping[str, Any]) -> ModelConfig:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 _NAMED = 3
+SHOWN = 40  # problems of one file
 
 
 class UserError(Exception):
     """An input that cannot be used; the message is meant to be read by the person who typed it.
 
-    Raised in a worker process of a DataLoader, it is raised again with a traceback as its text; of that, the message
-    is kept.
+    What a file holds stands in many messages: a terminal is never given its control characters. Raised in a worker
+    process of a DataLoader, the error is raised again with a traceback as its text; of that, the message is kept.
 
     Attributes:
         begun: whether training had begun, so that the run's folder is kept.
@@ -27,6 +28,10 @@ class UserError(Exception):
         if message.startswith("Caught "):
             message = message.rpartition("errors.UserError: ")[2].rstrip()
         super().__init__(message)
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return "".join(sign if sign.isprintable() or sign == "\n" else repr(sign)[1:-1] for sign in text)
 
 
 class ConfigError(UserError):
@@ -41,7 +46,8 @@ class ConfigError(UserError):
         self.source = source
         self.problems = tuple(problems)
         count = f"{len(problems)} problem" + ("s" if len(problems) != 1 else "")
-        super().__init__("\n  ".join([f"{source}: {count}", *problems]))
+        more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
+        super().__init__("\n  ".join([f"{source}: {count}", *problems[:SHOWN], *more]))
 
 
 def few(names: Iterable[object]) -> str:

@@ -7,21 +7,28 @@ in one go, not key by key.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import difflib
+import os
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
+from s3prl_gendistiller.documents import read_yaml
 from s3prl_gendistiller.errors import ConfigError, UserError
+from s3prl_gendistiller.schema_values import convert_scalar, kind, one_of, shown, suggest
 from s3prl_gendistiller.shipped import existing_or_shipped
 
 T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Kinds:
+    """Which dataclass reads a section: `of` names it, or asks another key, by what the section's key `by` says."""
+
+    by: str
+    of: Mapping[str, type | Kinds]
 
 
 def key(
@@ -31,32 +38,25 @@ def key(
     high: float | None = None,
     choices: tuple[Any, ...] | None = None,
     above: float | None = None,
+    below: float | None = None,
+    kinds: Kinds | None = None,
+    spelt: str | None = None,
 ) -> Any:
-    """A dataclass field with a checked range: ``low <= value <= high``, ``above < value``, or one of `choices`."""
-    checks = {"low": low, "high": high, "choices": choices, "above": above}
+    """A dataclass field with a checked range, or one of `choices`.
+
+    Args:
+        low, high: ``low <= value <= high``.
+        above, below: ``above < value < below``.
+        choices: every value that it may take.
+        kinds: which dataclass reads the section, where one of its own keys decides.
+        spelt: the key in the file, where it is no name of Python's.
+    """
+    checks: dict[str, Any] = {"low": low, "high": high, "choices": choices, "above": above, "below": below}
+    checks |= {"kinds": kinds, "spelt": spelt, "optional": True if default is None else None}
     metadata = {name: value for name, value in checks.items() if value is not None}
     if isinstance(default, list | dict):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
-
-
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Reads a YAML mapping.
-
-    Raises:
-        UserError: the file is missing, is not YAML, or does not hold a mapping.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; expected a YAML configuration; check the path given with -c or -g")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: not readable as YAML ({reason}); correct the file") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: found {_kind(content)}, expected a mapping of sections; see `gendistiller config`")
-    return content
 
 
 def read_layered_yaml(path: str | Path) -> dict[str, Any]:
@@ -75,14 +75,16 @@ def yaml_layers(path: str | Path) -> list[tuple[Path, dict[str, Any]]]:
         UserError: as `read_layered_yaml`.
     """
     layers: list[tuple[Path, dict[str, Any]]] = []
-    current: Path | None = Path(path)
+    current: Path | None = existing_or_shipped(path)
     while current is not None:
         if current.resolve() in (seen for seen, _ in layers):
             raise UserError(f"{path}: base files form a circle at {current}; remove one of the `base` keys")
         content = read_yaml(current)
         base = content.pop("base", None)
         layers.append((current.resolve(), content))
-        current = None if base is None else _base_file(current.parent, str(base))
+        if base is not None and not isinstance(base, str):
+            raise UserError(f"{current}: found {kind(base)} as base, expected the path of another file")
+        current = None if base is None else _base_file(current.parent, base)
     return layers
 
 
@@ -95,7 +97,7 @@ def merge_layers(contents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _base_file(folder: Path, base: str) -> Path:
-    beside, shipped = folder / base, existing_or_shipped(base)
+    beside, shipped = folder / os.path.expanduser(base), existing_or_shipped(base)
     return shipped if not beside.exists() and shipped.exists() else beside
 
 
@@ -115,6 +117,15 @@ def from_dict(cls: type[T], content: Mapping[str, Any], source: str) -> T:
     return typing.cast(T, value)
 
 
+def checked(cls: type, content: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """`content` with every value as `cls` reads it (2e-4 of a YAML is a number, not text), and no key added.
+
+    Raises:
+        ConfigError: as `from_dict`.
+    """
+    return typing.cast(dict[str, Any], _given(from_dict(cls, content, source), content))
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """The inverse of `from_dict`: plain dictionaries, lists and scalars only, fit for YAML and for a checkpoint."""
     return typing.cast(dict[str, Any], _plain(dataclasses.asdict(config)))
@@ -129,20 +140,34 @@ def merge(base: Mapping[str, Any], difference: Mapping[str, Any]) -> dict[str, A
     return merged
 
 
+def _given(value: Any, content: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        fields = {_spelling(field): field.name for field in dataclasses.fields(value)}
+        return {name: _given(getattr(value, fields[name]), item) for name, item in content.items()}
+    if isinstance(value, list | tuple):
+        return [_given(item, given) for item, given in zip(value, content, strict=True)]
+    return value
+
+
+def _spelling(field: dataclasses.Field[Any]) -> str:
+    return str(field.metadata.get("spelt", field.name))
+
+
 def _build(cls: Any, content: Any, prefix: str, problems: list[str]) -> Any:
     if not isinstance(content, Mapping):
-        problems.append(f"{prefix.rstrip('.') or 'file'}: found {_kind(content)}, expected a section of keys")
+        problems.append(f"{prefix.rstrip('.') or 'file'}: found {kind(content)}, expected a section of keys")
         return None
     here: list[str] = []  # a section's own rules are checked even when another section is wrong
     hints = typing.get_type_hints(cls)
-    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
+    fields = {_spelling(field): field for field in dataclasses.fields(cls) if field.init}
     for name in content:
         if name not in fields:
-            here.append(f"{prefix}{name}: unknown key; {_suggest(str(name), list(fields))}")
+            here.append(f"{prefix}{str(name)[:80]}: unknown key; {suggest(str(name), list(fields))}")
     values: dict[str, Any] = {}
     for name, field in fields.items():
         if name in content:
-            values[name] = _convert(content[name], hints[name], f"{prefix}{name}", field.metadata, here)
+            hint, checks = hints[field.name], field.metadata
+            values[field.name] = _convert(content[name], hint, f"{prefix}{name}", checks, here)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             here.append(f"{prefix}{name}: missing; this key has no default")
     value = None if here else cls(**values)
@@ -154,6 +179,9 @@ def _build(cls: Any, content: Any, prefix: str, problems: list[str]) -> Any:
 
 
 def _convert(value: Any, hint: Any, name: str, checks: Mapping[str, Any], problems: list[str]) -> Any:
+    if "kinds" in checks and not (value is None and "optional" in checks):
+        reader = _reader(checks["kinds"], value, name, problems)
+        return None if reader is None else _build(reader, value, f"{name}.", problems)
     origin = typing.get_origin(hint)
     arguments = typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
@@ -170,29 +198,42 @@ def _convert(value: Any, hint: Any, name: str, checks: Mapping[str, Any], proble
         return _convert_tuple(value, arguments, name, checks, problems)
     if origin is dict or hint is dict:
         if not isinstance(value, dict):
-            problems.append(f"{name}: found {_kind(value)}, expected a mapping")
+            problems.append(f"{name}: found {kind(value)}, expected a mapping")
         return value
-    return _convert_scalar(value, hint, name, checks, problems)
+    return convert_scalar(value, hint, name, checks, problems)
 
 
 def _named(kinds: list[Any], value: Any, name: str, problems: list[str]) -> Any:
     """Of several dataclasses the one whose default `name` a section bears; the first if it bears none."""
     known = {str(field.default): kind for kind in kinds for field in dataclasses.fields(kind) if field.name == "name"}
     given = value.get("name", next(iter(known))) if isinstance(value, Mapping) else next(iter(known))
-    if given not in known:
+    if not isinstance(given, str) or given not in known:
         names = list(known)
-        problems.append(
-            f"{name}.name: found {given!r}, expected one of {', '.join(names)}; {_suggest(str(given), names)}"
-        )
+        problems.append(f"{name}.name: found {shown(given)}, {one_of(str(given), names)}")
         return None
     return known[given]
+
+
+def _reader(kinds: Kinds, value: Any, name: str, problems: list[str]) -> Any:
+    found: Any = kinds
+    while isinstance(found, Kinds):
+        if not isinstance(value, Mapping):
+            problems.append(f"{name}: found {kind(value)}, expected a section of keys")
+            return None
+        given, names = value.get(found.by), list(found.of)
+        if not isinstance(given, str) or given not in names:
+            is_there = "missing" if given is None else f"found {shown(given)}"
+            problems.append(f"{name}.{found.by}: {is_there}, {one_of(str(given), names)}")
+            return None
+        found = found.of[given]
+    return found
 
 
 def _convert_tuple(
     value: Any, arguments: tuple[Any, ...], name: str, checks: Mapping[str, Any], problems: list[str]
 ) -> Any:
     if not isinstance(value, list | tuple):
-        problems.append(f"{name}: found {_kind(value)}, expected a list")
+        problems.append(f"{name}: found {kind(value)}, expected a list")
         return None
     if len(arguments) == 2 and arguments[1] is Ellipsis:
         hints = [arguments[0]] * len(value)
@@ -205,51 +246,6 @@ def _convert_tuple(
         _convert(item, hint, f"{name}[{index}]", checks, problems)
         for index, (item, hint) in enumerate(zip(value, hints, strict=True))
     )
-
-
-def _convert_scalar(value: Any, hint: Any, name: str, checks: Mapping[str, Any], problems: list[str]) -> Any:
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if hint is float and isinstance(value, str):
-        # YAML 1.1 reads 1e-4 (no dot) as text; people write it all the time.
-        with contextlib.suppress(ValueError):
-            value = float(value)
-    if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
-        problems.append(f"{name}: found {_kind(value)}, expected {_TYPE_NAMES.get(hint, hint.__name__)}")
-        return None
-    problems.extend(f"{name}: {problem}" for problem in _out_of_range(value, checks))
-    return value
-
-
-def _out_of_range(value: Any, checks: Mapping[str, Any]) -> Iterator[str]:
-    choices = checks.get("choices")
-    if choices is not None and value not in choices:
-        names = [str(choice) for choice in choices]
-        yield f"found {value!r}, expected one of {', '.join(names)}; {_suggest(str(value), names)}"
-    if "low" in checks and value < checks["low"]:
-        yield f"found {value}, expected at least {checks['low']}"
-    if "high" in checks and value > checks["high"]:
-        yield f"found {value}, expected at most {checks['high']}"
-    if "above" in checks and value <= checks["above"]:
-        yield f"found {value}, expected more than {checks['above']}"
-
-
-def _suggest(found: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(found, known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
-
-
-_TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, Mapping):
-        return "a mapping"
-    if isinstance(value, list | tuple):
-        return "a list"
-    return f"{value!r} ({_TYPE_NAMES.get(type(value), type(value).__name__)})"
 
 
 def _plain(value: Any) -> Any:

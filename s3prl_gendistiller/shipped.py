@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from s3prl_gendistiller.errors import UserError
@@ -37,9 +38,10 @@ def existing_or_shipped(given: str | Path) -> Path:
     """A path as it was given, or, where nothing is there, the shipped file or folder of that name.
 
     Args:
-        given: such as ``teachers/hubert_mini``, which names the same folder wherever it is typed.
+        given: such as ``teachers/hubert_mini``, which names the same folder wherever it is typed. ``~`` is the home
+            folder, also where no shell has filled it in: in a configuration, or behind NAME=.
     """
-    given = Path(given)
+    given = Path(os.path.expanduser(given))
     inside = None if given.exists() else _inside(given)
     return given if inside is None else inside
 

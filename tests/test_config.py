@@ -38,7 +38,7 @@ def test_shipped_runner_configurations_are_valid(path: Path) -> None:
 
 def test_the_paper_scale_recipe() -> None:
     runner = from_dict(RunnerConfig, read_layered_yaml(CONFIGS / "gendistiller/config_runner.yaml"), "r")
-    assert (runner.runner.total_steps, runner.optimizer["lr"]) == (200_000, 2e-4)
+    assert (runner.runner.total_steps, runner.optimizer.lr) == (200_000, 2e-4)
     data = runner.pretrain_expert.datarc
     assert (data.train_batch_size, data.crop_samples) == (24, 250_000)
     model = read_model_config("gendistiller", CONFIGS / "gendistiller/config_model.yaml")

@@ -9,20 +9,23 @@ from collections.abc import Iterator
 from typing import Any
 
 from s3prl_gendistiller.config import MODEL_CONFIGS, RunnerConfig
-from s3prl_gendistiller.schema import from_dict, read_layered_yaml
+from s3prl_gendistiller.host.downstream_config import EXPERTS, whole_config
+from s3prl_gendistiller.schema import Kinds, from_dict, read_layered_yaml
 
-KINDS = {**MODEL_CONFIGS, "runner": RunnerConfig}
+KINDS = {**MODEL_CONFIGS, "runner": RunnerConfig, **{name: whole_config(name) for name in EXPERTS}}
 
 
 def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "config",
         help="print every configuration key, or check a file",
-        description="Print the keys of a model YAML (gendistiller, distilhubert) or of a runner YAML (runner) with "
-        "defaults and ranges, or check a file and report everything that is wrong with it.",
+        description="Print the keys of a model YAML (gendistiller, distilhubert), of a runner YAML (runner) or of a\n"
+        "YAML of run_downstream.py (by the name of its task), with defaults and ranges, or check a file and report\n"
+        "everything that is wrong with it.",
         epilog="example: gendistiller config gendistiller\n"
         "         gendistiller config gendistiller --check my_model.yaml\n"
-        "         gendistiller config runner --check my_runner.yaml",
+        "         gendistiller config runner --check my_runner.yaml\n"
+        "         gendistiller config asr --check my_asr.yaml",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("kind", choices=tuple(KINDS))
@@ -48,6 +51,11 @@ def describe(cls: Any, indent: str = "") -> Iterator[str]:
             yield f"{indent}{field.name}:"
             yield from describe(hint, indent + "  ")
             continue
+        if "kinds" in field.metadata:
+            kinds, is_optional = field.metadata["kinds"], "optional" in field.metadata
+            yield f"{indent}{field.name}:" + (" null" if is_optional else "")
+            yield from _describe_kinds(kinds, indent + "  ", "" if is_optional else next(iter(kinds.of)))
+            continue
         kinds = _kinds_of_entries(hint)
         if kinds:
             yield f"{indent}{field.name}:"
@@ -59,7 +67,20 @@ def describe(cls: Any, indent: str = "") -> Iterator[str]:
                 yield from (f"{indent}  {mark}  {line}" for line in rest)
             continue
         comment = _comment(field)
-        yield f"{indent}{field.name}: {_default(field)}" + (f"  # {comment}" if comment else "")
+        yield f"{indent}{field.metadata.get('spelt', field.name)}: {_default(field)}" + (f"  # {comment}" if comment else "")
+
+
+def _describe_kinds(kinds: Kinds, indent: str, given: str, before: str = "") -> Iterator[str]:
+    """The keys of the section that is named `given`, and a comment for each other that can stand in its place."""
+    for name, reader in kinds.of.items():
+        if isinstance(reader, Kinds):
+            yield from _describe_kinds(reader, indent, given, f"{kinds.by}: {name}, ")
+        elif name == given:
+            yield f"{indent}{kinds.by}: {name}"
+            yield from (f"{indent}{line}" for line in describe(reader) if not line.startswith(f"{kinds.by}:"))
+        else:
+            keys = [field.name for field in dataclasses.fields(reader) if field.name not in ("name", kinds.by)]
+            yield f"{indent}# {before}{kinds.by}: {name}, with {', '.join(keys)}"
 
 
 def _kinds_of_entries(hint: Any) -> tuple[Any, ...]:
@@ -77,7 +98,7 @@ def _default(field: dataclasses.Field[Any]) -> str:
         return str(field.default).lower()
     if isinstance(field.default, tuple):
         return str([list(item) if isinstance(item, tuple) else item for item in field.default])
-    return "null" if field.default is None else str(field.default)
+    return "null" if field.default is None else str(field.default) or "''"
 
 
 def _comment(field: dataclasses.Field[Any]) -> str:
@@ -85,7 +106,6 @@ def _comment(field: dataclasses.Field[Any]) -> str:
     checks = field.metadata
     if "choices" in checks:
         parts.append(" | ".join(map(str, checks["choices"])))
-    parts += [
-        f"{text} {checks[name]:g}" for name, text in (("low", ">="), ("above", ">"), ("high", "<=")) if name in checks
-    ]
+    signs = {"low": ">=", "above": ">", "high": "<=", "below": "<"}
+    parts += [f"{sign} {checks[name]:g}" for name, sign in signs.items() if name in checks]
     return ", ".join(parts)

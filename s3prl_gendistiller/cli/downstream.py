@@ -14,9 +14,11 @@ from s3prl_gendistiller.cli import launch
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import feature_cache, mount, soft_labels
 from s3prl_gendistiller.host.checkpoint import newest_student, read_checkpoint, student_kind
+from s3prl_gendistiller.host.downstream_config import check_downstream
 from s3prl_gendistiller.host.generation import check_steps, generation_text
-from s3prl_gendistiller.host.overrides import apply_overrides
+from s3prl_gendistiller.host.overrides import Overrides
 from s3prl_gendistiller.host.paths import expand_tree
+from s3prl_gendistiller.host.stored_run import check_settings, check_stored_downstream
 from s3prl_gendistiller.models.upstream import read_generation
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml
 from s3prl_gendistiller.shipped import existing_or_shipped, shipped_folder
@@ -59,6 +61,7 @@ def _look_at_data(args: argparse.Namespace, planned: launch.Plan, checkpoint: Pa
 def _go_on(args: argparse.Namespace, device: str, checkpoint: Path) -> launch.Plan:
     if args.steps is not None:
         _same_steps(args.steps, checkpoint)
+    check_stored_downstream(read_checkpoint(checkpoint, mmap=True), checkpoint, args.overrides)
     override = launch.resume_overrides(checkpoint, args.override, device)
     command = ["-m", args.mode, "-e", str(checkpoint), "-o", override, "--device", device]
     return launch.Plan(command, checkpoint.resolve().parent)
@@ -81,20 +84,22 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> lau
     if args.mode == "train":
         launch.refuse_to_overwrite(folder)
     source = _config_file(args, filled)
-    content = apply_overrides(read_layered_yaml(source), args.override)
+    content = args.overrides.apply(read_layered_yaml(source))
     config = expand_tree(content, "", here=source.resolve().parent)
     if args.downstream.startswith(soft_labels.PREFIX):
         _add_teacher(args, config)
     elif args.teacher is not None:
         names = ", ".join(soft_labels.BASES)
         raise UserError(f"--teacher: found with -d {args.downstream}; only {names} learn from one")
+    config = check_downstream(args.downstream, config, str(source))
+    check_settings(args.upstream, args.upstream_model_config)
     if args.init_ckpt is not None:
         read_checkpoint(args.init_ckpt, mmap=True)
     command = ["-m", args.mode, "-u", args.upstream, "-d", args.downstream, "-n", args.expname or folder.name]
     command += ["-p", str(folder), "--device", device, "--seed", str(args.seed)]
     generation = None if args.steps is None else generation_text(args.steps)
     given = {"-k": args.upstream_ckpt, "-g": generation or args.upstream_model_config, "-i": args.init_ckpt}
-    for flag, value in (given | {"-o": args.override}).items():
+    for flag, value in (given | {"-o": Overrides(args.overrides.flags).text()}).items():
         command += [flag, value] if value else []
     return launch.Plan(command, folder, config)
 
@@ -145,7 +150,9 @@ def _add_teacher(args: argparse.Namespace, config: dict[str, Any]) -> None:
         section["teacher"] = args.teacher
     given = from_dict(soft_labels.SoftLabelConfig, section, f"-d {args.downstream}").teacher
     path = soft_labels.teacher_checkpoint(given or "").absolute()
-    soft_labels.check_teacher(read_checkpoint(path, mmap=True), path, args.downstream, config)
+    states = read_checkpoint(path, mmap=True)
+    check_stored_downstream(states, path, Overrides())
+    soft_labels.check_teacher(states, path, args.downstream, config)
     section["teacher"] = str(path)
 
 

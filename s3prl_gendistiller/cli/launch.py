@@ -23,7 +23,7 @@ from s3prl_gendistiller.cli.record import record_run
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
 from s3prl_gendistiller.host.memory import keep_freed_memory
-from s3prl_gendistiller.host.overrides import OVERRIDE_SEPARATOR
+from s3prl_gendistiller.host.overrides import Overrides, read_overrides, script_flags
 from s3prl_gendistiller.host.paths import RESOLVED_CONFIG
 
 Host = Callable[[Sequence[str]], None]
@@ -84,6 +84,7 @@ def run(
             print(parser.epilog, flush=True)
         host(["--help"])
     args, others = parser.parse_known_args(argv)
+    args.overrides = take_overrides(args, parser.prog)
     filled: dict[str, str] = {}
     device = choose_device(args.device, filled)
     checkpoint = checkpoint_to_resume(args.past_exp, args.auto_resume, named_folder(args, results))
@@ -194,15 +195,45 @@ def checkpoint_to_resume(past: str | None, auto: bool, folder: Path | None) -> P
     return chosen
 
 
+def take_overrides(args: argparse.Namespace, script: str) -> Overrides:
+    """What ``-o`` asks for; a flag that it sets is set in `args` as well, as if it had been given.
+
+    Args:
+        script: of the host, whose flags these are.
+
+    Raises:
+        UserError: a flag is not known, is of another type, or is read by s3prl before it reads ``-o``.
+    """
+    overrides = read_overrides(args.override, script_flags(script))
+    for name, value in overrides.flags.items():
+        if name in ("override", "past_exp", "auto_resume", "backend", "local_rank"):
+            raise UserError(f"-o: found args.{name}, which has no effect there; give it as a flag of its own")
+        if name not in vars(args):
+            continue
+        kind = type(vars(args)[name]) if isinstance(vars(args)[name], bool | int) else str
+        if kind is not str and type(value) is not kind:
+            raise UserError(
+                f"-o: found {value!r} for args.{name}, expected {'True or False' if kind is bool else 'a whole number'}"
+            )
+        setattr(args, name, None if value is None else kind(value))
+    return overrides
+
+
 def resume_overrides(checkpoint: Path, asked: str | None, device: str) -> str:
-    """s3prl takes device and folder from the checkpoint; this puts today's in their place, then the user's own."""
-    overrides = [f"args.device={device!r}"]
+    """s3prl takes device and folder from the checkpoint; this puts today's in their place, then the user's own.
+
+    Raises:
+        UserError: a flag has no effect on a run that goes on.
+    """
+    overrides = read_overrides(asked)
+    for name in ("config", "expname", "init_ckpt", "upstream_config"):
+        if name in overrides.flags:
+            raise UserError(f"-o: found args.{name}, which has no effect on a run that goes on; leave it out")
     stored = read_checkpoint(checkpoint, mmap=True)["Args"]
     folder = str(checkpoint.resolve().parent)
-    moved = str(Path(stored.expdir).resolve()) != folder
-    if moved and OVERRIDE_SEPARATOR not in folder and "=" not in folder:
-        overrides.append(f"args.expdir={folder!r}")
-    return OVERRIDE_SEPARATOR.join([*overrides, *([asked] if asked else [])])
+    moved = {"expdir": folder} if str(Path(stored.expdir).resolve()) != folder else {}
+    given = {name: value for name, value in overrides.flags.items() if name not in ("device", "mode")}
+    return Overrides({"device": device, **moved, **given}, overrides.keys).text()
 
 
 def write_yaml(content: dict[str, Any], path: Path) -> Path:

@@ -15,11 +15,15 @@ from s3prl_gendistiller.config_objectives import GlmdConfig
 from s3prl_gendistiller.distill.task import check_layers
 from s3prl_gendistiller.distill.transformers_teacher import read_teacher_shape
 from s3prl_gendistiller.distill.units import Units
+from s3prl_gendistiller.documents import read_yaml
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
+from s3prl_gendistiller.host.checkpoint import read_checkpoint
 from s3prl_gendistiller.host.locate import find_host
-from s3prl_gendistiller.host.overrides import apply_overrides
+from s3prl_gendistiller.host.overrides import Overrides
 from s3prl_gendistiller.host.paths import expand, teacher_folder
+from s3prl_gendistiller.host.pretrain_config import runner_for_host
+from s3prl_gendistiller.host.stored_run import check_stored_pretrain
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml
 from s3prl_gendistiller.shipped import existing_or_shipped, shipped_folder
 
@@ -41,6 +45,8 @@ def _resume(checkpoint: Path, args: argparse.Namespace, device: str, filled: dic
     for flag, value in (("-c", args.config), ("-g", args.upstream_config), ("-u", args.upstream)):
         if value is not None:
             filled[flag] = "from the checkpoint"
+    states = read_checkpoint(checkpoint, mmap=True)
+    check_stored_pretrain(states, checkpoint, args.overrides, mount.pretrain_tasks(find_host().package))
     command = ["-e", str(checkpoint), "-o", launch.resume_overrides(checkpoint, args.override, device)]
     return launch.Plan(command, checkpoint.resolve().parent)
 
@@ -60,35 +66,56 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> lau
         args.config = args.config or _fill(filled, "-c", shipped / "config_runner.yaml")
         args.upstream_config = args.upstream_config or _fill(filled, "-g", shipped / "config_model.yaml")
         args.config, args.upstream_config = (str(existing_or_shipped(p)) for p in (args.config, args.upstream_config))
-        _check(args.upstream, args.upstream_config, args.config, args.override)
-        args.config, args.upstream_config = _plain(args.config), _plain(args.upstream_config)
+        content = _check(args.upstream, args.upstream_config, args.config, args.overrides)
+        args.upstream_config = _for_host(read_layered_yaml(args.upstream_config), args.upstream_config)
+    else:
+        content = _check_stock(args)
+    args.config = args.config and _for_host(content, args.config)
+    override = args.overrides.text() if args.config is None else Overrides(args.overrides.flags).text()
     command = ["-u", args.upstream, "-n", args.expname or folder.name, "-p", str(folder), "--device", device]
     command += ["--seed", str(args.seed)] + (["--multi_gpu"] if args.multi_gpu else [])
-    for flag, value in (("-o", args.override), ("-c", args.config), ("-g", args.upstream_config)):
+    for flag, value in (("-o", override), ("-c", args.config), ("-g", args.upstream_config)):
         command += [flag, value] if value else []
     return launch.Plan(command, folder)
 
 
-def _check(task: str, model_path: str, runner_path: str, overrides: str | None) -> None:
-    """Reads both configurations before anything is made, and reports the problems of both together."""
+def _check_stock(args: argparse.Namespace) -> dict[str, Any]:
+    """Of a task of s3prl's own, whose model YAML is s3prl's own business."""
+    if args.upstream_config is not None:
+        args.upstream_config = str(existing_or_shipped(args.upstream_config))
+        read_yaml(args.upstream_config)
+    if args.config is None:  # s3prl's own, which it finds in a checkout
+        shipped = find_host().package / "pretrain" / args.upstream / "config_runner.yaml"
+        content = read_layered_yaml(shipped) if args.overrides.keys and shipped.is_file() else {}
+        return runner_for_host(args.upstream, args.overrides.apply(content), "-o") if content else {}
+    args.config = str(existing_or_shipped(args.config))
+    return runner_for_host(args.upstream, args.overrides.apply(read_layered_yaml(args.config)), args.config)
+
+
+def _check(task: str, model_path: str, runner_path: str, overrides: Overrides) -> dict[str, Any]:
+    """Reads both configurations before anything is made, and reports the problems of both together.
+
+    Returns:
+        The runner configuration for the host.
+    """
     problems: list[str] = []
     model: ModelConfig | None = None
-    runner: RunnerConfig | None = None
+    content: dict[str, Any] = {}
     try:
         model = read_model_config(task, model_path)
     except UserError as error:
         problems.append(str(error))
     try:
-        content = apply_overrides(read_layered_yaml(runner_path), overrides)
-        runner = from_dict(RunnerConfig, content, runner_path)
+        content = runner_for_host(task, overrides.apply(read_layered_yaml(runner_path)), runner_path)
     except UserError as error:
         problems.append(str(error))
     if problems:
         raise UserError("\n".join(problems))
-    assert model is not None and runner is not None
+    assert model is not None
     _check_teacher(model)
     _check_units(model)
-    _check_data(runner)
+    _check_data(from_dict(RunnerConfig, content, runner_path))
+    return content
 
 
 def _check_teacher(model: ModelConfig) -> None:
@@ -122,10 +149,9 @@ def _fill(filled: dict[str, str], flag: str, path: Path) -> str:
     return str(path)
 
 
-def _plain(path: str) -> str:
-    """A file that stands on its own: one with `base` is resolved, because the host reads and copies it as it is."""
-    content: dict[str, Any] = read_layered_yaml(path)
-    if "base:" not in Path(path).read_text(encoding="utf-8"):
+def _for_host(content: dict[str, Any], path: str) -> str:
+    """A file that says `content` and stands on its own, because the host reads and copies it as it is."""
+    if content == read_yaml(path):
         return path
     return str(launch.write_yaml(content, launch.scratch_folder() / Path(path).name))
 

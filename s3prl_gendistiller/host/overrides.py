@@ -1,40 +1,153 @@
-"""s3prl's ``-o "config.a.b=1,,config.c='x'"``: what it will make of a configuration."""
+"""s3prl's ``-o "config.a.b=1,,args.c='x'"``: what it asks for, as plain data, and as s3prl may be given it.
+
+s3prl evaluates each value as Python. Here values are read as literals, anything else is text, and s3prl is handed
+nothing but literals: what it evaluates says what it says.
+"""
 
 from __future__ import annotations
 
 import ast
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.schema import merge
+from s3prl_gendistiller.host.locate import find_host
+from s3prl_gendistiller.schema_values import one_of, shown
 
 OVERRIDE_SEPARATOR = ",,"
+_WORDS = {"true": True, "false": False, "null": None}  # as YAML has them; to s3prl they are text, which counts as true
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """
+    Attributes:
+        flags: of ``args.c=...``, values by the flag's name.
+        keys: of ``config.a.b=...``, values by the path of keys.
+    """
+
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    keys: Mapping[tuple[str, ...], Any] = field(default_factory=dict)
+
+    def apply(self, content: Mapping[str, Any]) -> dict[str, Any]:
+        """A configuration as s3prl will leave it: a value takes the place of what stood there, a section of a section.
+
+        Raises:
+            UserError: a key lies below one that is no section.
+        """
+        changed = dict(content)
+        for path, value in self.keys.items():
+            section = changed
+            for part in path[:-1]:
+                inside = section.get(part, {})
+                if not isinstance(inside, Mapping):
+                    raise UserError(
+                        f"-o: found config.{'.'.join(path)}, but {part} is {shown(inside)} there, no section of keys"
+                    )
+                section[part] = section = dict(inside)
+            section[path[-1]] = value
+        return changed
+
+    def text(self) -> str:
+        """For s3prl's ``-o``, which splits at every ``,,`` and ``=`` wherever they stand."""
+        values = {f"args.{name}": value for name, value in self.flags.items()}
+        values |= {f"config.{'.'.join(path)}": value for path, value in self.keys.items()}
+        return OVERRIDE_SEPARATOR.join(f"{name}={_literal(value)}" for name, value in values.items())
+
+
+def read_overrides(text: str | None, flags: Collection[str] | None = None) -> Overrides:
+    """
+    Args:
+        text: what was given with ``-o``.
+        flags: names that `args` may have; None for any.
+
+    Raises:
+        UserError: an option is not of the form config.KEY=VALUE or args.FLAG=VALUE, or its value is no plain data.
+    """
+    found: dict[str, Any] = {}
+    keys: dict[tuple[str, ...], Any] = {}
+    options = [] if text is None or text.strip().lower() == "none" else text.split(OVERRIDE_SEPARATOR)
+    for option in filter(str.strip, options):
+        name, separator, given = (part.strip() for part in option.partition("="))
+        if not separator:
+            raise UserError(
+                f"-o: found {shown(option.strip())}, expected key=value; separate several with {OVERRIDE_SEPARATOR}"
+            )
+        first, *path = name.split(".")
+        if first not in ("config", "args") or not path or not all(path):
+            raise UserError(f"-o: found {shown(option.strip())}, {_meant(first, path)}={given[:80]}")
+        value = _value(option.strip(), given)
+        if first == "config":
+            keys[tuple(path)] = value
+        elif flags is not None and (len(path) > 1 or path[0] not in flags):
+            raise UserError(f"-o: found args.{'.'.join(path)}, {one_of(path[0], sorted(flags))}")
+        else:
+            found[".".join(path)] = value
+    return Overrides(found, keys)
 
 
 def apply_overrides(content: dict[str, Any], overrides: str | None) -> dict[str, Any]:
-    """The configuration as s3prl's ``-o "config.a.b=1,,config.c='x'"`` will leave it.
-
-    s3prl evaluates the values as Python; here only literals are read, anything else counts as text.
+    """The configuration as s3prl's ``-o`` will leave it; see `Overrides.apply`.
 
     Raises:
-        UserError: an option is not of the form key=value.
+        UserError: as `read_overrides` and `Overrides.apply`.
     """
-    for option in (overrides or "").split(OVERRIDE_SEPARATOR):
-        if not option.strip() or overrides in ("none", "None"):
-            continue
-        name, separator, text = option.partition("=")
-        if not separator or "=" in text:
+    found = read_overrides(overrides)
+    return found.apply(content) if found.keys else content
+
+
+def script_flags(script: str) -> frozenset[str]:
+    """Names that the arguments of s3prl's run_pretrain.py or run_downstream.py have, read without running it.
+
+    Raises:
+        UserError: s3prl is not there.
+    """
+    calls = ast.walk(ast.parse((find_host().package / script).read_text(encoding="utf-8")))
+    names = set()
+    for call in calls:
+        if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "add_argument":
+            spelt = [str(argument.value) for argument in call.args if isinstance(argument, ast.Constant)]
+            names.update(name.lstrip("-").replace("-", "_") for name in spelt if name.startswith("--"))
+    return frozenset(names)
+
+
+def _meant(first: str, path: list[str]) -> str:
+    likeliest = one_of(first, ("config", "args")).partition("did you mean ")[2].rstrip("?")
+    meant = [likeliest, *path] if likeliest and path else ["config", first, *path]
+    meant = [part for part in meant if part]
+    example = meant if len(meant) > 1 and first not in ("config", "args") else ["config", "runner", "total_steps"]
+    return f"expected config.KEY=VALUE or args.FLAG=VALUE, such as {'.'.join(example)}"
+
+
+def _value(option: str, text: str) -> Any:
+    try:
+        value: Any = ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        if "=" in text:
             raise UserError(
-                f"-o: found {option.strip()!r}, expected key=value; separate several with {OVERRIDE_SEPARATOR}"
-            )
-        first, *path = name.strip().split(".")
-        if first != "config" or not path:
-            continue
-        try:
-            value: Any = ast.literal_eval(text.strip())
-        except (ValueError, SyntaxError):
-            value = text.strip()
-        for part in reversed(path):
-            value = {part: value}
-        content = merge(content, value)
-    return content
+                f"-o: found {shown(option)}, expected key=value; separate several with {OVERRIDE_SEPARATOR}, and put "
+                "a value that holds = in quotes"
+            ) from None
+        return _WORDS.get(text.lower(), text)
+    problem = _not_plain(value)
+    if problem:
+        raise UserError(f"-o: found {shown(option)}, {problem}")
+    return value
+
+
+def _not_plain(value: Any, depth: int = 0) -> str:
+    """What is wrong with a literal that no YAML could hold."""
+    if isinstance(value, dict | list | tuple) and depth < 16:
+        parts = [*value, *value.values()] if isinstance(value, dict) else value
+        return next(filter(None, (_not_plain(part, depth + 1) for part in parts)), "")
+    if isinstance(value, float) and not math.isfinite(value):
+        return "expected a finite number"
+    if isinstance(value, int) and abs(value) >= 2**63:
+        return "expected a whole number of 64 bits"
+    return "" if value is None or isinstance(value, str | int | float) else "expected text, numbers and lists of them"
+
+
+def _literal(value: Any) -> str:
+    return repr(value).replace("=", "\\x3d").replace(OVERRIDE_SEPARATOR, ",\\x2c")

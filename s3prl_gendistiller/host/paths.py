@@ -26,7 +26,7 @@ def teacher_folder(given: str) -> Path:
 
 
 def expand(text: str, key: str, *, here: Path | None = None, must_exist: bool = True) -> str:
-    """Fills in ``${SUPERB_DATA}`` (environment) and ``${HERE}`` (folder of the configuration file).
+    """Fills in ``${SUPERB_DATA}`` (environment), ``${HERE}`` (folder of the configuration file) and ``~`` (home).
 
     Args:
         text: a configuration value.
@@ -39,7 +39,7 @@ def expand(text: str, key: str, *, here: Path | None = None, must_exist: bool = 
     """
     names = _REFERENCE.findall(text)
     if not names:
-        return text
+        return os.path.expanduser(text) if text.startswith("~/") else text
     values = {"HERE": None if here is None else str(here), VARIABLE: os.environ.get(VARIABLE) or None}
     for name in names:
         if name not in values:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.documents import parse_yaml
+from s3prl_gendistiller.errors import ConfigError, UserError
 from s3prl_gendistiller.models.gendistiller import GenDistiller
 from s3prl_gendistiller.models.student import Student
 from s3prl_gendistiller.schema import from_dict, key, read_layered_yaml
@@ -40,15 +40,14 @@ def read_generation(source: str | Path | None) -> GenerationConfig:
     """
     if source is None:
         return GenerationConfig()
-    if os.path.isfile(source) or ":" not in str(source):
+    if os.path.exists(source) or ":" not in str(source):
         return from_dict(GenerationConfig, read_layered_yaml(source), str(source))
     try:
-        content = yaml.safe_load(str(source))
-    except yaml.YAMLError:
-        content = None
-    if not isinstance(content, Mapping):
-        raise UserError(f"-g: found {source!r}, expected a YAML file, or YAML such as 'steps: 2'")
-    return from_dict(GenerationConfig, dict(content), "-g")
+        return from_dict(GenerationConfig, parse_yaml(str(source), "-g"), "-g")
+    except ConfigError:
+        raise
+    except UserError as error:
+        raise UserError(f"-g: found {str(source)!r}, expected a YAML file, or YAML such as 'steps: 2'") from error
 
 
 def upstream_output(student: Student, wavs: Sequence[Tensor], steps: int | None) -> dict[str, Any]:

@@ -1,0 +1,175 @@
+"""The sections `optimizer` and `scheduler` of a runner YAML, as the functions of s3prl take them that they name.
+
+s3prl builds both by evaluating ``get_`` and the name. The names here are all that it has, and a key stands here only
+where the function of that name uses it: several of them swallow the others without a word.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from s3prl_gendistiller.schema import Kinds, key
+
+BETAS = (0.9, 0.999)
+
+
+@dataclass(frozen=True)
+class AdamConfig:
+    """Adam, or AdamW, of s3prl: of torch's settings they take the learning rate alone."""
+
+    name: str
+    lr: float = key(2e-4, above=0.0)
+
+
+@dataclass(frozen=True)
+class BertAdamConfig(AdamConfig):
+    """The learning rate rises over a share of `runner.total_steps` and falls to zero at its end."""
+
+    warmup_proportion: float = key(0.07, low=0.0, below=1.0)
+
+
+@dataclass(frozen=True)
+class ScheduledConfig(BertAdamConfig):
+    """AdamW or Lamb with the schedule inside."""
+
+    schedule: str | None = key("warmup_linear", choices=("warmup_linear", "warmup_constant", "warmup_cosine", "none"))
+    betas: tuple[float, float] = BETAS
+    eps: float = key(1e-8, low=0.0)
+    weight_decay: float = key(0.0, low=0.0)  # s3prl's groups of weights put 0.01 and 0 in its place
+    correct_bias: bool = True
+
+    def problems(self) -> Iterator[str]:
+        yield from _shares("betas", self.betas)
+
+
+@dataclass(frozen=True)
+class _TorchConfig:
+    """What all of torch's optimisers share."""
+
+    name: str
+    torch_optim_name: str
+    lr: float = key(above=0.0)
+    weight_decay: float = key(0.0, low=0.0)
+    foreach: bool | None = None
+    maximize: bool = False
+    differentiable: bool = False
+
+    def problems(self) -> Iterator[str]:
+        for name in ("betas", "rho", "alpha", "momentum"):
+            value = getattr(self, name, ())
+            yield from _shares(name, value if isinstance(value, tuple) else (value,))
+
+
+_OPTIONS: dict[str, tuple[Any, Any]] = {
+    "betas": (tuple[float, float], BETAS),
+    "eps": (float, key(1e-8, low=0.0)),
+    "amsgrad": (bool, False),
+    "capturable": (bool, False),
+    "fused": (bool | None, None),
+    "decoupled_weight_decay": (bool, False),
+    "momentum_decay": (float, key(4e-3, low=0.0)),
+    "momentum": (float, key(0.0, low=0.0)),
+    "dampening": (float, 0.0),
+    "nesterov": (bool, False),
+    "alpha": (float, 0.99),
+    "centered": (bool, False),
+    "rho": (float, 0.9),
+    "lr_decay": (float, key(0.0, low=0.0)),
+    "initial_accumulator_value": (float, key(0.0, low=0.0)),
+    "lambd": (float, key(1e-4, low=0.0)),
+    "t0": (float, key(1e6, low=0.0)),
+}
+_TORCH = {
+    "Adam": ("betas", "eps", "amsgrad", "capturable", "fused"),
+    "AdamW": ("betas", "eps", "amsgrad", "capturable", "fused"),
+    "NAdam": ("betas", "eps", "momentum_decay", "decoupled_weight_decay", "capturable"),
+    "RAdam": ("betas", "eps", "decoupled_weight_decay", "capturable"),
+    "Adamax": ("betas", "eps", "capturable"),
+    "SGD": ("momentum", "dampening", "nesterov", "fused"),
+    "RMSprop": ("alpha", "eps", "momentum", "centered", "capturable"),
+    "Adagrad": ("eps", "lr_decay", "initial_accumulator_value", "fused"),
+    "Adadelta": ("rho", "eps", "capturable"),
+    "ASGD": ("lambd", "alpha", "t0", "capturable"),
+}
+
+
+def _torch_config(name: str) -> type:
+    fields = [(option, _OPTIONS[option][0], _OPTIONS[option][1]) for option in _TORCH[name]]
+    return dataclasses.make_dataclass(f"{name}Config", fields, bases=(_TorchConfig,), frozen=True)
+
+
+def _shares(name: str, values: tuple[float, ...]) -> Iterator[str]:
+    if not all(0.0 <= value < 1.0 for value in values):
+        found = values[0] if len(values) == 1 else list(values)
+        yield f"{name}: found {found}, expected from 0 to less than 1"
+
+
+OPTIMIZERS = Kinds(
+    by="name",
+    of={
+        "AdamW_with_schedule": ScheduledConfig,
+        "Lamb_with_schedule": ScheduledConfig,
+        "BertAdam_with_schedule": BertAdamConfig,
+        "Adam": AdamConfig,
+        "AdamW": AdamConfig,
+        "TorchOptim": Kinds(by="torch_optim_name", of={name: _torch_config(name) for name in _TORCH}),
+    },
+)
+
+
+@dataclass(frozen=True)
+class WarmupConfig:
+    """A schedule that needs to know nothing but its warm-up."""
+
+    name: str
+    num_warmup_steps: int = key(low=0)
+
+
+@dataclass(frozen=True)
+class PowerConfig(WarmupConfig):
+    """A schedule that divides by the warm-up."""
+
+    num_warmup_steps: int = key(low=1)
+
+
+@dataclass(frozen=True)
+class CosineConfig(WarmupConfig):
+    num_cycles: float = key(0.5, above=0.0)
+
+
+@dataclass(frozen=True)
+class RestartsConfig(WarmupConfig):
+    num_cycles: int = key(1, low=1)
+
+
+@dataclass(frozen=True)
+class PolynomialConfig(WarmupConfig):
+    lr_end: float = key(1e-7, low=0.0)
+    power: float = key(1.0, above=0.0)
+
+
+SCHEDULERS = Kinds(
+    by="name",
+    of={
+        "linear_schedule_with_warmup": WarmupConfig,
+        "constant_decay_schedule_with_warmup": WarmupConfig,
+        "sqrt_decay_schedule_with_warmup": PowerConfig,
+        "noam_decay_schedule_with_warmup": PowerConfig,
+        "cosine_schedule_with_warmup": CosineConfig,
+        "cosine_with_hard_restarts_schedule_with_warmup": RestartsConfig,
+        "polynomial_decay_schedule_with_warmup": PolynomialConfig,
+    },
+)
+
+
+def schedule_problems(optimizer: Any, scheduler: Any, total_steps: int) -> Iterator[str]:
+    """What is wrong between the sections of one file."""
+    if isinstance(scheduler, PolynomialConfig):
+        if scheduler.lr_end >= optimizer.lr:
+            yield f"scheduler.lr_end: found {scheduler.lr_end}, expected less than optimizer.lr {optimizer.lr}"
+        if scheduler.num_warmup_steps >= total_steps:
+            found = f"found {scheduler.num_warmup_steps}"
+            yield f"scheduler.num_warmup_steps: {found}, expected less than runner.total_steps {total_steps}"

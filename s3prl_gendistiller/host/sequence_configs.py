@@ -1,0 +1,188 @@
+"""`downstream_expert` of the SUPERB tasks that write a sequence: ASR, phonemes, slots. See `expert_configs`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from s3prl_gendistiller.host.expert_configs import SPLITS, FrameLevelConfig
+from s3prl_gendistiller.host.soft_labels import SoftLabelConfig
+from s3prl_gendistiller.schema import Kinds, key
+from s3prl_gendistiller.schema_values import one_of
+
+ASR_SPLITS = ("train", "dev", "test", "dev-clean", "dev-other", "test-clean", "test-other")
+UNKNOWN_WORD = 'float("-inf")'  # of a language model: the text that s3prl evaluates
+
+
+@dataclass(frozen=True)
+class RnnConfig:
+    module: str = key(choices=("LSTM", "GRU"))
+    bidirection: bool = key()
+    dim: tuple[int, ...] = key()
+    dropout: tuple[float, ...] = key()
+    layer_norm: tuple[bool, ...] = key()
+    proj: tuple[bool, ...] = key()
+    sample_rate: tuple[int, ...] = key()
+    sample_style: str = key(choices=("drop", "concat"))
+    total_rate: int = key(320, low=-1)
+
+    def problems(self) -> Iterator[str]:
+        for name in ("dropout", "layer_norm", "proj", "sample_rate"):
+            if len(getattr(self, name)) != len(self.dim):
+                yield f"{name}: found {len(getattr(self, name))} entries, expected {len(self.dim)}, one a layer as dim"
+        if not self.dim or min((*self.dim, *self.sample_rate)) < 1:
+            yield "dim: found no layer, or a layer below 1, expected positive whole numbers in dim and sample_rate"
+        if not all(0.0 <= share <= 1.0 for share in self.dropout):
+            yield f"dropout: found {list(self.dropout)}, expected from 0 to 1"
+        if self.total_rate == 0:
+            yield "total_rate: found 0, expected samples a frame, or -1 for the upstream's own"
+
+
+@dataclass(frozen=True)
+class Wav2LetterConfig:
+    total_rate: int = key(320, low=-1)
+
+
+@dataclass(frozen=True)
+class SequenceModelConfig:
+    """`modelrc` of ASR, `model` of PR and SF."""
+
+    project_dim: int = key(low=1)
+    select: str = key(choices=("FrameLevel", "RNNs", "Wav2Letter"))
+    RNNs: RnnConfig | None = None
+    Wav2Letter: Wav2LetterConfig | None = None
+    FrameLevel: FrameLevelConfig | None = None
+    zero_infinity: bool | None = None
+
+    def problems(self) -> Iterator[str]:
+        if self.select == "RNNs" and self.RNNs is None:
+            yield "RNNs: missing; select names it"
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    decoder_type: str | None = key("None", choices=("None", "kenlm"))
+    nbest: int = key(1, low=1)
+    criterion: str = key("ctc", choices=("ctc",))
+    beam: int = key(5, low=1)
+    beam_threshold: float = key(25.0, above=0.0)
+    kenlm_model: str = ""
+    lexicon: str = ""
+    lm_weight: float = 2.0
+    word_score: float = -1.0
+    unk_weight: Any = UNKNOWN_WORD
+    sil_weight: float = 0.0
+    unit_lm: bool = False
+
+    def problems(self) -> Iterator[str]:
+        known = isinstance(self.unk_weight, int | float) or self.unk_weight in (UNKNOWN_WORD, "-math.inf")
+        if not known and not re.fullmatch(r"[-+]?\d+(\.\d*)?", str(self.unk_weight)):
+            yield f"unk_weight: found {str(self.unk_weight)[:80]!r}, expected a number or {UNKNOWN_WORD}"
+
+
+@dataclass(frozen=True)
+class AsrDataConfig:
+    libri_root: str
+    bucket_file: str
+    zero_infinity: bool
+    decoder_args: DecoderConfig
+    num_workers: int = key(low=0)
+    batch_size: int = key(low=1)
+    eval_batch_size: int = key(low=1)
+    train_batch_size: int = key(32, low=1)  # of s3prl's YAML, which its expert does not read
+    dict_path: str = ""
+    train: tuple[str, ...] = ()
+    dev: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    dev_clean: tuple[str, ...] = key((), spelt="dev-clean")
+    dev_other: tuple[str, ...] = key((), spelt="dev-other")
+    test_clean: tuple[str, ...] = key((), spelt="test-clean")
+    test_other: tuple[str, ...] = key((), spelt="test-other")
+
+
+@dataclass(frozen=True)
+class AsrConfig:
+    datarc: AsrDataConfig
+    modelrc: SequenceModelConfig
+    glmd: SoftLabelConfig | None = None
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """Of PR and SF. s3prl reads more corpora than these two tasks need."""
+
+    name: str
+    path: str
+    train: tuple[str, ...]
+    dev: tuple[str, ...]
+    test: tuple[str, ...]
+    bucketing: bool
+    batch_size: int = key(low=1)
+    num_workers: int = key(12, low=0)
+    ascending: bool = False
+    ratio: float = key(1.0, above=0.0, high=1.0)
+    offset: int = key(0, low=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhonemeCorpusConfig(CorpusConfig):
+    lexicon: tuple[str, ...] = key()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlotCorpusConfig(CorpusConfig):
+    train_speakers: tuple[str, ...] = key()
+    valid_speakers: tuple[str, ...] = key()
+    test_speakers: tuple[str, ...] = key()
+
+
+CORPORA = Kinds(
+    by="name",
+    of={
+        "libriphone": PhonemeCorpusConfig,
+        "snips": SlotCorpusConfig,
+        "librispeech": CorpusConfig,
+        "common_voice": CorpusConfig,
+        "sbcsae": CorpusConfig,
+    },
+)
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    mode: str = key(choices=("character", "character-slot", "subword", "subword-slot", "word"))
+    vocab_file: str = key()
+    slots_file: str | None = None
+
+    def problems(self) -> Iterator[str]:
+        if self.mode.endswith("-slot") and self.slots_file is None:
+            yield f"slots_file: missing; mode {self.mode} reads it"
+
+
+METRICS = ("per", "wer", "cer", "slot_type_f1", "slot_value_cer", "slot_value_wer")
+METRICS += ("slot_edit_f1_full", "slot_edit_f1_part")
+
+
+@dataclass(frozen=True)
+class CtcConfig:
+    corpus: Any = key(kinds=CORPORA)
+    text: TextConfig = key()
+    model: SequenceModelConfig = key()
+    metric: tuple[str, ...] = key()
+    metric_higher_better: bool = key()
+    save_best_on: tuple[str, ...] = ("dev",)
+    glmd: SoftLabelConfig | None = None
+
+    def problems(self) -> Iterator[str]:
+        if not self.metric:
+            yield "metric: found an empty list, expected at least one metric; the first chooses the checkpoint"
+        for name in self.metric:
+            if name not in METRICS:
+                yield f"metric: found {name[:80]!r}, {one_of(name, METRICS)}"
+        for name in self.save_best_on:
+            if name not in SPLITS:
+                yield f"save_best_on: found {name[:80]!r}, {one_of(name, SPLITS)}"
+        if self.model.zero_infinity is None:
+            yield "model.zero_infinity: missing; this key has no default"

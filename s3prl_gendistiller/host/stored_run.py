@@ -1,0 +1,117 @@
+"""What a checkpoint says of the run that wrote it, checked before s3prl acts on it.
+
+s3prl takes a run's arguments and configuration from the checkpoint: it imports what they name, evaluates some of their
+texts, and writes, downloads and uploads where they say.
+"""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from s3prl_gendistiller.config import MODEL_CONFIGS, RunnerConfig
+from s3prl_gendistiller.documents import read_yaml
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.downstream_config import check_downstream
+from s3prl_gendistiller.host.overrides import Overrides
+from s3prl_gendistiller.host.pretrain_config import StockConfig
+from s3prl_gendistiller.models.upstream import read_generation
+from s3prl_gendistiller.schema import checked
+from s3prl_gendistiller.schema_values import one_of, shown
+
+_UPSTREAM = ("", "_ckpt", "_model_config", "_feature_selection", "_model_name", "_revision")
+_TEXTS = (*(f"upstream{part}" for part in _UPSTREAM), "downstream", "downstream_variant", "evaluate_split")
+_TEXTS += ("expname", "expdir", "device", "hub", "cache_dir", "hf_hub_org")
+_FLAGS = ("upstream_trainable", "upstream_refresh", "upstream_feature_normalize")
+_FLAGS += ("verbose", "disable_cudnn", "multi_gpu")
+_NUMBERS = ("seed", "upstream_layer_selection")
+
+
+def check_stored_downstream(states: Mapping[str, Any], source: str | Path, overrides: Overrides) -> None:
+    """Of a run of run_downstream.py, which goes on or is evaluated.
+
+    Args:
+        states: the checkpoint's content.
+        source: its path.
+        overrides: of the command, which come on top.
+
+    Raises:
+        UserError: a name, a type or a key is not right, or the run would do more than train and evaluate.
+    """
+    args, config = _parts(states, source, overrides)
+    if args.get("from_hf_hub") or args.get("hub") == "huggingface":
+        raise UserError(
+            f"{source}: its arguments would download code from the Hugging Face hub and run it; expected a run with an "
+            "upstream of s3prl.hub. If that code is wanted, begin again with -i and the flags --hub, -u and -d"
+        )
+    if args.get("push_to_hf_hub") and "push_to_hf_hub" not in overrides.flags:
+        raise UserError(
+            f"{source}: its arguments would upload the run's folder to the Hugging Face hub; add "
+            "-o args.push_to_hf_hub=True if that is wanted, else -o args.push_to_hf_hub=False"
+        )
+    if config:
+        check_downstream(str(args.get("downstream")), config, f"{source}: Config")
+    check_settings(args.get("upstream"), args.get("upstream_model_config"))
+
+
+def check_stored_pretrain(
+    states: Mapping[str, Any], source: str | Path, overrides: Overrides, tasks: list[str]
+) -> None:
+    """Of a run of run_pretrain.py, which goes on.
+
+    Args:
+        tasks: names that ``-u`` may have.
+
+    Raises:
+        UserError: a name, a type or a key is not right.
+    """
+    args, config = _parts(states, source, overrides)
+    task = args.get("upstream")
+    if task not in tasks:
+        raise UserError(f"{source}: found task {shown(task)} in it, {one_of(str(task), tasks)}")
+    sections = {
+        name: config[name] for name in ("runner", "optimizer", "scheduler", "pretrain_expert") if name in config
+    }
+    reader = RunnerConfig if task in MODEL_CONFIGS else StockConfig
+    checked(reader, sections, f"{source}: Config")
+
+
+def check_settings(upstream: str | None, settings: str | None) -> None:
+    """Of ``-g``, which s3prl's upstreams read with a loader that builds more than plain data.
+
+    Raises:
+        UserError: the file is no YAML of plain data, or is not what a student of ours takes.
+    """
+    if settings is None:
+        return
+    if str(upstream).startswith("gendistiller"):
+        read_generation(settings)
+    elif os.path.exists(settings):
+        read_yaml(settings)
+
+
+def _parts(
+    states: Mapping[str, Any], source: str | Path, overrides: Overrides
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Arguments and configuration with the overrides, their types checked."""
+    args, config = states.get("Args"), states.get("Config")
+    for name, part, kind in (("Args", args, Namespace), ("Config", config, dict)):
+        if not isinstance(part, kind):
+            raise UserError(f"{source}: found {name} of type {type(part).__name__}, expected a run's {kind.__name__}")
+    assert isinstance(args, Namespace) and isinstance(config, dict)
+    merged = {**vars(args), **overrides.flags}
+    kinds: dict[str, tuple[type, ...]] = dict.fromkeys(_TEXTS, (str, type(None)))
+    kinds |= dict.fromkeys(_FLAGS, (bool,)) | dict.fromkeys(_NUMBERS, (int, type(None)))
+    for name, kind in kinds.items():
+        if name in merged and not isinstance(merged[name], kind):
+            raise UserError(f"{source}: found {shown(merged[name])} as args.{name}, expected {_WORDS[kind[0]]}")
+    upstream = merged.get("upstream")
+    if upstream is not None and (not upstream.isidentifier() or upstream.startswith("_")):
+        raise UserError(f"{source}: found {shown(upstream)} as args.upstream, expected the name of an upstream")
+    return merged, overrides.apply(config)
+
+
+_WORDS = {str: "text", bool: "True or False", int: "a whole number"}

@@ -1,0 +1,81 @@
+"""Single values of a configuration: what their type and range may be, and how a message shows them."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+
+def convert_scalar(value: Any, hint: Any, name: str, checks: Mapping[str, Any], problems: list[str]) -> Any:
+    """`value` as `hint` has it; what is wrong with it goes into `problems` under its full key `name`."""
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        with contextlib.suppress(OverflowError):
+            value = float(value)
+    if hint is float and isinstance(value, str):
+        # YAML 1.1 reads 1e-4 (no dot) as text; people write it all the time.
+        with contextlib.suppress(ValueError):
+            value = float(value)
+    if hint is not Any and (not isinstance(value, hint) or (hint is not bool and isinstance(value, bool))):
+        problems.append(f"{name}: found {kind(value)}, expected {_TYPE_NAMES.get(hint, hint.__name__)}")
+        return None
+    if isinstance(value, float) and not math.isfinite(value):  # passes every comparison, or none
+        problems.append(f"{name}: found {value}, expected a finite number")
+        return None
+    problems.extend(f"{name}: {problem}" for problem in _out_of_range(value, checks))
+    return value
+
+
+def _out_of_range(value: Any, checks: Mapping[str, Any]) -> Iterator[str]:
+    choices = checks.get("choices")
+    if choices is not None and value not in choices:
+        names = [str(choice) for choice in choices]
+        yield f"found {shown(value)}, {one_of(str(value), names)}"
+    if "low" in checks and value < checks["low"]:
+        yield f"found {value}, expected at least {checks['low']}"
+    if "high" in checks and value > checks["high"]:
+        yield f"found {value}, expected at most {checks['high']}"
+    if "above" in checks and value <= checks["above"]:
+        yield f"found {value}, expected more than {checks['above']}"
+    if "below" in checks and value >= checks["below"]:
+        yield f"found {value}, expected less than {checks['below']}"
+
+
+def suggest(found: str, known: Sequence[str]) -> str:
+    """What a misspelt name may have meant, or every name that is known."""
+    return _closest(found, known) or f"known here: {', '.join(known)}"
+
+
+def one_of(found: str, known: Sequence[str]) -> str:
+    """The names that are expected, and which of them a misspelt one may have meant."""
+    expected = f"expected one of {', '.join(known)}" if len(known) > 1 else f"expected {known[0]}"
+    closest = _closest(found, known)
+    return f"{expected}; {closest}" if closest else expected
+
+
+def _closest(found: str, known: Sequence[str]) -> str:
+    spelt = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(found[:80].lower(), spelt, n=1, cutoff=0.5)
+    return f"did you mean {spelt[close[0]]}?" if close else ""
+
+
+_TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+def kind(value: Any) -> str:
+    """What a value is, for a message."""
+    if value is None:
+        return "null"
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    return f"{shown(value)} ({_TYPE_NAMES.get(type(value), type(value).__name__)})"
+
+
+def shown(value: Any) -> str:
+    """A value in a message; a configuration's text may be of any length."""
+    text = repr(value) if not isinstance(value, int) or abs(value) < 10**40 else "a number of more than 40 digits"
+    return text if len(text) <= 120 else f"{text[:120]}..."
