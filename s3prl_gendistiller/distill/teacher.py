@@ -150,6 +150,25 @@ def trim_to_shorter(targets: Tensor, predictions: Tensor, mask: Tensor) -> tuple
     return targets[:, :, :frames], predictions[:, :, :frames], mask[:, :frames]
 
 
+def check_finite(weights: Mapping[str, Tensor], source: str) -> None:
+    """Refuses weights with which every answer is NaN.
+
+    Args:
+        weights: named tensors; those that are no floating point are left alone.
+        source: what holds them, for the message.
+
+    Raises:
+        UserError: names the first of them, which stands in its layer, and how many there are.
+    """
+    wrong = [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
+    if wrong:
+        found = "NaN" if weights[wrong[0]].isnan().any() else "infinite numbers"
+        raise UserError(
+            f"{source}: found {found} in the weight {wrong[0]} ({len(wrong)} such weights), expected finite numbers; "
+            "copy the file again, or use an earlier one"
+        )
+
+
 def weights_hash(state: Mapping[str, Tensor]) -> str:
     """Of names and values: 16 hexadecimal digits."""
     digest = hashlib.sha256()

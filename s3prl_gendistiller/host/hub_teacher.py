@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import difflib
 import logging
-import pickle
-import re
 import threading
 from collections.abc import Sequence
 from types import ModuleType
@@ -15,27 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_gendistiller.distill.teacher import EncoderLayout, Teacher
-from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher, read_teacher_shape
+from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
-from s3prl_gendistiller.host.checkpoint import read_checkpoint
+from s3prl_gendistiller.host.upstream_file import FAILURES, FOLDERS_ENTRY, check_upstream_file, family
 
 SAMPLE_RATE = 16_000
 NEEDS_CHECKPOINT = ("_local", "_custom", "_url", "_gdriveid")
-CONVOLUTIONS = re.compile(r"[\d\s\[\](),+*]*")
-# What building an expert may fail with; that is a user's matter: no network, no or a wrong checkpoint, no package.
-FAILURES = (
-    OSError,  # also what urllib, requests and huggingface_hub raise without a network
-    RuntimeError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    ImportError,
-    EOFError,
-    pickle.UnpicklingError,
-)
 # s3prl's experts collect hidden states in one list, which the copies of DataParallel share.
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -60,13 +44,12 @@ def load_hub_teacher(name: str, checkpoint: str | None = None) -> Teacher:
         close = ", ".join(difflib.get_close_matches(name, known, n=3)) or "nothing; s3prl/hub.py lists all"
         raise UserError(f"teacher.upstream: found {name!r}, expected an upstream of s3prl.hub; close to it: {close}")
     entry_name = _entry_for(hub, name, checkpoint)
-    family = _family(getattr(hub, entry_name))
-    if checkpoint is not None and family.startswith("hf_"):
-        _check_folder(checkpoint, entry_name, family.removeprefix("hf_"))
-        logger.info("teacher %s: loaded as teacher.folder would be", entry_name)
-        return load_transformers_teacher(checkpoint)
-    if checkpoint is not None and "://" not in checkpoint:
-        _refuse_code(checkpoint, read_checkpoint(checkpoint, mmap=True))  # distiller_local would unpickle anything
+    kind = family(getattr(hub, entry_name))
+    if checkpoint is not None:
+        check_upstream_file(entry_name, checkpoint, "teacher.checkpoint")
+        if kind.startswith("hf_") or entry_name == FOLDERS_ENTRY:
+            logger.info("teacher %s: loaded as teacher.folder would be", entry_name)
+            return load_transformers_teacher(checkpoint)
     with torch.random.fork_rng(devices=[]):
         expert = _build(getattr(hub, entry_name), entry_name, checkpoint)
         _turn_off_layerdrop(expert)
@@ -77,7 +60,7 @@ def load_hub_teacher(name: str, checkpoint: str | None = None) -> Teacher:
         _encode,
         num_layers=num_layers,
         width=width,
-        model_type=family,
+        model_type=kind,
         naming=_naming(getattr(expert, "model", None)),
         prefix="model.",
         layout=_layout(expert),
@@ -103,8 +86,8 @@ def _entry_for(hub: ModuleType, name: str, checkpoint: str | None) -> str:
         raise UserError(f"teacher.checkpoint: missing, expected a checkpoint's path: {name} has none of its own")
     if checkpoint is None or reads:
         return name
-    family = _family(getattr(hub, name))
-    wanted = f"{family}_url" if "://" in checkpoint else f"{family}_local"
+    kind = family(getattr(hub, name))
+    wanted = f"{kind}_url" if "://" in checkpoint else f"{kind}_local"
     if not hasattr(hub, wanted):
         raise UserError(
             f"teacher.checkpoint: found {checkpoint} with upstream {name}, which only loads its own; expected an "
@@ -112,35 +95,6 @@ def _entry_for(hub: ModuleType, name: str, checkpoint: str | None) -> str:
         )
     logger.info("teacher %s: loaded by s3prl.hub.%s, because a checkpoint is given", name, wanted)
     return wanted
-
-
-def _family(entry: Any) -> str:
-    """The folder in s3prl/upstream that an entry comes from, such as "hubert"."""
-    parts = str(getattr(entry, "__module__", "")).split(".")
-    return parts[-2] if len(parts) > 1 else parts[0]
-
-
-def _refuse_code(checkpoint: str, content: Any) -> None:
-    """s3prl evaluates the convolutions' shapes, which its checkpoints hold as text such as "[(512,10,5)] + ..."."""
-    if not isinstance(content, dict):
-        return
-    for key, value in content.items():
-        _refuse_code(checkpoint, value)
-        if str(key).endswith("conv_feature_layers") and not CONVOLUTIONS.fullmatch(str(value)):
-            raise UserError(
-                f"teacher.checkpoint: {checkpoint} refused, its {key} is {str(value)[:80]!r}; expected shapes alone, "
-                "such as [(512,10,5)] + [(512,3,2)] * 4. Use a checkpoint from a source that you trust"
-            )
-
-
-def _check_folder(folder: str, entry_name: str, expected: str) -> None:
-    """s3prl's entry would load a WavLM as well, without its position weights."""
-    found = read_teacher_shape(folder).model_type
-    if found != expected:
-        raise UserError(
-            f"teacher.checkpoint: {folder} holds a {found}, expected a {expected} for {entry_name}; give it as "
-            "teacher.folder instead of upstream and checkpoint"
-        )
 
 
 def _build(entry: Any, name: str, checkpoint: str | None) -> nn.Module:

@@ -23,7 +23,7 @@ import torch
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat, feature_cache, hubconf, soft_labels
 from s3prl_gendistiller.host.locate import find_host
-from s3prl_gendistiller.host.shims import ctc_corpora, downstream_experts
+from s3prl_gendistiller.host.shims import ctc_corpora, downstream_experts, upstream_files
 
 TASKS = Path(__file__).parent / "tasks"
 CACHE_FLAG = "--cache-features"
@@ -40,6 +40,7 @@ def mount_pretrain() -> ModuleType:
     pretrain = importlib.import_module("pretrain")
     if str(TASKS) not in pretrain.__path__:
         pretrain.__path__.append(str(TASKS))
+    upstream_files.install("upstream", ("baseline.extracter",))  # its own tasks import it by this name
     module = importlib.import_module("s3prl.run_pretrain")
     module.os = _HostOs(pretrain_tasks(host.package))  # type: ignore[attr-defined]
     return module
@@ -54,6 +55,7 @@ def mount_hub() -> ModuleType:
     find_host()
     compat.apply()
     hub = importlib.import_module("s3prl.hub")
+    upstream_files.install()
     added = [name for name in hubconf.__all__ if not hasattr(hub, name)]
     for name in hubconf.__all__:
         entry, present = getattr(hubconf, name), getattr(hub, name, None)
@@ -93,6 +95,7 @@ def run_downstream(argv: Sequence[str]) -> None:
 def run_downstream_script(path: str | Path, argv: Sequence[str]) -> None:
     """A checkout's own run_downstream.py, which is on the path already, with `argv`."""
     compat.apply()
+    upstream_files.install()
     compat.run_script(path, _mounted(argv))
 
 
