@@ -16,7 +16,8 @@ from s3prl_gendistiller.distill.teacher import EncoderLayout, Teacher
 from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
-from s3prl_gendistiller.host.upstream_file import FAILURES, FOLDERS_ENTRY, check_upstream_file, family
+from s3prl_gendistiller.host.upstream_failures import FOLDERS_ENTRY, named_failures
+from s3prl_gendistiller.host.upstream_file import check_upstream_file, family
 
 SAMPLE_RATE = 16_000
 NEEDS_CHECKPOINT = ("_local", "_custom", "_url", "_gdriveid")
@@ -99,21 +100,8 @@ def _entry_for(hub: ModuleType, name: str, checkpoint: str | None) -> str:
 
 def _build(entry: Any, name: str, checkpoint: str | None) -> nn.Module:
     arguments = {} if checkpoint is None else {"ckpt": checkpoint}
-    try:
+    with named_failures(name, checkpoint, ("teacher.upstream", "teacher.checkpoint"), "teacher.folder"):
         expert: nn.Module = entry(**arguments)
-    except FAILURES as error:
-        reason = ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])[:300]
-        if checkpoint is None:
-            raise UserError(
-                f"teacher.upstream: {name} could not be downloaded or loaded ({reason}); expected it from the network "
-                "or whole in s3prl's cache (~/.cache/s3prl). Give a local file as teacher.checkpoint, or a "
-                "transformers folder as teacher.folder"
-            ) from error
-        raise UserError(
-            f"teacher.checkpoint: {checkpoint} could not be loaded by s3prl.hub.{name} ({reason}); expected a "
-            "checkpoint of that kind (fairseq's own are converted by s3prl/upstream/hubert/convert.py first), or give "
-            "a transformers folder as teacher.folder"
-        ) from error
     if not isinstance(expert, nn.Module):  # the hub lists whatever its files import, such as Path
         raise UserError(
             f"teacher.upstream: {name} gives a {type(expert).__name__}, expected a network; it is no upstream. Choose "

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host import compat, feature_cache, hubconf, soft_labels
+from s3prl_gendistiller.host import compat, feature_cache, hubconf, soft_labels, upstream_failures, upstream_file
 from s3prl_gendistiller.host.locate import find_host
 from s3prl_gendistiller.host.shims import ctc_corpora, downstream_experts, upstream_files
 
@@ -109,13 +109,13 @@ def _mounted(argv: Sequence[str]) -> list[str]:
 
 
 def mount_downstream(cache: Path | None = None) -> None:
-    """Lets `supply_expert` see every downstream run before the Runner makes the expert.
+    """Lets `check_upstream_file` and `supply_expert` see every run before the Runner builds upstream and expert.
 
     Args:
         cache: folder of features, see `feature_cache`.
     """
     runner = importlib.import_module("s3prl.downstream.runner").Runner
-    stock = runner._get_downstream
+    stock, stock_upstream = runner._get_downstream, runner._get_upstream
     if hasattr(stock, "__wrapped__"):
         return
 
@@ -130,7 +130,15 @@ def mount_downstream(cache: Path | None = None) -> None:
             getattr(expert, "module", expert).teacher_cache = cache  # `module`: of DistributedDataParallel
         return downstream
 
-    runner._get_downstream = supplied
+    @functools.wraps(stock_upstream)
+    def checked(self: Any) -> Any:
+        name, checkpoint = self.args.upstream, self.args.upstream_ckpt
+        if checkpoint is not None:
+            upstream_file.check_upstream_file(name, checkpoint)
+        with upstream_failures.named_failures(name, checkpoint):
+            return stock_upstream(self)
+
+    runner._get_downstream, runner._get_upstream = supplied, checked
 
 
 def supply_expert(downstream: str, folder: Path, device: str) -> None:

@@ -7,7 +7,6 @@ stand-ins of `shims.upstream_files` enforce inside s3prl for whatever is loaded 
 from __future__ import annotations
 
 import argparse
-import pickle
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,31 +18,14 @@ from torch import Tensor
 from s3prl_gendistiller.distill.teacher import check_finite
 from s3prl_gendistiller.distill.transformers_teacher import load_encoder, read_teacher_shape
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host import mount
+from s3prl_gendistiller.host import hubconf, mount
 from s3prl_gendistiller.host.checkpoint import read_checkpoint
 from s3prl_gendistiller.host.shims.upstream_files import EXPECTED, kaldi_feature, literal
+from s3prl_gendistiller.host.upstream_failures import CONVERT, FOLDERS_ENTRY
 
-# What building an upstream may fail with that is a user's matter: no network, no or a wrong checkpoint, no package.
-FAILURES = (
-    OSError,  # also what urllib, requests and huggingface_hub raise without a network
-    RuntimeError,
-    ValueError,
-    KeyError,
-    IndexError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    ArithmeticError,
-    MemoryError,
-    ImportError,
-    EOFError,
-    pickle.UnpicklingError,
-)
 _SHAPES = re.compile(r".*(conv_feature_layers|conv_aggregator_layers|override_encoder_layers)")
 _CONVERTED = ("task_cfg", "model_cfg", "model_weight")
 _FAIRSEQ = re.compile(r"\b(fairseq|omegaconf)\b")
-FOLDERS_ENTRY = "transformers_local"
-_CONVERT = "fairseq's own are converted by s3prl/upstream/hubert/convert.py first"
 
 
 @dataclass(frozen=True)
@@ -96,7 +78,7 @@ def check_upstream_file(name: str, path: str | Path, label: str = "-k") -> None:
     """
     if "://" in str(path):
         return
-    kind = family(getattr(mount.mount_hub(), name, None))
+    kind = "" if name in hubconf.__all__ else family(getattr(mount.mount_hub(), name, None))
     if name == FOLDERS_ENTRY or kind.startswith("hf_"):
         _check_folder(name, kind.removeprefix("hf_"), path, label)
         return
@@ -133,7 +115,7 @@ def _read(path: str | Path, label: str) -> dict[str, Any]:
     except UserError as error:
         if _FAIRSEQ.search(str(error)):
             raise UserError(
-                f"{label}: {path} is a checkpoint of fairseq, expected one that s3prl has converted ({_CONVERT}); "
+                f"{label}: {path} is a checkpoint of fairseq, expected one that s3prl has converted ({CONVERT}); "
                 "nothing in it was run"
             ) from error
         raise
@@ -144,7 +126,7 @@ def _check_texts(content: object, path: str | Path, label: str) -> None:
     for key, value in _entries(content):
         try:
             if _SHAPES.fullmatch(key) and value not in ("", None):
-                literal(value)
+                literal(str(value))  # s3prl makes text of a list, too
             if key == "kaldi" and isinstance(value, Mapping) and "feat_type" in value:
                 key, value = "feat_type", value["feat_type"]
                 kaldi_feature(f"torchaudio.compliance.kaldi.{value}")
@@ -182,7 +164,7 @@ def _check_parts(content: dict[str, Any], layout: _Layout, name: str, path: str 
         shown = ", ".join(map(str, list(content)[:8])) or "nothing"
         raise UserError(
             f"{label}: {path} holds {shown[:160]}, expected a checkpoint of {name} with {', '.join(layout.needed)} "
-            f"({_CONVERT}); {', '.join(missing)} is missing"
+            f"({CONVERT}); {', '.join(missing)} is missing"
         )
     settings, weights = _part(content, layout.settings), _part(content, layout.weights)
     for key, part in ((layout.settings, settings), (layout.weights, weights)):
@@ -224,7 +206,9 @@ def _wrong_sizes(settings: Mapping[str, Any], weights: Mapping[str, Tensor]) -> 
             yield f"{key} is {str(settings[key])[:40]}, expected {expected}"
     shapes = next((value for key, value in settings.items() if key.endswith("conv_feature_layers")), None)
     if shapes is not None:
-        found = [tuple(shape[:2]) if isinstance(shape, list | tuple) else shape for shape in literal(shapes)]
+        evaluated = literal(str(shapes))
+        evaluated = evaluated if isinstance(evaluated, list | tuple) else [evaluated]
+        found = [tuple(shape[:2]) if isinstance(shape, list | tuple) else shape for shape in evaluated]
         first = "feature_extractor.conv_layers.{}.0.weight".format
         stored = [tuple(weights[first(index)].shape[::2]) for index in range(len(found)) if first(index) in weights]
         if stored and found != stored:

@@ -28,7 +28,7 @@ _KALDI = re.compile(r"torchaudio\.compliance\.kaldi\.(fbank|mfcc|spectrogram)")
 
 
 def literal(text: object, *unused: object) -> Any:
-    """What `eval` would make of numbers, lists and tuples, with ``+`` and ``* n`` between lists.
+    """What `eval` would make of a list of numbers, or of tuples of three, with ``+`` and ``* n`` between lists.
 
     Raises:
         UserError: anything else, or more than `MAX_ITEMS` entries or numbers beyond `MAX_NUMBER`.
@@ -37,7 +37,10 @@ def literal(text: object, *unused: object) -> Any:
     if not isinstance(text, str) or len(text) > MAX_TEXT:
         raise refused
     try:
-        return _value(ast.parse(text.strip(), mode="eval").body)
+        value = _value(ast.parse(text.strip(), mode="eval").body)
+        if not all(isinstance(item, int) or (len(item) == 3 and set(map(type, item)) == {int}) for item in value):
+            raise ValueError(value)
+        return value
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         raise refused from error
 
@@ -48,7 +51,7 @@ def _value(node: ast.expr) -> Any:
         ValueError: no literal of a size that a network can have.
     """
     value: Any
-    if isinstance(node, ast.Constant) and type(node.value) in (int, float) and abs(node.value) <= MAX_NUMBER:
+    if isinstance(node, ast.Constant) and type(node.value) is int and node.value <= MAX_NUMBER:
         return node.value
     if isinstance(node, ast.List | ast.Tuple):
         value = [_value(item) for item in node.elts]
