@@ -264,7 +264,5 @@ def test_no_command_runs_what_stands_in_a_baselines_checkpoint(files: dict[str, 
     answer = run_python("-c", script, evil, tmp_path, cwd=tmp_path, env=env)
     for command in ("MACS", "SUBMIT", "SUPERB", "RUN"):
         assert f"{command} 2" in answer.stdout, answer.stdout + answer.stderr[-3000:]
-    assert answer.stderr.count("evil.ckpt refused, its extractor_conv_feature_layers is '__import__") == 4, (
-        answer.stderr
-    )
+    assert answer.stderr.count("evil.ckpt refused, its extractor_conv_feature_layers is") == 4, answer.stderr
     assert "Traceback" not in answer.stderr and not mark.exists()
