@@ -25,17 +25,32 @@ Encode = Callable[[nn.Module, Tensor, Tensor, int], Sequence[Tensor]]
 
 @dataclass(frozen=True)
 class EncoderLayout:
-    """What a warm start must know and neither names nor shapes of weights show.
+    """What a warm start must know of a teacher; None where it is not known.
 
     Attributes:
         heads: attention heads of a layer.
         norm_first: LayerNorm before attention and feed-forward (HuBERT Large) instead of after (Base).
         normalize: every utterance is brought to zero mean and unit variance before the CNN.
+        ffn: width inside the feed-forward part.
+        activation: of the feed-forward part, such as "gelu".
+        extractor_mode: "default" (one GroupNorm) or "layer_norm" (one after each convolution).
+        convolutions: [channels, kernel, stride] of each.
+        feature_norm: a LayerNorm before the projection of the CNN's output.
+        conv_pos, conv_pos_groups: kernel and groups of the positional convolution.
+        position_norm: a batch norm in the positional convolution.
     """
 
     heads: int
     norm_first: bool
     normalize: bool
+    ffn: int | None = None
+    activation: str | None = None
+    extractor_mode: str | None = None
+    convolutions: tuple[tuple[int, int, int], ...] | None = None
+    feature_norm: bool | None = None
+    conv_pos: int | None = None
+    conv_pos_groups: int | None = None
+    position_norm: bool | None = None
 
 
 class Teacher(nn.Module):

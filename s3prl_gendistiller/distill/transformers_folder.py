@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from s3prl_gendistiller.distill.teacher import EncoderLayout
 from s3prl_gendistiller.errors import ConfigError, UserError
 from s3prl_gendistiller.schema import from_dict, key
 
@@ -98,6 +99,24 @@ class FolderShape:
     @property
     def width(self) -> int:
         return self.config.hidden_size
+
+    @property
+    def layout(self) -> EncoderLayout:
+        config = self.config
+        hubert = self.model_type == "hubert"  # the others have no such keys
+        return EncoderLayout(
+            heads=config.num_attention_heads,
+            norm_first=config.do_stable_layer_norm,
+            normalize=self.normalize,
+            ffn=config.intermediate_size,
+            activation=config.hidden_act,
+            extractor_mode={"group": "default", "layer": "layer_norm"}[config.feat_extract_norm],
+            convolutions=tuple(zip(config.conv_dim, config.conv_kernel, config.conv_stride, strict=True)),
+            feature_norm=config.feat_proj_layer_norm or not hubert,
+            conv_pos=config.num_conv_pos_embeddings,
+            conv_pos_groups=config.num_conv_pos_embedding_groups,
+            position_norm=config.conv_pos_batch_norm and hubert,
+        )
 
 
 def read_shape(folder: Path) -> FolderShape:
@@ -235,13 +254,9 @@ def _without_heads(folder: Path, weights: dict[str, Tensor], model_type: str) ->
         if HEADS.match(name) or (prefixed and not stored.startswith(prefix)):
             left_out.append(stored)
             continue
-        if not value.is_floating_point():
-            raise UserError(
-                f"{folder}: the weight {stored} is {value.dtype}, expected floating point; a quantised model cannot be "
-                "read, use the one that it was made from"
-            )
         stem, _, leaf = name.rpartition(".")
-        kept[f"{stem}.{OLD_WEIGHT_NORM.get(leaf, leaf)}".lstrip(".")] = value.to(torch.float32)
+        value = value.to(torch.float32) if value.is_floating_point() else value  # a batch norm counts in int64
+        kept[f"{stem}.{OLD_WEIGHT_NORM.get(leaf, leaf)}".lstrip(".")] = value
     if left_out:
         shown = ", ".join(sorted(left_out)[:6]) + (", ..." if len(left_out) > 6 else "")
         logger.info("%s: left out %d weights that are no part of the encoder: %s", folder, len(left_out), shown)

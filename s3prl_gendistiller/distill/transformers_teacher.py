@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from s3prl_gendistiller.distill.teacher import Encode, EncoderLayout, Teacher, check_finite
+from s3prl_gendistiller.distill.teacher import Encode, Teacher, check_finite
 from s3prl_gendistiller.distill.transformers_folder import (
     CLASSES,
     SAMPLE_RATE,
@@ -58,7 +58,7 @@ def load_transformers_teacher(folder: str | Path) -> Teacher:
         width=shape.width,
         model_type=shape.model_type,
         naming="transformers",
-        layout=EncoderLayout(shape.config.num_attention_heads, shape.config.do_stable_layer_norm, shape.normalize),
+        layout=shape.layout,
     )
 
 
@@ -171,6 +171,11 @@ def _check(folder: Path, model_class: str, weights: dict[str, Tensor], expected:
             f"{name} {tuple(weights[name].shape)} instead of {tuple(expected[name].shape)}"
             for name in sorted(shared)
             if weights[name].shape != expected[name].shape
+        ],
+        "of another kind, as of a quantised model": [
+            f"{name} {weights[name].dtype}"
+            for name in sorted(shared)
+            if weights[name].is_floating_point() != expected[name].is_floating_point()
         ],
     }
     found = [f"{len(names)} {what} ({_shown(names)})" for what, names in problems.items() if names]

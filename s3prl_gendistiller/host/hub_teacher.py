@@ -77,7 +77,25 @@ def _layout(expert: Any) -> EncoderLayout | None:
     norm_first = getattr(layers[0], "layer_norm_first", None) if layers else None
     if heads is None or norm_first is None or normalize is None:
         return None
-    return EncoderLayout(int(heads), bool(norm_first), bool(normalize))
+    front_end, position = (
+        list(part.modules()) if isinstance(part, nn.Module) else []
+        for part in (getattr(expert.model, "feature_extractor", None), getattr(expert.model.encoder, "pos_conv", None))
+    )
+    convolutions = tuple((c.out_channels, c.kernel_size[0], c.stride[0]) for c in front_end if isinstance(c, nn.Conv1d))
+    normed = any(isinstance(module, nn.LayerNorm) for module in front_end)
+    positional = next((module for module in position if isinstance(module, nn.Conv1d)), None)
+    return EncoderLayout(
+        int(heads),
+        bool(norm_first),
+        bool(normalize),
+        ffn=getattr(getattr(layers[0], "fc1", None), "out_features", None),
+        extractor_mode="layer_norm" if normed else "default",
+        convolutions=convolutions or None,
+        feature_norm=isinstance(getattr(expert.model, "layer_norm", None), nn.Module),
+        conv_pos=None if positional is None else positional.kernel_size[0],
+        conv_pos_groups=None if positional is None else positional.groups,
+        position_norm=any(isinstance(module, nn.BatchNorm1d) for module in position),
+    )
 
 
 def _entry_for(hub: ModuleType, name: str, checkpoint: str | None) -> str:
