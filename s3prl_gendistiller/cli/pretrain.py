@@ -12,7 +12,7 @@ from typing import Any
 from s3prl_gendistiller.cli import launch
 from s3prl_gendistiller.config import MODEL_CONFIGS, ModelConfig, RunnerConfig, read_model_config
 from s3prl_gendistiller.config_objectives import GlmdConfig
-from s3prl_gendistiller.distill.task import check_layers
+from s3prl_gendistiller.distill.fit import check_fit
 from s3prl_gendistiller.distill.transformers_teacher import read_teacher_shape
 from s3prl_gendistiller.distill.units import Units
 from s3prl_gendistiller.documents import read_yaml
@@ -121,7 +121,7 @@ def _check(task: str, model_path: str, runner_path: str, overrides: Overrides) -
 def _check_teacher(model: ModelConfig) -> None:
     if model.teacher.folder is not None:
         shape = read_teacher_shape(teacher_folder(model.teacher.folder))
-        check_layers(model.distill.target_layers, shape.num_layers, model.teacher.folder)
+        check_fit(model, model.teacher.folder, shape.num_layers, shape.width, shape.layout)
 
 
 def _check_units(model: ModelConfig) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from s3prl_gendistiller.distill.folders import atomic_folder
-from s3prl_gendistiller.distill.transformers_teacher import CLASSES, read_json
+from s3prl_gendistiller.distill.transformers_folder import CLASSES, read_json
 from s3prl_gendistiller.errors import UserError
 
 

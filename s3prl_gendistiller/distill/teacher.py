@@ -25,17 +25,32 @@ Encode = Callable[[nn.Module, Tensor, Tensor, int], Sequence[Tensor]]
 
 @dataclass(frozen=True)
 class EncoderLayout:
-    """What a warm start must know and neither names nor shapes of weights show.
+    """What a warm start must know of a teacher; None where it is not known.
 
     Attributes:
         heads: attention heads of a layer.
         norm_first: LayerNorm before attention and feed-forward (HuBERT Large) instead of after (Base).
         normalize: every utterance is brought to zero mean and unit variance before the CNN.
+        ffn: width inside the feed-forward part.
+        activation: of the feed-forward part, such as "gelu".
+        extractor_mode: "default" (one GroupNorm) or "layer_norm" (one after each convolution).
+        convolutions: [channels, kernel, stride] of each.
+        feature_norm: a LayerNorm before the projection of the CNN's output.
+        conv_pos, conv_pos_groups: kernel and groups of the positional convolution.
+        position_norm: a batch norm in the positional convolution.
     """
 
     heads: int
     norm_first: bool
     normalize: bool
+    ffn: int | None = None
+    activation: str | None = None
+    extractor_mode: str | None = None
+    convolutions: tuple[tuple[int, int, int], ...] | None = None
+    feature_norm: bool | None = None
+    conv_pos: int | None = None
+    conv_pos_groups: int | None = None
+    position_norm: bool | None = None
 
 
 class Teacher(nn.Module):
@@ -148,6 +163,25 @@ def trim_to_shorter(targets: Tensor, predictions: Tensor, mask: Tensor) -> tuple
         )
     frames = min(ours, theirs)
     return targets[:, :, :frames], predictions[:, :, :frames], mask[:, :frames]
+
+
+def check_finite(weights: Mapping[str, Tensor], source: str) -> None:
+    """Refuses weights with which every answer is NaN.
+
+    Args:
+        weights: named tensors; those that are no floating point are left alone.
+        source: what holds them, for the message.
+
+    Raises:
+        UserError: names the first of them, which stands in its layer, and how many there are.
+    """
+    wrong = [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
+    if wrong:
+        found = "NaN" if weights[wrong[0]].isnan().any() else "infinite numbers"
+        raise UserError(
+            f"{source}: found {found} in the weight {wrong[0]} ({len(wrong)} such weights), expected finite numbers; "
+            "copy the file again, or use an earlier one"
+        )
 
 
 def weights_hash(state: Mapping[str, Tensor]) -> str:

@@ -175,10 +175,7 @@ def _copy(
     if broken or homeless:
         first = teacher[homeless[0]][0] if homeless else ""
         found = f"the teacher lacks {targets[broken[0]]}" if broken else f"the student has no place for {first}"
-        raise UserError(
-            f"warm_start: {found}; expected both networks to be alike. Set student.extractor_mode and "
-            "student.extractor_conv_feature_layers as the teacher has them, or turn off this part of warm_start"
-        )
+        raise UserError(f"warm_start: {found}; expected both networks to be alike. {_remedy((broken or homeless)[0])}")
     for ours, name in targets.items():
         theirs, value = teacher.get(ours, ("", own[name]))
         if own[name].shape != value.shape:
@@ -193,6 +190,20 @@ def _copy(
             own[targets[ours]].copy_(teacher[ours][1])
     left_out = tuple((teacher[name][0], next(why for part, why in REASONS.items() if part in name)) for name in surplus)
     return WarmStartReport(tuple(targets[ours] for ours in copied), left_out, tuple(missing))
+
+
+def _remedy(ours: str) -> str:
+    """For a part that only one of the two has."""
+    if ours.startswith("feature_norm."):
+        return "Set student.feature_norm: false, or turn off this part (warm_start.front_end: false)"
+    if ours.startswith(POSITION):
+        return "Turn off this part (warm_start.position: false)"
+    if ours.startswith("front_end."):
+        return (
+            "Set student.extractor_mode and student.extractor_conv_feature_layers as the teacher has them, or turn off "
+            "this part (warm_start.front_end: false)"
+        )
+    return "Turn off this part (warm_start.layer: null, or layers: false)"
 
 
 def _sections(front_end: bool, position: bool) -> tuple[str, ...]:

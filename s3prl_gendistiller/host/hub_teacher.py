@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import difflib
 import logging
-import pickle
-import re
 import threading
 from collections.abc import Sequence
 from types import ModuleType
@@ -15,27 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_gendistiller.distill.teacher import EncoderLayout, Teacher
-from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher, read_teacher_shape
+from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
-from s3prl_gendistiller.host.checkpoint import read_checkpoint
+from s3prl_gendistiller.host.upstream_failures import FOLDERS_ENTRY, named_failures
+from s3prl_gendistiller.host.upstream_file import check_upstream_file, family
 
 SAMPLE_RATE = 16_000
 NEEDS_CHECKPOINT = ("_local", "_custom", "_url", "_gdriveid")
-CONVOLUTIONS = re.compile(r"[\d\s\[\](),+*]*")
-# What building an expert may fail with; that is a user's matter: no network, no or a wrong checkpoint, no package.
-FAILURES = (
-    OSError,  # also what urllib, requests and huggingface_hub raise without a network
-    RuntimeError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    ImportError,
-    EOFError,
-    pickle.UnpicklingError,
-)
 # s3prl's experts collect hidden states in one list, which the copies of DataParallel share.
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -60,13 +45,12 @@ def load_hub_teacher(name: str, checkpoint: str | None = None) -> Teacher:
         close = ", ".join(difflib.get_close_matches(name, known, n=3)) or "nothing; s3prl/hub.py lists all"
         raise UserError(f"teacher.upstream: found {name!r}, expected an upstream of s3prl.hub; close to it: {close}")
     entry_name = _entry_for(hub, name, checkpoint)
-    family = _family(getattr(hub, entry_name))
-    if checkpoint is not None and family.startswith("hf_"):
-        _check_folder(checkpoint, entry_name, family.removeprefix("hf_"))
-        logger.info("teacher %s: loaded as teacher.folder would be", entry_name)
-        return load_transformers_teacher(checkpoint)
-    if checkpoint is not None and "://" not in checkpoint:
-        _refuse_code(checkpoint, read_checkpoint(checkpoint, mmap=True))  # distiller_local would unpickle anything
+    kind = family(getattr(hub, entry_name))
+    if checkpoint is not None:
+        check_upstream_file(entry_name, checkpoint, "teacher.checkpoint")
+        if kind.startswith("hf_") or entry_name == FOLDERS_ENTRY:
+            logger.info("teacher %s: loaded as teacher.folder would be", entry_name)
+            return load_transformers_teacher(checkpoint)
     with torch.random.fork_rng(devices=[]):
         expert = _build(getattr(hub, entry_name), entry_name, checkpoint)
         _turn_off_layerdrop(expert)
@@ -77,7 +61,7 @@ def load_hub_teacher(name: str, checkpoint: str | None = None) -> Teacher:
         _encode,
         num_layers=num_layers,
         width=width,
-        model_type=family,
+        model_type=kind,
         naming=_naming(getattr(expert, "model", None)),
         prefix="model.",
         layout=_layout(expert),
@@ -93,7 +77,25 @@ def _layout(expert: Any) -> EncoderLayout | None:
     norm_first = getattr(layers[0], "layer_norm_first", None) if layers else None
     if heads is None or norm_first is None or normalize is None:
         return None
-    return EncoderLayout(int(heads), bool(norm_first), bool(normalize))
+    front_end, position = (
+        list(part.modules()) if isinstance(part, nn.Module) else []
+        for part in (getattr(expert.model, "feature_extractor", None), getattr(expert.model.encoder, "pos_conv", None))
+    )
+    convolutions = tuple((c.out_channels, c.kernel_size[0], c.stride[0]) for c in front_end if isinstance(c, nn.Conv1d))
+    normed = any(isinstance(module, nn.LayerNorm) for module in front_end)
+    positional = next((module for module in position if isinstance(module, nn.Conv1d)), None)
+    return EncoderLayout(
+        int(heads),
+        bool(norm_first),
+        bool(normalize),
+        ffn=getattr(getattr(layers[0], "fc1", None), "out_features", None),
+        extractor_mode="layer_norm" if normed else "default",
+        convolutions=convolutions or None,
+        feature_norm=isinstance(getattr(expert.model, "layer_norm", None), nn.Module),
+        conv_pos=None if positional is None else positional.kernel_size[0],
+        conv_pos_groups=None if positional is None else positional.groups,
+        position_norm=any(isinstance(module, nn.BatchNorm1d) for module in position),
+    )
 
 
 def _entry_for(hub: ModuleType, name: str, checkpoint: str | None) -> str:
@@ -103,8 +105,8 @@ def _entry_for(hub: ModuleType, name: str, checkpoint: str | None) -> str:
         raise UserError(f"teacher.checkpoint: missing, expected a checkpoint's path: {name} has none of its own")
     if checkpoint is None or reads:
         return name
-    family = _family(getattr(hub, name))
-    wanted = f"{family}_url" if "://" in checkpoint else f"{family}_local"
+    kind = family(getattr(hub, name))
+    wanted = f"{kind}_url" if "://" in checkpoint else f"{kind}_local"
     if not hasattr(hub, wanted):
         raise UserError(
             f"teacher.checkpoint: found {checkpoint} with upstream {name}, which only loads its own; expected an "
@@ -114,52 +116,10 @@ def _entry_for(hub: ModuleType, name: str, checkpoint: str | None) -> str:
     return wanted
 
 
-def _family(entry: Any) -> str:
-    """The folder in s3prl/upstream that an entry comes from, such as "hubert"."""
-    parts = str(getattr(entry, "__module__", "")).split(".")
-    return parts[-2] if len(parts) > 1 else parts[0]
-
-
-def _refuse_code(checkpoint: str, content: Any) -> None:
-    """s3prl evaluates the convolutions' shapes, which its checkpoints hold as text such as "[(512,10,5)] + ..."."""
-    if not isinstance(content, dict):
-        return
-    for key, value in content.items():
-        _refuse_code(checkpoint, value)
-        if str(key).endswith("conv_feature_layers") and not CONVOLUTIONS.fullmatch(str(value)):
-            raise UserError(
-                f"teacher.checkpoint: {checkpoint} refused, its {key} is {str(value)[:80]!r}; expected shapes alone, "
-                "such as [(512,10,5)] + [(512,3,2)] * 4. Use a checkpoint from a source that you trust"
-            )
-
-
-def _check_folder(folder: str, entry_name: str, expected: str) -> None:
-    """s3prl's entry would load a WavLM as well, without its position weights."""
-    found = read_teacher_shape(folder).model_type
-    if found != expected:
-        raise UserError(
-            f"teacher.checkpoint: {folder} holds a {found}, expected a {expected} for {entry_name}; give it as "
-            "teacher.folder instead of upstream and checkpoint"
-        )
-
-
 def _build(entry: Any, name: str, checkpoint: str | None) -> nn.Module:
     arguments = {} if checkpoint is None else {"ckpt": checkpoint}
-    try:
+    with named_failures(name, checkpoint, ("teacher.upstream", "teacher.checkpoint"), "teacher.folder"):
         expert: nn.Module = entry(**arguments)
-    except FAILURES as error:
-        reason = ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])[:300]
-        if checkpoint is None:
-            raise UserError(
-                f"teacher.upstream: {name} could not be downloaded or loaded ({reason}); expected it from the network "
-                "or whole in s3prl's cache (~/.cache/s3prl). Give a local file as teacher.checkpoint, or a "
-                "transformers folder as teacher.folder"
-            ) from error
-        raise UserError(
-            f"teacher.checkpoint: {checkpoint} could not be loaded by s3prl.hub.{name} ({reason}); expected a "
-            "checkpoint of that kind (fairseq's own are converted by s3prl/upstream/hubert/convert.py first), or give "
-            "a transformers folder as teacher.folder"
-        ) from error
     if not isinstance(expert, nn.Module):  # the hub lists whatever its files import, such as Path
         raise UserError(
             f"teacher.upstream: {name} gives a {type(expert).__name__}, expected a network; it is no upstream. Choose "

@@ -10,6 +10,8 @@ import torch
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
 from s3prl_gendistiller.host.generation import generation_text
+from s3prl_gendistiller.host.upstream_failures import named_failures
+from s3prl_gendistiller.host.upstream_file import check_upstream_file
 
 SAMPLE_RATE = 16_000
 
@@ -36,14 +38,14 @@ def load_upstream(upstream: str, checkpoint: Path | None, steps: int | None = No
     """
     require_upstream(upstream)
     entry = getattr(mount.mount_hub(), upstream)
-    try:
+    if checkpoint is not None:
+        check_upstream_file(upstream, checkpoint)
+    with named_failures(upstream, None if checkpoint is None else str(checkpoint)):
         expert: torch.nn.Module = entry(
             ckpt=None if checkpoint is None else str(checkpoint),
             model_config=None if steps is None else generation_text(steps),
             refresh=False,
         )
-    except OSError as error:
-        raise UserError(f"-u {upstream}: not loaded ({error}); s3prl fetches most upstreams when first used") from error
     return expert.eval()
 
 

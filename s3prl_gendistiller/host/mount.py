@@ -23,11 +23,11 @@ from typing import Any
 import torch
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host import compat, feature_cache, hubconf, runners, soft_labels
+from s3prl_gendistiller.host import compat, feature_cache, hubconf, runners, soft_labels, upstream_failures, upstream_file
 from s3prl_gendistiller.host.checkpoint import read_checkpoint
 from s3prl_gendistiller.host.locate import find_host, is_host_package
 from s3prl_gendistiller.host.runners import View
-from s3prl_gendistiller.host.shims import ctc_corpora, downstream_experts, task_data
+from s3prl_gendistiller.host.shims import ctc_corpora, downstream_experts, task_data, upstream_files
 from s3prl_gendistiller.host.watch import Watch
 
 TASKS = Path(__file__).parent / "tasks"
@@ -46,6 +46,7 @@ def mount_pretrain() -> ModuleType:
     if str(TASKS) not in pretrain.__path__:
         pretrain.__path__.append(str(TASKS))
     watch_runner(importlib.import_module("pretrain.runner"))
+    upstream_files.install("upstream", ("baseline.extracter",))  # its own tasks import it by this name
     module = importlib.import_module("s3prl.run_pretrain")
     tasks = pretrain_tasks(host.package)
     # its parser lists the tasks in 'pretrain/' of the working directory
@@ -95,6 +96,7 @@ def mount_hub() -> ModuleType:
     find_host()
     compat.apply()
     hub = importlib.import_module("s3prl.hub")
+    upstream_files.install()
     added = [name for name in hubconf.__all__ if not hasattr(hub, name)]
     for name in hubconf.__all__:
         entry, present = getattr(hubconf, name), getattr(hub, name, None)
@@ -144,6 +146,7 @@ def run_downstream(argv: Sequence[str]) -> None:
 def run_downstream_script(path: str | Path, argv: Sequence[str]) -> None:
     """A checkout's own run_downstream.py, which is on the path already, with `argv`."""
     compat.apply()
+    upstream_files.install()
     compat.run_script(path, _mounted(argv))
 
 
@@ -157,7 +160,7 @@ def _mounted(argv: Sequence[str]) -> list[str]:
 
 
 def mount_downstream(cache: Path | None = None) -> None:
-    """Lets `supply_expert` see every downstream run before the Runner makes the expert.
+    """Lets `check_upstream_file` and `supply_expert` see every run before the Runner builds upstream and expert.
 
     Args:
         cache: folder of features, see `feature_cache`.
@@ -165,7 +168,7 @@ def mount_downstream(cache: Path | None = None) -> None:
     module = importlib.import_module("s3prl.downstream.runner")
     watch_runner(module)
     runner = module.Runner
-    stock = runner._get_downstream
+    stock, stock_upstream = runner._get_downstream, runner._get_upstream
     if hasattr(stock, "__wrapped__"):
         return
 
@@ -180,7 +183,15 @@ def mount_downstream(cache: Path | None = None) -> None:
             getattr(expert, "module", expert).teacher_cache = cache  # `module`: of DistributedDataParallel
         return downstream
 
-    runner._get_downstream = supplied
+    @functools.wraps(stock_upstream)
+    def checked(self: Any) -> Any:
+        name, checkpoint = self.args.upstream, self.args.upstream_ckpt
+        if checkpoint is not None:
+            upstream_file.check_upstream_file(name, checkpoint)
+        with upstream_failures.named_failures(name, checkpoint):
+            return stock_upstream(self)
+
+    runner._get_downstream, runner._get_upstream = supplied, checked
 
 
 def supply_expert(downstream: str, folder: Path, device: str) -> None:

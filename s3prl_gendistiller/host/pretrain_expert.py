@@ -24,11 +24,12 @@ from s3prl_gendistiller.config import (
     ModelConfig,
     read_model_config,
 )
-from s3prl_gendistiller.config_objectives import GlmdConfig, LayerwiseConfig
+from s3prl_gendistiller.config_objectives import GlmdConfig
 from s3prl_gendistiller.distill.data import Batch, HeldOutLoader, TrainLoader
+from s3prl_gendistiller.distill.fit import check_fit
 from s3prl_gendistiller.distill.metrics import append_metrics
 from s3prl_gendistiller.distill.objectives import build_objectives
-from s3prl_gendistiller.distill.task import DistillTask, check_layers, score
+from s3prl_gendistiller.distill.task import DistillTask, score
 from s3prl_gendistiller.distill.teacher import Teacher
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import FORMAT_VERSION, WEIGHT_KEYS
@@ -66,11 +67,12 @@ class PretrainExpert(nn.Module):
         self.train_loader, self.valid_loader = _loaders(self.data)
 
         teacher = load_teacher(self.config.teacher)
-        _check_teacher(self.config, teacher)
+        fresh = not isinstance(upstream_config, dict)  # on resume the weights come from the checkpoint
+        check_fit(self.config, teacher.name, teacher.num_layers, teacher.width, teacher.layout, warm_start=fresh)
         student = build_student(self.config)
         if isinstance(student, GenDistiller):
             teacher.ignore_padding()  # which this student cannot hear; s3prl's DistillerModel does, as the teacher
-        if not isinstance(upstream_config, dict):  # on resume the weights come from the checkpoint
+        if fresh:
             warm_start_student(student, teacher, self.config)
         objectives = build_objectives(
             self.config.objectives,
@@ -219,16 +221,6 @@ def _with_absolute_paths(config: ModelConfig) -> ModelConfig:
         for objective in config.objectives
     )
     return dataclasses.replace(config, teacher=dataclasses.replace(config.teacher, **paths), objectives=objectives)
-
-
-def _check_teacher(config: ModelConfig, teacher: Teacher) -> None:
-    check_layers(config.distill.target_layers, teacher.num_layers, teacher.name)
-    compared = any(isinstance(objective, LayerwiseConfig) for objective in config.objectives)
-    if compared and config.student.encoder_embed_dim != teacher.width:
-        raise UserError(
-            f"student.encoder_embed_dim: found {config.student.encoder_embed_dim}, expected {teacher.width}, the width "
-            f"of teacher {teacher.name}; the layerwise objective compares the two number by number"
-        )
 
 
 def _check_same_units(objectives: nn.Module, saved: Mapping[str, Tensor]) -> None:

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from s3prl_gendistiller.config import GenDistillerModelConfig, ModelConfig, TeacherConfig
+from s3prl_gendistiller.distill.fit import check_fit
 from s3prl_gendistiller.distill.teacher import Teacher
 from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher
 from s3prl_gendistiller.distill.warm_start import warm_start, warm_start_distiller
@@ -50,7 +51,9 @@ def warm_start_student(student: Student, teacher: Teacher, config: ModelConfig) 
             f"warm_start: the weights of teacher {teacher.name} have names that are not known (expected those of "
             "fairseq or transformers); set front_end, position to false and layer to null (layers to false)"
         )
-    _check_layout(teacher, config, layers_copied=bool(layer or getattr(wanted, "layers", False)))
+    check_fit(config, teacher.name, teacher.num_layers, teacher.width, teacher.layout)
+    if not isinstance(config, GenDistillerModelConfig) and wanted.front_end and getattr(teacher.layout, "normalize", 0):
+        logger.warning("teacher %s normalises its input and s3prl's DistillerModel does not", teacher.name)
     state = teacher.encoder_state()
     if isinstance(config, GenDistillerModelConfig):
         report = warm_start(
@@ -68,28 +71,3 @@ def warm_start_student(student: Student, teacher: Teacher, config: ModelConfig) 
             norms=config.warm_start.norms,
         )
     logger.info("warm start from %s: %s", teacher.name, report.summary())
-
-
-def _check_layout(teacher: Teacher, config: ModelConfig, *, layers_copied: bool) -> None:
-    """Refuses weights that would fit and still work otherwise than in the teacher."""
-    if teacher.layout is None:
-        return
-    student, layout = config.student, teacher.layout
-    checks = []
-    if layers_copied:
-        checks += [("encoder_attention_heads", student.encoder_attention_heads, layout.heads)]
-        checks += [("layer_norm_first", student.layer_norm_first, layout.norm_first)]
-    if isinstance(config, GenDistillerModelConfig) and config.warm_start.front_end:
-        checks += [("normalize", config.student.normalize, layout.normalize)]
-    elif layout.normalize and config.warm_start.front_end:
-        logger.warning("teacher %s normalises its input and s3prl's DistillerModel does not", teacher.name)
-    problems = [
-        f"student.{name}: found {str(found).lower()}, expected {str(expected).lower()}"
-        for name, found, expected in checks
-        if found != expected
-    ]
-    if problems:
-        raise UserError(
-            f"{'; '.join(problems)}, as teacher {teacher.name} has it; copied weights would do something else there. "
-            "Change these keys, or turn off that part of warm_start"
-        )

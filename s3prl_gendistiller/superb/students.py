@@ -12,6 +12,7 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint, student_kind
 from s3prl_gendistiller.host.feature_cache import files_hash
 from s3prl_gendistiller.host.generation import check_steps
+from s3prl_gendistiller.host.upstream_file import check_upstream_file
 from s3prl_gendistiller.shipped import existing_or_shipped
 
 LOCAL = {"gendistiller": "gendistiller_local", "distilhubert": "distiller_local"}
@@ -85,6 +86,9 @@ def find_students(given: Sequence[str]) -> list[Student]:
                 f"--student {text}: the name {name} is taken; give each student its own, as NAME=CHECKPOINT"
             )
         students[name] = _stopped(name, source) or _find(name, source)
+        checkpoint = students[name].checkpoint
+        if checkpoint is not None:
+            check_upstream_file(students[name].upstream, checkpoint, f"--student {name}")
     return list(students.values())
 
 

@@ -168,7 +168,7 @@ def test_shape_is_read_from_the_configuration_alone(folder: Path) -> None:
         ("[]", "holds a list, expected an object"),
         ('{"model_type": "bert"}', "model_type 'bert', expected one of hubert, wavlm, wav2vec2"),
         ("{}", "model_type None"),
-        ('{"model_type": "hubert", "hidden_size": null}', "is no HuBERT or WavLM"),
+        ('{"model_type": "hubert", "hidden_size": null}', "a HubertModel: hidden_size: found null"),
         ('{"model_type": ["hubert"]}', r"model_type \['hubert'\], expected one of"),
         ('{"model_type": "hubert"}', "holds no weights"),
     ],

@@ -14,5 +14,7 @@ def test_an_upstream_that_cannot_be_fetched_is_named(monkeypatch: pytest.MonkeyP
         raise URLError("no network")
 
     monkeypatch.setattr(layers.mount, "mount_hub", lambda: SimpleNamespace(hubert=hubert))
-    with pytest.raises(UserError, match=r"-u hubert: not loaded \(.*no network.*s3prl fetches"):
+    with pytest.raises(
+        UserError, match=r"-u: hubert could not be downloaded or loaded \(.*no network.*from the network"
+    ):
         layers.load_upstream("hubert", None)

@@ -115,11 +115,11 @@ def test_a_teacher_whose_names_are_not_known_is_no_source(task: str, folder: Pat
 
 
 @pytest.mark.parametrize("task", ["gendistiller", "distilhubert"])
-def test_a_student_wider_than_its_teacher_is_refused_with_both_shapes(task: str, folder: Path) -> None:
+def test_a_student_wider_than_its_teacher_is_refused_with_both_widths(task: str, folder: Path) -> None:
     config = model_config(task, folder, student={"encoder_embed_dim": 32})
     student = build_student(config)
     before = {name: value.clone() for name, value in student.state_dict().items()}
-    with pytest.raises(UserError, match=r"\(32, 16\), the teacher's .* is \(24, 16\); expected the same shape"):
+    with pytest.raises(UserError, match=r"student\.encoder_embed_dim: found 32, expected 24 \("):
         warm_start_student(student, load_teacher(config.teacher), config)
     assert all(torch.equal(value, before[name]) for name, value in student.state_dict().items())
 

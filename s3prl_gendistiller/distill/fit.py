@@ -1,0 +1,123 @@
+"""Whether a student's configuration and a teacher fit together: everything that differs, at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from s3prl_gendistiller.config import GenDistillerModelConfig, ModelConfig
+from s3prl_gendistiller.config_objectives import LayerwiseConfig
+from s3prl_gendistiller.distill.teacher import EncoderLayout
+from s3prl_gendistiller.errors import ConfigError
+
+
+def check_fit(
+    config: ModelConfig,
+    teacher: str,
+    num_layers: int,
+    width: int,
+    layout: EncoderLayout | None,
+    *,
+    warm_start: bool = True,
+) -> None:
+    """Refuses what would fail later, and what would fit and still work otherwise than in the teacher.
+
+    Args:
+        config: of the student.
+        teacher: its name, for the message.
+        num_layers, width: of the teacher.
+        layout: what else is known of the teacher.
+        warm_start: whether weights are copied: not into a student that goes on.
+
+    Raises:
+        ConfigError: one line for each key.
+    """
+    problems = list(_target_problems(config, num_layers, width))
+    if layout is not None and layout.convolutions is not None:
+        ours, theirs = (_frame_samples(c) for c in (config.student.extractor_conv_feature_layers, layout.convolutions))
+        if ours != theirs and not (warm_start and config.warm_start.front_end):  # else all of them are compared
+            problems.append(
+                f"student.extractor_conv_feature_layers: found a frame every {ours} samples, expected {theirs}; the "
+                "two are compared frame by frame"
+            )
+    if warm_start:
+        problems += _warm_start_problems(config, num_layers, width, layout)
+    if problems:
+        raise ConfigError(f"student and teacher {teacher} do not fit", list(dict.fromkeys(problems)))
+
+
+def _target_problems(config: ModelConfig, num_layers: int, width: int) -> Iterator[str]:
+    wrong = [layer for layer in config.distill.target_layers if layer > num_layers]
+    if wrong:
+        found = ", ".join(map(str, wrong))
+        yield f"distill.target_layers: found {found}, expected 1..{num_layers} (the teacher has {num_layers} layers)"
+    if _compares_layers(config):
+        yield from _differs("encoder_embed_dim", config, width, "the layerwise objective compares number by number")
+
+
+def _warm_start_problems(
+    config: ModelConfig, num_layers: int, width: int, layout: EncoderLayout | None
+) -> Iterator[str]:
+    wanted, generates = config.warm_start, isinstance(config, GenDistillerModelConfig)
+    layer = getattr(wanted, "layer", None)
+    layers = layer is not None or getattr(wanted, "layers", False)
+    off = {"layer": f"warm_start.{'layer: null' if generates else 'layers: false'}"}
+    off |= {part: f"warm_start.{part}: false" for part in ("front_end", "position")}
+    given = {"front_end": wanted.front_end, "position": wanted.position, "layer": layers}
+    asked = [part for part in given if given[part]]
+    if asked and not _compares_layers(config):
+        yield from _differs("encoder_embed_dim", config, width, f"or {', '.join(off[part] for part in asked)}")
+    if layer is not None and layer > num_layers:
+        yield f"warm_start.layer: found {layer}, expected 1..{num_layers}, the teacher's layers"
+    copied = getattr(config.student, "encoder_layers", 0) if layers else 0
+    if copied > num_layers:
+        yield f"student.encoder_layers: found {copied}, expected at most {num_layers} (or {off['layer']})"
+    if layout is None:
+        return
+    rows: dict[str, dict[str, Any]] = {
+        "front_end": {
+            "extractor_mode": layout.extractor_mode,
+            "extractor_conv_feature_layers": layout.convolutions,
+            "normalize": layout.normalize if generates else None,
+            # one that only the teacher has is left out, which the log says
+            "feature_norm": False if layout.feature_norm is False else None,
+        },
+        "position": {"conv_pos": layout.conv_pos, "conv_pos_groups": layout.conv_pos_groups},
+        "layer": {
+            "encoder_ffn_embed_dim": layout.ffn,
+            "encoder_attention_heads": layout.heads,
+            "layer_norm_first": layout.norm_first,
+            "activation_fn": layout.activation,
+        },
+    }
+    for part in asked:
+        for key, expected in rows[part].items():
+            if expected is not None:
+                yield from _differs(key, config, expected, f"or {off[part]}")
+    if layout.position_norm and wanted.position:
+        yield (
+            "warm_start.position: found true, expected false; the teacher's positional convolution has a batch norm, "
+            "for which the student has no place"
+        )
+
+
+def _compares_layers(config: ModelConfig) -> bool:
+    return any(isinstance(objective, LayerwiseConfig) for objective in config.objectives)
+
+
+def _differs(key: str, config: ModelConfig, expected: Any, remark: str) -> Iterator[str]:
+    found = getattr(config.student, key)
+    if found != expected:
+        yield f"student.{key}: found {_shown(found)}, expected {_shown(expected)} ({remark})"
+
+
+def _shown(value: Any) -> str:
+    """As YAML takes it."""
+    if isinstance(value, tuple):
+        return str([list(item) if isinstance(item, tuple) else item for item in value])
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _frame_samples(convolutions: tuple[tuple[int, int, int], ...]) -> int:
+    return math.prod(stride for _, _, stride in convolutions)

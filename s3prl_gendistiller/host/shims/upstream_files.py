@@ -1,0 +1,131 @@
+"""What s3prl's upstreams do with a checkpoint or a YAML of a user, made safe.
+
+They hand text of the file to `eval` (shapes of convolutions, the name of a feature), and three of their loaders
+unpickle whatever stands in the file. `GUARDS` names each such call and what stands in its place: a parser of literals,
+a function of torchaudio chosen by name, our reader. So what was checked is what is loaded, also where a file is
+downloaded, is written anew between check and use, or hides its settings in another form than s3prl's own.
+
+Calls that stay as they are evaluate text of the source alone, such as ``eval("self.model.encoder.layers")``.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.checkpoint import read_checkpoint
+
+MAX_TEXT, MAX_ITEMS, MAX_NUMBER = 4_000, 256, 1 << 20
+EXPECTED = "shapes alone, such as [(512,10,5)] + [(512,3,2)] * 4"
+_KALDI = re.compile(r"torchaudio\.compliance\.kaldi\.(fbank|mfcc|spectrogram)")
+
+
+def literal(text: object, *unused: object) -> Any:
+    """What `eval` would make of a list of numbers, or of tuples of three, with ``+`` and ``* n`` between lists.
+
+    Raises:
+        UserError: anything else, or more than `MAX_ITEMS` entries or numbers beyond `MAX_NUMBER`.
+    """
+    refused = UserError(f"found {str(text)[:80]!r} where s3prl evaluates text; expected {EXPECTED}")
+    if not isinstance(text, str) or len(text) > MAX_TEXT:
+        raise refused
+    try:
+        value = _value(ast.parse(text.strip(), mode="eval").body)
+        if not all(isinstance(item, int) or (len(item) == 3 and set(map(type, item)) == {int}) for item in value):
+            raise ValueError(value)
+        return value
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
+        raise refused from error
+
+
+def _value(node: ast.expr) -> Any:
+    """
+    Raises:
+        ValueError: no literal of a size that a network can have.
+    """
+    value: Any
+    if isinstance(node, ast.Constant) and type(node.value) is int and node.value <= MAX_NUMBER:
+        return node.value
+    if isinstance(node, ast.List | ast.Tuple):
+        value = [_value(item) for item in node.elts]
+        value = value if isinstance(node, ast.List) else tuple(value)
+    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        value = _sequence(_value(node.left)) + _sequence(_value(node.right))
+    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        left, right = _value(node.left), _value(node.right)
+        items, times = (right, left) if isinstance(left, int) else (left, right)
+        if not isinstance(times, int) or times > MAX_ITEMS:
+            raise ValueError(times)
+        value = _sequence(items) * times
+    else:
+        raise ValueError(ast.dump(node)[:80])
+    if len(value) > MAX_ITEMS:
+        raise ValueError(len(value))
+    return value
+
+
+def _sequence(value: Any) -> Any:
+    if not isinstance(value, list | tuple):
+        raise ValueError(value)
+    return value
+
+
+def kaldi_feature(text: str) -> Any:
+    """
+    Raises:
+        UserError: no feature of torchaudio.compliance.kaldi.
+    """
+    found = _KALDI.fullmatch(str(text))
+    if found is None:
+        raise UserError(
+            f"feat_type: found {str(text)[:80].rpartition('kaldi.')[2]!r}, expected fbank, mfcc or spectrogram"
+        )
+    return getattr(importlib.import_module("torchaudio.compliance.kaldi"), found.group(1))
+
+
+class _Torch:
+    """`torch` as a loader sees it that asks for ``weights_only=False``."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, name)
+
+    @staticmethod
+    def load(path: str | Path, *unused: object, **settings: object) -> Any:
+        return read_checkpoint(path)
+
+
+# by module of s3prl/upstream: the global that is set, and its stand-in
+GUARDS: dict[str, tuple[str, Callable[..., Any] | _Torch]] = {
+    "baseline.extracter": ("eval", kaldi_feature),
+    "data2vec.data2vec_model": ("eval", literal),
+    "distiller.builder": ("torch", _Torch()),
+    "distiller.model": ("eval", literal),
+    "hubert.hubert_model": ("eval", literal),
+    "lighthubert.lighthubert.lighthubert": ("eval", literal),
+    "mockingjay.builder": ("torch", _Torch()),
+    "multires_hubert.hubert_model": ("eval", literal),
+    "roberta.convert": ("torch", _Torch()),
+    "roberta.roberta_model": ("eval", literal),
+    "wav2vec.wav2vec_model": ("eval", literal),
+    "wav2vec2.wav2vec2_model": ("eval", literal),
+    "wavlm.WavLM": ("eval", literal),
+}
+
+
+def install(package: str = "s3prl.upstream", names: tuple[str, ...] = tuple(GUARDS)) -> None:
+    """Puts the stand-ins into modules of `package`; a second call changes nothing.
+
+    Args:
+        package: s3prl's pretraining tasks import the same files as ``upstream``.
+        names: of `GUARDS`.
+    """
+    for name in names:
+        variable, guard = GUARDS[name]
+        setattr(importlib.import_module(f"{package}.{name}"), variable, guard)

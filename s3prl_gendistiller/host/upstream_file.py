@@ -1,0 +1,215 @@
+"""A file or folder that a user gives to an upstream of s3prl, looked at before s3prl sees it.
+
+Every command that hands such a path on calls `check_upstream_file`, which says early and in plain words what the
+stand-ins of `shims.upstream_files` enforce inside s3prl for whatever is loaded there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from s3prl_gendistiller.distill.teacher import check_finite
+from s3prl_gendistiller.distill.transformers_teacher import load_encoder, read_teacher_shape
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host import hubconf, mount
+from s3prl_gendistiller.host.checkpoint import read_checkpoint
+from s3prl_gendistiller.host.shims.upstream_files import EXPECTED, kaldi_feature, literal
+from s3prl_gendistiller.host.upstream_failures import CONVERT, FOLDERS_ENTRY
+
+_SHAPES = re.compile(r".*(conv_feature_layers|conv_aggregator_layers|override_encoder_layers)")
+_CONVERTED = ("task_cfg", "model_cfg", "model_weight")
+_FAIRSEQ = re.compile(r"\b(fairseq|omegaconf)\b")
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where a family of upstreams keeps what it reads.
+
+    Attributes:
+        needed: all keys, with a dot between levels.
+        settings: the one that holds the network's sizes, a dictionary.
+        weights: the one that holds its state_dict.
+    """
+
+    needed: tuple[str, ...]
+    settings: str
+    weights: str
+
+
+_LAYOUTS = {
+    "distiller": _Layout(("Config.distiller", "Distiller"), "Config.distiller", "Distiller"),
+    **{name: _Layout(("cfg", "model"), "cfg", "model") for name in ("wavlm", "unispeech_sat")},
+    "mae_ast": _Layout(("cfg.model", "cfg.task", "model"), "cfg.model", "model"),
+    **{
+        name: _Layout(_CONVERTED, "model_cfg", "model_weight")
+        for name in ("wav2vec", "wav2vec2", "vq_wav2vec", "data2vec")
+    },
+    **{
+        name: _Layout((*_CONVERTED, "dictionaries_symbols"), "model_cfg", "model_weight")
+        for name in ("hubert", "multires_hubert")
+    },
+}
+
+
+def family(entry: Any) -> str:
+    """The folder in s3prl/upstream that an entry of s3prl.hub comes from, such as "hubert"."""
+    parts = str(getattr(entry, "__module__", "")).split(".")
+    return parts[-2] if len(parts) > 1 else parts[0]
+
+
+def check_upstream_file(name: str, path: str | Path, label: str = "-k") -> None:
+    """Refuses what s3prl's upstream would run, take for something else, or fail on.
+
+    Args:
+        name: an entry of s3prl.hub, such as hubert_local.
+        path: a file, a folder, or an address, of which nothing is known yet.
+        label: the flag or key that named it, for the message.
+
+    Raises:
+        UserError: it needs code to be run, text that s3prl evaluates is no literal, a part is missing, sizes do not
+            describe the weights, a weight is not finite; or a folder is not of the upstream's class.
+    """
+    if "://" in str(path):
+        return
+    kind = "" if name in hubconf.__all__ else family(getattr(mount.mount_hub(), name, None))
+    if name == FOLDERS_ENTRY or kind.startswith("hf_"):
+        _check_folder(name, kind.removeprefix("hf_"), path, label)
+        return
+    if (Path(path) / "config.json").is_file():
+        raise UserError(f"{label}: {path} is a transformers folder, which {name} does not read; {_remedy(path, label)}")
+    content = _read(path, label)
+    _check_texts(content, path, label)
+    if kind in _LAYOUTS:
+        _check_parts(content, _LAYOUTS[kind], name, path, label)
+
+
+def _check_folder(name: str, kind: str, folder: str | Path, label: str) -> None:
+    """What `hf_hubert_custom` loads as a HuBERT whatever it is, without the weights that do not fit."""
+    if name != FOLDERS_ENTRY:
+        if not Path(folder).exists():
+            return  # the name of a model that transformers fetches
+        found = read_teacher_shape(folder, label).model_type
+        if found != kind:
+            raise UserError(
+                f"{label}: {folder} holds a {found}, expected a {kind} for {name}; {_remedy(folder, label)}"
+            )
+    load_encoder(folder, label)
+
+
+def _remedy(folder: str | Path, label: str) -> str:
+    if label.startswith("teacher."):
+        return "give it as teacher.folder instead of upstream and checkpoint"
+    return f"load it with -u {FOLDERS_ENTRY} -k {folder}"
+
+
+def _read(path: str | Path, label: str) -> dict[str, Any]:
+    try:
+        return read_checkpoint(path, mmap=True)
+    except UserError as error:
+        if _FAIRSEQ.search(str(error)):
+            raise UserError(
+                f"{label}: {path} is a checkpoint of fairseq, expected one that s3prl has converted ({CONVERT}); "
+                "nothing in it was run"
+            ) from error
+        raise
+
+
+def _check_texts(content: object, path: str | Path, label: str) -> None:
+    """Whatever s3prl evaluates, wherever it stands: as an entry of a dictionary, a pair or an attribute."""
+    for key, value in _entries(content):
+        try:
+            if _SHAPES.fullmatch(key) and value not in ("", None):
+                literal(str(value))  # s3prl makes text of a list, too
+            if key == "kaldi" and isinstance(value, Mapping) and "feat_type" in value:
+                key, value = "feat_type", value["feat_type"]
+                kaldi_feature(f"torchaudio.compliance.kaldi.{value}")
+        except UserError as error:
+            expected = "fbank, mfcc or spectrogram" if key == "feat_type" else EXPECTED
+            raise UserError(
+                f"{label}: {path} refused, its {key} is {str(value)[:80]!r}; expected {expected}. "
+                "Use a checkpoint from a source that you trust"
+            ) from error
+
+
+def _entries(content: object) -> Iterator[tuple[str, Any]]:
+    """Named values at any depth; a file may refer to itself."""
+    waiting, seen = [content], set()
+    while waiting:
+        current = waiting.pop()
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        if isinstance(current, argparse.Namespace):
+            current = vars(current)
+        if isinstance(current, Mapping):
+            yield from ((str(key), value) for key, value in current.items())
+            waiting += current.values()
+        elif isinstance(current, list | tuple | set | frozenset):
+            if len(current) == 2:
+                key, value = current
+                yield str(key) if isinstance(key, str) else "", value
+            waiting += current
+
+
+def _check_parts(content: dict[str, Any], layout: _Layout, name: str, path: str | Path, label: str) -> None:
+    missing = [key for key in layout.needed if _part(content, key) is None]
+    if missing:
+        shown = ", ".join(map(str, list(content)[:8])) or "nothing"
+        raise UserError(
+            f"{label}: {path} holds {shown[:160]}, expected a checkpoint of {name} with {', '.join(layout.needed)} "
+            f"({CONVERT}); {', '.join(missing)} is missing"
+        )
+    settings, weights = _part(content, layout.settings), _part(content, layout.weights)
+    for key, part in ((layout.settings, settings), (layout.weights, weights)):
+        if not isinstance(part, dict) or not all(isinstance(each, str) for each in part):
+            raise UserError(
+                f"{label}: {path} holds {key} as a {type(part).__name__}, expected a dictionary with names, as s3prl "
+                "writes it; use another file"
+            )
+    tensors = {each: value for each, value in weights.items() if isinstance(value, Tensor)}
+    problems = list(_wrong_sizes(settings, tensors))
+    if problems:
+        raise UserError(
+            f"{label}: {path} describes another network than its weights make: {'; '.join(problems[:5])}; use another "
+            "file"
+        )
+    check_finite(tensors, f"{label}: {path}")
+
+
+def _part(content: object, key: str) -> Any:
+    for name in key.split("."):
+        content = content.get(name) if isinstance(content, Mapping) else None
+    return content
+
+
+def _wrong_sizes(settings: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Iterator[str]:
+    """Settings that differ from the weights, which bear fairseq's names; a network of ten thousand layers is built for
+    hours before it is compared."""
+    layers = {name.split(".")[2] for name in weights if name.startswith("encoder.layers.")}
+    sizes: dict[str, int] = {"encoder_layers": len(layers)} if layers else {}
+    for key, name, axis in (
+        ("encoder_embed_dim", "encoder.layer_norm.weight", 0),
+        ("encoder_ffn_embed_dim", "encoder.layers.0.fc1.weight", 0),
+        ("conv_pos", "encoder.pos_conv.0.weight_v", 2),
+    ):
+        if name in weights and weights[name].dim() > axis:
+            sizes[key] = weights[name].shape[axis]
+    for key, expected in sizes.items():
+        if key in settings and (type(settings[key]) is not int or settings[key] != expected):
+            yield f"{key} is {str(settings[key])[:40]}, expected {expected}"
+    shapes = next((value for key, value in settings.items() if key.endswith("conv_feature_layers")), None)
+    if shapes is not None:
+        evaluated = literal(str(shapes))
+        evaluated = evaluated if isinstance(evaluated, list | tuple) else [evaluated]
+        found = [tuple(shape[:2]) if isinstance(shape, list | tuple) else shape for shape in evaluated]
+        first = "feature_extractor.conv_layers.{}.0.weight".format
+        stored = [tuple(weights[first(index)].shape[::2]) for index in range(len(found)) if first(index) in weights]
+        if stored and found != stored:
+            yield f"the convolutions are {str(shapes)[:80]}, expected channels and kernels {stored}"

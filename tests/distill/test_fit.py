@@ -1,0 +1,133 @@
+"""Student and teacher: everything that does not fit is said at once, and following the advice helps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transformers
+import yaml
+
+from s3prl_gendistiller.config import MODEL_CONFIGS, ModelConfig, read_model_config
+from s3prl_gendistiller.distill.fit import check_fit
+from s3prl_gendistiller.distill.teacher import EncoderLayout
+from s3prl_gendistiller.distill.transformers_teacher import read_teacher_shape
+from s3prl_gendistiller.errors import ConfigError
+from s3prl_gendistiller.host.students import build_student
+from s3prl_gendistiller.host.teachers import load_teacher, warm_start_student
+from s3prl_gendistiller.schema import merge
+from tests.bench import TINY_TEACHER
+from tests.conftest import TINY, TINY_CONV
+
+STUDENT = {**TINY, "extractor_conv_feature_layers": [list(shape) for shape in TINY_CONV]}
+SIZES = {
+    "hidden_size": TINY_TEACHER["width"],
+    "num_hidden_layers": TINY_TEACHER["layers"],
+    "num_attention_heads": TINY_TEACHER["heads"],
+    "intermediate_size": TINY_TEACHER["ffn"],
+    "conv_dim": [TINY_TEACHER["conv_dim"]] * 7,
+    "num_conv_pos_embeddings": TINY_TEACHER["conv_pos"],
+    "num_conv_pos_embedding_groups": TINY_TEACHER["conv_pos_groups"],
+}
+LARGE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
+
+
+def save(folder: Path, **changes: Any) -> Path:
+    transformers.HubertModel(transformers.HubertConfig(**{**SIZES, **changes})).save_pretrained(folder)
+    return folder
+
+
+def read(task: str, folder: Path, content: dict[str, Any]) -> ModelConfig:
+    base = {"teacher": {"folder": str(folder)}, "student": STUDENT, "distill": {"target_layers": [1, 3]}}
+    return read_model_config(task, merge(base, content))
+
+
+def problems(task: str, folder: Path, content: dict[str, Any]) -> list[str]:
+    """What the launcher finds before any weight is read; the same as what the loaded teacher shows."""
+    config, shape = read(task, folder, content), read_teacher_shape(folder)
+    found: list[list[str]] = []
+    for check in (
+        lambda: check_fit(config, str(folder), shape.num_layers, shape.width, shape.layout),
+        lambda: warm_start_student(build_student(config), load_teacher(config.teacher), config),
+    ):
+        try:
+            check()
+            found.append([])
+        except ConfigError as error:
+            found.append(list(error.problems))
+    assert found[0] == found[1]
+    return found[0]
+
+
+def followed(problem: str) -> dict[str, Any]:
+    """The change that a problem advises."""
+    key, _, rest = problem.partition(": found ")
+    value = yaml.safe_load(rest.partition(", expected ")[2].partition(" (")[0].partition(";")[0])
+    section, _, name = key.partition(".")
+    return {section: {name: value}}
+
+
+@pytest.mark.parametrize("task", MODEL_CONFIGS)
+@pytest.mark.parametrize(
+    ("changes", "keys"),
+    [
+        (
+            {**LARGE, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64, "num_hidden_layers": 4},
+            {"encoder_embed_dim", "extractor_mode", "encoder_ffn_embed_dim", "encoder_attention_heads"}
+            | {"layer_norm_first"},
+        ),
+        ({"feat_proj_layer_norm": False}, {"feature_norm"}),
+        ({"conv_pos_batch_norm": True}, {"position"}),
+        ({"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}, {"conv_pos", "conv_pos_groups"}),
+        ({"hidden_act": "relu"}, {"activation_fn"}),
+        ({"conv_dim": [8] * 7, "conv_kernel": [10, 3, 3, 3, 3, 2, 4]}, {"extractor_conv_feature_layers"}),
+    ],
+    ids=lambda value: ",".join(value),
+)
+def test_all_that_differs_is_listed_and_the_advice_works(
+    task: str, changes: dict[str, Any], keys: set[str], tmp_path: Path
+) -> None:
+    folder = save(tmp_path / "t", **changes)
+    content: dict[str, Any] = {}
+    found = problems(task, folder, content)
+    if task == "distilhubert" and "feature_norm" in keys:
+        assert not found  # the baseline has none either
+        return
+    named = {problem.partition(":")[0].partition(".")[2] for problem in found}
+    assert named == (keys | {"normalize"} if task == "gendistiller" and "layer_norm_first" in keys else keys)
+    for problem in found:
+        content = merge(content, followed(problem))
+    assert problems(task, folder, content) == []
+
+
+def test_layers_that_the_teacher_lacks_are_listed_with_the_rest(tmp_path: Path) -> None:
+    folder = save(tmp_path / "t", num_attention_heads=4)
+    asked = {"distill": {"target_layers": [2, 5, 6]}, "warm_start": {"layer": 4}}
+    listed = problems("gendistiller", folder, asked)
+    assert [line.partition(":")[0] for line in listed] == [
+        "distill.target_layers",
+        "warm_start.layer",
+        "student.encoder_attention_heads",
+    ]
+    assert "found 5, 6, expected 1..3" in listed[0] and "found 4, expected 1..3" in listed[1]
+    assert "student.encoder_layers: found 4, expected at most 3 (or warm_start.layers: false)" in problems(
+        "distilhubert", folder, {"student": {"encoder_layers": 4}}
+    )
+
+
+def test_what_is_not_copied_may_differ_but_not_the_frame_rate(tmp_path: Path) -> None:
+    folder = save(tmp_path / "t", **LARGE, conv_stride=[5, 2, 2, 2, 2, 2, 1])
+    nothing = {"front_end": False, "position": False, "layer": None}
+    config, shape = read("gendistiller", folder, {"warm_start": nothing}), read_teacher_shape(folder)
+    with pytest.raises(ConfigError, match="1 problem\n.*found a frame every 320 samples, expected 160"):
+        check_fit(config, str(folder), shape.num_layers, shape.width, shape.layout)
+
+
+def test_what_is_not_known_of_a_teacher_is_not_compared() -> None:
+    config = read("gendistiller", Path("x"), {})
+    check_fit(config, "x", 3, 24, None)
+    check_fit(config, "x", 3, 24, EncoderLayout(2, False, False))
+    with pytest.raises(ConfigError, match="encoder_attention_heads: found 2, expected 4"):
+        check_fit(config, "x", 3, 24, EncoderLayout(4, False, False))
+    check_fit(config, "x", 3, 24, EncoderLayout(4, True, True), warm_start=False)
