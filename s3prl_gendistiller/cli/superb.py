@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.mount import CACHE_FLAG
+from s3prl_gendistiller.host.feature_store import CACHE_FLAG
 from s3prl_gendistiller.host.paths import VARIABLE
 from s3prl_gendistiller.superb.agenda import Work, planned_work
 from s3prl_gendistiller.superb.decoding import DECODED, find_model, require_decoder

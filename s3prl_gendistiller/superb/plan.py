@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.mount import CACHE_FLAG
+from s3prl_gendistiller.host.feature_store import CACHE_FLAG
 from s3prl_gendistiller.host.overrides import OVERRIDE_SEPARATOR, apply_overrides
 from s3prl_gendistiller.host.paths import VARIABLE, expand_tree
 from s3prl_gendistiller.schema import read_layered_yaml
