@@ -21,18 +21,19 @@ SOURCES = sorted(
 LINES_AT_MOST = 300
 
 # What each room may import of the package, besides itself: rooms by name, single modules by dotted name.
-GROUND = {"errors", "schema", "config", "config_objectives", "shipped", "_version"}
+GROUND = {"errors", "documents", "schema", "config", "config_objectives", "shipped", "_version"}
 MAY_IMPORT: dict[str, set[str]] = {
     "_version": set(),
     "errors": set(),
-    "schema": {"errors", "shipped"},
+    "documents": {"errors", "shipped"},
+    "schema": {"documents", "errors", "shipped"},
     "config_objectives": {"schema"},
     "config": {"errors", "schema", "config_objectives"},
     "shipped": {"errors"},
     "models": GROUND,
     "distill": GROUND | {"models"},
     "corpora": {"errors", "distill.audio", "distill.manifest"},
-    "hubert": {"errors", "schema", "shipped"}
+    "hubert": {"errors", "documents", "schema", "shipped"}
     | {f"distill.{name}" for name in ("audio", "folders", "manifest", "metrics", "units")},
     "host": GROUND | {"models", "distill"},
     "superb": GROUND | {"models", "distill", "host"},

@@ -108,7 +108,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from s3prl_gendistiller.cli import downstream
-    from s3prl_gendistiller.superb import costs, launcher, runs, table
+    from s3prl_gendistiller.superb import costs, launcher, results_file, runs, table, trial
 
     suite = _suite(args)
     layers = _layers(suite)
@@ -121,16 +121,20 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(f"run_downstream.py {shlex.join(work.command)}" for work in agenda))
         return 0
     launcher.check_devices(args.devices)
+    results_file.require_same_settings(suite)
+    trial.require_own_folders(suite)
     jobs = launcher.jobs_that_fit(args.jobs, args.devices)
     if suite.preset == "official":
         _print_plan(args, suite, planned_work(suite, layers), jobs, launcher.needs_gpu(args.devices))
     devices = [args.devices[slot % len(args.devices)] for slot in range(jobs)] if args.devices else []
     with _ended_by_signal(), launcher.running(suite.out, downstream.main, jobs, devices) as launch:
         results, failures = runs.run_suite(suite, launch, layers, jobs)
-    references = table.choose_references(results, args.score_from, args.score_to, suite.preset)
-    paths = table.write_results(suite, results, failures, references, costs.measure(suite.students))
-    print(paths[1].read_text(encoding="utf-8"))
-    print(", ".join(map(str, paths)))
+        if any(results.values()):  # else what the folder held before stays as it is
+            whole, all_results, all_costs = results_file.merged(suite, results, costs.measure(suite.students))
+            references = table.choose_references(all_results, args.score_from, args.score_to, suite.preset)
+            paths = table.write_results(whole, all_results, failures, references, all_costs)
+            print(paths[1].read_text(encoding="utf-8"))
+            print(", ".join(map(str, paths)))
     if failures:
         lines = [*failures, *_damaged_speech()]
         raise UserError(

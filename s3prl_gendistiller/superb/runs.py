@@ -15,7 +15,7 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb import metrics, trial
 from s3prl_gendistiller.superb.decoding import LM_METRIC
 from s3prl_gendistiller.superb.plan import Layers, Suite, layer_run, trained_runs
-from s3prl_gendistiller.superb.search import Trials, budgets, halve
+from s3prl_gendistiller.superb.search import Trials, budgets, cost_of, halve
 from s3prl_gendistiller.superb.students import Student
 from s3prl_gendistiller.superb.tasks import Task
 from s3prl_gendistiller.superb.trial import Launch
@@ -140,8 +140,8 @@ def _search(suite: Suite, student: Student, task: Task, launch: Launch) -> Found
         best, trials = halve(listed, budgets(suite.content(task), task.name), measure, higher)
         return best, {f"{rate:g}": list(reached.values())[-1] for rate, reached in trials.items()}, trials
     dev = {rate: measure(rate, None) for rate in rates}
-    choose = max if higher else min
-    return choose(dev, key=lambda rate: dev[rate]), {f"{rate:g}": value for rate, value in dev.items()}, {}
+    best_of_all = min(dev, key=lambda rate: cost_of(dev[rate], higher))
+    return best_of_all, {f"{rate:g}": value for rate, value in dev.items()}, {}
 
 
 def _train_and_test(

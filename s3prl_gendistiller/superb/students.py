@@ -13,11 +13,13 @@ from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoin
 from s3prl_gendistiller.host.feature_cache import files_hash
 from s3prl_gendistiller.host.generation import check_steps
 from s3prl_gendistiller.shipped import existing_or_shipped
+from s3prl_gendistiller.superb.checks import shown
 
 LOCAL = {"gendistiller": "gendistiller_local", "distilhubert": "distiller_local"}
 FOLDERS = {"hubert": "hf_hubert_custom", "wav2vec2": "hf_wav2vec2_custom"}
 FEATURES = ("weighted", "last")
-_NAME = re.compile(r"[\w.+-]+")
+NAME = re.compile(r"\w[\w.+-]{0,99}")
+"""Of a student, which is also a folder."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,11 @@ def find_students(given: Sequence[str]) -> list[Student]:
     for text in given:
         name, equals, source = text.partition("=")
         name, source = (name, source) if equals else (Path(text).name, text)
-        if not _NAME.fullmatch(name):
-            raise UserError(f"--student {text}: found the name {name!r}, expected letters, digits and . + - _")
+        if not NAME.fullmatch(name):
+            raise UserError(
+                f"--student {shown(text)}: found the name {shown(name)}, expected letters, digits and . + - _, a "
+                "letter or digit first, 100 at most"
+            )
         if name in students:
             raise UserError(
                 f"--student {text}: the name {name} is taken; give each student its own, as NAME=CHECKPOINT"

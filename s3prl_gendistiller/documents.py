@@ -1,0 +1,218 @@
+"""YAML and JSON that somebody else wrote, read as plain data: mappings with text as keys, lists and scalars.
+
+What a file can do to its reader is bounded here, once for all: its size, its depth, what its aliases grow to, the
+length of its numbers. Numbers are finite. A key that stands twice is refused, because one of the two would be lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.shipped import existing_or_shipped
+
+YAML_BYTES, JSON_BYTES = 2**18, 2**28
+DEPTH = 64
+ENTRIES = 100_000  # of a YAML, its aliases followed
+DIGITS = 19  # a whole number of 64 bits
+
+
+class _Refused(ValueError):
+    """What stands in a file is not plain data, or too much of it."""
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Reads a YAML mapping.
+
+    Args:
+        path: of the file; ``~`` is the home folder, and a shipped file is found from anywhere.
+
+    Raises:
+        UserError: the file is missing, is no YAML of plain data, or does not hold a mapping.
+    """
+    path = existing_or_shipped(path)
+    return parse_yaml(_text(path, "a YAML configuration", YAML_BYTES), str(path))
+
+
+def parse_yaml(text: str, source: str) -> dict[str, Any]:
+    """`read_yaml` of a text that is at hand.
+
+    Args:
+        source: what holds the text, for the message.
+
+    Raises:
+        UserError: as `read_yaml`.
+    """
+    with _as_user_error(source, "YAML"):
+        loader = _PlainLoader(text)
+        node = loader.get_single_node()
+        content = None if node is None else loader.plain(node)
+        if content is None:
+            raise _Refused("found nothing in it, expected a mapping of sections")
+        if not isinstance(content, dict):
+            raise _Refused(f"found {'a list' if isinstance(content, list) else repr(content)[:80]}, expected a mapping")
+        return content
+
+
+def read_json(path: str | Path) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+        UserError: the file is missing, or is no JSON of plain data.
+    """
+    return parse_json(_text(Path(path), "a JSON file", JSON_BYTES), str(path))
+
+
+def parse_json(text: str, source: str) -> Any:
+    """`read_json` of a text that is at hand, such as a line of a file.
+
+    Args:
+        source: what holds the text, for the message.
+
+    Raises:
+        UserError: as `read_json`.
+    """
+    with _as_user_error(source, "JSON"):
+        content = json.loads(
+            text, parse_int=_whole_number, parse_float=_finite, parse_constant=_finite, object_pairs_hook=_mapping
+        )
+        _check_depth(content)
+        return content
+
+
+def _whole_number(text: str) -> int:
+    if len(text) > DIGITS + 1:
+        raise _Refused(f"found a whole number of {len(text)} digits, expected at most {DIGITS}")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise _Refused(f"found {text[:40]}, expected a finite number")
+    return value
+
+
+def _text(path: Path, expected: str, most: int) -> str:
+    try:
+        if not path.exists():
+            raise UserError(f"{path}: no such file; expected {expected}; check the path")
+        if not path.is_file():  # a FIFO would be waited for without end
+            found = "a folder" if path.is_dir() else "a pipe or a device"
+            raise UserError(f"{path}: found {found}, expected {expected}; name the file itself")
+        size = path.stat().st_size
+        if size > most:
+            raise UserError(f"{path}: found {size:,} bytes, expected {expected} of at most {most:,}; name another file")
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 at byte {error.start}, expected {expected}; save it as UTF-8") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}); expected {expected}") from error
+
+
+@contextlib.contextmanager
+def _as_user_error(source: str, form: str) -> Iterator[None]:
+    try:
+        yield
+    except _Refused as error:
+        raise UserError(f"{source}: {error}; correct the file") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise UserError(f"{source}: not readable as {form} ({' '.join(str(error).split())[:300]})") from error
+    except RecursionError as error:
+        raise UserError(f"{source}: nested too deep for {form} of at most {DEPTH} levels; correct the file") from error
+
+
+def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _Refused(f"found the key {twice!r} twice in one mapping, expected it once")
+    return found
+
+
+def _check_depth(content: Any) -> None:
+    level = [content]
+    for _ in range(DEPTH):
+        parts = [part.values() if isinstance(part, dict) else part for part in level if isinstance(part, dict | list)]
+        level = [item for part in parts for item in part]
+    if level:
+        raise RecursionError
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Of YAML's own scalars, lists and mappings alone: no date, no set, no bytes, no object of Python."""
+
+    depth = 0
+    entries = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self.depth += 1
+        if self.depth > DEPTH:
+            raise RecursionError
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def plain(self, node: yaml.Node, depth: int = 0) -> Any:
+        """What a node says. An alias is followed anew each time, so that it counts as often as it is used."""
+        self.entries += 1
+        if depth > DEPTH:
+            raise RecursionError
+        if self.entries > ENTRIES:
+            raise _Refused(f"found more than {ENTRIES:,} entries, its aliases followed, expected a configuration")
+        kind = node.tag.removeprefix("tag:yaml.org,2002:")
+        if isinstance(node, yaml.SequenceNode) and kind == "seq":
+            return [self.plain(item, depth + 1) for item in node.value]
+        if isinstance(node, yaml.MappingNode) and kind == "map":
+            return self._section(node, depth + 1)
+        if not isinstance(node, yaml.ScalarNode) or kind not in _SCALARS:
+            raise _Refused(f"found {node.tag}{_line(node)}, expected plain values, lists and mappings")
+        return _SCALARS[kind](self, node)
+
+    def _section(self, node: yaml.MappingNode, depth: int) -> dict[str, Any]:
+        pairs, merged = [], {}
+        for name, value in node.value:
+            if name.tag == "tag:yaml.org,2002:merge":
+                content = self.plain(value, depth)
+                for part in reversed(content if isinstance(content, list) else [content]):
+                    if not isinstance(part, dict):
+                        raise _Refused(f"found << without a mapping{_line(name)}, expected one")
+                    merged.update(part)
+                continue
+            key = self.plain(name, depth)
+            if not isinstance(key, str):
+                raise _Refused(f"found {str(key)[:40]} as a key{_line(name)}, expected text; put the key in quotes")
+            pairs.append((key, self.plain(value, depth)))
+        return {**merged, **_mapping(pairs)}
+
+    def number(self, node: yaml.ScalarNode, construct: Callable[[yaml.ScalarNode], Any]) -> Any:
+        """A whole number of 64 bits, or a finite one."""
+        if len(node.value) <= 2 * DIGITS or "." in node.value:
+            with contextlib.suppress(OverflowError, ValueError):
+                value = construct(node)
+                if math.isfinite(value) and (isinstance(value, float) or abs(value) < 2**63):
+                    return value
+        raise _Refused(f"found {node.value[:40]}{_line(node)}, expected a finite number of at most {DIGITS} digits")
+
+
+_SCALARS: dict[str, Callable[[_PlainLoader, yaml.ScalarNode], Any]] = {
+    "null": lambda loader, node: None,
+    "bool": lambda loader, node: loader.construct_yaml_bool(node),
+    "int": lambda loader, node: loader.number(node, loader.construct_yaml_int),
+    "float": lambda loader, node: loader.number(node, loader.construct_yaml_float),
+    "str": lambda loader, node: node.value,
+    "timestamp": lambda loader, node: node.value,  # a name such as 2024-01-01 is text here
+    "value": lambda loader, node: node.value,
+}
+
+
+def _line(node: yaml.Node) -> str:
+    return f" in line {node.start_mark.line + 1}"
