@@ -21,7 +21,7 @@ SOURCES = sorted(
 LINES_AT_MOST = 300
 
 # What each room may import of the package, besides itself: rooms by name, single modules by dotted name.
-GROUND = {"errors", "documents", "schema", "config", "config_objectives", "shipped", "_version"}
+GROUND = {"errors", "documents", "schema", "config", "config_objectives", "shipped", "outputs", "_version"}
 MAY_IMPORT: dict[str, set[str]] = {
     "_version": set(),
     "errors": set(),
@@ -33,6 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": GROUND,
     "distill": GROUND | {"models"},
     "corpora": {"errors", "distill.audio", "distill.manifest"},
+    "outputs": {"errors"},
     "hubert": {"errors", "documents", "schema", "shipped"}
     | {f"distill.{name}" for name in ("audio", "folders", "manifest", "metrics", "units")},
     "host": GROUND | {"models", "distill"},

@@ -32,6 +32,7 @@ class Student:
         checkpoint: s3prl's ``-k``; None for an upstream that needs none.
         steps: how many layers a GenDistiller generates; None for all.
         baseline: a DistilHuBERT, whose last hidden states are prediction heads.
+        learned: whether an upstream that is given by its name has weights, as hubert_base has and fbank has not.
     """
 
     name: str
@@ -39,12 +40,22 @@ class Student:
     checkpoint: Path | None = None
     steps: int | None = None
     baseline: bool = False
+    learned: bool = False
+
+    @property
+    def weights(self) -> bool:
+        """Whether its features take longer to compute than to read."""
+        return self.learned or self.checkpoint is not None
 
     @property
     def kind(self) -> str:
         """What the seeds of one kind have in common."""
         stem, dot, seed = self.name.rpartition(".")
         return stem if dot and seed.isdigit() and stem else self.name
+
+    def selection(self, features: str = "weighted") -> str:
+        """The entry of the upstream's output that is read, s3prl's ``-s``."""
+        return "paper" if self.baseline and features == "last" else "hidden_states"
 
     def flags(self, features: str = "weighted") -> list[str]:
         """Flags of run_downstream.py.
@@ -59,7 +70,7 @@ class Student:
         if self.steps is not None:
             flags += ["--steps", str(self.steps)]
         if features == "last":
-            flags += ["-s", "paper"] if self.baseline else ["-l", "-1"]
+            flags += ["-s", self.selection(features)] if self.baseline else ["-l", "-1"]
         return flags
 
     def fingerprint(self) -> str:
@@ -78,6 +89,8 @@ def find_students(given: Sequence[str]) -> list[Student]:
     """
     students: dict[str, Student] = {}
     for text in given:
+        if not text.isprintable():
+            raise UserError(f"--student {shown(text)}: found control characters in it, expected NAME=CHECKPOINT")
         name, equals, source = text.partition("=")
         name, source = (name, source) if equals else (Path(text).name, text)
         if not NAME.fullmatch(name):
