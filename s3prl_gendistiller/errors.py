@@ -10,7 +10,14 @@ from collections.abc import Sequence
 
 
 class UserError(Exception):
-    """An input that cannot be used; the message is meant to be read by the person who typed it."""
+    """An input that cannot be used; the message is meant to be read by the person who typed it.
+
+    What it quotes of that input cannot reach the terminal as a command: control characters are shown as they are typed.
+    """
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return "".join(one if one.isprintable() or one in "\n\t" else ascii(one)[1:-1] for one in text)
 
 
 class ConfigError(UserError):

@@ -23,6 +23,7 @@ from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.drawn import Drawn, WatchedLoader
+from s3prl_gendistiller.outputs import check_writable
 
 CACHE_FLAG, LIMIT_FLAG = "--cache-features", "--cache-limit"
 FREE_BYTES = 10**9
@@ -74,10 +75,12 @@ class FeatureCache:
         self._said = False
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            check_writable(self.folder, CACHE_FLAG, folder=True)
             for part in self.folder.rglob(".*.part-*"):  # of a process that was killed
                 if part.stat().st_mtime < time.time() - _ABANDONED_S:
                     part.unlink()
-            self._count(None)
+            if limit is not None:
+                self._count(None)
         except OSError as error:
             reason = error.strerror or error
             raise UserError(f"{CACHE_FLAG} {folder}: cannot be written ({reason}); name another folder") from error
@@ -134,7 +137,7 @@ class FeatureCache:
         return False
 
     def _count(self, added: int | None) -> int:
-        """The bytes that all processes have kept; None counts them anew."""
+        """The bytes that all processes have kept, which are counted where there is a limit; None counts them anew."""
         with (self.folder / _COUNT).open("a+", encoding="ascii") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)

@@ -61,7 +61,10 @@ def evaluated(task: Task, folder: Path, text: str, config: dict[str, Any], split
     Raises:
         UserError: a number is not there, or is none that its metric can have.
     """
-    values = _evaluated(task, folder, text, config, split)
+    try:
+        values = _evaluated(task, folder, text, config, split)
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise UserError(f"{task.name}: {folder}: what the evaluation wrote is not readable ({error})") from error
     for metric in task.metrics:
         problem = value_problem(metric, values[metric.key])
         if problem:

@@ -16,7 +16,8 @@ from s3prl_gendistiller.shipped import existing_or_shipped
 from s3prl_gendistiller.superb.checks import shown
 
 LOCAL = {"gendistiller": "gendistiller_local", "distilhubert": "distiller_local"}
-FOLDERS = {"hubert": "hf_hubert_custom", "wav2vec2": "hf_wav2vec2_custom"}
+FOLDER = "transformers_local"
+"""Reads a transformers folder by its model_type; s3prl's own would take a WavLM for a HuBERT."""
 FEATURES = ("weighted", "last")
 NAME = re.compile(r"\w[\w.+-]{0,99}")
 """Of a student, which is also a folder."""
@@ -121,13 +122,8 @@ def _stopped(name: str, source: str) -> Student | None:
 def _find(name: str, source: str) -> Student:
     path = existing_or_shipped(source)
     if path.is_dir() and (path / "config.json").is_file():
-        kind = read_teacher_shape(path).model_type
-        if kind not in FOLDERS:
-            raise UserError(
-                f"--student {name}: {path} holds a {kind}, which s3prl's transformers upstreams would load without "
-                f"part of its weights; expected {' or '.join(FOLDERS)}"
-            )
-        return Student(name, FOLDERS[kind], path.absolute())
+        read_teacher_shape(path)  # refuses what is none
+        return Student(name, FOLDER, path.absolute())
     if path.is_dir():
         newest = newest_checkpoint(path)
         if newest is None:
