@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.hub_folder.exists() or args.hub_folder.is_symlink():
         raise UserError(f"--hub-folder {args.hub_folder}: already there; give a new folder")
     else:
-        check_writable(args.hub_folder.parent, "--hub-folder", folder=True)
+        check_writable(args.hub_folder, "--hub-folder", folder=True)
     out = args.out or Path("submission")
     check_writable(out / ARCHIVE, "--out", folder=False)
     student = None if args.hub_folder is None else _student(args, finished)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from s3prl_gendistiller.cli import main
-from s3prl_gendistiller.superb import costs, launcher
+from s3prl_gendistiller.superb import costs, launcher, runs
 from s3prl_gendistiller.superb.costs import Cost
 from s3prl_gendistiller.superb.plan import Suite
 from tests.host.test_checkpoint import save_student
@@ -117,6 +117,50 @@ def test_runs_that_all_fail_leave_the_table_as_it_is(
     assert superb("--tasks", "er") == 2
     assert "1 of 1 have no result" in capsys.readouterr().err
     assert all((suite.out / name).read_bytes() == content for name, content in before.items())
+
+
+@pytest.mark.parametrize("blocked", ["results.json", "table.md", "scores.png", ""])
+def test_a_place_that_cannot_be_written_is_named_before_the_work(
+    blocked: str, superb: Superb, suite: Suite, host: Host, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if blocked:
+        (suite.out / blocked).mkdir(parents=True)
+    else:
+        suite.out.touch()
+    assert superb("--tasks", "ks") == 2
+    assert f"--out {suite.out / blocked}" in capsys.readouterr().err and host.commands == []
+
+
+def test_a_stopped_suite_says_how_it_goes_on(
+    superb: Superb, suite: Suite, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runs, "run_suite", stop)
+        assert superb("--tasks", "ks") == 130
+    error = capsys.readouterr().err
+    assert "same command goes on" in error and "-a" not in error.split()
+    assert superb("--tasks", "ks") == 0  # as it says
+
+
+def test_a_number_that_another_command_found_stays_in_its_column(superb: Superb, suite: Suite) -> None:
+    """Of a language model, which this command does not use."""
+    assert superb("--tasks", "ks") == 0
+    content = json.loads((suite.out / "results.json").read_text())
+    decoded = {"values": {"wer": 30.0, "uer": 9.0, "wer_lm": 25.0}, "dev": {"0.01": None}}
+    content["students"]["b"] = {"upstream": "x", "checkpoint": None, "tasks": {"asr": decoded}}
+    (suite.out / "results.json").write_text(json.dumps(content))
+    assert superb("--tasks", "er") == 0
+    assert table(suite.out)[0][-5:-1] == [
+        "ASR WER % ↓",
+        "ASR letter error % ↓",
+        "ASR WER with 4-gram % ↓",
+        "KS acc % ↑",
+    ]
+    again = json.loads((suite.out / "results.json").read_text())
+    assert again["students"]["b"]["tasks"]["asr"]["dev"] == {"0.01": None}
 
 
 @pytest.mark.parametrize("printed", ["nan", "inf", "-0.5", "1.5"])
