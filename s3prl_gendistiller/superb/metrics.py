@@ -17,6 +17,10 @@ _FORMS = (r"^(?:\S+/)?{split}[ -]{name}: ({number})\s*$", r"^mode {split} .*\b{n
 _NUMBER = r"[-+.\deE]+|nan|inf"
 
 
+class NoNumber(UserError):
+    """An evaluation gave what its metric cannot be: most likely the training has diverged."""
+
+
 def printed_values(text: str, split: str, name: str) -> list[float]:
     """All values of a metric in s3prl's output, in order."""
     found = []
@@ -59,7 +63,8 @@ def evaluated(task: Task, folder: Path, text: str, config: dict[str, Any], split
         split: s3prl's name of what was evaluated.
 
     Raises:
-        UserError: a number is not there, or is none that its metric can have.
+        NoNumber: a number is none that its metric can have.
+        UserError: a number is not there.
     """
     try:
         values = _evaluated(task, folder, text, config, split)
@@ -68,7 +73,7 @@ def evaluated(task: Task, folder: Path, text: str, config: dict[str, Any], split
     for metric in task.metrics:
         problem = value_problem(metric, values[metric.key])
         if problem:
-            raise UserError(f"{task.name}: {split} gave as {metric.label} what is none: {problem}; see {folder}")
+            raise NoNumber(f"{task.name}: {split} gave as {metric.label} what is none: {problem}; see {folder}")
     return values
 
 

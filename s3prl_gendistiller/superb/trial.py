@@ -52,7 +52,10 @@ def dev_value(run: Run, launch: Launch) -> float:
     record = train(run, launch)
     value = record["trained"]["dev"]
     if value is None and not run.task.best:  # ASV: s3prl evaluates nothing on dev
-        value = test(run, launch, write_dev_trials(run), part="dev")["dev"]["values"]["eer"]
+        try:
+            value = test(run, launch, write_dev_trials(run), part="dev")["dev"]["values"]["eer"]
+        except metrics.NoNumber:
+            return math.nan
     evaluated = metrics.best_on_dev(run.task, _text(run, TRAIN_LOG)) if value is None else value
     return _known(run, evaluated)
 
@@ -73,8 +76,11 @@ def dev_value_after(run: Run, launch: Launch, steps: int) -> float:
     if value is None and not run.task.best:
         checkpoint = run.folder / f"states-{steps}.ckpt"
         chosen = checkpoint if checkpoint.is_file() else _whole_checkpoint(run)
-        values, seconds = _evaluate(run, launch, chosen, run.task.test, write_dev_trials(run))
-        value, stage["seconds"] = values["eer"], round(stage.get("seconds", 0.0) + seconds, 1)
+        try:
+            values, seconds = _evaluate(run, launch, chosen, run.task.test, write_dev_trials(run))
+            value, stage["seconds"] = values["eer"], round(stage.get("seconds", 0.0) + seconds, 1)
+        except metrics.NoNumber:
+            value = math.nan
     found = _known(run, value)
     stage["dev"] = _finite(found)
     _write_record(run, {**record, "stages": {**record.get("stages", {}), str(steps): stage}})
@@ -98,7 +104,12 @@ def test(
     metric = run.task.metrics[0]
     found = []
     for checkpoint in checkpoints:
-        values, taken = _evaluate(run, launch, checkpoint, run.split or run.task.test, trials, lm)
+        try:
+            values, taken = _evaluate(run, launch, checkpoint, run.split or run.task.test, trials, lm)
+        except metrics.NoNumber:
+            if found or checkpoint != checkpoints[-1]:
+                continue  # another one has a number, or may have
+            raise
         found.append((values, taken, checkpoint, _predictions(run.folder) if len(checkpoints) > 1 else {}))
     choose = max if metric.higher_is_better else min
     values, _, checkpoint, predictions = choose(found, key=lambda one: one[0][metric.key])
@@ -191,7 +202,8 @@ def write_dev_trials(run: Run) -> Path:
         raise UserError(f"{datarc['dev_meta_data']}: expected lines of 1 or 0 and two paths below dev/wav")
     path = run.folder / DEV_TRIALS
     text = "".join(f"{same} ../../dev/wav/{first} ../../dev/wav/{second}\n" for same, first, second in trials)
-    path.write_text(text, encoding="utf-8")
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
     return path
 
 
