@@ -21,7 +21,8 @@ SOURCES = sorted(
 LINES_AT_MOST = 300
 
 # What each room may import of the package, besides itself: rooms by name, single modules by dotted name.
-GROUND = {"errors", "documents", "schema", "schema_values", "config", "config_objectives", "config_optimizer", "shipped", "_version"}
+_CONFIGURATION = {"documents", "schema", "schema_values", "config", "config_objectives", "config_optimizer"}
+GROUND = _CONFIGURATION | {"errors", "shipped", "outputs", "_version"}
 MAY_IMPORT: dict[str, set[str]] = {
     "_version": set(),
     "errors": set(),
@@ -35,6 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": GROUND,
     "distill": GROUND | {"models"},
     "corpora": {"errors", "distill.audio", "distill.files", "distill.manifest", "distill.processes"},
+    "outputs": {"errors"},
     "hubert": {"errors", "documents", "schema", "shipped"}
     | {f"distill.{name}" for name in ("audio", "files", "folders", "manifest", "metrics", "units")},
     "host": GROUND | {"models", "distill"},

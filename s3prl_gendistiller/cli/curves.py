@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.distill.metrics import read_metrics
+from s3prl_gendistiller.outputs import check_writable
 
 
 def add_parser(subparsers: Any) -> None:
@@ -23,8 +27,19 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    print(draw({folder.name: folder for folder in args.runs}, args.out))
+    check_writable(args.out, "--out", folder=False)
+    print(draw(_labels(args.runs), args.out))
     return 0
+
+
+def _labels(folders: Sequence[Path]) -> dict[str, Path]:
+    """Each run by the last part of its path, or by as many as tell it from the others."""
+    whole = list(dict.fromkeys(folder.resolve() for folder in folders))
+    for parts in range(1, max(len(folder.parts) for folder in whole) + 1):
+        found = {"/".join(folder.parts[-parts:]): folder for folder in whole}
+        if len(found) == len(whole):
+            break
+    return found
 
 
 def draw(runs: Mapping[str, Path], out: Path) -> Path:
@@ -49,12 +64,13 @@ def draw(runs: Mapping[str, Path], out: Path) -> Path:
     figure, axes = pyplot.subplots(1, len(panels), figsize=(5.2 * len(panels), 4.2), layout="constrained")
     for axis, (kind, title) in zip(axes.flat if len(panels) > 1 else [axes], panels.items(), strict=True):
         for index, label in enumerate(runs):
-            _draw_run(axis, kind, label, f"C{index}", train[label], valid[label])
+            shown = label.replace("$", r"\$").lstrip("_")  # matplotlib would read mathematics, and leave _ out
+            _draw_run(axis, kind, shown, f"C{index}", train[label], valid[label])
         axis.set(title=title, xlabel="optimiser step")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=120)
+    with replacing(out) as part:
+        figure.savefig(part, dpi=120, format="png")
     pyplot.close(figure)
     return out
 
@@ -69,19 +85,28 @@ def _draw_run(
 ) -> None:
     if kind == "loss":
         axis.plot(
-            list(train), [entry["loss"] for entry in train.values()], color=colour, alpha=0.4, label=f"{label}, train"
+            list(train),
+            [entry.get("loss", math.nan) for entry in train.values()],
+            color=colour,
+            alpha=0.4,
+            label=f"{label}, train",
         )
         axis.plot(
             list(valid),
-            [entry["loss"] for entry in valid.values()],
+            [entry.get("loss", math.nan) for entry in valid.values()],
             color=colour,
             marker="o",
             label=f"{label}, held out",
         )
         return
     layers = sorted(
-        {int(name.removeprefix(kind)) for entry in valid.values() for name in entry if name.startswith(kind)}
+        {
+            int(match[1])
+            for entry in valid.values()
+            for name in entry
+            if (match := re.fullmatch(rf"{kind}(\d{{1,3}})", name))
+        }
     )
     for layer, style in zip(layers, ("-", "--", ":", "-.") * len(layers), strict=False):
-        values = [entry[f"{kind}{layer}"] for entry in valid.values()]
+        values = [entry.get(f"{kind}{layer}", math.nan) for entry in valid.values()]
         axis.plot(list(valid), values, style, color=colour, marker=".", label=f"{label}, layer {layer}")

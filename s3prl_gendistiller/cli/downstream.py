@@ -15,6 +15,7 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import feature_cache, mount, soft_labels
 from s3prl_gendistiller.host.checkpoint import newest_student, read_checkpoint, student_kind
 from s3prl_gendistiller.host.downstream_config import check_downstream
+from s3prl_gendistiller.host.feature_store import CACHE_FLAG, LIMIT_FLAG, FeatureCache, read_size
 from s3prl_gendistiller.host.generation import check_steps, generation_text
 from s3prl_gendistiller.host.overrides import Overrides
 from s3prl_gendistiller.host.paths import expand_tree
@@ -42,10 +43,10 @@ def _plan(args: argparse.Namespace, device: str, checkpoint: Path | None, filled
     if args.upstream_trainable and args.cache_features is not None:
         raise UserError(feature_cache.TRAINED)
     passed = ["-f"] if args.upstream_trainable else []
-    passed += [mount.CACHE_FLAG, str(args.cache_features)] if args.cache_features is not None else []
     planned = _start(args, device, filled) if checkpoint is None else _go_on(args, device, checkpoint)
     if args.mode != "inference":
         _look_at_data(args, planned, checkpoint)
+    passed += _cache(args)
     return replace(planned, command=[*planned.command, *passed])
 
 
@@ -56,6 +57,17 @@ def _look_at_data(args: argparse.Namespace, planned: launch.Plan, checkpoint: Pa
         downstream, config = begun["Args"].downstream, begun["Config"]
     if isinstance(downstream, str) and isinstance(config, dict):
         refuse_unfit(soft_labels.BASES.get(downstream, downstream), config.get("downstream_expert", {}))
+
+
+def _cache(args: argparse.Namespace) -> list[str]:
+    """The flags of a cache, which can be written."""
+    limit = args.cache_limit
+    if args.cache_features is None:
+        if limit is not None:
+            raise UserError(f"{LIMIT_FLAG}: found without {CACHE_FLAG}, which it bounds; leave it out")
+        return []
+    FeatureCache(args.cache_features, None if limit is None else read_size(limit))
+    return [CACHE_FLAG, str(args.cache_features), *([LIMIT_FLAG, limit] if limit is not None else [])]
 
 
 def _go_on(args: argparse.Namespace, device: str, checkpoint: Path) -> launch.Plan:
@@ -184,7 +196,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.epilog = (
         "Of this launcher alone: --steps K lets gendistiller_local generate only its first K layers; --teacher RUN\n"
         f"names the trained run that -d {' | '.join(soft_labels.BASES)} learns from, without labels;\n"
-        f"{mount.CACHE_FLAG} DIR keeps the features of a frozen upstream there and computes none of them twice."
+        f"{CACHE_FLAG} DIR keeps the features of a frozen upstream there and computes none of them twice, up to\n"
+        f"{LIMIT_FLAG} SIZE (such as 50G) or until 1 GB is left on that disk; others are computed each time."
     )
     parser.add_argument("-m", "--mode")
     parser.add_argument("-i", "--init_ckpt")
@@ -193,7 +206,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-g", "--upstream_model_config")
     parser.add_argument("--steps", type=int)  # ours, and the next
     parser.add_argument("--teacher")
-    parser.add_argument(mount.CACHE_FLAG, type=Path)
+    parser.add_argument(CACHE_FLAG, type=Path)
+    parser.add_argument(LIMIT_FLAG)
     parser.add_argument("-f", "--upstream_trainable", action="store_true")
     return parser
 

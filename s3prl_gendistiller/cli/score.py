@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.distill.manifest import replacing
+from s3prl_gendistiller.outputs import check_writable
 from s3prl_gendistiller.superb.anchors import ANCHORS
 from s3prl_gendistiller.superb.finished import read_results
 from s3prl_gendistiller.superb.scores import COUNTED, LEADERBOARD, overall_score, task_score
@@ -42,6 +43,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the table."""
+    if args.out is not None:
+        check_writable(args.out, "--out", folder=False)
     rows: list[tuple[str, float | None, Values]] = []
     for path in args.results:
         rows += _students(path)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.superb.submission import BY_FLAG, PARTS, Checked, check_parts, er_folders, pack
+from s3prl_gendistiller.outputs import check_writable
+from s3prl_gendistiller.superb.submission import ARCHIVE, BY_FLAG, PARTS, Checked, check_parts, er_folders, pack
 from s3prl_gendistiller.superb.tasks import TASKS, choose_tasks
 
 if TYPE_CHECKING:
@@ -69,12 +70,16 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("found no experiment; give the folder of a suite, or folders such as --asr DIR; see --help")
     if args.hub_folder is None:
         _refuse(args, "checkpoint", "steps")
-    elif args.hub_folder.exists():
+    elif args.hub_folder.exists() or args.hub_folder.is_symlink():
         raise UserError(f"--hub-folder {args.hub_folder}: already there; give a new folder")
+    else:
+        check_writable(args.hub_folder, "--hub-folder", folder=True)
+    out = args.out or Path("submission")
+    check_writable(out / ARCHIVE, "--out", folder=False)
     student = None if args.hub_folder is None else _student(args, finished)
     if given or problems or args.out is not None or args.hub_folder is None:
         checked = _checked(args, finished, given, problems)
-        path = pack(checked, args.out or Path("submission"))
+        path = pack(checked, out)
         print("\n".join([*map(str, checked), _absent(checked), str(path)]))
     if student is not None:
         _write_hub_folder(args.hub_folder, student, finished)

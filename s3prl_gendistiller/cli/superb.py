@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import os
 import shlex
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from s3prl_gendistiller.cli import suite_flags
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.mount import CACHE_FLAG
+from s3prl_gendistiller.host.feature_store import CACHE_FLAG, LIMIT_FLAG, read_size
 from s3prl_gendistiller.host.paths import VARIABLE
+from s3prl_gendistiller.outputs import check_writable
 from s3prl_gendistiller.superb.agenda import Work, planned_work
 from s3prl_gendistiller.superb.decoding import DECODED, find_model, require_decoder
 from s3prl_gendistiller.superb.plan import HARDWARE, Layers, Suite
 from s3prl_gendistiller.superb.search import budgets
 from s3prl_gendistiller.superb.students import FEATURES, Student, find_students
+from s3prl_gendistiller.superb.table import CHART, RESULTS, TABLE
 from s3prl_gendistiller.superb.tasks import PRESETS, TASKS, choose_tasks, require_packages
 
 LISTED = 10
+logger = logging.getLogger(__name__)
 EXAMPLE = """\
 example, on a corpus of `gendistiller corpus data`:
   SUPERB_DATA=data gendistiller superb --student mine=result/pretrain/my_student --student fbank --tasks ks ic er
@@ -33,6 +39,9 @@ A student is NAME=CHECKPOINT of run_pretrain.py, NAME=FOLDER of a run or of a tr
 s3prl upstream; NAME=CHECKPOINT@2 generates only the student's first two layers. Names that differ only in a number
 after the last dot (mine.1, mine.2) are seeds of one kind: they share learning rates and a row. The same command again
 goes on where it was stopped and repeats nothing.
+
+--cache-features says beforehand what it may take, keeps nothing that a task draws at random, and leaves 1 GB of its
+disk free; what finds no room is computed each time.
 
 The official preset searches each learning rate on dev: decades for a twentieth of the steps, the better half for a
 fifth, then three times and a third of the best, and the winner to the end. Dropped rates are its early stop.
@@ -84,6 +93,9 @@ def add_parser(subparsers: Any) -> None:
         "7 GB for a HuBERT Base, a third of it for its student",
     )
     parser.add_argument(
+        LIMIT_FLAG, metavar="SIZE", help="what that folder may hold, such as 50G; else its disk decides"
+    )
+    parser.add_argument(
         "--devices",
         metavar="DEVICE",
         nargs="+",
@@ -107,10 +119,10 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from s3prl_gendistiller.cli import downstream
-    from s3prl_gendistiller.superb import costs, launcher, runs, table
+    from s3prl_gendistiller.superb import launcher, results_file, space, trial
 
     suite = _suite(args)
+    suite, kept = space.kept_features(suite)
     layers = _layers(suite)
     if args.dry_run:
         # what such a machine would do, whatever this one is
@@ -118,26 +130,51 @@ def run(args: argparse.Namespace) -> int:
         at_a_time = args.jobs or len(args.devices) or (1 if on_gpu else launcher.jobs_that_fit(None))
         agenda = planned_work(suite, layers)
         _print_plan(args, suite, agenda, at_a_time, on_gpu and "cpu" not in args.devices)
+        if suite.cache is not None:
+            print(f"# {space.describe(suite, suite.cache, kept)}")
         print("\n".join(f"run_downstream.py {shlex.join(work.command)}" for work in agenda))
         return 0
     launcher.check_devices(args.devices)
+    results_file.require_same_settings(suite)
+    trial.require_own_folders(suite)
+    if suite.cache is not None:
+        space.require_room(suite, suite.cache, kept)
+        logger.info("%s", space.describe(suite, suite.cache, kept))
     jobs = launcher.jobs_that_fit(args.jobs, args.devices)
     if suite.preset == "official":
         _print_plan(args, suite, planned_work(suite, layers), jobs, launcher.needs_gpu(args.devices))
     devices = [args.devices[slot % len(args.devices)] for slot in range(jobs)] if args.devices else []
+    try:
+        _run(suite, layers, jobs, devices, (args.score_from, args.score_to))
+    except KeyboardInterrupt:
+        print("stopped; what is finished is kept, and the same command goes on from there", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _run(suite: Suite, layers: Layers, jobs: int, devices: Sequence[str], references: tuple[str, str]) -> None:
+    """
+    Raises:
+        UserError: something has no result; everything else has been written.
+    """
+    from s3prl_gendistiller.cli import downstream
+    from s3prl_gendistiller.superb import costs, launcher, results_file, runs, table
+
     with _ended_by_signal(), launcher.running(suite.out, downstream.main, jobs, devices) as launch:
         results, failures = runs.run_suite(suite, launch, layers, jobs)
-    references = table.choose_references(results, args.score_from, args.score_to, suite.preset)
-    paths = table.write_results(suite, results, failures, references, costs.measure(suite.students))
-    print(paths[1].read_text(encoding="utf-8"))
-    print(", ".join(map(str, paths)))
+        if any(results.values()):  # else what the folder held before stays as it is
+            whole, all_results, all_costs = results_file.merged(suite, results, costs.measure(suite.students))
+            score = table.choose_references(all_results, *references, suite.preset)
+            paths = table.write_results(whole, all_results, failures, score, all_costs)
+            print(paths[1].read_text(encoding="utf-8"))
+            print(", ".join(map(str, paths)))
     if failures:
+        expected = len(suite.students) * len(suite.tasks)
         lines = [*failures, *_damaged_speech()]
         raise UserError(
-            f"{len(failures)} of {len(suite.students) * len(suite.tasks)} have no result; what is finished is kept, "
+            f"{expected - sum(map(len, results.values()))} of {expected} have no result; what is finished is kept, "
             "and the same command goes on from there:\n  " + "\n  ".join(lines)
         )
-    return 0
 
 
 def _print_plan(args: argparse.Namespace, suite: Suite, agenda: Sequence[Work], at_a_time: int, on_gpu: bool) -> None:
@@ -168,29 +205,25 @@ def _damaged_speech() -> list[str]:
 def _suite(args: argparse.Namespace) -> Suite:
     """Checks everything that can be checked before the first run starts."""
     tasks = choose_tasks(args.tasks)
-    if args.jobs is not None and args.jobs < 1:
-        raise UserError(f"--jobs: found {args.jobs}, expected 1 or more")
-    if args.tflops is not None and args.tflops <= 0:
-        raise UserError(f"--tflops: found {args.tflops:g}, expected more than 0")
+    suite_flags.check(args)
     official = args.preset == "official"
-    if args.hardware is not None and not official:
-        raise UserError(f"--hardware: found {args.hardware} with --preset small, which fits everywhere; leave it out")
     suite = Suite(
         students=find_students(args.student),
         tasks=tasks,
         preset=args.preset,
         out=args.out,
         search=official if args.lr_search is None else args.lr_search,
-        rates=_rates(args.lr),
+        rates=suite_flags.rates(args.lr, tasks),
         features=args.features,
         seed=args.seed,
         overrides=args.override,
         cache=args.cache_features,
+        cache_limit=None if args.cache_limit is None else read_size(args.cache_limit),
         halving=official if args.halving is None else args.halving,
         hardware=args.hardware,
         lm=args.lm,
     )
-    _check_search(suite)
+    _check_search(suite, args.halving)
     if suite.lm is not None:
         if TASKS[DECODED] not in tasks:
             raise UserError(f"--lm: found without {DECODED} among the tasks, which is what it decodes; leave it out")
@@ -201,14 +234,20 @@ def _suite(args: argparse.Namespace) -> Suite:
     return suite
 
 
-def _check_search(suite: Suite) -> None:
-    for task in suite.tasks:
-        if suite.halving and len(suite.candidates(task)) > 1:
-            budgets(suite.content(task), task.name)
+def _check_search(suite: Suite, asked: bool | None) -> None:
+    searched = [task for task in suite.tasks if len(suite.candidates(task)) > 1]
+    if asked and not searched:
+        raise UserError("--halving: found without a search; add --lr-search, or several rates of a task with --lr")
+    for task in searched if suite.halving else ():
+        budgets(suite.content(task), task.name)
 
 
 def _check_what_runs_need(suite: Suite) -> None:
-    """Corpora and packages, which a plan can do without."""
+    """Corpora, packages and places to write, which a plan can do without."""
+    for name in (RESULTS, TABLE, CHART):
+        check_writable(suite.out / name, "--out", folder=False)
+    if suite.cache is not None:
+        check_writable(suite.cache, CACHE_FLAG, folder=True)
     problems = list(_missing_corpora(suite))
     if problems:
         raise UserError("\n".join(problems))
@@ -223,18 +262,6 @@ def _missing_corpora(suite: Suite) -> Iterator[str]:
             suite.config(task)
         except UserError as error:
             yield str(error)
-
-
-def _rates(given: Sequence[str]) -> dict[str, tuple[float, ...]]:
-    rates: dict[str, tuple[float, ...]] = {}
-    for text in given:
-        name, _, values = text.partition("=")
-        task = choose_tasks([name])[0]
-        try:
-            rates[task.name] = tuple(float(value) for value in values.split(","))
-        except ValueError as error:
-            raise UserError(f"--lr {text}: expected TASK=RATE or TASK=RATE,RATE, such as ks=1e-3") from error
-    return rates
 
 
 def _refuse_unknown_upstreams(students: Sequence[Student]) -> None:

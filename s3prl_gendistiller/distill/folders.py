@@ -21,18 +21,22 @@ def atomic_folder(folder: Path, content: str) -> Iterator[Path]:
         content: what it is for, as the error says it.
 
     Raises:
-        UserError: the folder is there.
+        UserError: the folder is there, or it cannot be written.
     """
     if folder.exists():
         raise UserError(f"{folder}: already there; expected a new folder for {content}")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    partial = None
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         yield partial
         partial.chmod(0o755)
         for path in partial.rglob("*"):  # safetensors lets nobody else read what it writes
             path.chmod(0o755 if path.is_dir() else 0o644)
         os.rename(partial, folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"{folder}: cannot be written ({reason}); choose another place") from error
+    finally:
+        if partial is not None:  # which is gone where all went well
+            shutil.rmtree(partial, ignore_errors=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from s3prl_gendistiller.errors import UserError
 
@@ -21,17 +22,26 @@ def read_metrics(folder: str | Path, split: str) -> dict[int, dict[str, float]]:
     """Step to metrics of a run, in order. A step that a resumed run wrote again counts once, as written last.
 
     Raises:
-        UserError: the run has logged nothing.
+        UserError: the run has logged nothing, or a line that no run writes.
     """
     path = Path(folder) / METRICS_FILE
     if not path.is_file():
         raise UserError(f"{path}: not there; expected the folder of a run of run_pretrain.py that has logged once")
     steps: dict[int, dict[str, float]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         try:
             entry = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             continue  # the last line of a run that was killed while it wrote
+        if not _is_entry(entry):
+            raise UserError(f"{path} line {number}: found {line[:60]!r}, expected split, step and numbers; correct it")
         if entry.pop("split") == split:
             steps[entry.pop("step")] = entry
     return dict(sorted(steps.items()))
+
+
+def _is_entry(entry: Any) -> bool:
+    """Numbers may be NaN: a run that diverged has logged it."""
+    if not isinstance(entry, dict) or not {"split", "step"} <= entry.keys() or not isinstance(entry["step"], int):
+        return False
+    return all(isinstance(value, int | float) for name, value in entry.items() if name != "split")

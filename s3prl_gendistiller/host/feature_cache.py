@@ -3,14 +3,17 @@
 What a frozen upstream makes of an utterance never changes, and a benchmark asks for it in each epoch, fold and seed of
 the head and for each learning rate. Half to nine tenths of a short downstream run on a CPU go into computing it again.
 
-An utterance is known by its samples, so that a task which crops at random (SID, ASV) finds nothing again and only fills
-the disk. Each is computed alone. That matters where the CNN has a group norm, as in HuBERT Base and its students: it
-hears the zeros behind the shorter utterances of a batch, so that their features differ from one batch to the next.
+An utterance is known by its samples. What a data set draws at random (see `drawn`) is not kept, since it will hardly be
+heard again. Each utterance is computed alone. That matters where the CNN has a group norm, as in HuBERT Base and its
+students: it hears the zeros behind the shorter utterances of a batch, so that their features differ from one batch to
+the next.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,12 +22,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.drawn import sample_key
+from s3prl_gendistiller.host.feature_store import CACHE_FLAG, FeatureCache
 
-TRAINED = (
-    "--cache-features: found together with -f; what a trained upstream gives changes with each step, leave one out"
-)
+TRAINED = f"{CACHE_FLAG}: found together with -f; what a trained upstream gives changes with each step, leave one out"
 _BLOCK = 1 << 20
 _LOADED = (".json", ".safetensors", ".bin")
 
@@ -40,6 +42,17 @@ def files_hash(path: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+def weights_hash(module: nn.Module) -> str | None:
+    """16 hexadecimal digits of a module's weights, their names and shapes; None where it has none."""
+    weights = module.state_dict()
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        values = weights[name].detach().cpu().contiguous()
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)} ".encode())
+        digest.update(values.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:16] if weights else None
+
+
 class CachedUpstream(nn.Module):
     """An upstream that reads from disk what it has computed before.
 
@@ -47,16 +60,27 @@ class CachedUpstream(nn.Module):
         upstream: frozen; takes s3prl's list of waveforms.
         selection: the entry of the upstream's output that is read; (B, T, D) or a list of those.
         layer: the one of a list that is read; None for all.
-        folder: of this upstream and this selection alone.
+        cache: of all features.
+        name: of this upstream's folder, see `identity`.
+        width: D, if it is known; a file of another one is not read.
     """
 
-    def __init__(self, upstream: nn.Module, selection: str, layer: int | None, folder: Path) -> None:
+    def __init__(
+        self,
+        upstream: nn.Module,
+        selection: str,
+        layer: int | None,
+        cache: FeatureCache,
+        name: str,
+        width: int | None = None,
+    ) -> None:
         super().__init__()
         self.upstream = upstream
         self.selection = selection
         self.layer = layer
-        self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        self.cache = cache
+        self.folder = cache.folder / name / selection
+        self.width = width
 
     def get_downsample_rates(self, key: str) -> int:
         return int(self.upstream.get_downsample_rates(key))  # type: ignore[operator]
@@ -80,31 +104,38 @@ class CachedUpstream(nn.Module):
 
     def _features(self, wav: Tensor) -> Tensor:
         """(L, T, D) of one utterance, on the CPU; L is 1 where one layer is read."""
-        path = self.folder / f"{hashlib.sha256(wav.detach().cpu().numpy().tobytes()).hexdigest()[:32]}.npy"
-        try:
-            return self._read(np.load(path, mmap_mode="c"))
-        except FileNotFoundError:
-            pass
-        except (ValueError, EOFError, OSError) as error:
-            raise UserError(f"{path}: not readable ({error}); remove {self.folder} to compute it again") from error
+        key = sample_key(wav)
+        path = self.folder / f"{key}.npz"
+        drawn = self.cache.drawn is None or key in self.cache.drawn
+        states = None if drawn else self.cache.load(path, key, self.layer)
+        if states is None or self.width not in (None, states.shape[2]):
+            states = self._computed(wav)
+            if not drawn:
+                self.cache.keep(path, states, key, len(wav))
+            if self.layer is not None and len(states) > 1:
+                states = states[self.layer][None]
+        return torch.from_numpy(states)
+
+    def _computed(self, wav: Tensor) -> np.ndarray:
         found = self.upstream([wav])[self.selection]
         found = list(found.values()) if isinstance(found, dict) else found
-        states = (torch.cat(list(found)) if isinstance(found, (list, tuple)) else found).cpu().numpy()
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.save(file, states)
-        return self._read(states)
-
-    def _read(self, states: np.ndarray) -> Tensor:
-        one = self.layer is not None and len(states) > 1
-        return torch.from_numpy(states[self.layer][None] if one else states)
+        states: np.ndarray = (torch.cat(list(found)) if isinstance(found, (list, tuple)) else found).cpu().numpy()
+        return states
 
 
-def identity(upstream: str, checkpoint: str | None, model_config: str | None) -> str:
-    """Names the folder of one upstream: its name and the content of what it is loaded from."""
-    parts = [upstream]
-    if checkpoint is not None:  # s3prl also takes addresses, which stand for themselves
-        path = Path(checkpoint)
-        parts.append(files_hash(path) if path.exists() else _text_hash(checkpoint.encode()))
+def identity(upstream: str, checkpoint: str | None, model_config: str | None, model: nn.Module | None = None) -> str:
+    """Names the folder of one upstream: its name and the content of what it is loaded from.
+
+    Args:
+        model: what was loaded; where no file is named its own weights stand for it.
+    """
+    parts = [re.sub(r"[^\w.+-]", "_", upstream)]
+    if checkpoint is not None and Path(checkpoint).exists():
+        parts.append(files_hash(Path(checkpoint)))
+    else:  # s3prl fetches it by its name or its address, behind which may be another file tomorrow
+        parts += [_text_hash(checkpoint.encode())] if checkpoint is not None else []
+        weights = None if model is None else weights_hash(model)
+        parts += [weights] if weights is not None else []
     if model_config is not None:
         given = Path(model_config)
         parts.append(_text_hash(given.read_bytes() if given.is_file() else model_config.encode()))
@@ -115,19 +146,20 @@ def _text_hash(text: bytes) -> str:
     return hashlib.sha256(text).hexdigest()[:16]
 
 
-def cached(upstream: nn.Module, args: Any, selection: str, folder: Path) -> CachedUpstream:
+def cached(upstream: nn.Module, args: Any, featurizer: Any, cache: FeatureCache) -> CachedUpstream:
     """A frozen upstream with its cache before it.
 
     Args:
         args: s3prl's, of the run that the upstream belongs to.
-        selection: the entry that is read, as its Featurizer has settled it.
-        folder: of all features.
+        featurizer: s3prl's, which has settled what is read.
+        cache: of all features.
     """
-    name = identity(args.upstream, args.upstream_ckpt, args.upstream_model_config)
-    return CachedUpstream(upstream, selection, args.upstream_layer_selection, folder.absolute() / name / selection)
+    name = identity(args.upstream, args.upstream_ckpt, args.upstream_model_config, upstream)
+    selection = featurizer.feature_selection
+    return CachedUpstream(upstream, selection, args.upstream_layer_selection, cache, name, featurizer.output_dim)
 
 
-def put_cache_before(runner: Any, folder: Path) -> None:
+def put_cache_before(runner: Any, cache: FeatureCache) -> None:
     """Puts the cache before a Runner's upstream, which has its Featurizer already.
 
     Raises:
@@ -135,5 +167,15 @@ def put_cache_before(runner: Any, folder: Path) -> None:
     """
     if runner.upstream.trainable:
         raise UserError(TRAINED)
-    selection = runner.featurizer.model.feature_selection
-    runner.upstream.model = cached(runner.upstream.model, runner.args, selection, folder)
+    runner.upstream.model = cached(runner.upstream.model, runner.args, runner.featurizer.model, cache)
+
+
+def watch_loaders(expert: Any, cache: FeatureCache) -> None:
+    """Lets a cache know what the loaders of an expert draw at random."""
+    stock = expert.get_dataloader
+
+    @functools.wraps(stock)
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        return cache.watched(stock(*args, **kwargs))
+
+    expert.get_dataloader = watched

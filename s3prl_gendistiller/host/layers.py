@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
+from s3prl_gendistiller.host.feature_cache import identity
 from s3prl_gendistiller.host.generation import generation_text
 from s3prl_gendistiller.host.upstream_failures import named_failures
 from s3prl_gendistiller.host.upstream_file import check_upstream_file
@@ -60,3 +62,37 @@ def count_hidden_states(upstream: str, checkpoint: Path | None, steps: int | Non
     """
     with torch.no_grad():
         return len(load_upstream(upstream, checkpoint, steps)([torch.randn(SAMPLE_RATE)])["hidden_states"])
+
+
+class Features(NamedTuple):
+    """What a cache keeps of an upstream.
+
+    Attributes:
+        folder: its name in the cache.
+        bytes_per_s: of a second of speech; 0 for an upstream without weights, which is quicker than a disk.
+    """
+
+    folder: str
+    bytes_per_s: float
+
+
+def kept_features(upstream: str, checkpoint: Path | None, steps: int | None, selection: str) -> Features:
+    """Asks the upstream with a second of noise.
+
+    Args:
+        steps: as in `load_upstream`.
+        selection: the entry of the output that is kept.
+
+    Raises:
+        UserError: there is no such upstream, or it cannot be loaded.
+    """
+    expert: Any = load_upstream(upstream, checkpoint, steps)
+    config = None if steps is None else generation_text(steps)
+    folder = identity(upstream, None if checkpoint is None else str(checkpoint), config, expert)
+    if not expert.state_dict():
+        return Features(folder, 0.0)
+    with torch.no_grad():
+        found = expert([torch.randn(SAMPLE_RATE)])[selection]
+    layers = found if isinstance(found, list | tuple) else list(found.values()) if isinstance(found, dict) else [found]
+    frame = sum(layer[0, 0].numel() * layer.element_size() for layer in layers)
+    return Features(folder, frame * SAMPLE_RATE / float(expert.get_downsample_rates(selection)))

@@ -23,15 +23,16 @@ from typing import Any
 import torch
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host import compat, feature_cache, hubconf, runners, soft_labels, upstream_failures, upstream_file
+from s3prl_gendistiller.host import compat, hubconf, runners, soft_labels, upstream_failures, upstream_file
 from s3prl_gendistiller.host.checkpoint import read_checkpoint
+from s3prl_gendistiller.host.feature_cache import put_cache_before, watch_loaders
+from s3prl_gendistiller.host.feature_store import CACHE_FLAG, LIMIT_FLAG, FeatureCache, read_size
 from s3prl_gendistiller.host.locate import find_host, is_host_package
 from s3prl_gendistiller.host.runners import View
 from s3prl_gendistiller.host.shims import ctc_corpora, downstream_experts, task_data, upstream_files
 from s3prl_gendistiller.host.watch import Watch
 
 TASKS = Path(__file__).parent / "tasks"
-CACHE_FLAG = "--cache-features"
 
 logger = logging.getLogger(__name__)
 
@@ -154,16 +155,18 @@ def _mounted(argv: Sequence[str]) -> list[str]:
     """`mount_downstream` with what `argv` asks of us; the rest is the host's."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument(CACHE_FLAG, type=Path)
+    parser.add_argument(LIMIT_FLAG)
     ours, others = parser.parse_known_args(argv)
-    mount_downstream(ours.cache_features)
+    limit = None if ours.cache_limit is None else read_size(ours.cache_limit)
+    mount_downstream(None if ours.cache_features is None else FeatureCache(ours.cache_features, limit))
     return others
 
 
-def mount_downstream(cache: Path | None = None) -> None:
+def mount_downstream(cache: FeatureCache | None = None) -> None:
     """Lets `check_upstream_file` and `supply_expert` see every run before the Runner builds upstream and expert.
 
     Args:
-        cache: folder of features, see `feature_cache`.
+        cache: of features.
     """
     module = importlib.import_module("s3prl.downstream.runner")
     watch_runner(module)
@@ -176,8 +179,10 @@ def mount_downstream(cache: Path | None = None) -> None:
     def supplied(self: Any) -> Any:
         supply_expert(self.args.downstream, Path(self.args.expdir), str(self.args.device))
         if cache is not None:
-            feature_cache.put_cache_before(self, cache)
+            put_cache_before(self, cache)
         downstream = stock(self)
+        if cache is not None:
+            watch_loaders(downstream.model, cache)
         if self.args.downstream in soft_labels.BASES:
             expert = downstream.model
             getattr(expert, "module", expert).teacher_cache = cache  # `module`: of DistributedDataParallel

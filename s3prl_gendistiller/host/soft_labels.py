@@ -23,6 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
 from s3prl_gendistiller.host.feature_cache import cached
+from s3prl_gendistiller.host.feature_store import FeatureCache
 from s3prl_gendistiller.schema import from_dict, key
 
 PREFIX = "glmd_"
@@ -121,11 +122,13 @@ class HeadedTeacher:
         checkpoint: of its run.
         head: a head of the same shape, whose projector alone may be of another width.
         device: where it computes.
-        cache: folder of features, see `feature_cache`; they are those of the run with labels. None for none, and an
-            upstream that was trained along has none.
+        cache: of features, which are those of the run with labels. None for none, and an upstream that was trained
+            along has none.
     """
 
-    def __init__(self, checkpoint: Path, head: nn.Module, device: torch.device, cache: Path | None = None) -> None:
+    def __init__(
+        self, checkpoint: Path, head: nn.Module, device: torch.device, cache: FeatureCache | None = None
+    ) -> None:
         from s3prl import hub
         from s3prl.upstream.interfaces import Featurizer
 
@@ -146,7 +149,7 @@ class HeadedTeacher:
         ).to(device)
         self.featurizer.load_state_dict(states["Featurizer"])
         if cache is not None and "Upstream" not in states:
-            self.upstream = cached(self.upstream, args, self.featurizer.feature_selection, cache)
+            self.upstream = cached(self.upstream, args, self.featurizer, cache)
         weights = states["Downstream"]
         self.projector = nn.Linear(*reversed(weights["projector.weight"].shape))
         self.model = copy.deepcopy(head)
@@ -229,7 +232,7 @@ def distilled(base: type) -> type:
             super().__init__(downstream_expert=downstream_expert, **kwargs)
             self.soft_labels = config
             self._teacher: list[HeadedTeacher] = []  # no part of what is trained or saved
-            self.teacher_cache: Path | None = None  # of `HeadedTeacher`, from whoever knows it
+            self.teacher_cache: FeatureCache | None = None  # of `HeadedTeacher`, from whoever knows it
             self._seen: list[tuple[Tensor, Any]] = []
             self.model.register_forward_hook(lambda module, inputs, output: self._seen.append(output))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import Any, TypeVar
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.plan import RUNS
+from s3prl_gendistiller.superb.results_file import read_content
 from s3prl_gendistiller.superb.students import Student
 from s3prl_gendistiller.superb.submission import PARTS, er_folders
 from s3prl_gendistiller.superb.table import RESULTS
 from s3prl_gendistiller.superb.tasks import TASKS
-from s3prl_gendistiller.superb.trial import RECORD
+from s3prl_gendistiller.superb.trial import RECORD, checked_record
 
 T = TypeVar("T")
 
@@ -106,8 +106,8 @@ def read_results(source: Path, take: Callable[[Path, dict[str, Any]], T]) -> T:
     if not path.is_file():
         raise UserError(f"{path}: no such file; expected the {RESULTS} that `gendistiller superb` wrote")
     try:
-        return take(path, json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return take(path, read_content(path))
+    except KeyError as error:
         raise UserError(
             f"{path}: not readable as results ({error}); expected the {RESULTS} of `gendistiller superb`"
         ) from error
@@ -158,7 +158,4 @@ def _of_another_checkpoint(folder: Path) -> list[str]:
 
 def _record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path}: not readable ({error})") from error
+    return checked_record(path, {}) if path.is_file() else {}

@@ -12,6 +12,7 @@ import fcntl
 import multiprocessing
 import os
 import queue
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ import torch
 from s3prl_gendistiller.distill.processes import end_with_parent
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.memory import available_gib
+from s3prl_gendistiller.outputs import check_writable
 
 LOCK = ".superb.lock"
 GIB_PER_JOB = 2.5
@@ -97,6 +99,9 @@ class Processes:
         process.join()
         with self._guard:
             self._running.discard(process)
+        if process.exitcode and process.exitcode < 0:
+            how = _signal_in_words(-process.exitcode)
+            raise UserError(f"ended with status {process.exitcode}, {how} (what it said: {messages})")
         if process.exitcode:
             lines = messages.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             said = [line for line in lines if line.startswith("error:")][-1:] or lines[-LAST_LINES:]
@@ -112,6 +117,12 @@ class Processes:
             self._stopped = True
             for process in self._running:
                 process.terminate()
+
+
+def _signal_in_words(number: int) -> str:
+    name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+    hint = "; most likely there was too little memory, and a smaller --jobs needs less" if name == "SIGKILL" else ""
+    return f"killed by {name}{hint}"
 
 
 class _Inherited:
@@ -162,8 +173,9 @@ def locked(folder: Path) -> Iterator[int]:
         The lock's file descriptor, which the runs inherit: it is free when the last of them has ended.
 
     Raises:
-        UserError: another one works there.
+        UserError: another one works there, or nothing can be written there.
     """
+    check_writable(folder / LOCK, "--out", folder=False)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("w") as file:
         try:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb import detection, diarization
+from s3prl_gendistiller.superb.checks import value_problem
 from s3prl_gendistiller.superb.tasks import Metric, Task
 
 # `dev acc: 0.5`, `sv-voxceleb1/test-EER: 0.1` and `mode dev acc 0.9 der 0.1`
 _FORMS = (r"^(?:\S+/)?{split}[ -]{name}: ({number})\s*$", r"^mode {split} .*\b{name} ({number})")
 _NUMBER = r"[-+.\deE]+|nan|inf"
+
+
+class NoNumber(UserError):
+    """An evaluation gave what its metric cannot be: most likely the training has diverged."""
 
 
 def printed_values(text: str, split: str, name: str) -> list[float]:
@@ -25,7 +31,9 @@ def printed_values(text: str, split: str, name: str) -> list[float]:
 
 
 def best_on_dev(task: Task, text: str, evaluations: int | None = None) -> float | None:
-    """The best value of the task's first metric on dev in the output of a training; None if it was never evaluated.
+    """The best value of the task's first metric on dev in the output of a training.
+
+    None if it was never evaluated, NaN if what it gave never was finite.
 
     Args:
         evaluations: how many of them count, from the first; None for all.
@@ -34,9 +42,10 @@ def best_on_dev(task: Task, text: str, evaluations: int | None = None) -> float 
     printed, higher = (metric.printed, metric.higher_is_better) if metric.printed else ("acc", True)
     # diarization prints no DER; it chooses its checkpoint by the frames' accuracy
     values = printed_values(text, task.dev, printed)[:evaluations]
-    if not values:
-        return None
-    return (max if higher else min)(values) * metric.factor
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return math.nan if values else None
+    return (max if higher else min)(finite) * metric.factor
 
 
 def dev_is_higher_better(task: Task) -> bool:
@@ -54,8 +63,21 @@ def evaluated(task: Task, folder: Path, text: str, config: dict[str, Any], split
         split: s3prl's name of what was evaluated.
 
     Raises:
+        NoNumber: a number is none that its metric can have.
         UserError: a number is not there.
     """
+    try:
+        values = _evaluated(task, folder, text, config, split)
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise UserError(f"{task.name}: {folder}: what the evaluation wrote is not readable ({error})") from error
+    for metric in task.metrics:
+        problem = value_problem(metric, values[metric.key])
+        if problem:
+            raise NoNumber(f"{task.name}: {split} gave as {metric.label} what is none: {problem}; see {folder}")
+    return values
+
+
+def _evaluated(task: Task, folder: Path, text: str, config: dict[str, Any], split: str) -> dict[str, float]:
     if task.name == "qbe":
         truth = Path(config["downstream_expert"]["datarc"]["dataset_root"]) / "scoring"
         folder_of_truth = truth / f"groundtruth_quesst14_{'dev' if split == 'dev' else 'eval'}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.mount import CACHE_FLAG
+from s3prl_gendistiller.host.feature_store import CACHE_FLAG, LIMIT_FLAG
 from s3prl_gendistiller.host.overrides import OVERRIDE_SEPARATOR, apply_overrides
 from s3prl_gendistiller.host.paths import VARIABLE, expand_tree
 from s3prl_gendistiller.schema import read_layered_yaml
@@ -56,6 +56,7 @@ class Suite:
         seed: of every run.
         overrides: more of run_downstream.py's ``-o``, for every training.
         cache: folder where the features of the students are kept, so that they are computed once; None for nowhere.
+        cache_limit: bytes that it may hold; None for as much as there is room.
         halving: whether a search drops rates early, see `search`; without, it trains all of them to the end.
         hardware: of `HARDWARE`, the size of a GPU on which published batches do not fit; None for 16 GB and more.
         lm: folder of ASR's language model, see `decoding`; None for none.
@@ -71,6 +72,7 @@ class Suite:
     seed: int = 1337
     overrides: str = ""
     cache: Path | None = None
+    cache_limit: int | None = None
     halving: bool = False
     hardware: str | None = None
     lm: Path | None = None
@@ -206,10 +208,11 @@ class Run:
         return [*given, *self._cache()]
 
     def _cache(self) -> list[str]:
-        """Not for tasks that crop at random, nor for an upstream without weights, which is quicker than the disk."""
-        if self.suite.cache is None or self.suite.preset in self.task.crops or self.student.checkpoint is None:
+        """Not for tasks that crop nearly all at random, nor for an upstream that is quicker than the disk."""
+        if self.suite.cache is None or self.suite.preset in self.task.crops or not self.student.weights:
             return []
-        return [CACHE_FLAG, str(self.suite.cache.absolute())]
+        limit = [] if self.suite.cache_limit is None else [LIMIT_FLAG, str(self.suite.cache_limit)]
+        return [CACHE_FLAG, str(self.suite.cache.absolute()), *limit]
 
 
 def trained_runs(suite: Suite, student: Student, task: Task, lr: float | None) -> list[Run]:

@@ -172,8 +172,8 @@ def _read_frames(folder: Path) -> Predictions:
         found.ids.append(path.stem)
         try:
             with h5py.File(path, "r") as file:
-                values = np.asarray(file["T_hat"])
-        except (OSError, KeyError) as error:
+                values = np.asarray(file["T_hat"], dtype=np.float64)
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError, MemoryError) as error:
             found.problems.append(f"{path.name}: not readable ({error}), expected T_hat in a whole HDF5 file")
             continue
         if values.ndim != 2 or not np.isfinite(values).all():
@@ -184,11 +184,13 @@ def _read_frames(folder: Path) -> Predictions:
     if not found.ids:
         found.problems.append("holds no .h5")
     shift = folder.parents[1] / FRAME_SHIFT
-    text = shift.read_text(encoding="utf-8").strip() if shift.is_file() else "no such file"
-    if text.isdigit() and int(text) > 0:
+    text = shift.read_text(encoding="utf-8", errors="replace").strip() if shift.is_file() else "no such file"
+    if text.isdecimal() and len(text) < 10 and int(text) > 0:
         found.frame_samples = int(text)
     else:
-        found.problems.append(f"{FRAME_SHIFT}: {text}, expected samples per frame, which s3prl writes beside scoring/")
+        found.problems.append(
+            f"{FRAME_SHIFT}: {text[:60]}, expected samples per frame, which s3prl writes beside scoring/"
+        )
     return _shortened(found)
 
 

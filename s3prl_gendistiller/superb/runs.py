@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import logging
+import os
 import queue
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -15,12 +18,14 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb import metrics, trial
 from s3prl_gendistiller.superb.decoding import LM_METRIC
 from s3prl_gendistiller.superb.plan import Layers, Suite, layer_run, trained_runs
-from s3prl_gendistiller.superb.search import Trials, budgets, halve
+from s3prl_gendistiller.superb.search import Trials, budgets, cost_of, halve
 from s3prl_gendistiller.superb.students import Student
 from s3prl_gendistiller.superb.tasks import Task
 from s3prl_gendistiller.superb.trial import Launch
 
 LM_PART = "tested_lm"
+FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT)))
+"""What a system says of a disk that takes no more: every other run would end so, too."""
 Dev = dict[str, float]
 Found = tuple[float | None, Dev, Trials]
 """A learning rate, what each that was tried reached on dev at last, and after which steps."""
@@ -66,14 +71,17 @@ def run_suite(
         jobs: how many runs at a time.
 
     Returns:
-        Student -> task -> outcome, and one line for each run that failed.
+        Student -> task -> outcome, and one line for each run that failed. When the disk is full nothing more is begun.
     """
     results: dict[str, dict[str, Outcome]] = {student.name: {} for student in suite.students}
     failures: list[str] = []
+    full = threading.Event()
     turns = _Turns(jobs)
 
     def turn(task: Task, student: Student, others: Sequence[Student] = (), found: Found | None = None) -> _Added:
         more: _Added = []
+        if full.is_set():
+            return more
         try:
             if found is None:
                 found = _search(suite, student, task, launch)
@@ -82,8 +90,13 @@ def run_suite(
                 results[student.name][task.name] = _train_and_test(suite, student, task, launch, *found)
             else:
                 results[student.name][task.name] = _best_layer(suite, student, task, launch, layers[student.name])
-        except UserError as error:
+        except (UserError, OSError) as error:
             problem = f"{student.name} on {task.name}: {error}"
+            if any(reason in problem for reason in FULL):
+                if full.is_set():
+                    return more  # one message is enough
+                full.set()
+                problem += "; make room, then repeat the same command"
             failures.append(problem)
             logger.error("%s", problem)
         return more
@@ -140,8 +153,8 @@ def _search(suite: Suite, student: Student, task: Task, launch: Launch) -> Found
         best, trials = halve(listed, budgets(suite.content(task), task.name), measure, higher)
         return best, {f"{rate:g}": list(reached.values())[-1] for rate, reached in trials.items()}, trials
     dev = {rate: measure(rate, None) for rate in rates}
-    choose = max if higher else min
-    return choose(dev, key=lambda rate: dev[rate]), {f"{rate:g}": value for rate, value in dev.items()}, {}
+    best_of_all = min(dev, key=lambda rate: cost_of(dev[rate], higher))
+    return best_of_all, {f"{rate:g}": value for rate, value in dev.items()}, {}
 
 
 def _train_and_test(

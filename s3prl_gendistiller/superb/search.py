@@ -69,7 +69,7 @@ def halve(
         trials.setdefault(rate, {})[budget] = measure(rate, budget)
 
     def ranked(candidates: Sequence[float], budget: int) -> list[float]:
-        return sorted(candidates, key=lambda rate: _cost(trials[rate][budget], higher_is_better))
+        return sorted(candidates, key=lambda rate: cost_of(trials[rate][budget], higher_is_better))
 
     kept = list(rates)
     for number, budget in enumerate(steps):
@@ -90,7 +90,8 @@ def around(rate: float) -> list[float]:
     return [value for value in near if LOWEST <= value <= HIGHEST]
 
 
-def _cost(value: float, higher_is_better: bool) -> float:
+def cost_of(value: float, higher_is_better: bool) -> float:
+    """The less, the better; what never was a number is the worst."""
     if math.isnan(value):
         return math.inf
     return -value if higher_is_better else value

@@ -14,11 +14,14 @@ from s3prl_gendistiller.host.feature_cache import files_hash
 from s3prl_gendistiller.host.generation import check_steps
 from s3prl_gendistiller.host.upstream_file import check_upstream_file
 from s3prl_gendistiller.shipped import existing_or_shipped
+from s3prl_gendistiller.superb.checks import shown
 
 LOCAL = {"gendistiller": "gendistiller_local", "distilhubert": "distiller_local"}
-FOLDERS = {"hubert": "hf_hubert_custom", "wav2vec2": "hf_wav2vec2_custom"}
+FOLDER = "transformers_local"
+"""Reads a transformers folder by its model_type; s3prl's own would take a WavLM for a HuBERT."""
 FEATURES = ("weighted", "last")
-_NAME = re.compile(r"[\w.+-]+")
+NAME = re.compile(r"\w[\w.+-]{0,99}")
+"""Of a student, which is also a folder."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Student:
         checkpoint: s3prl's ``-k``; None for an upstream that needs none.
         steps: how many layers a GenDistiller generates; None for all.
         baseline: a DistilHuBERT, whose last hidden states are prediction heads.
+        learned: whether an upstream that is given by its name has weights, as hubert_base has and fbank has not.
     """
 
     name: str
@@ -38,12 +42,22 @@ class Student:
     checkpoint: Path | None = None
     steps: int | None = None
     baseline: bool = False
+    learned: bool = False
+
+    @property
+    def weights(self) -> bool:
+        """Whether its features take longer to compute than to read."""
+        return self.learned or self.checkpoint is not None
 
     @property
     def kind(self) -> str:
         """What the seeds of one kind have in common."""
         stem, dot, seed = self.name.rpartition(".")
         return stem if dot and seed.isdigit() and stem else self.name
+
+    def selection(self, features: str = "weighted") -> str:
+        """The entry of the upstream's output that is read, s3prl's ``-s``."""
+        return "paper" if self.baseline and features == "last" else "hidden_states"
 
     def flags(self, features: str = "weighted") -> list[str]:
         """Flags of run_downstream.py.
@@ -58,7 +72,7 @@ class Student:
         if self.steps is not None:
             flags += ["--steps", str(self.steps)]
         if features == "last":
-            flags += ["-s", "paper"] if self.baseline else ["-l", "-1"]
+            flags += ["-s", self.selection(features)] if self.baseline else ["-l", "-1"]
         return flags
 
     def fingerprint(self) -> str:
@@ -77,10 +91,15 @@ def find_students(given: Sequence[str]) -> list[Student]:
     """
     students: dict[str, Student] = {}
     for text in given:
+        if not text.isprintable():
+            raise UserError(f"--student {shown(text)}: found control characters in it, expected NAME=CHECKPOINT")
         name, equals, source = text.partition("=")
         name, source = (name, source) if equals else (Path(text).name, text)
-        if not _NAME.fullmatch(name):
-            raise UserError(f"--student {text}: found the name {name!r}, expected letters, digits and . + - _")
+        if not NAME.fullmatch(name):
+            raise UserError(
+                f"--student {shown(text)}: found the name {shown(name)}, expected letters, digits and . + - _, a "
+                "letter or digit first, 100 at most"
+            )
         if name in students:
             raise UserError(
                 f"--student {text}: the name {name} is taken; give each student its own, as NAME=CHECKPOINT"
@@ -107,13 +126,8 @@ def _stopped(name: str, source: str) -> Student | None:
 def _find(name: str, source: str) -> Student:
     path = existing_or_shipped(source)
     if path.is_dir() and (path / "config.json").is_file():
-        kind = read_teacher_shape(path).model_type
-        if kind not in FOLDERS:
-            raise UserError(
-                f"--student {name}: {path} holds a {kind}, which s3prl's transformers upstreams would load without "
-                f"part of its weights; expected {' or '.join(FOLDERS)}"
-            )
-        return Student(name, FOLDERS[kind], path.absolute())
+        read_teacher_shape(path)  # refuses what is none
+        return Student(name, FOLDER, path.absolute())
     if path.is_dir():
         newest = newest_checkpoint(path)
         if newest is None:

@@ -148,8 +148,18 @@ def check_parts(folders: Mapping[str, Path], problems: Sequence[str] = ()) -> li
 
 
 def pack(parts: Sequence[Checked], folder: Path) -> Path:
-    """Writes predict.zip into `folder`, whole or not at all."""
+    """Writes predict.zip into `folder`, whole or not at all.
+
+    Raises:
+        UserError: it cannot be written, or the one that is there holds parts that this one would not.
+    """
     path = folder / ARCHIVE
+    lost = sorted(_packed(path) - {part.part.name for part in parts})
+    if lost:
+        raise UserError(
+            f"{path}: holds {', '.join(lost)} as well, which these {len(parts)} parts lack; give another --out, or "
+            "remove that file"
+        )
     files = {name: file for part in parts for name, file in part.files.items()}
     parents = {f"{parent.as_posix()}/" for name in files for parent in Path(name).parents if parent != Path()}
     with replacing(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -163,6 +173,16 @@ def pack(parts: Sequence[Checked], folder: Path) -> Path:
             with files[name].open("rb") as source, archive.open(info, "w", force_zip64=True) as target:
                 shutil.copyfileobj(source, target)
     return path
+
+
+def _packed(path: Path) -> set[str]:
+    """The parts of an archive that is there."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [Path(name).parts for name in archive.namelist()]
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return set()
+    return {name[1] for name in names if len(name) > 2 and name[0] == TOP}
 
 
 def _of_fold(fold: int) -> Part:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.superb.costs import Cost
+from s3prl_gendistiller.superb.decoding import DECODED, LM_METRIC
 from s3prl_gendistiller.superb.plan import Suite
 from s3prl_gendistiller.superb.runs import Outcome
 from s3prl_gendistiller.superb.scores import COUNTED, LEADERBOARD, References, overall_score, scored_tasks
@@ -50,7 +52,7 @@ def write_results(
                 "steps": student.steps,
                 "score": scores[student.name],
                 "cost": dataclasses.asdict(costs[student.name]) if student.name in costs else None,
-                "tasks": {name: dataclasses.asdict(outcome) for name, outcome in results[student.name].items()},
+                "tasks": {name: _plain(outcome) for name, outcome in results[student.name].items()},
             }
             for student in suite.students
         },
@@ -61,11 +63,19 @@ def write_results(
     rows = table(suite, results, scores, costs)
     if references is not None and any(score is not None for score in scores.values()):
         rows += _left_out(references)
-    for path, text in zip(paths, (json.dumps(content, indent=2) + "\n", rows), strict=False):
+    for path, text in zip(paths, (json.dumps(content, indent=2, allow_nan=False) + "\n", rows), strict=False):
         with replacing(path) as part:
             part.write_text(text, encoding="utf-8")
     draw(suite, results, paths[2])
     return paths
+
+
+def _plain(outcome: Outcome) -> dict[str, Any]:
+    """For JSON, which knows no NaN: a learning rate that diverged has null on dev."""
+    content = dataclasses.asdict(outcome)
+    for reached in (content["dev"], *content["trials"].values()):
+        reached.update({key: None for key, value in reached.items() if value is None or not math.isfinite(value)})
+    return content
 
 
 def choose_references(results: Results, base: str, top: str, preset: str) -> References | None:
@@ -80,7 +90,7 @@ def table(
 ) -> str:
     """One row a kind of student; with several seeds mean and standard deviation."""
     costs = costs or {}
-    columns = [(task, metric) for task in suite.tasks for metric in suite.metrics(task)]
+    columns = _columns(suite, results)
     with_score = any(score is not None for score in scores.values())
     header = [f"{task.name.upper()} {metric.label} {arrow(metric)}" for task, metric in columns]
     rows = [["student", *(COST_HEADER if costs else ()), *header, *(["score"] if with_score else [])]]
@@ -100,7 +110,7 @@ def draw(suite: Suite, results: Results, out: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    panels = [(task, metric) for task in suite.tasks for metric in suite.metrics(task)]
+    panels = _columns(suite, results)
     kinds = suite.kinds()
     across = min(4, len(panels))
     down = -(-len(panels) // across)
@@ -139,9 +149,21 @@ def mean_and_spread(values: Sequence[float], decimals: int = 2) -> str:
     return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.{decimals}f}"
 
 
+def _columns(suite: Suite, results: Results) -> list[tuple[Task, Metric]]:
+    """Of the suite, and of ASR with a language model also what an earlier command has found."""
+    found = {key for tasks in results.values() for outcome in tasks.values() for key in outcome.values}
+    columns = []
+    for task in suite.tasks:
+        metrics = suite.metrics(task)
+        if task.name == DECODED and LM_METRIC.key in found and LM_METRIC not in metrics:
+            metrics = (*metrics, LM_METRIC)
+        columns += [(task, metric) for metric in metrics]
+    return columns
+
+
 def _numbers(results: Results, names: Sequence[str], task: Task, metric: Metric) -> list[float]:
     outcomes = [results.get(name, {}).get(task.name) for name in names]
-    return [outcome.values[metric.key] for outcome in outcomes if outcome is not None]
+    return [outcome.values[metric.key] for outcome in outcomes if outcome is not None and metric.key in outcome.values]
 
 
 def _cost_cells(cost: Cost | None) -> tuple[str, ...]:

@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.distill.manifest import replacing
+from s3prl_gendistiller.documents import read_json
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint
 from s3prl_gendistiller.superb import metrics
-from s3prl_gendistiller.superb.plan import Run
+from s3prl_gendistiller.superb.checks import AMOUNT, MAPPING, NUMBER, NUMBERS, TEXT, or_null, shown, unquoted, wrong
+from s3prl_gendistiller.superb.plan import RUNS, Run, Suite
 
 RECORD = "superb.json"
 TRAIN_LOG, TEST_LOG = "superb_train.log", "superb_test.log"
 DEV_TRIALS = "dev_trials.txt"
+_EVALUATED = ("tested", "dev", "tested_lm")
 
 logger = logging.getLogger(__name__)
 
@@ -40,25 +44,29 @@ def train(run: Run, launch: Launch) -> dict[str, Any]:
     at_end = "seconds" in record.get("stages", {}).get(str(total), {})
     seconds = 0.0 if at_end else _train(run, launch, record, total)
     dev = metrics.best_on_dev(run.task, _text(run, TRAIN_LOG))
-    return _write_record(run, {**record, "trained": {"dev": dev, "seconds": seconds}})
+    return _write_record(run, {**record, "trained": {"dev": _finite(dev), "seconds": seconds}})
 
 
 def dev_value(run: Run, launch: Launch) -> float:
-    """What a run reaches on dev, trained to its end."""
+    """What a run reaches on dev, trained to its end; NaN if that was never a number."""
     record = train(run, launch)
     value = record["trained"]["dev"]
     if value is None and not run.task.best:  # ASV: s3prl evaluates nothing on dev
-        value = test(run, launch, write_dev_trials(run), part="dev")["dev"]["values"]["eer"]
-    return _known(run, value)
+        try:
+            value = test(run, launch, write_dev_trials(run), part="dev")["dev"]["values"]["eer"]
+        except metrics.NoNumber:
+            return math.nan
+    evaluated = metrics.best_on_dev(run.task, _text(run, TRAIN_LOG)) if value is None else value
+    return _known(run, evaluated)
 
 
 def dev_value_after(run: Run, launch: Launch, steps: int) -> float:
-    """What a run reaches on dev within a number of steps, at which s3prl saves a checkpoint."""
+    """What a run reaches on dev within a number of steps, at which s3prl saves a checkpoint; NaN if no number."""
     record = read_record(run)
     stages = record.get("stages", {})
     stage = dict(stages.get(str(steps), {}))
     if "dev" in stage:
-        return float(stage["dev"])
+        return _read(stage["dev"])
     if "trained" not in record and "seconds" not in stage:
         # `stages` stands there before the training begins: see `train`
         stage["seconds"] = _train(run, launch, {**record, "stages": stages}, steps)
@@ -68,11 +76,15 @@ def dev_value_after(run: Run, launch: Launch, steps: int) -> float:
     if value is None and not run.task.best:
         checkpoint = run.folder / f"states-{steps}.ckpt"
         chosen = checkpoint if checkpoint.is_file() else _whole_checkpoint(run)
-        values, seconds = _evaluate(run, launch, chosen, run.task.test, write_dev_trials(run))
-        value, stage["seconds"] = values["eer"], round(stage.get("seconds", 0.0) + seconds, 1)
-    stage["dev"] = _known(run, value)
+        try:
+            values, seconds = _evaluate(run, launch, chosen, run.task.test, write_dev_trials(run))
+            value, stage["seconds"] = values["eer"], round(stage.get("seconds", 0.0) + seconds, 1)
+        except metrics.NoNumber:
+            value = math.nan
+    found = _known(run, value)
+    stage["dev"] = _finite(found)
     _write_record(run, {**record, "stages": {**record.get("stages", {}), str(steps): stage}})
-    return float(stage["dev"])
+    return found
 
 
 def test(
@@ -92,7 +104,12 @@ def test(
     metric = run.task.metrics[0]
     found = []
     for checkpoint in checkpoints:
-        values, taken = _evaluate(run, launch, checkpoint, run.split or run.task.test, trials, lm)
+        try:
+            values, taken = _evaluate(run, launch, checkpoint, run.split or run.task.test, trials, lm)
+        except metrics.NoNumber:
+            if found or checkpoint != checkpoints[-1]:
+                continue  # another one has a number, or may have
+            raise
         found.append((values, taken, checkpoint, _predictions(run.folder) if len(checkpoints) > 1 else {}))
     choose = max if metric.higher_is_better else min
     values, _, checkpoint, predictions = choose(found, key=lambda one: one[0][metric.key])
@@ -112,20 +129,64 @@ def read_record(run: Run) -> dict[str, Any]:
     """
     path = run.folder / RECORD
     settings = run.settings()
-    if not path.is_file():
-        return {"settings": settings}
+    return checked_record(path, settings) if path.is_file() else {"settings": settings}
+
+
+def checked_record(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A record, of which every number is one, that was made with these settings.
+
+    Raises:
+        UserError: as `read_record`.
+    """
     try:
-        record = dict(json.loads(path.read_text(encoding="utf-8")))
-        before = record["settings"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not readable ({error}); remove {run.folder} to run it again") from error
+        record = read_json(path)
+        problems = list(_problems(record))
+    except UserError as error:
+        raise UserError(f"{error}. Remove {path.parent} to run it again") from error
+    if problems:
+        raise UserError(f"{path}: not readable ({problems[0]}); remove {path.parent} to run it again")
+    before = record["settings"]
     changed = [key for key in settings if before.get(key) != settings[key]]
     if changed:
         raise UserError(
-            f"{run.folder}: was made with another {changed[0]} (found {before.get(changed[0])}, now "
-            f"{settings[changed[0]]}); give another --out or another name to the student, or remove that folder"
+            f"{path.parent}: was made with another {changed[0]} (found {unquoted(before.get(changed[0]))}, now "
+            f"{unquoted(settings[changed[0]])}); give another --out or another name to the student, or remove that "
+            "folder"
         )
-    return record
+    return dict(record)
+
+
+def require_own_folders(suite: Suite) -> None:
+    """Before anything is done: what a suite's folder holds of its students is theirs, and made as asked for.
+
+    Raises:
+        UserError: as `read_record`, of the first folder that is not.
+    """
+    for student in suite.students:
+        own: dict[str, Any] = {"student": student.fingerprint()}
+        for path in sorted((suite.out / RUNS / student.name).glob(f"*/{RECORD}")):
+            task = next((task for task in suite.tasks if path.parent.name.split("-")[0] == task.name), None)
+            settings = own if task is None else {**Run(suite, student, task).settings(), "task": path.parent.name}
+            checked_record(path, settings)
+
+
+def _problems(record: Any) -> Iterator[str]:
+    """Of the entries that are read."""
+    if not isinstance(record, dict) or not isinstance(record.get("settings"), dict):
+        yield "found no settings in it"
+        return
+    yield from wrong(record, "", trained=MAPPING, stages=MAPPING, tested=MAPPING, dev=MAPPING, tested_lm=MAPPING)
+    parts = {name: part for name, part in record.items() if name != "settings" and isinstance(part, dict)}
+    stages = {f"stages.{unquoted(steps)}": stage for steps, stage in parts.pop("stages", {}).items()}
+    for name, part in {**parts, **stages}.items():
+        if not isinstance(part, dict):
+            yield f"{name}: found {shown(part)}, expected a mapping"
+            continue
+        yield from wrong(part, name, seconds=AMOUNT, dev=or_null(NUMBER), fallback=or_null(TEXT), values=NUMBERS)
+        if name in _EVALUATED and not {"values", "seconds", "fallback"} <= part.keys():
+            yield f"{name}: found {', '.join(map(shown, part)) or 'nothing'}, expected values, seconds and fallback"
+    if "trained" in parts and not {"dev", "seconds"} <= parts["trained"].keys():
+        yield "trained: found no dev or no seconds in it"
 
 
 def write_dev_trials(run: Run) -> Path:
@@ -141,7 +202,8 @@ def write_dev_trials(run: Run) -> Path:
         raise UserError(f"{datarc['dev_meta_data']}: expected lines of 1 or 0 and two paths below dev/wav")
     path = run.folder / DEV_TRIALS
     text = "".join(f"{same} ../../dev/wav/{first} ../../dev/wav/{second}\n" for same, first, second in trials)
-    path.write_text(text, encoding="utf-8")
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
     return path
 
 
@@ -199,6 +261,15 @@ def _whole_checkpoint(run: Run) -> Path:
     return newest
 
 
+def _finite(value: float | None) -> float | None:
+    """As JSON has it, which knows no NaN."""
+    return None if value is None or not math.isfinite(value) else value
+
+
+def _read(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
 def _known(run: Run, value: float | None) -> float:
     if value is None:
         raise UserError(f"{run.folder}: nothing was evaluated on {run.task.dev} while it trained; look at {TRAIN_LOG}")
@@ -207,7 +278,7 @@ def _known(run: Run, value: float | None) -> float:
 
 def _write_record(run: Run, record: dict[str, Any]) -> dict[str, Any]:
     with replacing(run.folder / RECORD) as path:
-        path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return record
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from s3prl_gendistiller.cli import main
+from s3prl_gendistiller.cli import curves, main
 from s3prl_gendistiller.distill.metrics import append_metrics
 
 
@@ -29,3 +29,37 @@ def test_runs_become_one_picture(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_a_run_without_metrics_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["curves", str(tmp_path)]) == 2
     assert "metrics.jsonl: not there" in capsys.readouterr().err
+
+
+def test_what_stands_in_the_metrics_is_read_with_care(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Runs of one name stay two; NaN of a run that diverged, and half a line of one that was killed, are no mistake."""
+    folders = [tmp_path / "a" / "$x", tmp_path / "b" / "$x"]
+    for folder in folders:
+        folder.parent.mkdir()
+        write_run(folder)
+        append_metrics(folder, "train", 40, {"loss": float("nan")})
+        with (folder / "metrics.jsonl").open("a") as file:
+            file.write('{"split": "tra')
+    assert set(curves._labels(folders)) == {"a/$x", "b/$x"}
+    out = tmp_path / "curves.png"
+    assert main(["curves", *map(str, folders), "--out", str(out)]) == 0
+    before = out.read_bytes()
+    for line in (
+        '{"step": 1}',
+        "[1]",
+        '{"split": "train", "step": "1"}',
+        '{"split": "train", "step": 1, "loss": "\\u001b"}',
+    ):
+        (folders[0] / "metrics.jsonl").write_text(line + "\n")
+        assert main(["curves", *map(str, folders), "--out", str(out)]) == 2
+        error = capsys.readouterr().err
+        assert "metrics.jsonl line 1: found" in error and "\x1b" not in error and out.read_bytes() == before
+
+
+def test_a_picture_that_cannot_be_written_is_named_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    for out in (tmp_path, tmp_path / "file" / "x.png", Path("/proc/x.png")):
+        for command in (["curves", "no such run"], ["score"]):
+            assert main([*command, "--out", str(out)]) == 2
+            assert f"--out {out}: " in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

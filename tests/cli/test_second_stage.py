@@ -70,4 +70,4 @@ def test_a_head_learns_from_the_teachers_head(name: str, folder: Path, launch: P
         launch([*common, *student, "--teacher", str(with_labels), "--cache-features", str(kept)], folder / "cached.log")
         for who in ("teacher", "student"):
             of_upstream = identity("gendistiller_local", str(folder / f"{who}.ckpt"), None)
-            assert list((kept / of_upstream / "hidden_states").glob("*.npy"))
+            assert list((kept / of_upstream / "hidden_states").glob("*.npz"))

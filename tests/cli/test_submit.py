@@ -119,6 +119,27 @@ def test_mistakes_in_the_command_are_named(suite: Path, capsys: pytest.CaptureFi
     assert not Path("hub").exists() and not Path("submission").exists()
 
 
+def test_a_smaller_archive_does_not_take_the_place_of_a_larger_one(
+    suite: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert submit(suite) == 0
+    before = Path("submission/predict.zip").read_bytes()
+    assert submit(suite, "--tasks", "ks", "er") == 2
+    assert "predict.zip: holds sid_public as well" in capsys.readouterr().err
+    assert Path("submission/predict.zip").read_bytes() == before
+    assert submit(suite) == 0 and submit(suite, "--tasks", "ks", "--out", "ks") == 0
+
+
+@pytest.mark.parametrize("blocked", ["--out", "--hub-folder"])
+def test_a_place_that_cannot_be_written_is_named_first(
+    blocked: str, suite: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("file").touch()
+    for place in ("file/inside", "/proc/inside"):
+        assert f"{blocked} {place}" in refused(capsys, suite, blocked, place)
+    assert Path("file").read_bytes() == b"" and not Path("submission").exists()
+
+
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Costs without s3prl, whose globals another process should change."""

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import copy
+import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.drawn import sample_key
 from s3prl_gendistiller.host.feature_cache import CachedUpstream, files_hash, identity, put_cache_before
+from s3prl_gendistiller.host.feature_store import FeatureCache
 
 
 class Upstream(nn.Module):
@@ -35,7 +40,11 @@ WAVS = [torch.randn(length, generator=torch.Generator().manual_seed(length)) for
 
 
 def cached(folder: Path, selection: str = "hidden_states", layer: int | None = None) -> CachedUpstream:
-    return CachedUpstream(Upstream(), selection, layer, folder)
+    return CachedUpstream(Upstream(), selection, layer, FeatureCache(folder), "mine")
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.npz"))
 
 
 def test_the_second_time_nothing_is_computed_and_all_is_equal(tmp_path: Path) -> None:
@@ -68,13 +77,47 @@ def test_an_entry_that_is_one_tensor_stays_one(tmp_path: Path, selection: str) -
         assert torch.equal(cached(tmp_path, selection, layer=-1)(WAVS)[selection], expected)
 
 
-def test_a_broken_file_is_named(tmp_path: Path) -> None:
-    cached(tmp_path)(WAVS)
-    path = sorted(tmp_path.iterdir())[0]
-    for content in (b"", b"none of numpy's", path.read_bytes()[:-8]):
-        path.write_bytes(content)
-        with pytest.raises(UserError, match="not readable .* remove .* to compute it again"):
-            cached(tmp_path)(WAVS)
+@pytest.mark.parametrize("layer", [None, 1])
+def test_a_file_that_is_not_whole_is_computed_again(tmp_path: Path, layer: int | None) -> None:
+    """Cut off, emptied, zeroed inside, of another utterance, another width, a pickle: never used, always mended."""
+    expected = cached(tmp_path, layer=layer)(WAVS)["hidden_states"]
+    first, second, _ = files(tmp_path)
+    whole, other = first.read_bytes(), second.read_bytes()
+    start = whole.index(b"1.npy") + 300  # in the middle of a layer's numbers
+    zeroed = whole[:start] + bytes(64) + whole[start + 64 :]
+    pickled = io.BytesIO()
+    np.savez(pickled, key=np.array(first.stem), shape=np.array([3, 1, 5]), **{"0": np.array([{}], dtype=object)})
+    plain = io.BytesIO()
+    np.save(plain, np.zeros((3, 10, 5)))
+    damaged = [b"", b"none of numpy's", whole[:-8], whole[: len(whole) // 2], bytes(len(whole)), zeroed, other]
+    for content in (*damaged, pickled.getvalue(), plain.getvalue()):
+        first.write_bytes(content)
+        again = cached(tmp_path, layer=layer)
+        found = again(WAVS)["hidden_states"]
+        assert all(torch.equal(ours, theirs) for ours, theirs in zip(found, expected, strict=True))
+        assert again.upstream.computed == 1 and again(WAVS) and again.upstream.computed == 1
+        assert FeatureCache(tmp_path).load(first, first.stem, layer) is not None
+    narrow = cached(tmp_path, layer=layer)
+    narrow.width = 4  # what the Featurizer expects
+    narrow(WAVS[:1])
+    assert narrow.upstream.computed == 1
+
+
+def test_what_is_not_finite_is_not_kept(tmp_path: Path) -> None:
+    wav = WAVS[0].clone()
+    wav[7] = torch.nan
+    cached(tmp_path)([wav, WAVS[1]])
+    assert len(files(tmp_path)) == 1
+
+
+def test_what_was_drawn_is_computed_and_not_kept(tmp_path: Path) -> None:
+    upstream = cached(tmp_path)
+    for drawn, kept in ((None, 0), (frozenset([sample_key(WAVS[1])]), 2)):
+        upstream.cache.drawn = drawn
+        for _ in range(2):
+            upstream(WAVS)
+        assert len(files(tmp_path)) == kept
+    assert upstream.upstream.computed == 6 + 3 + 1
 
 
 def test_upstreams_are_told_apart_by_content(tmp_path: Path) -> None:
@@ -86,6 +129,16 @@ def test_upstreams_are_told_apart_by_content(tmp_path: Path) -> None:
     checkpoint.write_bytes(b"two")
     names += [identity("mine", str(checkpoint), None), identity("fbank", None, None), identity("mine", "a url", None)]
     assert len(set(names)) == 5 and all("/" not in name for name in names)
+
+
+def test_an_upstream_that_s3prl_fetches_is_known_by_its_weights() -> None:
+    model = nn.Linear(2, 3).half()
+    named, addressed = identity("hubert_base", None, None, model), identity("mine", "a url", None, model)
+    assert identity("hubert_base", None, None, copy.deepcopy(model)) == named
+    model.weight.data[0, 0] += 1
+    assert identity("hubert_base", None, None, model) != named != identity("mine", "a url", None, model) != addressed
+    assert identity("fbank", None, None, nn.Module()) == "fbank"
+    assert identity("someone/../model", None, None) == "someone_.._model"
 
 
 def test_of_a_transformers_folder_counts_what_is_loaded(tmp_path: Path) -> None:
@@ -101,15 +154,15 @@ def runner(trainable: bool) -> argparse.Namespace:
     args = argparse.Namespace(
         upstream="mine", upstream_ckpt=None, upstream_model_config=None, upstream_layer_selection=1
     )
-    featurizer = argparse.Namespace(model=argparse.Namespace(feature_selection="hidden_states"))
+    featurizer = argparse.Namespace(model=argparse.Namespace(feature_selection="hidden_states", output_dim=5))
     upstream = argparse.Namespace(model=Upstream(), trainable=trainable)
     return argparse.Namespace(args=args, featurizer=featurizer, upstream=upstream)
 
 
 def test_a_runner_gets_it_in_place_of_its_upstream(tmp_path: Path) -> None:
     frozen = runner(False)
-    put_cache_before(frozen, tmp_path)
+    put_cache_before(frozen, FeatureCache(tmp_path))
     assert frozen.upstream.model(WAVS)["hidden_states"].shape == (3, 10, 5)
     assert len(list((tmp_path / "mine" / "hidden_states").iterdir())) == 3
     with pytest.raises(UserError, match="--cache-features: found together with -f"):
-        put_cache_before(runner(True), tmp_path)
+        put_cache_before(runner(True), FeatureCache(tmp_path))

@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat, soft_labels
+from s3prl_gendistiller.host.feature_store import FeatureCache
 from s3prl_gendistiller.host.soft_labels import check_teacher, distilled, frame_loss, teacher_checkpoint, utterance_loss
 from tests.host.test_feature_cache import WAVS, Upstream
 
@@ -212,11 +213,11 @@ def test_a_teacher_computes_the_features_of_an_utterance_once(tmp_path: Path, mo
     torch.save(states, tmp_path / "teacher.ckpt")
     given = (tmp_path / "teacher.ckpt", head, torch.device("cpu"))
     expected, _ = soft_labels.HeadedTeacher(*given)(WAVS)
-    cached = soft_labels.HeadedTeacher(*given, tmp_path / "kept")
+    cached = soft_labels.HeadedTeacher(*given, FeatureCache(tmp_path / "kept"))
     for computed in (3, 0):  # the second time it reads
         before = upstream.computed
         assert torch.equal(cached(WAVS)[0], expected) and upstream.computed - before == computed
     torch.save({**states, "Upstream": upstream.state_dict()}, tmp_path / "teacher.ckpt")
-    trained_along = soft_labels.HeadedTeacher(*given, tmp_path / "kept")
+    trained_along = soft_labels.HeadedTeacher(*given, FeatureCache(tmp_path / "kept"))
     before = upstream.computed
     assert torch.equal(trained_along(WAVS)[0], expected) and upstream.computed - before == 3

@@ -12,6 +12,7 @@ import torch
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.finished import read_finished
+from s3prl_gendistiller.superb.scores import COUNTED
 from s3prl_gendistiller.superb.students import Student
 from tests.host.test_checkpoint import save_student
 
@@ -30,7 +31,7 @@ def write_suite(root: Path, checkpoint: Path, tasks: dict[str, dict[str, Path]],
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(source, target)
             (target / "superb.json").write_text(json.dumps({"settings": {"student": student.fingerprint()}}))
-        outcomes[task] = {"values": {"acc": 50.0}, "folders": list(map(str, runs))}
+        outcomes[task] = {"values": dict.fromkeys(COUNTED[task], 50.0), "folders": list(map(str, runs))}
     entry = {"upstream": student.upstream, "checkpoint": str(checkpoint), "steps": None, "score": None}
     students = {name: {**entry, "tasks": outcomes}}
     content = {"preset": "small", "features": "weighted", "students": students}
@@ -75,7 +76,8 @@ def test_predictions_of_another_checkpoint_than_the_scores_are_seen(suite: Path)
     assert "tested 2 checkpoints, and its predictions are of the last" in finished.parts(["asv"])[1][0]
     assert finished.parts(["ks"])[1] == []
     record = json.loads((run / "superb.json").read_text())
-    (run / "superb.json").write_text(json.dumps({**record, "tested": {"checkpoint": "states-2.ckpt"}}))
+    tested = {"values": {"eer": 50.0}, "seconds": 1.0, "fallback": None}
+    (run / "superb.json").write_text(json.dumps({**record, "tested": {**tested, "checkpoint": "states-2.ckpt"}}))
     assert finished.parts(["asv"])[1] == []
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -29,6 +31,30 @@ def test_a_failed_run_says_what_the_launcher_said(tmp_path: Path) -> None:
     with locked(tmp_path) as lock, pytest.raises(UserError, match=r"status 2: error: -u: missing.*superb_train\.err"):
         Processes(downstream.main, 1, lock)(["-m", "train"], log)
     assert log.read_text() == "$ run_downstream.py -m train\n"
+
+
+def be_killed(arguments: Sequence[str]) -> int:
+    """As the kernel does where memory is short."""
+    print("half a line of progress", file=sys.stderr, end="", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+    return 0
+
+
+def test_a_killed_run_is_named_with_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "superb_train.log"
+    wanted = (
+        r"status -9, killed by SIGKILL; most likely .* smaller --jobs needs less \(what it said: .*superb_train\.err\)"
+    )
+    with locked(tmp_path) as lock, pytest.raises(UserError, match=wanted):
+        Processes(be_killed, 1, lock)(["-m", "train"], log)
+    assert log.with_suffix(".err").read_text() == "half a line of progress"
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "suite", Path("/proc/suite")):
+        with pytest.raises(UserError, match="--out"):
+            locked(folder).__enter__()
 
 
 def test_a_stopped_suite_ends_what_runs_and_starts_nothing(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import threading
 from collections.abc import Sequence
@@ -135,9 +137,41 @@ def test_moving_the_package_changes_no_setting_and_moving_the_corpora_does(
 def test_features_are_kept_for_students_with_weights_and_tasks_that_hear_an_utterance_again(suite: Suite) -> None:
     mine = Student("mine", "hf_hubert_custom", Path("somewhere"))
     cases = [(mine, "ks", "official", True), (mine, "sid", "official", False), (mine, "sid", "small", True)]
-    for student, task, preset, kept in (*cases, (FBANK, "ks", "small", False)):
+    fetched = replace(FBANK, name="hubert", upstream="hubert_base", learned=True)
+    cases += [(fetched, "ks", "small", True), (FBANK, "ks", "small", False)]
+    for student, task, preset, kept in cases:
         keeping = replace(suite, cache=Path("features"), preset=preset)
         for run in runs.trained_runs(keeping, student, TASKS[task], None):
             command = run.train_command()
             assert ("--cache-features" in command) == kept == ("--cache-features" in run.test_command(None, "dev"))
             assert kept == (str(Path("features").absolute()) in command)
+            limited = replace(run, suite=replace(keeping, cache_limit=50 * 10**9)).train_command()
+            assert kept == ("--cache-limit" in limited and "50000000000" in limited)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_ends_a_suite_with_one_message_and_the_same_suite_goes_on(
+    suite: Suite, host: Host, number: int
+) -> None:
+    """Whether a run says so or a record of ours finds no room."""
+    wide = replace(suite, students=[replace(FBANK, name=name) for name in "abc"], tasks=[TASKS["ks"], TASKS["er"]])
+
+    def full(arguments: Sequence[str], log: Path) -> None:
+        if len(host.commands) > 3:
+            raise OSError(number, os.strerror(number), str(log))
+        host(arguments, log)
+
+    results, failures = run_suite(wide, full, {})
+    assert len(failures) == 1 and os.strerror(number) in failures[0] and "make room" in failures[0]
+    done = sum(map(len, results.values()))
+    results, failures = run_suite(wide, host, {})
+    assert failures == [] and sum(map(len, results.values())) == 6 and done < 6
+    commands = [tuple(command) for command in host.commands]
+    assert len(set(commands)) == len(commands)  # nothing was done twice
+
+
+def test_a_file_that_cannot_be_read_fails_one_run_and_no_other(suite: Suite, host: Host) -> None:
+    (suite.out / "runs/fbank").mkdir(parents=True)
+    (suite.out / "runs/fbank/ks").touch()
+    results, failures = run_suite(replace(suite, tasks=[TASKS["ks"], TASKS["er"]]), host, {})
+    assert len(failures) == 1 and "runs/fbank/ks" in failures[0] and set(results["fbank"]) == {"er"}

@@ -53,12 +53,13 @@ def test_a_baseline_is_loaded_by_whom_it_fits_and_gives_its_last_layer(
         find_students([f"base={path}@1"])
 
 
-def test_a_transformers_folder_becomes_a_custom_upstream(tmp_path: Path) -> None:
-    folder = write_random_teacher(tmp_path / "hubert", **TINY_TEACHER)
-    assert find_students([f"teacher={folder}"])[0].flags() == ["-u", "hf_hubert_custom", "-k", str(folder)]
-    wavlm = write_random_teacher(tmp_path / "wavlm", model_type="wavlm", **TINY_TEACHER)
-    with pytest.raises(UserError, match="holds a wavlm, which s3prl's transformers upstreams would load without part"):
-        find_students([f"teacher={wavlm}"])
+def test_a_transformers_folder_is_read_by_its_model_type(tmp_path: Path) -> None:
+    for kind in ("hubert", "wavlm", "wav2vec2"):
+        folder = write_random_teacher(tmp_path / kind, model_type=kind, **TINY_TEACHER)
+        assert find_students([f"teacher={folder}"])[0].flags() == ["-u", "transformers_local", "-k", str(folder)]
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(UserError, match="bert"):
+        find_students([f"teacher={folder}"])
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,12 @@ def test_a_transformers_folder_becomes_a_custom_upstream(tmp_path: Path) -> None
     [
         (["mine=none/here.ckpt"], "no such file or folder; expected a checkpoint of run_pretrain.py"),
         (["a/b=fbank"], "expected letters, digits"),
+        (["..=fbank"], "found the name '..', expected letters"),
+        ([".hidden=fbank"], "expected letters"),
+        (["-x=fbank"], "a letter or digit first"),
+        ([f"{'a' * 101}=fbank"], "100 at most"),
+        (["a\x1b[2J=fbank"], r"found control characters in it"),
+        (["a=fb\nank"], "found control characters in it"),
         (["fbank", "fbank"], "the name fbank is taken"),
         (["mine=."], r"holds no whole states-\*.ckpt and no config.json"),
     ],

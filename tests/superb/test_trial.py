@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb import runs, trial
 from s3prl_gendistiller.superb.plan import Suite
 from s3prl_gendistiller.superb.runs import run_suite
@@ -127,3 +129,49 @@ def test_a_record_appears_whole_or_not_at_all(suite: Suite, host: Host, monkeypa
     with pytest.raises(KeyboardInterrupt):
         trial._write_record(runs.trained_runs(suite, FBANK, TASKS["ks"], None)[0], {})
     assert not list(suite.out.rglob(f"*{RECORD}*"))
+
+
+def test_a_checkpoint_that_gives_no_number_is_passed_over_where_another_has_one(suite: Suite, host: Host) -> None:
+    run = runs.trained_runs(suite, FBANK, TASKS["asv"], None)[0]
+    run.folder.mkdir(parents=True)
+    for step in (2, 4):
+        torch.save({"Step": step}, run.folder / f"states-{step}.ckpt")
+
+    def evaluate(numbers: dict[str, str]) -> trial.Launch:
+        def launch(arguments: Sequence[str], log: Path) -> None:
+            (number,) = (value for name, value in numbers.items() if name in " ".join(arguments))
+            log.write_text(f"sv-voxceleb1/test-EER: {number}\n")
+
+        return launch
+
+    dev = evaluate({"states-2": "nan", "states-4": "nan"})
+    (run.folder / trial.TRAIN_LOG).touch()
+    trial._write_record(run, {"settings": run.settings(), "trained": {"dev": None, "seconds": 1.0}})
+    assert math.isnan(trial.dev_value(run, dev)) and math.isnan(trial.dev_value_after(run, dev, 4))
+    assert json.loads((run.folder / RECORD).read_text())["stages"]["4"]["dev"] is None
+    assert math.isnan(trial.dev_value_after(run, host, 4)) and host.commands == []  # it is known
+    with pytest.raises(UserError, match="asv: test gave as EER % what is none: found nan"):
+        trial.test(run, evaluate({"states-2": "nan", "states-4": "nan"}))
+    for numbers in ({"states-2": "nan", "states-4": "0.3"}, {"states-2": "0.3", "states-4": "nan"}):
+        trial._write_record(run, {"settings": run.settings()})
+        assert trial.test(run, evaluate(numbers))["tested"]["values"] == {"eer": pytest.approx(30.0)}
+
+
+def test_a_rate_that_diverged_never_wins(suite: Suite, host: Host) -> None:
+    """Also where it was tried first, and whatever the order of NaN and numbers on dev."""
+
+    def launch(arguments: Sequence[str], log: Path) -> None:
+        host(arguments, log)
+        if arguments[1] == "train" and "lr=0.01" in " ".join(arguments):
+            log.write_text("dev acc: nan\n")
+        elif arguments[1] == "train":
+            log.write_text("dev acc: nan\ndev acc: 0.5\n")
+
+    for halving in (False, True):
+        searched = replace(
+            suite, search=True, halving=halving, rates={"ks": (1e-2, 3e-3)}, out=suite.out / str(halving)
+        )
+        results, failures = run_suite(searched, launch, {})
+        outcome = results["fbank"]["ks"]
+        assert failures == [] and outcome.lr == 3e-3
+        assert math.isnan(outcome.dev["0.01"]) and outcome.dev["0.003"] == 50.0

@@ -1,0 +1,106 @@
+"""Which waveforms of a batch a data set has drawn at random, so that nobody keeps what will not be heard again.
+
+s3prl's experts crop at random in the middle of their data sets (KS its silence, SID and ASV their training utterances).
+That shows in the state of the random generators, which are asked before and after each item and each batch: whatever
+moves one of them is drawn, in any task. A data set with a generator of its own would not be noticed; s3prl has none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+Drawn = frozenset[str] | None
+"""`sample_key` of each waveform of a batch that was drawn at random; None where that is not known."""
+
+
+def sample_key(wav: Any) -> str:
+    """32 hexadecimal digits of the samples (S,) of a waveform."""
+    samples = torch.as_tensor(wav).detach().to("cpu", torch.float32).contiguous().numpy()
+    return hashlib.sha256(samples.tobytes()).hexdigest()[:32]
+
+
+class WatchedLoader:
+    """A loader of s3prl's that says of each batch, before it gives it, what in it was drawn.
+
+    Args:
+        loader: of an expert; its batches begin with a list of waveforms (S,).
+        tell: gets what was drawn.
+    """
+
+    def __init__(self, loader: Any, tell: Callable[[Drawn], None]) -> None:
+        self.loader = loader
+        self.tell = tell
+        self.known = isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset)
+        if self.known and not isinstance(loader.dataset, _Watched):
+            watched = _Watched(loader.dataset)
+            # a DataLoader refuses another data set after it was made; its workers start later and take what is there
+            vars(loader).update(dataset=watched, collate_fn=_Collate(watched, loader.collate_fn))
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in self.loader:
+            drawn, content = batch if self.known else (None, batch)
+            self.tell(drawn)
+            yield content
+
+
+class _Watched(Dataset):
+    """A data set that keeps in mind, within its process, which items of the current batch were drawn."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+        self.drawn: list[Any] = []
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: Any) -> Any:
+        before = _generators()
+        item = self.dataset[index]
+        if _generators() != before:
+            self.drawn.append(item)
+        return item
+
+
+class _Collate:
+    def __init__(self, watched: _Watched, collate: Callable[[Any], Any]) -> None:
+        self.watched = watched
+        self.collate = collate
+
+    def __call__(self, items: Any) -> tuple[Drawn, tuple[Any, ...]]:
+        before = _generators()
+        batch = tuple(self.collate(items))
+        drawn, self.watched.drawn = self.watched.drawn, []
+        moved = _generators() != before  # ctc reads its audio here
+        if not drawn and not moved:
+            return frozenset(), batch
+        in_batch = frozenset(map(sample_key, batch[0]))
+        of_items = [frozenset(map(sample_key, _waveforms(item))) for item in drawn]
+        if moved or any(not keys or not keys <= in_batch for keys in of_items):
+            return in_batch, batch  # what an item has become is not known
+        return frozenset().union(*of_items), batch
+
+
+def _waveforms(item: Any) -> Iterable[Any]:
+    """Of an item (waveform or list of waveforms, anything else, ...); none where it begins with something else."""
+    first = item[0] if isinstance(item, Sequence) and item else None
+    waves = first if isinstance(first, list | tuple) else [first]
+    return waves if all(isinstance(wave, np.ndarray | torch.Tensor) for wave in waves) else []
+
+
+def _generators() -> tuple[Any, ...]:
+    """The states of Python's, NumPy's and torch's own generators."""
+    kind, keys, *others = np.random.get_state()
+    return random.getstate(), kind, keys.tobytes(), others, torch.get_rng_state().numpy().tobytes()
