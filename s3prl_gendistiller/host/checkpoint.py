@@ -29,6 +29,19 @@ class BrokenCheckpoint(UserError):
     """The file is not whole; an older one may be."""
 
 
+class UnsafeCheckpoint(UserError):
+    """Loading the file would call something.
+
+    Args:
+        message: for the user.
+        name: what would be called, such as "posix.system"; or what the reader said where that is not known.
+    """
+
+    def __init__(self, message: str, name: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
 def read_checkpoint(path: str | Path, *, mmap: bool = False) -> dict[str, Any]:
     """Loads a checkpoint on the CPU.
 
@@ -137,9 +150,10 @@ def _refusal(path: Path, error: pickle.UnpicklingError) -> UserError:
     if not zipfile.is_zipfile(path) and wanted is None:  # bytes that no version of torch.save writes
         return BrokenCheckpoint(f"{path}: not a checkpoint; expected a file written by torch.save; name another one")
     name = wanted.group(1) if wanted else _first_line(error)
-    return UserError(
+    return UnsafeCheckpoint(
         f"{path}: refused, loading it would call {name}; expected tensors and plain values only. "
-        "Do not use the file unless you know where it comes from; nothing in it was run"
+        "Do not use the file unless you know where it comes from; nothing in it was run",
+        name,
     )
 
 

@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
-import pickle
 import re
 import threading
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from s3prl_gendistiller.distill.teacher import EncoderLayout, Teacher
-from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher, read_teacher_shape
+from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host import mount
 from s3prl_gendistiller.host.checkpoint import read_checkpoint
+from s3prl_gendistiller.host.upstream_files import check_file
+from s3prl_gendistiller.host.upstreams import (
+    NEEDS_CHECKPOINT,
+    TEACHER,
+    building,
+    family_of,
+    require_upstream,
+    upstreams,
+)
 
 SAMPLE_RATE = 16_000
-NEEDS_CHECKPOINT = ("_local", "_custom", "_url", "_gdriveid")
 CONVOLUTIONS = re.compile(r"[\d\s\[\](),+*]*")
-# What building an expert may fail with; that is a user's matter: no network, no or a wrong checkpoint, no package.
-FAILURES = (
-    OSError,  # also what urllib, requests and huggingface_hub raise without a network
-    RuntimeError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    ImportError,
-    EOFError,
-    pickle.UnpicklingError,
-)
 # s3prl's experts collect hidden states in one list, which the copies of DataParallel share.
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -54,21 +45,18 @@ def load_hub_teacher(name: str, checkpoint: str | None = None) -> Teacher:
         UserError: there is no such entry, it cannot be loaded (no network, no checkpoint), or it gives no hidden
             states of one width.
     """
-    hub = mount.mount_hub()
-    known = hub.options()
-    if name not in known:
-        close = ", ".join(difflib.get_close_matches(name, known, n=3)) or "nothing; s3prl/hub.py lists all"
-        raise UserError(f"teacher.upstream: found {name!r}, expected an upstream of s3prl.hub; close to it: {close}")
-    entry_name = _entry_for(hub, name, checkpoint)
-    family = _family(getattr(hub, entry_name))
+    require_upstream(name, TEACHER)
+    entry_name = _entry_for(name, checkpoint)
+    family = family_of(entry_name)
+    if checkpoint is not None:
+        check_file(entry_name, checkpoint, TEACHER)
     if checkpoint is not None and family.startswith("hf_"):
-        _check_folder(checkpoint, entry_name, family.removeprefix("hf_"))
         logger.info("teacher %s: loaded as teacher.folder would be", entry_name)
         return load_transformers_teacher(checkpoint)
     if checkpoint is not None and "://" not in checkpoint:
         _refuse_code(checkpoint, read_checkpoint(checkpoint, mmap=True))  # distiller_local would unpickle anything
     with torch.random.fork_rng(devices=[]):
-        expert = _build(getattr(hub, entry_name), entry_name, checkpoint)
+        expert = _build(entry_name, checkpoint)
         _turn_off_layerdrop(expert)
         num_layers, width = _probe(expert.eval(), name)
     return Teacher(
@@ -96,28 +84,21 @@ def _layout(expert: Any) -> EncoderLayout | None:
     return EncoderLayout(int(heads), bool(norm_first), bool(normalize))
 
 
-def _entry_for(hub: ModuleType, name: str, checkpoint: str | None) -> str:
+def _entry_for(name: str, checkpoint: str | None) -> str:
     """The entry that reads the checkpoint; entries such as hubert_base overwrite the one they are given."""
     reads = name.endswith(NEEDS_CHECKPOINT)
     if checkpoint is None and reads:
         raise UserError(f"teacher.checkpoint: missing, expected a checkpoint's path: {name} has none of its own")
     if checkpoint is None or reads:
         return name
-    family = _family(getattr(hub, name))
-    wanted = f"{family}_url" if "://" in checkpoint else f"{family}_local"
-    if not hasattr(hub, wanted):
+    wanted = f"{family_of(name)}_url" if "://" in checkpoint else f"{family_of(name)}_local"
+    if wanted not in upstreams():
         raise UserError(
             f"teacher.checkpoint: found {checkpoint} with upstream {name}, which only loads its own; expected an "
             f"upstream that ends in {' or '.join(NEEDS_CHECKPOINT[:2])}, or no checkpoint"
         )
     logger.info("teacher %s: loaded by s3prl.hub.%s, because a checkpoint is given", name, wanted)
     return wanted
-
-
-def _family(entry: Any) -> str:
-    """The folder in s3prl/upstream that an entry comes from, such as "hubert"."""
-    parts = str(getattr(entry, "__module__", "")).split(".")
-    return parts[-2] if len(parts) > 1 else parts[0]
 
 
 def _refuse_code(checkpoint: str, content: Any) -> None:
@@ -133,38 +114,11 @@ def _refuse_code(checkpoint: str, content: Any) -> None:
             )
 
 
-def _check_folder(folder: str, entry_name: str, expected: str) -> None:
-    """s3prl's entry would load a WavLM as well, without its position weights."""
-    found = read_teacher_shape(folder).model_type
-    if found != expected:
-        raise UserError(
-            f"teacher.checkpoint: {folder} holds a {found}, expected a {expected} for {entry_name}; give it as "
-            "teacher.folder instead of upstream and checkpoint"
-        )
-
-
-def _build(entry: Any, name: str, checkpoint: str | None) -> nn.Module:
+def _build(name: str, checkpoint: str | None) -> nn.Module:
     arguments = {} if checkpoint is None else {"ckpt": checkpoint}
-    try:
-        expert: nn.Module = entry(**arguments)
-    except FAILURES as error:
-        reason = ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])[:300]
-        if checkpoint is None:
-            raise UserError(
-                f"teacher.upstream: {name} could not be downloaded or loaded ({reason}); expected it from the network "
-                "or whole in s3prl's cache (~/.cache/s3prl). Give a local file as teacher.checkpoint, or a "
-                "transformers folder as teacher.folder"
-            ) from error
-        raise UserError(
-            f"teacher.checkpoint: {checkpoint} could not be loaded by s3prl.hub.{name} ({reason}); expected a "
-            "checkpoint of that kind (fairseq's own are converted by s3prl/upstream/hubert/convert.py first), or give "
-            "a transformers folder as teacher.folder"
-        ) from error
-    if not isinstance(expert, nn.Module):  # the hub lists whatever its files import, such as Path
-        raise UserError(
-            f"teacher.upstream: {name} gives a {type(expert).__name__}, expected a network; it is no upstream. Choose "
-            "one such as hubert_base"
-        )
+    with building(name, checkpoint, TEACHER):
+        expert = require_upstream(name, TEACHER)(**arguments)
+    assert isinstance(expert, nn.Module)
     return expert
 
 
