@@ -21,7 +21,7 @@ SOURCES = sorted(
 LINES_AT_MOST = 300
 
 # What each room may import of the package, besides itself: rooms by name, single modules by dotted name.
-GROUND = {"errors", "schema", "config", "config_objectives", "shipped", "_version"}
+GROUND = {"errors", "schema", "config", "config_objectives", "shipped", "outputs", "_version"}
 MAY_IMPORT: dict[str, set[str]] = {
     "_version": set(),
     "errors": set(),
@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config_objectives": {"schema"},
     "config": {"errors", "schema", "config_objectives"},
     "shipped": {"errors"},
+    "outputs": {"errors"},
     "models": GROUND,
     "distill": GROUND | {"models"},
     "corpora": {"errors", "distill.audio", "distill.manifest"},

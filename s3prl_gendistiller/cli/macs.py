@@ -68,7 +68,7 @@ def _step(text: str) -> int | str:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the table."""
-    from s3prl_gendistiller.host.layers import require_upstream
+    from s3prl_gendistiller.host.upstreams import STUDENT, check_upstream
     from s3prl_gendistiller.superb.students import find_students
     from s3prl_gendistiller.superb.subjects import sources
 
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     found = sources(students, args.config, args.steps)
     for student in students:
         if student.checkpoint is None:
-            require_upstream(student.upstream)
+            check_upstream(student.upstream, None, door=STUDENT)
     counts = count(found, progress=not args.no_progress)
     print(table(counts))
     for subject, counted in counts:

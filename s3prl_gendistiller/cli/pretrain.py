@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from s3prl_gendistiller.cli import launch
+from s3prl_gendistiller.cli import arguments, launch
+from s3prl_gendistiller.cli.resume import refuse_other_than_begun
 from s3prl_gendistiller.config import MODEL_CONFIGS, ModelConfig, RunnerConfig, read_model_config
 from s3prl_gendistiller.config_objectives import GlmdConfig
 from s3prl_gendistiller.distill.task import check_layers
@@ -17,6 +18,7 @@ from s3prl_gendistiller.distill.transformers_teacher import read_teacher_shape
 from s3prl_gendistiller.distill.units import Units
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
+from s3prl_gendistiller.host.checkpoint import read_checkpoint
 from s3prl_gendistiller.host.locate import find_host
 from s3prl_gendistiller.host.overrides import apply_overrides
 from s3prl_gendistiller.host.paths import expand, teacher_folder
@@ -38,11 +40,13 @@ def _plan(args: argparse.Namespace, device: str, checkpoint: Path | None, filled
 
 def _resume(checkpoint: Path, args: argparse.Namespace, device: str, filled: dict[str, str]) -> launch.Plan:
     """Going on with a checkpoint; everything but device and folder comes from it."""
-    for flag, value in (("-c", args.config), ("-g", args.upstream_config), ("-u", args.upstream)):
+    refuse_other_than_begun(args, {"upstream": "-u", "seed": "--seed", "multi_gpu": "--multi_gpu"}, checkpoint)
+    for flag, value in (("-c", args.config), ("-g", args.upstream_config)):
         if value is not None:
             filled[flag] = "from the checkpoint"
     command = ["-e", str(checkpoint), "-o", launch.resume_overrides(checkpoint, args.override, device)]
-    return launch.Plan(command, checkpoint.resolve().parent)
+    config = read_checkpoint(checkpoint, mmap=True)["Config"]
+    return launch.Plan(command, checkpoint.resolve().parent, read_by=config)
 
 
 def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> launch.Plan:
@@ -51,10 +55,12 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> lau
     if args.upstream not in tasks:
         found = "nothing" if args.upstream is None else args.upstream
         raise UserError(f"-u: found {found}, expected one of {', '.join(tasks)}")
+    if args.multi_gpu and device == "cpu":
+        raise UserError("--multi_gpu: found with --device cpu; leave it out, or choose cuda where there are GPUs")
     if args.expname is None and args.expdir is None:
         args.expname = filled["-n"] = launch.free_name(RESULTS, args.upstream)
     folder = Path(args.expdir or RESULTS / args.expname).absolute()
-    launch.refuse_to_overwrite(folder)
+    launch.refuse_to_overwrite(folder, args.auto_resume)
     if args.upstream in MODEL_CONFIGS:
         shipped = shipped_folder("pretrain_configs") / args.upstream
         args.config = args.config or _fill(filled, "-c", shipped / "config_runner.yaml")
@@ -62,11 +68,22 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> lau
         args.config, args.upstream_config = (str(existing_or_shipped(p)) for p in (args.config, args.upstream_config))
         _check(args.upstream, args.upstream_config, args.config, args.override)
         args.config, args.upstream_config = _plain(args.config), _plain(args.upstream_config)
+    else:
+        _check_stock_files(args)
     command = ["-u", args.upstream, "-n", args.expname or folder.name, "-p", str(folder), "--device", device]
-    command += ["--seed", str(args.seed)] + (["--multi_gpu"] if args.multi_gpu else [])
+    command += ["--seed", str(launch.SEED if args.seed is None else args.seed)]
+    command += ["--multi_gpu"] if args.multi_gpu else []
     for flag, value in (("-o", args.override), ("-c", args.config), ("-g", args.upstream_config)):
         command += [flag, value] if value else []
-    return launch.Plan(command, folder)
+    return launch.Plan(command, folder, read_by=None if args.config is None else read_layered_yaml(args.config))
+
+
+def _check_stock_files(args: argparse.Namespace) -> None:
+    """Of a task of s3prl's own, whose files its package from the registry leaves out."""
+    for flag, value, name in (("-c", args.config, "runner"), ("-g", args.upstream_config, "model")):
+        path = Path(value or f"pretrain/{args.upstream}/config_{name}.yaml")
+        if not path.is_file():
+            raise UserError(f"{flag}: found no file {path}, expected the {name} configuration of {args.upstream}")
 
 
 def _check(task: str, model_path: str, runner_path: str, overrides: str | None) -> None:
@@ -131,8 +148,8 @@ def _plain(path: str) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = launch.host_flags("run_pretrain.py", allow_abbrev=True)
-    parser.add_argument("-g", "--upstream_config")
+    parser = launch.host_flags("run_pretrain.py")
+    parser.add_argument("-g", "--upstream_config", type=arguments.text)
     parser.add_argument("--multi_gpu", action="store_true")
     return parser
 

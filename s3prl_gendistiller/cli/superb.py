@@ -239,10 +239,11 @@ def _rates(given: Sequence[str]) -> dict[str, tuple[float, ...]]:
 
 def _refuse_unknown_upstreams(students: Sequence[Student]) -> None:
     if any(student.checkpoint is None for student in students):
-        from s3prl_gendistiller.host.layers import require_upstream
+        from s3prl_gendistiller.host.upstreams import STUDENT, check_upstream
 
         for student in students:
-            require_upstream(student.upstream)
+            if student.checkpoint is None:
+                check_upstream(student.upstream, None, door=STUDENT)
 
 
 def _layers(suite: Suite) -> Layers:

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
 import torch
 
-from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host import mount
 from s3prl_gendistiller.host.generation import generation_text
+from s3prl_gendistiller.host.upstreams import building, require_upstream
 
 SAMPLE_RATE = 16_000
-
-
-def require_upstream(name: str) -> None:
-    """
-    Raises:
-        UserError: s3prl has no such upstream; it says which are close.
-    """
-    hub = mount.mount_hub()
-    if not hasattr(hub, name):
-        close = ", ".join(difflib.get_close_matches(name, hub.options(), n=3)) or "nothing; s3prl/hub.py lists all"
-        raise UserError(f"-u {name}: no such upstream in s3prl.hub; close to it: {close}")
 
 
 def load_upstream(upstream: str, checkpoint: Path | None, steps: int | None = None) -> torch.nn.Module:
@@ -34,16 +21,11 @@ def load_upstream(upstream: str, checkpoint: Path | None, steps: int | None = No
     Raises:
         UserError: there is no such upstream, or what it loads is neither here nor to be had.
     """
-    require_upstream(upstream)
-    entry = getattr(mount.mount_hub(), upstream)
-    try:
+    entry, given = require_upstream(upstream), None if checkpoint is None else str(checkpoint)
+    with building(upstream, given):
         expert: torch.nn.Module = entry(
-            ckpt=None if checkpoint is None else str(checkpoint),
-            model_config=None if steps is None else generation_text(steps),
-            refresh=False,
+            ckpt=given, model_config=None if steps is None else generation_text(steps), refresh=False
         )
-    except OSError as error:
-        raise UserError(f"-u {upstream}: not loaded ({error}); s3prl fetches most upstreams when first used") from error
     return expert.eval()
 
 

@@ -111,10 +111,15 @@ def mount_downstream(cache: Path | None = None) -> None:
     Args:
         cache: folder of features, see `feature_cache`.
     """
+    from s3prl_gendistiller.host import runner_checks  # which asks here for s3prl.hub
+
     runner = importlib.import_module("s3prl.downstream.runner").Runner
     stock = runner._get_downstream
     if hasattr(stock, "__wrapped__"):
         return
+    runner._get_upstream = runner_checks.built(runner._get_upstream)
+    runner._get_featurizer = runner_checks.selecting(runner._get_featurizer)
+    runner._load_weight = runner_checks.loading(runner._load_weight)
 
     @functools.wraps(stock)
     def supplied(self: Any) -> Any:

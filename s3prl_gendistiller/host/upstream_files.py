@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from s3prl_gendistiller.config import DistilHubertConfig
 from s3prl_gendistiller.distill.transformers_teacher import read_teacher_shape
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import UnsafeCheckpoint, newest_checkpoint, read_checkpoint, student_kind
@@ -61,7 +62,7 @@ def check_file(name: str, checkpoint: str, door: Door) -> None:
     elif name.endswith("_url") and not either:
         raise UserError(f"{what}: expected an address (https://...); {name.removesuffix('_url')}_local reads files")
     elif Path(checkpoint).is_dir():
-        raise UserError(f"{what}: found a folder, expected a checkpoint file; {_in_folder(Path(checkpoint))}")
+        raise UserError(f"{what}: found a folder, expected a checkpoint file; {_in_folder(Path(checkpoint), door)}")
     elif not Path(checkpoint).is_file():
         raise UserError(f"{what}: no such file; expected the checkpoint that {name} reads")
     else:
@@ -73,12 +74,10 @@ def _check_folder(name: str, family: str, folder: str, door: Door) -> None:
     if Path(folder).is_dir():
         found, expected = read_teacher_shape(folder).model_type, family.removeprefix("hf_")
         if found != expected:
-            instead = f"give {_of_folder(found)}"
+            instead = _of_folder(found, door)
             if door.checkpoint == "teacher.checkpoint":
                 instead = "give it as teacher.folder instead of upstream and checkpoint"
-            raise UserError(
-                f"{door.checkpoint}: {folder} holds a {found}, expected a {expected} for {name}; {instead}"
-            )
+            raise UserError(f"{door.checkpoint}: {folder} holds a {found}, expected a {expected} for {name}; {instead}")
     elif Path(folder).exists() or not _HUB_ID.fullmatch(folder):
         raise UserError(
             f"{door.checkpoint}: found {folder}, expected for {name} a transformers folder, with config.json and "
@@ -86,21 +85,21 @@ def _check_folder(name: str, family: str, folder: str, door: Door) -> None:
         )
 
 
-def _in_folder(folder: Path) -> str:
+def _in_folder(folder: Path, door: Door) -> str:
     """What to name in place of a folder."""
     if (folder / "config.json").is_file():
         kind = read_teacher_shape(folder).model_type
-        return f"it holds a {kind} of transformers; give {_of_folder(kind)}"
+        return f"it holds a {kind} of transformers; {_of_folder(kind, door)}"
     newest = newest_checkpoint(folder)
     return f"name {newest}" if newest is not None else "it holds no whole states-*.ckpt either"
 
 
-def _of_folder(kind: str) -> str:
+def _of_folder(kind: str, door: Door) -> str:
     """Which upstream reads a transformers folder."""
     from s3prl_gendistiller.host.upstreams import upstreams
 
     name = f"hf_{kind}_custom"
-    return f"-u {name}" if name in upstreams() else f"another model; s3prl has no upstream for a {kind} of transformers"
+    return door.choose.format(name) if name in upstreams() else f"s3prl has no upstream for a {kind} of transformers"
 
 
 def _check_content(name: str, family: str, checkpoint: str, door: Door) -> None:
@@ -113,7 +112,9 @@ def _check_content(name: str, family: str, checkpoint: str, door: Door) -> None:
         raise
     if family == "gendistiller":
         stock = _reader(states) == "distiller" and "student" not in (states.get("Upstream_Config") or {})
-        found = _described(states, checkpoint) if stock or _reader(states) is None or "Downstream" in states else ""
+        found = (
+            _described(states, checkpoint, door) if stock or _reader(states) is None or "Downstream" in states else ""
+        )
         if found:
             raise UserError(f"{refusal} {found}")
         student_kind(states, checkpoint)
@@ -122,7 +123,7 @@ def _check_content(name: str, family: str, checkpoint: str, door: Door) -> None:
     flat = family not in _FLAT or not isinstance(states.get("cfg"), Mapping) or "encoder_layers" in states["cfg"]
     own = _reader(states) in (None, name.rpartition("_")[0])
     if absent or not flat or not own:
-        found = _described(states, checkpoint, family) or f"no {', '.join(absent)} in it"
+        found = _described(states, checkpoint, door, family) or f"no {', '.join(absent)} in it"
         raise UserError(f"{refusal} {found}")
 
 
@@ -138,13 +139,13 @@ def _reader(states: Mapping[str, Any]) -> str | None:
     return "gendistiller" if changed else "distiller"
 
 
-def _described(states: Mapping[str, Any], checkpoint: str, family: str = "hubert") -> str:
+def _described(states: Mapping[str, Any], checkpoint: str, door: Door, family: str = "hubert") -> str:
     """What a checkpoint is and where it belongs; empty where that is not known."""
     if "Downstream" in states:
-        return "a run of run_downstream.py, expected an upstream; -e goes on with such a run, or evaluates it"
+        return "a run of run_downstream.py, expected an upstream; run_downstream.py -e goes on with such a run"
     reader = _reader(states)
     if reader is not None:
-        return f"a student, which {reader}_local reads; give it with -u {reader}_local"
+        return f"a student, which {reader}_local reads; {door.choose.format(f'{reader}_local')}"
     if "Transformer" in states:
         return "a run of s3prl's own pretraining, which tera_local, mockingjay_local or audio_albert_local reads"
     if all(key in states for key in _CONVERTED):
@@ -176,3 +177,21 @@ def _conversion(family: str, checkpoint: str) -> str:
         "a checkpoint of fairseq, expected one that s3prl's convert.py has made of it; where fairseq is installed: "
         f"python -m {module} {checkpoint} --output_dir DIR"
     )
+
+
+def count_states(name: str, checkpoint: str, steps: int | None) -> int | None:
+    """How many hidden states a student of ours gives, by its configuration; None where that is not known.
+
+    Args:
+        name: of the upstream that reads it.
+        steps: of a GenDistiller; None for all.
+    """
+    if name not in LOCAL.values():
+        return None
+    content = read_checkpoint(checkpoint, mmap=True).get("Upstream_Config") or {}
+    try:
+        layers = len(content["distill"]["target_layers"])
+        own = content["student"].get("encoder_layers", DistilHubertConfig.encoder_layers)
+        return 1 + (steps or layers) if name == LOCAL["gendistiller"] else 1 + int(own) + layers
+    except (KeyError, TypeError, AttributeError):
+        return None  # of another program

@@ -48,16 +48,26 @@ class Door:
     """What the place at which an upstream is named is called in messages.
 
     Attributes:
-        upstream, checkpoint, settings: its name, its checkpoint and its model configuration.
+        upstream, checkpoint: its name and its checkpoint.
+        choose: how another upstream is named.
+        file: how a local file is named with the upstream that reads it.
     """
 
     upstream: str
     checkpoint: str
-    settings: str = "-g"
+    choose: str
+    file: str
 
 
-LAUNCHER = Door("-u", "-k")
-TEACHER = Door("teacher.upstream", "teacher.checkpoint")
+LAUNCHER = Door("-u", "-k", "give -u {}", "give a local file with -u {} -k FILE")
+STUDENT = Door("--student", "--student", "run_downstream.py takes it with -u {}", "run_downstream.py -u {} -k FILE")
+TEACHER = Door(
+    "teacher.upstream",
+    "teacher.checkpoint",
+    "set teacher.upstream to {}",
+    "Give a local file as teacher.checkpoint, or a transformers folder as teacher.folder",
+)
+UNITS = Door("--teacher", "--checkpoint", "give --teacher {}", "give a local file with --teacher {} --checkpoint FILE")
 
 
 def require_upstream(name: str, door: Door = LAUNCHER) -> Callable[..., Any]:
@@ -100,13 +110,16 @@ def reads_checkpoint(name: str) -> bool:
     return name.endswith(NEEDS_CHECKPOINT) and "ckpt" in _parameters(name) or name == "customized_upstream"
 
 
-def check_upstream(name: str, checkpoint: str | None, settings: str | None = None, door: Door = LAUNCHER) -> None:
+def check_upstream(
+    name: str, checkpoint: str | None, settings: str | None = None, door: Door = LAUNCHER, *, goes_on: bool = False
+) -> None:
     """Refuses what s3prl's Runner cannot build, as far as that can be known without building it.
 
     Args:
         name: of an entry of s3prl.hub.
         checkpoint: path or address that is to be handed to it; None for none.
         settings: model configuration that is to be handed to it; None for none.
+        goes_on: it is that of a run that goes on, where what is not read does no harm.
 
     Raises:
         UserError: there is no such upstream, the Runner cannot use it, it does not read what is given or lacks what it
@@ -116,27 +129,45 @@ def check_upstream(name: str, checkpoint: str | None, settings: str | None = Non
 
     require_upstream(name, door)
     _check_fit_for_runner(name, door)
-    if checkpoint is not None and not reads_checkpoint(name):
+    if checkpoint is not None and not reads_checkpoint(name) and not goes_on:
         local = f"{family_of(name)}_local"
-        instead = f", or choose {local}" if local in upstreams() and reads_checkpoint(local) else ""
+        instead = f", or {door.choose.format(local)}" if local in upstreams() and reads_checkpoint(local) else ""
         raise UserError(
             f"{door.checkpoint}: found {checkpoint} with {door.upstream} {name}, which does not read it; leave it "
             f"out{instead}"
         )
     if settings is not None and not _reads_settings(name):
-        raise UserError(
-            f"{door.settings}: found {settings!r} with {door.upstream} {name}, which does not read it; leave it out"
-        )
+        raise UserError(f"-g: found {settings!r} with {door.upstream} {name}, which does not read it; leave it out")
     if checkpoint is None and reads_checkpoint(name) and name != "customized_upstream":
-        raise UserError(
-            f"{door.checkpoint}: missing; expected a checkpoint's path, because {name} has none of its own"
-        )
-    if settings is None and _requires(name, "model_config"):
-        raise UserError(f"{door.settings}: missing; expected the YAML file that {door.upstream} {name} reads")
-    if settings is not None and family_of(name) != "hubconf" and not _ours(name) and not os.path.isfile(settings):
-        raise UserError(f"{door.settings} {settings}: no such file; expected the YAML file that {name} reads")
-    if checkpoint is not None:
+        raise UserError(f"{door.checkpoint}: missing; expected a checkpoint's path, because {name} has none of its own")
+    if settings is None and not goes_on and _requires(name, "model_config"):
+        raise UserError(f"-g: missing; expected the YAML file that {door.upstream} {name} reads")
+    if settings is not None and not _ours(name) and not os.path.isfile(settings):
+        raise UserError(f"-g {settings}: no such file; expected the YAML file that {name} reads")
+    if checkpoint is not None and reads_checkpoint(name):
         check_file(name, checkpoint, door)
+
+
+def check_layer(name: str, checkpoint: str | None, steps: int | None, layer: int | None) -> None:
+    """Of ``-l``, where the file says how many hidden states there are; `runner_checks` asks all others.
+
+    Args:
+        steps: of a GenDistiller; None for all.
+
+    Raises:
+        UserError: there is no such layer.
+    """
+    from s3prl_gendistiller.host.upstream_files import count_states
+
+    if layer is not None and checkpoint is not None and os.path.isfile(checkpoint):
+        states = count_states(name, checkpoint, steps)
+        if states is not None and not -states <= layer < states:
+            raise UserError(no_layer(layer, states, name))
+
+
+def no_layer(layer: int, states: int, name: str) -> str:
+    """The message about a layer that is not there."""
+    return f"-l: found {layer}, expected 0..{states - 1}, of the {states} hidden states of {name}, or -1 for the last"
 
 
 def _ours(name: str) -> bool:
@@ -205,19 +236,14 @@ def building(name: str, checkpoint: str | None, door: Door = LAUNCHER) -> Iterat
         if _ours(name):
             raise
         reason = ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])[:300]
+        local = f"{family_of(name)}_local"
+        file = door.file.format(local) if local in upstreams() else "choose another upstream"
         if checkpoint is None:
-            instead = (
-                "Give a local file as teacher.checkpoint, or a transformers folder as teacher.folder"
-                if door is TEACHER
-                else f"Give a local file with {door.upstream} {family_of(name)}_local {door.checkpoint} FILE"
-                if hasattr(mount.mount_hub(), f"{family_of(name)}_local")
-                else "Choose another upstream"
-            )
             raise UserError(
                 f"{door.upstream}: {name} could not be downloaded or loaded ({reason}); expected it from the network "
-                f"or whole in s3prl's cache (~/.cache/s3prl). {instead}"
+                f"or whole in s3prl's cache (~/.cache/s3prl); {file}"
             ) from error
         raise UserError(
             f"{door.checkpoint}: {checkpoint} could not be loaded by s3prl.hub.{name} ({reason}); expected a "
-            f"checkpoint of that kind{'' if door is not TEACHER else ', or a transformers folder as teacher.folder'}"
+            f"checkpoint of that kind{', or a transformers folder as teacher.folder' if door is TEACHER else ''}"
         ) from error

@@ -12,9 +12,10 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint, student_kind
 from s3prl_gendistiller.host.feature_cache import files_hash
 from s3prl_gendistiller.host.generation import check_steps
+from s3prl_gendistiller.host.upstream_files import LOCAL, check_file
+from s3prl_gendistiller.host.upstreams import STUDENT
 from s3prl_gendistiller.shipped import existing_or_shipped
 
-LOCAL = {"gendistiller": "gendistiller_local", "distilhubert": "distiller_local"}
 FOLDERS = {"hubert": "hf_hubert_custom", "wav2vec2": "hf_wav2vec2_custom"}
 FEATURES = ("weighted", "last")
 _NAME = re.compile(r"[\w.+-]+")
@@ -116,6 +117,7 @@ def _find(name: str, source: str) -> Student:
             raise UserError(f"--student {name}: {path} holds no whole states-*.ckpt and no config.json of transformers")
         path = newest
     if path.is_file():
+        check_file(LOCAL["gendistiller"], str(path), STUDENT)
         states = read_checkpoint(path, mmap=True)
         kind = student_kind(states, path)
         own = states["Upstream_Config"]["student"]

@@ -1,0 +1,68 @@
+"""What s3prl's Runner is asked to load and to select, checked then; `mount` puts these around its methods."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.upstreams import building, no_layer
+
+SAMPLE_RATE = 16_000
+
+
+def built(stock: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """`Runner._get_upstream` whose failures are one message."""
+
+    @functools.wraps(stock)
+    def build(runner: Any) -> Any:
+        if getattr(runner.args, "from_hf_hub", False):
+            return stock(runner)
+        with building(runner.args.upstream, runner.args.upstream_ckpt):
+            return stock(runner)
+
+    return build
+
+
+def selecting(stock: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """`Runner._get_featurizer` without a selection (``-s``, ``-l``) that s3prl would replace, drop or trip over."""
+
+    @functools.wraps(stock)
+    def select(runner: Any) -> Any:
+        args = runner.args
+        if args.upstream_layer_selection is not None or args.upstream_feature_selection != "hidden_states":
+            _check_selection(runner.upstream.model, args)
+        return stock(runner)
+
+    return select
+
+
+def _check_selection(upstream: Any, args: Any) -> None:
+    with torch.random.fork_rng(), torch.no_grad():
+        found = upstream.eval()([torch.randn(SAMPLE_RATE).to(args.device)])
+    key, layer = args.upstream_feature_selection, args.upstream_layer_selection
+    if key not in found:
+        raise UserError(f"-s: found {key}, expected one of {', '.join(found)}, which {args.upstream} gives")
+    states = len(found[key]) if isinstance(found[key], dict | list | tuple) else 1
+    if layer is not None and not -states <= layer < states:
+        raise UserError(no_layer(layer, states, args.upstream))
+
+
+def loading(stock: Callable[..., None]) -> Callable[..., None]:
+    """`Runner._load_weight` that says whose weights do not fit."""
+
+    @functools.wraps(stock)
+    def load(runner: Any, model: Any, name: str) -> None:
+        try:
+            stock(runner, model, name)
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise UserError(
+                f"{runner.args.init_ckpt}: its {name} does not fit this run ({reason}); expected the checkpoint of a "
+                "run with the same -u, -k, -d and -c"
+            ) from error
+
+    return load
