@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import sys
 from collections.abc import Sequence
@@ -22,7 +21,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
+    from s3prl_gendistiller.cli.arguments import Parser
+    from s3prl_gendistiller.cli.launch import Interrupted
+
+    parser = Parser(
         prog="gendistiller",
         description="Distil HuBERT and WavLM into small students inside s3prl.",
         epilog="Training and evaluation are s3prl's own scripts: run_pretrain.py and run_downstream.py.",
@@ -35,5 +37,8 @@ def _run(argv: Sequence[str]) -> int:
     if not hasattr(args, "run"):
         parser.print_help(sys.stderr)
         return 2
-    status: int = args.run(args)
+    try:
+        status: int = args.run(args)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(getattr(args, "way_on", "the same command begins again")) from stop
     return status

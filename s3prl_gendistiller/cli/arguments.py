@@ -6,6 +6,7 @@ import argparse
 import difflib
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from s3prl_gendistiller.errors import UserError
@@ -21,7 +22,7 @@ class Parser(argparse.ArgumentParser):
         unknown = message.removeprefix("unrecognized arguments: ")
         if unknown != message:
             known = [flag for action in self._actions for flag in action.option_strings]
-            close = difflib.get_close_matches(unknown.split()[0].split("=")[0], known, n=1)
+            close = difflib.get_close_matches(unknown.split()[0].split("=")[0], known, n=1, cutoff=0.7)
             hint = f"; did you mean {close[0]}?" if close else ""
             message = f"found {unknown}, which no flag takes{hint}"
         raise UserError(f"{self.prog}: {message}; --help lists all flags")
@@ -47,6 +48,11 @@ def text(given: str) -> str:
     if not given.strip() or not given.isprintable():
         raise argparse.ArgumentTypeError(f"found {given!r}, expected a text of one line")
     return given
+
+
+def path(given: str) -> Path:
+    """Of a file or folder; an empty one would be the working directory."""
+    return Path(text(given))
 
 
 def name(given: str) -> str:
@@ -96,8 +102,8 @@ def _whole(given: str, low: int, high: int | None) -> int:
     except ValueError:
         found = None
     if found is None or found < low or (high is not None and found > high):
-        limits = f"at least {low}" if high is None else f"{low}..{high}"
-        raise argparse.ArgumentTypeError(f"found {given[:40]}, expected a whole number, {limits}")
+        limits = f"of at least {low}" if high is None else f"from {low} to {high}"
+        raise argparse.ArgumentTypeError(f"found {given[:40]!r}; expected a whole number {limits}")
     return found
 
 

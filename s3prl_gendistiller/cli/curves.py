@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from s3prl_gendistiller.cli import arguments
+from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.distill.metrics import read_metrics
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.outputs import check_writable
 
 
 def add_parser(subparsers: Any) -> None:
@@ -17,14 +21,32 @@ def add_parser(subparsers: Any) -> None:
         description="Draw training and held-out curves of runs of run_pretrain.py, from their metrics.jsonl.",
         epilog="example: gendistiller curves result/pretrain/my_student result/pretrain/my_baseline --out curves.png",
     )
-    parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="folder of a run")
-    parser.add_argument("--out", metavar="PNG", type=Path, default=Path("curves.png"))
+    parser.add_argument("runs", metavar="RUN", nargs="+", type=arguments.path, help="folder of a run")
+    parser.add_argument("--out", metavar="PNG", type=arguments.path, default=Path("curves.png"))
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    print(draw({folder.name: folder for folder in args.runs}, args.out))
+    check_writable(args.out, "--out", folder=False)
+    print(draw(_labelled(args.runs), args.out))
     return 0
+
+
+def _labelled(folders: Sequence[Path]) -> dict[str, Path]:
+    """The folders by their last name, or by their whole path where two have the same.
+
+    Raises:
+        UserError: one folder is named twice.
+    """
+    whole = [folder.absolute().resolve() for folder in folders]
+    for folder in whole:
+        if whole.count(folder) > 1:
+            raise UserError(f"{folder}: named twice; name each run once")
+    names = [folder.name for folder in whole]
+    return {
+        name if names.count(name) == 1 else str(given): folder
+        for name, given, folder in zip(names, folders, whole, strict=True)
+    }
 
 
 def draw(runs: Mapping[str, Path], out: Path) -> Path:
@@ -53,8 +75,8 @@ def draw(runs: Mapping[str, Path], out: Path) -> Path:
         axis.set(title=title, xlabel="optimiser step")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=120)
+    with replacing(out) as part:
+        figure.savefig(part, dpi=120, format="png")
     pyplot.close(figure)
     return out
 

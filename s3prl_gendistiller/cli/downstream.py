@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.cli import downstream_flags, launch
+from s3prl_gendistiller.cli.downstream_flags import parser as _parser
 from s3prl_gendistiller.cli.resume import refuse_other_than_begun
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import feature_cache, mount, soft_labels
@@ -36,7 +37,7 @@ LOCAL_STUDENTS = {upstream: kind for kind, upstream in LOCAL.items()}
 
 def main(argv: Sequence[str] | None = None, host: launch.Host = mount.run_downstream) -> int:
     """Exit status of the whole run; 2 for a mistake in the command, a file or the data."""
-    run = functools.partial(launch.run, host=host, parser=downstream_flags.parser(), results=RESULTS, plan=_plan)
+    run = functools.partial(launch.run, host=host, parser=_parser(), results=RESULTS, plan=_plan)
     return launch.guarded(run, argv)
 
 
@@ -50,16 +51,19 @@ def _plan(args: argparse.Namespace, device: str, checkpoint: Path | None, filled
         check_writable(args.cache_features, mount.CACHE_FLAG, folder=True)
     passed = downstream_flags.passed_on(args, goes_on=checkpoint is not None)
     passed += [mount.CACHE_FLAG, str(args.cache_features)] if args.cache_features is not None else []
-    planned = _start(args, device, filled) if checkpoint is None else _go_on(args, device, checkpoint)
+    planned = _start(args, device, filled) if checkpoint is None else _go_on(args, device, checkpoint, filled)
     return replace(planned, command=[*planned.command, *passed], trains=args.mode == "train")
 
 
-def _go_on(args: argparse.Namespace, device: str, checkpoint: Path) -> launch.Plan:
+def _go_on(args: argparse.Namespace, device: str, checkpoint: Path, filled: dict[str, str]) -> launch.Plan:
     states = read_checkpoint(checkpoint, mmap=True)
     begun = states["Args"]
     if args.steps is not None:
         _same_steps(args.steps, checkpoint)
     refuse_other_than_begun(args, downstream_flags.BEGUN, checkpoint)
+    for flag, value in (("-c", args.config), ("--teacher", args.teacher)):
+        if value is not None:
+            filled[flag] = "from the checkpoint"
     _check_begun(begun, args.override, checkpoint)
     command = ["-m", args.mode, "-e", str(checkpoint), "--device", device]
     if args.mode != "train":
@@ -140,7 +144,7 @@ def _check_upstream(args: argparse.Namespace, filled: dict[str, str]) -> None:
     """Of ``-u``, ``-k``, ``-g``, ``--steps`` and ``-l``; fills in the newest student, and makes paths absolute."""
     if args.upstream in LOCAL_STUDENTS:
         _choose_student(args, filled)
-    elif args.upstream_ckpt is not None:
+    elif args.upstream_ckpt is not None and "://" not in args.upstream_ckpt:
         args.upstream_ckpt = str(existing_or_shipped(args.upstream_ckpt))
     if args.steps is not None and args.upstream != "gendistiller_local":
         raise UserError(f"--steps: found {args.steps} with -u {args.upstream}; only gendistiller_local stops early")
@@ -153,7 +157,8 @@ def _check_upstream(args: argparse.Namespace, filled: dict[str, str]) -> None:
     if args.upstream == "gendistiller_local":
         steps = read_generation(args.upstream_model_config).steps if steps is None else steps
         check_steps(steps, args.upstream_ckpt)
-    check_layer(args.upstream, args.upstream_ckpt, steps, args.upstream_layer_selection)
+    if args.upstream_feature_selection in (None, "hidden_states"):
+        check_layer(args.upstream, args.upstream_ckpt, steps, args.upstream_layer_selection)
 
 
 def _check_weights(path: str, downstream: str) -> None:

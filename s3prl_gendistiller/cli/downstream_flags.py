@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--disable_cudnn", action="store_true")
     made.add_argument("--steps", type=arguments.whole)  # ours, and the next
     made.add_argument("--teacher", type=arguments.text)
-    made.add_argument(mount.CACHE_FLAG, type=Path)
+    made.add_argument(mount.CACHE_FLAG, type=arguments.path)
     return made
 
 
@@ -123,7 +123,7 @@ def check_pairs(args: argparse.Namespace, goes_on: bool) -> None:
         _alone("-k", args.upstream_ckpt, f"--hub {HUGGINGFACE}, which finds its own")
     elif not goes_on:
         for flag in ("upstream_model_name", "upstream_revision"):
-            _alone(f"--{flag}", getattr(args, flag), f"no --hub {HUGGINGFACE}, to which it belongs")
+            _belongs(f"--{flag}", getattr(args, flag), f"--hub {HUGGINGFACE}")
     _check_push(args)
     _check_processes(args)
 
@@ -133,10 +133,15 @@ def _alone(flag: str, value: Any, beside: str) -> None:
         raise UserError(f"{flag}: found {value} beside {beside}; leave {flag} out")
 
 
+def _belongs(flag: str, value: Any, other: str) -> None:
+    if value is not None:
+        raise UserError(f"{flag}: found {value} without {other}, to which it belongs; leave {flag} out")
+
+
 def _check_push(args: argparse.Namespace) -> None:
     """s3prl would find out after the training."""
     if args.push_to_hf_hub is None:
-        _alone("--hf_hub_org", args.hf_hub_org, "no --push_to_hf_hub, to which it belongs")
+        _belongs("--hf_hub_org", args.hf_hub_org, "--push_to_hf_hub")
         return
     if int(metadata.version("huggingface_hub").split(".")[0]) >= 1:
         raise UserError(
@@ -149,7 +154,7 @@ def _check_push(args: argparse.Namespace) -> None:
 
 def _check_processes(args: argparse.Namespace) -> None:
     if args.local_rank is None:
-        _alone("--backend", args.backend, "no --local_rank, to which it belongs")
+        _belongs("--backend", args.backend, "--local_rank")
         return
     absent = [name for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     if absent:

@@ -116,7 +116,7 @@ def run(
     check_writable(planned.folder, _place_flag(args), folder=True)
     with new_folder(planned.folder), explained(workers_key(planned.config or planned.read_by or {})):
         if args.auto_resume and checkpoint is None:
-            resume.set_aside(planned.folder, filled)
+            resume.set_aside(planned.folder)
         say_filled_in(filled)
         record_run(planned.folder, argv, SEED if args.seed is None else args.seed)
         command = planned.command
@@ -162,7 +162,7 @@ def host_flags(name: str) -> argparse.ArgumentParser:
     return parser
 
 
-class _Messages(logging.StreamHandler):  # type: ignore[type-arg]
+class _Messages(logging.StreamHandler):
     """Writes to what is stderr at the time, which a second call in one process may find replaced."""
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.outputs import check_writable
 
 if TYPE_CHECKING:
     from s3prl_gendistiller.superb.protocol import ProtocolCount
@@ -53,7 +55,7 @@ def add_parser(subparsers: Any) -> None:
         default=[],
         help="generate so many layers; all: each number from 1; default: what the student generates",
     )
-    parser.add_argument("--out", type=Path, metavar="PNG", help="draw multiply-adds against steps")
+    parser.add_argument("--out", type=arguments.path, metavar="PNG", help="draw multiply-adds against steps")
     parser.add_argument("--no-progress", action="store_true", help="no progress bar")
     parser.set_defaults(run=run)
 
@@ -74,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
 
     if not args.student and not args.config:
         raise UserError("found neither --student nor --config, expected at least one model")
+    if args.out is not None:
+        check_writable(args.out, "--out", folder=False)
     students = find_students(args.student)
     found = sources(students, args.config, args.steps)
     for student in students:

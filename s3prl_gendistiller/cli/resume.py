@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import shlex
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from typing import Any
 from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
+
+logger = logging.getLogger(__name__)
 
 
 def way_on(folder: Path, program: str, trains: bool) -> str:
@@ -28,14 +31,14 @@ def way_on(folder: Path, program: str, trains: bool) -> str:
     return f"to go on: python {program} -e {shlex.quote(os.path.relpath(folder))}"
 
 
-def set_aside(folder: Path, filled: dict[str, str]) -> None:
+def set_aside(folder: Path) -> None:
     """Renames the broken checkpoints of a run that was killed in its first save, so that it can begin again."""
     broken = sorted(path for pattern in ("states-*.ckpt", "*best*.ckpt") for path in folder.glob(pattern))
     for path in broken:
         path.replace(path.with_name(f"{path.name}.broken"))
     if broken:
         names = ", ".join(path.name for path in broken)
-        filled["-a"] = f"found nothing whole to go on with: begins again, with {names} put aside as .broken"
+        logger.warning("-a: found no whole checkpoint in %s: begins again, %s put aside as .broken", folder, names)
 
 
 def check_resumable(checkpoint: Path, program: str) -> None:

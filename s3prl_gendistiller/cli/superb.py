@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import os
 import shlex
 import signal
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.mount import CACHE_FLAG
 from s3prl_gendistiller.host.paths import VARIABLE
@@ -19,7 +21,7 @@ from s3prl_gendistiller.superb.decoding import DECODED, find_model, require_deco
 from s3prl_gendistiller.superb.plan import HARDWARE, Layers, Suite
 from s3prl_gendistiller.superb.search import budgets
 from s3prl_gendistiller.superb.students import FEATURES, Student, find_students
-from s3prl_gendistiller.superb.tasks import PRESETS, TASKS, choose_tasks, require_packages
+from s3prl_gendistiller.superb.tasks import PRESETS, TASKS, Task, choose_tasks, require_packages
 
 LISTED = 10
 EXAMPLE = """\
@@ -54,7 +56,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--preset", choices=PRESETS, default="small", help="small (a laptop) or official (SUPERB's settings)"
     )
-    parser.add_argument("--out", metavar="DIR", type=Path, default=Path("result/superb"))
+    parser.add_argument("--out", metavar="DIR", type=arguments.path, default=Path("result/superb"))
     parser.add_argument(
         "--lr-search",
         action=argparse.BooleanOptionalAction,
@@ -79,7 +81,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         CACHE_FLAG,
         metavar="DIR",
-        type=Path,
+        type=arguments.path,
         help="keep what the students make of utterances there and compute none of it twice; an hour of speech takes "
         "7 GB for a HuBERT Base, a third of it for its student",
     )
@@ -94,16 +96,21 @@ def add_parser(subparsers: Any) -> None:
         "--hardware", choices=HARDWARE, help="official batches in parts, for tasks whose own need a GPU of 16 GB"
     )
     parser.add_argument(
-        "--lm", metavar="DIR", type=Path, help="decode ASR a second time with the 4-gram.arpa.gz and lexicon in there"
+        "--lm",
+        metavar="DIR",
+        type=arguments.path,
+        help="decode ASR a second time with the 4-gram.arpa.gz and lexicon in there",
     )
     parser.add_argument("--tflops", metavar="X", type=float, help="what a device sustains, for the estimated hours")
     parser.add_argument("--jobs", metavar="N", type=int, help="runs at a time; default: what cores and memory allow")
-    parser.add_argument("--seed", type=int, default=1337, help="of the downstream runs; default: s3prl's 1337")
+    parser.add_argument(
+        "--seed", type=arguments.seed, default=1337, help="of the downstream runs; default: s3prl's 1337"
+    )
     parser.add_argument("-o", "--override", default="", help="for every training, as run_downstream.py's -o")
     parser.add_argument("--score-from", metavar="NAME", default="fbank", help="student that scores 0 (default: fbank)")
     parser.add_argument("--score-to", metavar="NAME", default="teacher", help="and 1000 (default: teacher)")
     parser.add_argument("--dry-run", action="store_true", help="print plan and commands and run nothing")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, way_on="the same command goes on from there and repeats no finished run")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -170,7 +177,7 @@ def _suite(args: argparse.Namespace) -> Suite:
     tasks = choose_tasks(args.tasks)
     if args.jobs is not None and args.jobs < 1:
         raise UserError(f"--jobs: found {args.jobs}, expected 1 or more")
-    if args.tflops is not None and args.tflops <= 0:
+    if args.tflops is not None and not 0 < args.tflops < math.inf:
         raise UserError(f"--tflops: found {args.tflops:g}, expected more than 0")
     official = args.preset == "official"
     if args.hardware is not None and not official:
@@ -181,7 +188,7 @@ def _suite(args: argparse.Namespace) -> Suite:
         preset=args.preset,
         out=args.out,
         search=official if args.lr_search is None else args.lr_search,
-        rates=_rates(args.lr),
+        rates=_rates(args.lr, tasks),
         features=args.features,
         seed=args.seed,
         overrides=args.override,
@@ -195,9 +202,9 @@ def _suite(args: argparse.Namespace) -> Suite:
         if TASKS[DECODED] not in tasks:
             raise UserError(f"--lm: found without {DECODED} among the tasks, which is what it decodes; leave it out")
         find_model(suite.lm)
+    _refuse_unknown_upstreams(suite.students)
     if not args.dry_run:
         _check_what_runs_need(suite)
-    _refuse_unknown_upstreams(suite.students)
     return suite
 
 
@@ -225,15 +232,30 @@ def _missing_corpora(suite: Suite) -> Iterator[str]:
             yield str(error)
 
 
-def _rates(given: Sequence[str]) -> dict[str, tuple[float, ...]]:
+def _rates(given: Sequence[str], asked: Sequence[Task]) -> dict[str, tuple[float, ...]]:
+    """Learning rates by task, of ``--lr``.
+
+    Raises:
+        UserError: a task is unknown, was not asked for, trains nothing or is named twice, or a rate is no number above
+            0.
+    """
     rates: dict[str, tuple[float, ...]] = {}
     for text in given:
         name, _, values = text.partition("=")
         task = choose_tasks([name])[0]
         try:
-            rates[task.name] = tuple(float(value) for value in values.split(","))
+            found = tuple(float(value) for value in values.split(","))
         except ValueError as error:
             raise UserError(f"--lr {text}: expected TASK=RATE or TASK=RATE,RATE, such as ks=1e-3") from error
+        if not all(math.isfinite(rate) and rate > 0 for rate in found):
+            raise UserError(f"--lr {text}: expected rates above 0, such as ks=1e-3")
+        if task.name in rates or len(set(found)) < len(found):
+            raise UserError(f"--lr {text}: found twice; give each task once, as TASK=RATE,RATE, and each rate once")
+        if task not in asked:
+            raise UserError(f"--lr {text}: found without {task.name} among the tasks; leave it out, or add --tasks")
+        if not task.trained:
+            raise UserError(f"--lr {text}: found for a task that trains nothing; leave it out")
+        rates[task.name] = found
     return rates
 
 

@@ -32,6 +32,6 @@ def read_metrics(folder: str | Path, split: str) -> dict[int, dict[str, float]]:
             entry = json.loads(line)
         except json.JSONDecodeError:
             continue  # the last line of a run that was killed while it wrote
-        if entry.pop("split") == split:
+        if isinstance(entry, dict) and isinstance(entry.get("step"), int) and entry.pop("split", None) == split:
             steps[entry.pop("step")] = entry
     return dict(sorted(steps.items()))

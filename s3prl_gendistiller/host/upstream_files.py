@@ -71,7 +71,7 @@ def check_file(name: str, checkpoint: str, door: Door) -> None:
 
 def _check_folder(name: str, family: str, folder: str, door: Door) -> None:
     """s3prl's entry would load a WavLM as well, without its position weights."""
-    if Path(folder).is_dir():
+    if (Path(folder) / "config.json").is_file():
         found, expected = read_teacher_shape(folder).model_type, family.removeprefix("hf_")
         if found != expected:
             instead = _of_folder(found, door)
@@ -179,19 +179,31 @@ def _conversion(family: str, checkpoint: str) -> str:
     )
 
 
-def count_states(name: str, checkpoint: str, steps: int | None) -> int | None:
-    """How many hidden states a student of ours gives, by its configuration; None where that is not known.
+def count_states(name: str, checkpoint: str | None, steps: int | None) -> int | None:
+    """How many hidden states an upstream gives, by its configuration; None where that is not known.
 
     Args:
         name: of the upstream that reads it.
+        checkpoint: that `check_file` has seen.
         steps: of a GenDistiller; None for all.
     """
-    if name not in LOCAL.values():
+    from s3prl_gendistiller.host.upstreams import family_of
+
+    family = family_of(name)
+    if family == "baseline":
+        return 1
+    if checkpoint is None or not Path(checkpoint).exists():
         return None
-    content = read_checkpoint(checkpoint, mmap=True).get("Upstream_Config") or {}
+    if family.startswith("hf_"):
+        return read_teacher_shape(checkpoint).num_layers + 1
+    states = read_checkpoint(checkpoint, mmap=True)
     try:
-        layers = len(content["distill"]["target_layers"])
-        own = content["student"].get("encoder_layers", DistilHubertConfig.encoder_layers)
-        return 1 + (steps or layers) if name == LOCAL["gendistiller"] else 1 + int(own) + layers
-    except (KeyError, TypeError, AttributeError):
-        return None  # of another program
+        if name in LOCAL.values():
+            content = states["Upstream_Config"]
+            layers = len(content["distill"]["target_layers"])
+            own = content["student"].get("encoder_layers", DistilHubertConfig.encoder_layers)
+            return 1 + (steps or layers) if name == LOCAL["gendistiller"] else 1 + int(own) + layers
+        section = {"hubert": "model_cfg", "wav2vec2": "model_cfg", "wavlm": "cfg", "unispeech_sat": "cfg"}[family]
+        return int(states[section]["encoder_layers"]) + 1
+    except (KeyError, TypeError, AttributeError, ValueError):
+        return None

@@ -159,7 +159,7 @@ def check_layer(name: str, checkpoint: str | None, steps: int | None, layer: int
     """
     from s3prl_gendistiller.host.upstream_files import count_states
 
-    if layer is not None and checkpoint is not None and os.path.isfile(checkpoint):
+    if layer is not None:
         states = count_states(name, checkpoint, steps)
         if states is not None and not -states <= layer < states:
             raise UserError(no_layer(layer, states, name))

@@ -79,7 +79,7 @@ def find_students(given: Sequence[str]) -> list[Student]:
     for text in given:
         name, equals, source = text.partition("=")
         name, source = (name, source) if equals else (Path(text).name, text)
-        if not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(name) or not name.strip("."):  # . and .. lead out of the suite's folder
             raise UserError(f"--student {text}: found the name {name!r}, expected letters, digits and . + - _")
         if name in students:
             raise UserError(
