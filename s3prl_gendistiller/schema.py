@@ -48,7 +48,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such file; expected a YAML configuration; check the path given with -c or -g")
+        raise UserError(f"{path}: no such file; expected a YAML configuration; correct the path")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -59,7 +59,7 @@ def check_resumable(checkpoint: Path, program: str) -> None:
         return  # of neither for certain
     wrote = "run_downstream.py" if of_downstream else "run_pretrain.py"
     if wrote != program:
-        use = "" if of_downstream else "; its student is evaluated with -k in place of -e"
+        use = "" if of_downstream else "; run_downstream.py -k evaluates its student"
         raise UserError(
             f"-e {checkpoint}: found a run of {wrote}, expected one of {program}; python {wrote} -e {checkpoint} goes "
             f"on with it{use}"

@@ -22,7 +22,7 @@ _DESCRIPTION = """\
 Pack predict.zip for the leaderboard's public set, as s3prl's submit.py does, from a suite of `gendistiller superb` or
 from experiment folders of s3prl. Everything is checked first: files, lines, ids and their order, scores, the five
 folds. With --hub-folder, write instead (or with --out: as well) the folder of the student that s3prl loads for the
-hidden set with --hub huggingface."""
+hidden set: run_downstream.py --hub huggingface."""
 
 _EXAMPLE = """\
 examples:

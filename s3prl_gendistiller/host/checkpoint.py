@@ -55,7 +55,7 @@ def read_checkpoint(path: str | Path, *, mmap: bool = False) -> dict[str, Any]:
     """
     path = Path(path)
     if path.is_dir():
-        raise UserError(f"{path}: found a folder, expected a checkpoint file; name one of its states-*.ckpt")
+        raise UserError(f"{path}: found a folder, expected a checkpoint file; {_inside(path)}")
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint; expected a file written by run_pretrain.py or run_downstream.py")
     compat.supply_safe_globals()  # the one allow-list, shared with the host's own torch.load
@@ -73,6 +73,15 @@ def read_checkpoint(path: str | Path, *, mmap: bool = False) -> dict[str, Any]:
     return states
 
 
+def _inside(folder: Path) -> str:
+    """What to name in place of a folder."""
+    files = sorted(folder.glob("states-*.ckpt"), key=lambda path: path.stat().st_mtime)
+    if files:
+        return f"name one in it, such as {files[-1].name}"
+    model = ", but a model of transformers" if (folder / "config.json").is_file() else ""
+    return f"it holds no states-*.ckpt{model}; name another place"
+
+
 def student_kind(states: dict[str, Any], path: str | Path) -> str:
     """ "gendistiller" or "distilhubert", by the weights that the checkpoint holds.
 
@@ -88,7 +97,7 @@ def student_kind(states: dict[str, Any], path: str | Path) -> str:
     if "Upstream_Config" not in states:
         raise UserError(
             f"{path}: found no Upstream_Config beside the weights, so the student's shape is unknown; a checkpoint of "
-            "s3prl's own distiller loads with -u distiller_local"
+            "s3prl's own distiller loads with run_downstream.py -u distiller_local"
         )
     version = states.get("Format_Version", 0)
     if version > FORMAT_VERSION:

@@ -67,7 +67,12 @@ TEACHER = Door(
     "set teacher.upstream to {}",
     "Give a local file as teacher.checkpoint, or a transformers folder as teacher.folder",
 )
-UNITS = Door("--teacher", "--checkpoint", "give --teacher {}", "give a local file with --teacher {} --checkpoint FILE")
+UNITS = Door(
+    "--teacher",
+    "--checkpoint",
+    "give --teacher {}",
+    "give a local file: gendistiller units --teacher {} --checkpoint FILE",
+)
 
 
 def require_upstream(name: str, door: Door = LAUNCHER) -> Callable[..., Any]:
