@@ -73,6 +73,7 @@ LAUNCHING = {
     "experiment": (),
     "miniature": (),
     "record": (),
+    "superb_flags": ("superb",),
 }
 # Of other programs: what stands before a flag or in backticks.
 FOREIGN_FLAGS = {"--output_dir", "--help", "--version", "-n 4096", "-m s3prl", "-m s3prl_gendistiller", "-m {module}"}

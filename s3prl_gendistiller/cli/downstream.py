@@ -105,6 +105,7 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> lau
     source = _config_file(args, filled)
     content = apply_overrides(read_layered_yaml(source), args.override)
     config = expand_tree(content, "", here=source.resolve().parent)
+    downstream_flags.check_variant(args.downstream_variant, args.downstream, config)
     if args.downstream.startswith(soft_labels.PREFIX):
         _add_teacher(args, config)
     elif args.teacher is not None:
@@ -149,6 +150,7 @@ def _check_upstream(args: argparse.Namespace, filled: dict[str, str]) -> None:
     if args.steps is not None and args.upstream != "gendistiller_local":
         raise UserError(f"--steps: found {args.steps} with -u {args.upstream}; only gendistiller_local stops early")
     check_upstream(args.upstream, args.upstream_ckpt, args.upstream_model_config)
+    downstream_flags.check_refresh(args.upstream_refresh, args.upstream, args.upstream_ckpt)
     if args.steps is not None and args.upstream_model_config is not None:
         raise UserError(f"--steps: found together with -g {args.upstream_model_config}; give one of them")
     if args.upstream_ckpt is not None and os.path.exists(args.upstream_ckpt):

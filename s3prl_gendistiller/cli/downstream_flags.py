@@ -12,6 +12,7 @@ from typing import Any
 from s3prl_gendistiller.cli import arguments, launch
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount, soft_labels
+from s3prl_gendistiller.host.upstreams import family_of
 from s3prl_gendistiller.superb.tasks import TASKS
 
 MODES = ("train", "evaluate", "inference")
@@ -126,6 +127,35 @@ def check_pairs(args: argparse.Namespace, goes_on: bool) -> None:
             _belongs(f"--{flag}", getattr(args, flag), f"--hub {HUGGINGFACE}")
     _check_push(args)
     _check_processes(args)
+
+
+def check_variant(variant: str | None, downstream: str, config: Mapping[str, Any]) -> None:
+    """Of ``-v``, which s3prl's emotion alone reads, and only where the configuration names no fold.
+
+    Raises:
+        UserError: it would do nothing.
+    """
+    if variant is None:
+        return
+    if soft_labels.BASES.get(downstream, downstream) != "emotion":
+        raise UserError(f"-v: found {variant} with -d {downstream}; emotion alone has variants, leave it out")
+    fold = config.get("downstream_expert", {}).get("datarc", {}).get("test_fold")
+    if fold not in (None, variant):
+        raise UserError(
+            f"-v: found {variant}, but the configuration's fold is {fold}, which s3prl takes; give "
+            f"-o config.downstream_expert.datarc.test_fold='{variant}' in its place"
+        )
+
+
+def check_refresh(refresh: bool, upstream: str, checkpoint: str | None) -> None:
+    """Of ``-r``.
+
+    Raises:
+        UserError: nothing is downloaded that could be fetched again.
+    """
+    downloaded = "://" in checkpoint if checkpoint is not None else family_of(upstream) not in ("baseline", "log_stft")
+    if refresh and not downloaded:
+        raise UserError(f"-r: found with -u {upstream}, which downloads nothing here; leave it out")
 
 
 def _alone(flag: str, value: Any, beside: str) -> None:

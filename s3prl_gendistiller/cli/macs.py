@@ -80,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
         check_writable(args.out, "--out", folder=False)
     students = find_students(args.student)
     found = sources(students, args.config, args.steps)
+    if args.steps and not any(source.steps for source in found):
+        raise UserError("--steps: found without a student that generates its layers one by one; leave it out")
     for student in students:
         if student.checkpoint is None:
             check_upstream(student.upstream, None, door=STUDENT)

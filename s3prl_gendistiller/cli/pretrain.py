@@ -19,6 +19,7 @@ from s3prl_gendistiller.distill.units import Units
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
 from s3prl_gendistiller.host.checkpoint import read_checkpoint
+from s3prl_gendistiller.host.hub_teacher import check_hub_teacher
 from s3prl_gendistiller.host.locate import find_host
 from s3prl_gendistiller.host.overrides import apply_overrides
 from s3prl_gendistiller.host.paths import expand, teacher_folder
@@ -112,6 +113,9 @@ def _check_teacher(model: ModelConfig) -> None:
     if model.teacher.folder is not None:
         shape = read_teacher_shape(teacher_folder(model.teacher.folder))
         check_layers(model.distill.target_layers, shape.num_layers, model.teacher.folder)
+    elif model.teacher.upstream is not None:
+        given = model.teacher.checkpoint
+        check_hub_teacher(model.teacher.upstream, None if given is None else expand(given, "teacher.checkpoint"))
 
 
 def _check_units(model: ModelConfig) -> None:

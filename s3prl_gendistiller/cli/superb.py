@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.cli import arguments
+from s3prl_gendistiller.cli.superb_flags import check_pairs, read_rates
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.mount import CACHE_FLAG
 from s3prl_gendistiller.host.paths import VARIABLE
@@ -21,7 +22,7 @@ from s3prl_gendistiller.superb.decoding import DECODED, find_model, require_deco
 from s3prl_gendistiller.superb.plan import HARDWARE, Layers, Suite
 from s3prl_gendistiller.superb.search import budgets
 from s3prl_gendistiller.superb.students import FEATURES, Student, find_students
-from s3prl_gendistiller.superb.tasks import PRESETS, TASKS, Task, choose_tasks, require_packages
+from s3prl_gendistiller.superb.tasks import PRESETS, TASKS, choose_tasks, require_packages
 
 LISTED = 10
 EXAMPLE = """\
@@ -188,7 +189,7 @@ def _suite(args: argparse.Namespace) -> Suite:
         preset=args.preset,
         out=args.out,
         search=official if args.lr_search is None else args.lr_search,
-        rates=_rates(args.lr, tasks),
+        rates=read_rates(args.lr, tasks),
         features=args.features,
         seed=args.seed,
         overrides=args.override,
@@ -197,6 +198,7 @@ def _suite(args: argparse.Namespace) -> Suite:
         hardware=args.hardware,
         lm=args.lm,
     )
+    check_pairs(args, suite)
     _check_search(suite)
     if suite.lm is not None:
         if TASKS[DECODED] not in tasks:
@@ -230,33 +232,6 @@ def _missing_corpora(suite: Suite) -> Iterator[str]:
             suite.config(task)
         except UserError as error:
             yield str(error)
-
-
-def _rates(given: Sequence[str], asked: Sequence[Task]) -> dict[str, tuple[float, ...]]:
-    """Learning rates by task, of ``--lr``.
-
-    Raises:
-        UserError: a task is unknown, was not asked for, trains nothing or is named twice, or a rate is no number above
-            0.
-    """
-    rates: dict[str, tuple[float, ...]] = {}
-    for text in given:
-        name, _, values = text.partition("=")
-        task = choose_tasks([name])[0]
-        try:
-            found = tuple(float(value) for value in values.split(","))
-        except ValueError as error:
-            raise UserError(f"--lr {text}: expected TASK=RATE or TASK=RATE,RATE, such as ks=1e-3") from error
-        if not all(math.isfinite(rate) and rate > 0 for rate in found):
-            raise UserError(f"--lr {text}: expected rates above 0, such as ks=1e-3")
-        if task.name in rates or len(set(found)) < len(found):
-            raise UserError(f"--lr {text}: found twice; give each task once, as TASK=RATE,RATE, and each rate once")
-        if task not in asked:
-            raise UserError(f"--lr {text}: found without {task.name} among the tasks; leave it out, or add --tasks")
-        if not task.trained:
-            raise UserError(f"--lr {text}: found for a task that trains nothing; leave it out")
-        rates[task.name] = found
-    return rates
 
 
 def _refuse_unknown_upstreams(students: Sequence[Student]) -> None:

@@ -45,11 +45,8 @@ def load_hub_teacher(name: str, checkpoint: str | None = None) -> Teacher:
         UserError: there is no such entry, it cannot be loaded (no network, no checkpoint), or it gives no hidden
             states of one width.
     """
-    require_upstream(name, TEACHER)
-    entry_name = _entry_for(name, checkpoint)
+    entry_name = check_hub_teacher(name, checkpoint)
     family = family_of(entry_name)
-    if checkpoint is not None:
-        check_file(entry_name, checkpoint, TEACHER)
     if checkpoint is not None and family.startswith("hf_"):
         logger.info("teacher %s: loaded as teacher.folder would be", entry_name)
         return load_transformers_teacher(checkpoint)
@@ -70,6 +67,19 @@ def load_hub_teacher(name: str, checkpoint: str | None = None) -> Teacher:
         prefix="model.",
         layout=_layout(expert),
     )
+
+
+def check_hub_teacher(name: str, checkpoint: str | None) -> str:
+    """The entry that loads a teacher; nothing is built or downloaded.
+
+    Raises:
+        UserError: there is no such upstream, or it does not read the checkpoint.
+    """
+    require_upstream(name, TEACHER)
+    entry_name = _entry_for(name, checkpoint)
+    if checkpoint is not None:
+        check_file(entry_name, checkpoint, TEACHER)
+    return entry_name
 
 
 def _layout(expert: Any) -> EncoderLayout | None:

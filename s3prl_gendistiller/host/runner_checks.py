@@ -33,7 +33,8 @@ def selecting(stock: Callable[[Any], Any]) -> Callable[[Any], Any]:
     @functools.wraps(stock)
     def select(runner: Any) -> Any:
         args = runner.args
-        if args.upstream_layer_selection is not None or args.upstream_feature_selection != "hidden_states":
+        asked = args.upstream_layer_selection is not None or args.upstream_feature_normalize
+        if asked or args.upstream_feature_selection != "hidden_states":
             _check_selection(runner.upstream.model, args)
         return stock(runner)
 
@@ -47,6 +48,10 @@ def _check_selection(upstream: Any, args: Any) -> None:
     if key not in found:
         raise UserError(f"-s: found {key}, expected one of {', '.join(found)}, which {args.upstream} gives")
     states = len(found[key]) if isinstance(found[key], dict | list | tuple) else 1
+    if args.upstream_feature_normalize and states == 1:
+        raise UserError(
+            f"--upstream_feature_normalize: found with one state alone ({key}), which s3prl leaves as it is"
+        )
     if layer is not None and not -states <= layer < states:
         raise UserError(no_layer(layer, states, args.upstream))
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from s3prl_gendistiller.cli.downstream_flags import splits
+from s3prl_gendistiller.cli.downstream_flags import check_variant, splits
+from s3prl_gendistiller.errors import UserError
 from tests.cli.places import FBANK, SPLITS, accepted, downstream_refuses
 
 
@@ -52,6 +53,8 @@ from tests.cli.places import FBANK, SPLITS, accepted, downstream_refuses
         (("--push_to_hf_hub", "True"), "--push_to_hf_hub: found with"),
         (("--backend", "gloo"), "found gloo without --local_rank"),
         (("--local_rank", "0"), "found 0 without RANK"),
+        (("-v", "fold2"), "-v: found fold2 with -d asr; emotion alone has variants"),
+        (("-r",), "-r: found with -u fbank, which downloads nothing here"),
         (("--teacher", "run"), "--teacher: found with -d asr"),
         (("--bogus",), "found --bogus, which no flag takes"),
         (("--upstream_ckptt", "x"), "did you mean --upstream_ckpt?"),
@@ -106,3 +109,11 @@ def test_a_record_that_was_edited_is_named(
     for content in ("{", json.dumps({"a": 1}), "[" * 100_000):
         (run / "run.json").write_text(content)
         assert "move that file away" in downstream_refuses(capsys, *FBANK, "-p", str(run))
+
+
+def test_a_variant_that_the_configuration_overrules_is_refused() -> None:
+    """s3prl takes the configuration's fold, and would train on another one than asked for."""
+    config = {"downstream_expert": {"datarc": {"test_fold": "fold1"}}}
+    check_variant("fold1", "emotion", config)
+    with pytest.raises(UserError, match=r"-o config\.downstream_expert\.datarc\.test_fold='fold2' in its place"):
+        check_variant("fold2", "glmd_er", config)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from s3prl_gendistiller.cli import pretrain
+from tests.bench import Bench
 from tests.cli.places import never, refuses
 
 
@@ -40,3 +41,22 @@ def test_flags_of_run_pretrain_that_cannot_work_are_refused(
     files = () if {"-e", "mockingjay"} & set(flags) else ("-u", "gendistiller", "-g", "gendistiller_model.yaml")
     files += ("-c", "gendistiller_runner.yaml") if files else ()
     assert said in refuses(capsys, lambda argv: pretrain.main(argv, host=never), *files, *flags)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "said"),
+    [
+        ({"upstream": "hubertt"}, "teacher.upstream: found 'hubertt', expected an upstream"),
+        ({"upstream": "hubert_local"}, "teacher.checkpoint: missing"),
+        ({"upstream": "hubert_local", "checkpoint": "raw.pt"}, "python -m s3prl.upstream.hubert.convert raw.pt"),
+        ({"upstream": "hubert_base", "checkpoint": "gen.ckpt"}, "set teacher.upstream to gendistiller_local"),
+        ({"upstream": "hubert_local", "checkpoint": "down.ckpt"}, "found a run of run_downstream.py"),
+        ({"upstream": "hubert_local", "checkpoint": "nope.pt"}, "teacher.checkpoint nope.pt: no such file"),
+    ],
+)
+def test_a_teacher_is_checked_by_the_same_rules_before_a_folder_is_made(
+    teacher: dict, said: str, inside_place: Path, bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = bench.model(tmp_path, teacher={"folder": None, **teacher})
+    flags = ("-u", "gendistiller", "-g", str(model), "-c", "gendistiller_runner.yaml")
+    assert said in refuses(capsys, lambda argv: pretrain.main(argv, host=never), *flags)

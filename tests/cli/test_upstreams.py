@@ -83,7 +83,7 @@ def test_a_checkpoint_of_another_kind_is_named_with_what_reads_it(
         ("-u", "distiller_local", "-k", "base.ckpt", "-l", "4"),
         ("-u", "gendistiller_local", "-k", "base.ckpt"),
         ("-u", "gendistiller_local", "-k", "gen.ckpt", "--steps", "1", "-l", "1"),
-        ("-u", "fbank", "-l", "-1", "-s", "last_hidden_state", "--verbose", "-r"),
+        ("-u", "fbank", "-l", "-1", "-s", "last_hidden_state", "--verbose"),
         (
             "-u",
             "audio_albert",
