@@ -56,10 +56,10 @@ def path(given: str) -> Path:
 
 
 def name(given: str) -> str:
-    """Of a folder that is made below another one."""
+    """Of a file or folder that is made below another one."""
     text(given)
     if "/" in given or "\\" in given or given.strip(". ") == "" or given != given.strip():
-        raise argparse.ArgumentTypeError(f"found {given!r}, expected the name of one folder, without slashes")
+        raise argparse.ArgumentTypeError(f"found {given!r}, expected one name, without slashes")
     if len(given.encode()) > _NAME_BYTES:
         raise argparse.ArgumentTypeError(f"found {len(given.encode())} bytes, expected {_NAME_BYTES} at most")
     return given

@@ -90,20 +90,17 @@ def _draw_run(
     valid: Mapping[int, Mapping[str, float]],
 ) -> None:
     if kind == "loss":
-        axis.plot(
-            list(train), [entry["loss"] for entry in train.values()], color=colour, alpha=0.4, label=f"{label}, train"
-        )
-        axis.plot(
-            list(valid),
-            [entry["loss"] for entry in valid.values()],
-            color=colour,
-            marker="o",
-            label=f"{label}, held out",
-        )
+        axis.plot(*_curve(train, "loss"), color=colour, alpha=0.4, label=f"{label}, train")
+        axis.plot(*_curve(valid, "loss"), color=colour, marker="o", label=f"{label}, held out")
         return
-    layers = sorted(
-        {int(name.removeprefix(kind)) for entry in valid.values() for name in entry if name.startswith(kind)}
-    )
+    suffixes = {name.removeprefix(kind) for entry in valid.values() for name in entry if name.startswith(kind)}
+    layers = sorted(int(suffix) for suffix in suffixes if suffix.isdecimal())
     for layer, style in zip(layers, ("-", "--", ":", "-.") * len(layers), strict=False):
-        values = [entry[f"{kind}{layer}"] for entry in valid.values()]
-        axis.plot(list(valid), values, style, color=colour, marker=".", label=f"{label}, layer {layer}")
+        curve = _curve(valid, f"{kind}{layer}")
+        axis.plot(*curve, style, color=colour, marker=".", label=f"{label}, layer {layer}")
+
+
+def _curve(entries: Mapping[int, Mapping[str, float]], name: str) -> tuple[list[int], list[float]]:
+    """Steps and values of the entries that hold a number of this name."""
+    found = {step: entry[name] for step, entry in entries.items() if isinstance(entry.get(name), int | float)}
+    return list(found), list(found.values())

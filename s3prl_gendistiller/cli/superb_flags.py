@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host import devices
 from s3prl_gendistiller.superb.plan import Suite
 from s3prl_gendistiller.superb.tasks import Task, choose_tasks
 
@@ -22,6 +23,9 @@ def check_pairs(args: argparse.Namespace, suite: Suite) -> None:
         raise UserError(
             "--tflops: found with --preset small, whose hours are not estimated; add --dry-run or leave it out"
         )
+    for device in args.devices:  # a plan may be for another machine, whose devices bear such names
+        if not devices.NAME.fullmatch(device):
+            raise UserError(f"--devices: found {device}, expected cpu, cuda or such as cuda:0")
     names = {student.name for student in suite.students}
     for flag, name, usual in (("--score-from", args.score_from, "fbank"), ("--score-to", args.score_to, "teacher")):
         if name != usual and name not in names:

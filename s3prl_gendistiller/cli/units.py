@@ -15,10 +15,10 @@ from s3prl_gendistiller.distill.teacher import Teacher, weights_hash
 from s3prl_gendistiller.distill.units import KmeansUnits, Units, UnitSource, choose_kept, nearest_kept
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.devices import check_device
+from s3prl_gendistiller.host.hub_teacher import check_hub_teacher
 from s3prl_gendistiller.host.teachers import load_teacher
 from s3prl_gendistiller.host.units import content_hash, count_units, states_of, teacher_head
-from s3prl_gendistiller.host.upstream_files import check_file
-from s3prl_gendistiller.host.upstreams import UNITS, reads_checkpoint, require_upstream
+from s3prl_gendistiller.host.upstreams import UNITS
 from s3prl_gendistiller.hubert.codebook import fit_codebook, frames_to_cluster
 from s3prl_gendistiller.outputs import check_writable
 from s3prl_gendistiller.shipped import existing_or_shipped
@@ -132,9 +132,7 @@ def _teacher_config(args: argparse.Namespace) -> TeacherConfig:
         return TeacherConfig(folder=str(args.teacher))
     if path.exists():
         raise UserError(f"--teacher {args.teacher}: found a file, expected a folder or an upstream; see --checkpoint")
-    require_upstream(args.teacher, UNITS)
-    if args.checkpoint is not None and reads_checkpoint(args.teacher):
-        check_file(args.teacher, args.checkpoint, UNITS)
+    check_hub_teacher(args.teacher, args.checkpoint, UNITS)
     return TeacherConfig(upstream=args.teacher, checkpoint=args.checkpoint)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from s3prl_gendistiller.errors import UserError
 
-_DEVICE = re.compile(r"cpu|cuda(:(0|[1-9][0-9]{0,3}))?")
+NAME = re.compile(r"cpu|cuda(:(0|[1-9][0-9]{0,3}))?")
 
 
 def check_device(device: str, flag: str) -> None:
@@ -21,7 +21,7 @@ def check_device(device: str, flag: str) -> None:
         UserError: it is no such text, or no device of this machine.
     """
     count = torch.cuda.device_count()
-    known = _DEVICE.fullmatch(device)
+    known = NAME.fullmatch(device)
     number = int(known[2] or 0) if known else 0
     if not known or (device != "cpu" and number >= count):
         gpus = ", ".join(f"cuda:{index}" for index in range(count))

@@ -19,8 +19,10 @@ from s3prl_gendistiller.host.upstream_files import check_file
 from s3prl_gendistiller.host.upstreams import (
     NEEDS_CHECKPOINT,
     TEACHER,
+    Door,
     building,
     family_of,
+    reads_checkpoint,
     require_upstream,
     upstreams,
 )
@@ -69,16 +71,19 @@ def load_hub_teacher(name: str, checkpoint: str | None = None) -> Teacher:
     )
 
 
-def check_hub_teacher(name: str, checkpoint: str | None) -> str:
+def check_hub_teacher(name: str, checkpoint: str | None, door: Door = TEACHER) -> str:
     """The entry that loads a teacher; nothing is built or downloaded.
+
+    Args:
+        door: where it was named.
 
     Raises:
         UserError: there is no such upstream, or it does not read the checkpoint.
     """
-    require_upstream(name, TEACHER)
-    entry_name = _entry_for(name, checkpoint)
+    require_upstream(name, door)
+    entry_name = _entry_for(name, checkpoint, door)
     if checkpoint is not None:
-        check_file(entry_name, checkpoint, TEACHER)
+        check_file(entry_name, checkpoint, door)
     return entry_name
 
 
@@ -94,17 +99,17 @@ def _layout(expert: Any) -> EncoderLayout | None:
     return EncoderLayout(int(heads), bool(norm_first), bool(normalize))
 
 
-def _entry_for(name: str, checkpoint: str | None) -> str:
+def _entry_for(name: str, checkpoint: str | None, door: Door) -> str:
     """The entry that reads the checkpoint; entries such as hubert_base overwrite the one they are given."""
     reads = name.endswith(NEEDS_CHECKPOINT)
     if checkpoint is None and reads:
-        raise UserError(f"teacher.checkpoint: missing, expected a checkpoint's path: {name} has none of its own")
+        raise UserError(f"{door.checkpoint}: missing, expected a checkpoint's path: {name} has none of its own")
     if checkpoint is None or reads:
         return name
     wanted = f"{family_of(name)}_url" if "://" in checkpoint else f"{family_of(name)}_local"
-    if wanted not in upstreams():
+    if wanted not in upstreams() or not reads_checkpoint(wanted):
         raise UserError(
-            f"teacher.checkpoint: found {checkpoint} with upstream {name}, which only loads its own; expected an "
+            f"{door.checkpoint}: found {checkpoint} with upstream {name}, which only loads its own; expected an "
             f"upstream that ends in {' or '.join(NEEDS_CHECKPOINT[:2])}, or no checkpoint"
         )
     logger.info("teacher %s: loaded by s3prl.hub.%s, because a checkpoint is given", name, wanted)

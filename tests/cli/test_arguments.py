@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from pathlib import Path
@@ -50,6 +51,10 @@ def test_every_command_says_its_own_way_to_go_on(
         ("superb --student f=fbank --tasks ks --halving", "--halving: found without a search"),
         ("superb --student f=fbank --tasks ks --tflops 3", "--tflops: found with --preset small"),
         ("superb --student f=fbank --tasks ks --score-from mel", "--score-from: found mel, expected a student"),
+        ("superb --student f=fbank --tasks ks --devices banana --dry-run", "--devices: found banana, expected cpu"),
+        ("units m.csv --root . --out u --teacher fbank --checkpoint x", "--checkpoint: found x with upstream fbank"),
+        ("units m.csv --root . --out u --teacher hubert_local", "--checkpoint: missing"),
+        ("units m.csv --root . --out u --teacher hubert_base --checkpoint no", "--checkpoint no: no such file"),
         ("macs --student f=fbank --steps 2", "--steps: found without a student that generates"),
         ("macs --student t=hubert_local", "--student: missing"),
         ("macs --student f=fbank --out empty", "--out empty: found a folder"),
@@ -63,7 +68,7 @@ def test_every_command_says_its_own_way_to_go_on(
         ("corpus c --seed -1", "--seed: found '-1'"),
         ("corpus c --check --seed 3", "--seed: found with --check"),
         ("corpus c --real r --workers 2", "--workers: found with --real"),
-        ("manifest empty --name ../x", "expected the name of one folder"),
+        ("manifest empty --name ../x", "expected one name, without slashes"),
         ("manifest hubert --out file", "--out file: found a file"),
         ("demo --out file", "--out file: found a file"),
         ("submit --tasks ks", "--tasks: found without the folder of a suite"),
@@ -107,3 +112,16 @@ def test_nothing_is_said_twice_after_two_calls(capsys: pytest.CaptureFixture[str
     logging.getLogger("s3prl_gendistiller.x").info("once")
     assert capsys.readouterr().err.count("once") == 1
     assert os.path.basename(resume.__file__) == "resume.py"
+
+
+def test_a_log_with_other_lines_is_drawn_as_far_as_it_goes(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    lines = [5, None, {"split": "train", "step": 1}, {"split": "train", "step": "x", "loss": 1}]
+    lines += [
+        {"split": "valid", "step": 1, "l1_layer1": 0.5, "l1_layerx": 1},
+        {"split": "valid", "step": 2, "loss": 3.0},
+    ]
+    (run / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n[")
+    assert main(["curves", str(run), "--out", str(tmp_path / "x.png")]) == 0
+    assert (tmp_path / "x.png").stat().st_size > 1000

@@ -18,7 +18,7 @@ from tests.cli.places import never, refuses
         (("-e", "down.ckpt"), "python run_downstream.py -e down.ckpt goes on with it"),
         (("-e", "run"), "python run_downstream.py -e run/states-1.ckpt goes on with it"),
         (("-e", "pre.ckpt", "-a"), "-a: found together with -e"),
-        (("-n", "../x"), "expected the name of one folder"),
+        (("-n", "../x"), "expected one name, without slashes"),
         (("-p", "file"), "found a file at"),
         (("-p", "/proc/x"), "nothing can be written there"),
         (("--device", "mps"), "--device: found mps"),
