@@ -33,10 +33,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config_optimizer": {"schema"},
     "config": {"errors", "schema", "config_objectives", "config_optimizer"},
     "shipped": {"errors"},
+    "outputs": {"errors"},
     "models": GROUND,
     "distill": GROUND | {"models"},
     "corpora": {"errors", "distill.audio", "distill.files", "distill.manifest", "distill.processes"},
-    "outputs": {"errors"},
     "hubert": {"errors", "documents", "schema", "shipped"}
     | {f"distill.{name}" for name in ("audio", "files", "folders", "manifest", "metrics", "units")},
     "host": GROUND | {"models", "distill"},

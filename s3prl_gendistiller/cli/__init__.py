@@ -22,21 +22,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     return guarded(_run, argv)
 
 
-def _run(argv: Sequence[str]) -> int:
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files that are no UTF-8
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Of all commands."""
+    from s3prl_gendistiller.cli.arguments import Parser
+
+    made = Parser(
         prog="gendistiller",
         description="Distil HuBERT and WavLM into small students inside s3prl.",
         epilog="Training and evaluation are s3prl's own scripts: run_pretrain.py and run_downstream.py.",
     )
-    parser.add_argument("--version", action="version", version=f"s3prl-gendistiller {__version__}")
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
+    made.add_argument("--version", action="version", version=f"s3prl-gendistiller {__version__}")
+    subparsers = made.add_subparsers(title="commands", metavar="COMMAND")
     for name in COMMANDS:
         importlib.import_module(f"s3prl_gendistiller.cli.{name}").add_parser(subparsers)
-    args = parser.parse_args(argv)
+    return made
+
+
+def _run(argv: Sequence[str]) -> int:
+    from s3prl_gendistiller.cli.launch import Interrupted
+
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files that are no UTF-8
+    args = parser().parse_args(argv)
     if not hasattr(args, "run"):
-        parser.print_help(sys.stderr)
+        parser().print_help(sys.stderr)
         return 2
-    status: int = args.run(args)
+    try:
+        status: int = args.run(args)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(getattr(args, "way_on", "the same command begins again")) from stop
     return status

@@ -8,6 +8,7 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
+from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.config import MODEL_CONFIGS, RunnerConfig
 from s3prl_gendistiller.host.downstream_config import EXPERTS, whole_config
 from s3prl_gendistiller.schema import Kinds, from_dict, read_layered_yaml
@@ -29,7 +30,7 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("kind", choices=tuple(KINDS))
-    parser.add_argument("--check", metavar="FILE", help="the YAML file to check")
+    parser.add_argument("--check", metavar="FILE", type=arguments.text, help="the YAML file to check")
     parser.set_defaults(run=run)
 
 

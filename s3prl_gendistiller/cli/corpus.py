@@ -6,9 +6,11 @@ import argparse
 import time
 from pathlib import Path
 
+from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.corpora.catalogue import TASKS, check_corpora, write_corpora
 from s3prl_gendistiller.corpora.real import REAL_TASKS, write_real
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.outputs import check_writable
 
 _LISTED = 20
 
@@ -38,21 +40,23 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("out", metavar="OUT", type=Path, help="folder for the corpora; what SUPERB_DATA is to name")
+    parser.add_argument(
+        "out", metavar="OUT", type=arguments.path, help="folder for the corpora; what SUPERB_DATA is to name"
+    )
     sizes = "tiny (seconds of work), small (3 hours of speech, the default) or medium (10 hours)"
     parser.add_argument("--size", metavar="SIZE", help=sizes)
-    parser.add_argument("--seed", metavar="N", type=int, default=0, help="other voices, sentences and noise (0)")
+    parser.add_argument("--seed", metavar="N", type=arguments.seed, help="other voices, sentences and noise (0)")
     parser.add_argument("--tasks", metavar="TASK", nargs="+", help="only the corpora that these tasks need")
     parser.add_argument(
         "--real",
         metavar="PATH",
-        type=Path,
+        type=arguments.path,
         help=f"recordings of people instead: a folder with digits.csv and orders.csv, for {', '.join(REAL_TASKS)}",
     )
     parser.add_argument("--check", action="store_true", help="write nothing; compare what is there with its checksums")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (one per core)")
     parser.add_argument("--no-progress", action="store_true", help="no progress bar")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, way_on="the same command goes on from there")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -60,19 +64,23 @@ def run(args: argparse.Namespace) -> int:
     if args.workers is not None and args.workers < 1:
         raise UserError(f"--workers: found {args.workers}, expected at least 1")
     tasks = None if args.tasks is None else [task for text in args.tasks for task in text.split(",") if task]
+    for beside, flags in (("check", ("size", "seed", "real", "workers")), ("real", ("size", "workers"))):
+        for flag in flags:
+            if getattr(args, beside) and getattr(args, flag) is not None:
+                raise UserError(f"--{flag}: found with --{beside}, which has no use for it; leave one out")
     if args.check:
         return _check(args.out, tasks)
     started = time.monotonic()
+    check_writable(args.out, "OUT", folder=True)
+    seed = args.seed or 0
     if args.real is not None:
-        if args.size is not None:
-            raise UserError("--size: found with --real, which writes all recordings; leave one of them out")
         show = not args.no_progress
-        written = write_real(args.out, args.real, tasks=tasks or REAL_TASKS, seed=args.seed, progress=show)
+        written = write_real(args.out, args.real, tasks=tasks or REAL_TASKS, seed=seed, progress=show)
     else:
         written = write_corpora(
             args.out,
             size=args.size or "small",
-            seed=args.seed,
+            seed=seed,
             tasks=tasks or tuple(TASKS),
             workers=args.workers,
             progress=not args.no_progress,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.distill.metrics import read_metrics
+from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.outputs import check_writable
 
 
@@ -21,25 +21,32 @@ def add_parser(subparsers: Any) -> None:
         description="Draw training and held-out curves of runs of run_pretrain.py, from their metrics.jsonl.",
         epilog="example: gendistiller curves result/pretrain/my_student result/pretrain/my_baseline --out curves.png",
     )
-    parser.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="folder of a run")
-    parser.add_argument("--out", metavar="PNG", type=Path, default=Path("curves.png"))
+    parser.add_argument("runs", metavar="RUN", nargs="+", type=arguments.path, help="folder of a run")
+    parser.add_argument("--out", metavar="PNG", type=arguments.path, default=Path("curves.png"))
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     check_writable(args.out, "--out", folder=False)
-    print(draw(_labels(args.runs), args.out))
+    print(draw(_labelled(args.runs), args.out))
     return 0
 
 
-def _labels(folders: Sequence[Path]) -> dict[str, Path]:
-    """Each run by the last part of its path, or by as many as tell it from the others."""
-    whole = list(dict.fromkeys(folder.resolve() for folder in folders))
-    for parts in range(1, max(len(folder.parts) for folder in whole) + 1):
-        found = {"/".join(folder.parts[-parts:]): folder for folder in whole}
-        if len(found) == len(whole):
-            break
-    return found
+def _labelled(folders: Sequence[Path]) -> dict[str, Path]:
+    """The folders by their last name, or by their whole path where two have the same.
+
+    Raises:
+        UserError: one folder is named twice.
+    """
+    whole = [folder.absolute().resolve() for folder in folders]
+    for folder in whole:
+        if whole.count(folder) > 1:
+            raise UserError(f"{folder}: named twice; name each run once")
+    names = [folder.name for folder in whole]
+    return {
+        name if names.count(name) == 1 else str(given): folder
+        for name, given, folder in zip(names, folders, whole, strict=True)
+    }
 
 
 def draw(runs: Mapping[str, Path], out: Path) -> Path:
@@ -84,29 +91,17 @@ def _draw_run(
     valid: Mapping[int, Mapping[str, float]],
 ) -> None:
     if kind == "loss":
-        axis.plot(
-            list(train),
-            [entry.get("loss", math.nan) for entry in train.values()],
-            color=colour,
-            alpha=0.4,
-            label=f"{label}, train",
-        )
-        axis.plot(
-            list(valid),
-            [entry.get("loss", math.nan) for entry in valid.values()],
-            color=colour,
-            marker="o",
-            label=f"{label}, held out",
-        )
+        axis.plot(*_curve(train, "loss"), color=colour, alpha=0.4, label=f"{label}, train")
+        axis.plot(*_curve(valid, "loss"), color=colour, marker="o", label=f"{label}, held out")
         return
-    layers = sorted(
-        {
-            int(match[1])
-            for entry in valid.values()
-            for name in entry
-            if (match := re.fullmatch(rf"{kind}(\d{{1,3}})", name))
-        }
-    )
+    suffixes = {name.removeprefix(kind) for entry in valid.values() for name in entry if name.startswith(kind)}
+    layers = sorted(int(suffix) for suffix in suffixes if suffix.isdecimal())
     for layer, style in zip(layers, ("-", "--", ":", "-.") * len(layers), strict=False):
-        values = [entry.get(f"{kind}{layer}", math.nan) for entry in valid.values()]
-        axis.plot(list(valid), values, style, color=colour, marker=".", label=f"{label}, layer {layer}")
+        curve = _curve(valid, f"{kind}{layer}")
+        axis.plot(*curve, style, color=colour, marker=".", label=f"{label}, layer {layer}")
+
+
+def _curve(entries: Mapping[int, Mapping[str, float]], name: str) -> tuple[list[int], list[float]]:
+    """Steps and values of the entries that hold a number of this name."""
+    found = {step: entry[name] for step, entry in entries.items() if isinstance(entry.get(name), int | float)}
+    return list(found), list(found.values())

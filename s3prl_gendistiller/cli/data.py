@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.tasks import TASKS, choose_tasks
 
@@ -47,11 +48,13 @@ def add_parser(subparsers: Any) -> None:
         "--tasks", metavar="TASK", nargs="+", default=["all"], help=f"of {', '.join(TASKS)}; default: all"
     )
     parser.add_argument("--make", action="store_true", help="write what is missing and can be made")
-    parser.add_argument("--s3prl", metavar="DIR", type=Path, help="a git checkout of s3prl, for --make")
-    parser.add_argument("--librimix", metavar="DIR", type=Path, help="a git checkout of s3prl's LibriMix, for --make")
+    parser.add_argument("--s3prl", metavar="DIR", type=arguments.path, help="a git checkout of s3prl, for --make")
+    parser.add_argument(
+        "--librimix", metavar="DIR", type=arguments.path, help="a git checkout of s3prl's LibriMix, for --make"
+    )
     parser.add_argument("--no-durations", action="store_true", help="count files and read no headers")
     parser.add_argument("--no-progress", action="store_true", help="no progress bar")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, way_on="the same command goes on from there")
 
 
 def run(args: argparse.Namespace) -> int:

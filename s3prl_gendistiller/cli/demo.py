@@ -7,11 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.cli.curves import draw
 from s3prl_gendistiller.cli.experiment import Contender, Experiment, Recipe
 from s3prl_gendistiller.corpora.librispeech import write_librispeech
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat
+from s3prl_gendistiller.outputs import check_writable
 from s3prl_gendistiller.shipped import shipped_folder
 
 CONTENDERS = {task: Contender(task) for task in ("gendistiller", "distilhubert")}
@@ -26,10 +28,14 @@ def add_parser(subparsers: Any) -> None:
         "table. So short a training shows that everything runs, not which student is better.",
         epilog="example: gendistiller demo --out result/demo",
     )
-    parser.add_argument("--out", metavar="DIR", type=Path, default=Path("result/demo"))
-    parser.add_argument("--steps", metavar="N", type=int, default=100, help="distillation steps (default %(default)s)")
-    parser.add_argument("--asr-steps", metavar="N", type=int, default=400, help="ASR steps (default %(default)s)")
-    parser.set_defaults(run=run)
+    parser.add_argument("--out", metavar="DIR", type=arguments.path, default=Path("result/demo"))
+    parser.add_argument(
+        "--steps", metavar="N", type=arguments.whole, default=100, help="distillation steps (default %(default)s)"
+    )
+    parser.add_argument(
+        "--asr-steps", metavar="N", type=arguments.whole, default=400, help="ASR steps (default %(default)s)"
+    )
+    parser.set_defaults(run=run, way_on="the same command begins another run and keeps the corpus")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
         if steps < 51:  # the ASR recipe logs every 50 steps
             raise UserError(f"{flag}: found {steps}, expected at least 51")
     out: Path = args.out.absolute()
+    check_writable(args.out, "--out", folder=True)
     data, teacher = out / "data", shipped_folder("teachers") / "hubert_mini"
     started = time.monotonic()
     compat.apply()  # transformers imports torchaudio, which a CPU-only torch cannot load as it is

@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import functools
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from s3prl_gendistiller.cli import launch
+from s3prl_gendistiller.cli import downstream_flags, launch
+from s3prl_gendistiller.cli.downstream_flags import parser as _parser
+from s3prl_gendistiller.cli.resume import refuse_other_than_begun
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import feature_cache, mount, soft_labels
-from s3prl_gendistiller.host.checkpoint import newest_student, read_checkpoint, student_kind
+from s3prl_gendistiller.host.checkpoint import newest_student, read_checkpoint
 from s3prl_gendistiller.host.downstream_config import check_downstream
 from s3prl_gendistiller.host.feature_store import CACHE_FLAG, LIMIT_FLAG, FeatureCache, read_size
 from s3prl_gendistiller.host.generation import check_steps, generation_text
+from s3prl_gendistiller.host.locate import find_host
 from s3prl_gendistiller.host.overrides import Overrides
 from s3prl_gendistiller.host.paths import expand_tree
 from s3prl_gendistiller.host.stored_run import check_settings, check_stored_downstream
+from s3prl_gendistiller.host.upstream_files import LOCAL
+from s3prl_gendistiller.host.upstreams import check_layer, check_upstream
 from s3prl_gendistiller.models.upstream import read_generation
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml
 from s3prl_gendistiller.shipped import existing_or_shipped, shipped_folder
 from s3prl_gendistiller.superb.run_data import refuse_unfit
-from s3prl_gendistiller.superb.tasks import TASKS
+from s3prl_gendistiller.superb.tasks import TASKS, require_packages
 
 RESULTS = Path("result/downstream")
 STUDENTS = Path("result/pretrain")
-LOCAL_STUDENTS = {"gendistiller_local": "gendistiller", "distiller_local": "distilhubert"}
+LOCAL_STUDENTS = {upstream: kind for kind, upstream in LOCAL.items()}
 
 
 def main(argv: Sequence[str] | None = None, host: launch.Host = mount.run_downstream) -> int:
@@ -40,23 +47,21 @@ def main(argv: Sequence[str] | None = None, host: launch.Host = mount.run_downst
 def _plan(args: argparse.Namespace, device: str, checkpoint: Path | None, filled: dict[str, str]) -> launch.Plan:
     if args.mode is None:
         args.mode = filled["-m"] = "train"
+    downstream_flags.check_pairs(args, goes_on=checkpoint is not None)
     if args.upstream_trainable and args.cache_features is not None:
         raise UserError(feature_cache.TRAINED)
-    passed = ["-f"] if args.upstream_trainable else []
-    planned = _start(args, device, filled) if checkpoint is None else _go_on(args, device, checkpoint)
+    passed = [*downstream_flags.passed_on(args, goes_on=checkpoint is not None), *_cache(args)]
+    planned = _start(args, device, filled) if checkpoint is None else _go_on(args, device, checkpoint, filled)
     if args.mode != "inference":
-        _look_at_data(args, planned, checkpoint)
-    passed += _cache(args)
-    return replace(planned, command=[*planned.command, *passed])
+        _look_at_data(args, planned)
+    return replace(planned, command=[*planned.command, *passed], trains=args.mode == "train")
 
 
-def _look_at_data(args: argparse.Namespace, planned: launch.Plan, checkpoint: Path | None) -> None:
-    downstream, config = args.downstream, planned.config
-    if checkpoint is not None:
-        begun = read_checkpoint(checkpoint, mmap=True)
-        downstream, config = begun["Args"].downstream, begun["Config"]
-    if isinstance(downstream, str) and isinstance(config, dict):
-        refuse_unfit(soft_labels.BASES.get(downstream, downstream), config.get("downstream_expert", {}))
+def _look_at_data(args: argparse.Namespace, planned: launch.Plan) -> None:
+    config = planned.config or planned.read_by
+    if isinstance(args.downstream, str) and isinstance(config, dict):
+        base = soft_labels.BASES.get(args.downstream, args.downstream)
+        refuse_unfit(base, config.get("downstream_expert", {}))
 
 
 def _cache(args: argparse.Namespace) -> list[str]:
@@ -70,13 +75,37 @@ def _cache(args: argparse.Namespace) -> list[str]:
     return [CACHE_FLAG, str(args.cache_features), *([LIMIT_FLAG, limit] if limit is not None else [])]
 
 
-def _go_on(args: argparse.Namespace, device: str, checkpoint: Path) -> launch.Plan:
+def _go_on(args: argparse.Namespace, device: str, checkpoint: Path, filled: dict[str, str]) -> launch.Plan:
+    states = read_checkpoint(checkpoint, mmap=True)
+    begun = states["Args"]
     if args.steps is not None:
         _same_steps(args.steps, checkpoint)
-    check_stored_downstream(read_checkpoint(checkpoint, mmap=True), checkpoint, args.overrides)
-    override = launch.resume_overrides(checkpoint, args.override, device)
-    command = ["-m", args.mode, "-e", str(checkpoint), "-o", override, "--device", device]
-    return launch.Plan(command, checkpoint.resolve().parent)
+    refuse_other_than_begun(args, downstream_flags.BEGUN, checkpoint)
+    for flag, value in (("-c", args.config), ("--teacher", args.teacher)):
+        if value is not None:
+            filled[flag] = "from the checkpoint"
+    check_stored_downstream(states, checkpoint, args.overrides)
+    _check_begun(begun, args.overrides, checkpoint)
+    args.downstream = getattr(begun, "downstream", "")
+    command = ["-m", args.mode, "-e", str(checkpoint), "--device", device]
+    if args.mode != "train":
+        command += ["-t", downstream_flags.check_split(args, args.downstream, states["Config"])]
+    command += ["-o", launch.resume_overrides(checkpoint, args.override, device)]
+    return launch.Plan(command, checkpoint.resolve().parent, read_by=states["Config"])
+
+
+def _check_begun(begun: argparse.Namespace, overrides: Overrides, checkpoint: Path) -> None:
+    """Whether the upstream that a run began with can still be loaded."""
+    if getattr(begun, "hub", "torch") == downstream_flags.HUGGINGFACE or not hasattr(begun, "upstream"):
+        return
+    path = overrides.flags.get("upstream_ckpt", getattr(begun, "upstream_ckpt", None))
+    try:
+        check_upstream(begun.upstream, path, goes_on=True)
+    except UserError as error:
+        raise UserError(
+            f"{checkpoint}: was trained on what is not there as it was: {error}; "
+            "where it has moved, say so with -o args.upstream_ckpt=PATH"
+        ) from error
 
 
 def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> launch.Plan:
@@ -84,20 +113,18 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> lau
     for flag, value in (("-u", args.upstream), ("-d", args.downstream)):
         if value is None:
             raise UserError(f"{flag}: missing; for example run_downstream.py -u gendistiller_local -d asr")
-    if args.upstream in LOCAL_STUDENTS:
-        _choose_student(args, filled)
-    elif args.upstream_ckpt is not None:
-        args.upstream_ckpt = str(existing_or_shipped(args.upstream_ckpt))
-    if args.steps is not None:
-        _check_steps(args)
+    _check_downstream(args)
+    if args.hub != downstream_flags.HUGGINGFACE:
+        _check_upstream(args, filled)
     if args.expname is None and args.expdir is None:
-        args.expname = filled["-n"] = launch.free_name(RESULTS, f"{args.upstream}_{args.downstream}")
+        args.expname = filled["-n"] = launch.free_name(RESULTS, f"{Path(args.upstream).name}_{args.downstream}")
     folder = Path(args.expdir or RESULTS / args.expname).absolute()
     if args.mode == "train":
-        launch.refuse_to_overwrite(folder)
+        launch.refuse_to_overwrite(folder, args.auto_resume)
     source = _config_file(args, filled)
     content = args.overrides.apply(read_layered_yaml(source))
     config = expand_tree(content, "", here=source.resolve().parent)
+    downstream_flags.check_variant(args.downstream_variant, args.downstream, config)
     if args.downstream.startswith(soft_labels.PREFIX):
         _add_teacher(args, config)
     elif args.teacher is not None:
@@ -106,18 +133,69 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> lau
     config = check_downstream(args.downstream, config, str(source))
     check_settings(args.upstream, args.upstream_model_config)
     if args.init_ckpt is not None:
-        read_checkpoint(args.init_ckpt, mmap=True)
+        _check_weights(args.init_ckpt, args.downstream)
     command = ["-m", args.mode, "-u", args.upstream, "-d", args.downstream, "-n", args.expname or folder.name]
-    command += ["-p", str(folder), "--device", device, "--seed", str(args.seed)]
+    command += ["-p", str(folder), "--device", device, "--seed", str(launch.SEED if args.seed is None else args.seed)]
+    command += ["-f"] if args.upstream_trainable else []
+    split = None if args.mode == "train" else downstream_flags.check_split(args, args.downstream, config)
     generation = None if args.steps is None else generation_text(args.steps)
-    given = {"-k": args.upstream_ckpt, "-g": generation or args.upstream_model_config, "-i": args.init_ckpt}
-    for flag, value in (given | {"-o": Overrides(args.overrides.flags).text()}).items():
+    given = {"-t": split, "-k": args.upstream_ckpt, "-g": generation or args.upstream_model_config}
+    for flag, value in (given | {"-i": args.init_ckpt, "-o": Overrides(args.overrides.flags).text()}).items():
         command += [flag, value] if value else []
     return launch.Plan(command, folder, config)
 
 
+def _check_downstream(args: argparse.Namespace) -> None:
+    """Of ``-d``, its name, and what its expert imports."""
+    if not re.fullmatch(r"\w[\w-]*", args.downstream):
+        raise UserError(f"-d: found {args.downstream!r}, expected the name of a task, such as asr")
+    if args.downstream.startswith(soft_labels.PREFIX):
+        soft_labels.base_of(args.downstream)
+    base = soft_labels.BASES.get(args.downstream, args.downstream)
+    folder = find_host().package / "downstream"
+    if args.config is not None and not (folder / base / "expert.py").is_file():
+        known = [path.parent.name for path in folder.glob("*/expert.py")] + list(soft_labels.BASES)
+        close = ", ".join(difflib.get_close_matches(args.downstream, known, n=3)) or ", ".join(sorted(known))
+        raise UserError(f"-d {args.downstream}: no such task in s3prl.downstream; expected one such as {close}")
+    if args.mode == "inference" and base != "asr":
+        raise UserError(f"-m inference: found with -d {args.downstream}; only asr can write down what it hears")
+    require_packages([task for task in TASKS.values() if task.downstream == base][:1])
+
+
+def _check_upstream(args: argparse.Namespace, filled: dict[str, str]) -> None:
+    """Of ``-u``, ``-k``, ``-g``, ``--steps`` and ``-l``; fills in the newest student, and makes paths absolute."""
+    if args.upstream in LOCAL_STUDENTS:
+        _choose_student(args, filled)
+    elif args.upstream_ckpt is not None and "://" not in args.upstream_ckpt:
+        args.upstream_ckpt = str(existing_or_shipped(args.upstream_ckpt))
+    if args.steps is not None and args.upstream != "gendistiller_local":
+        raise UserError(f"--steps: found {args.steps} with -u {args.upstream}; only gendistiller_local stops early")
+    check_upstream(args.upstream, args.upstream_ckpt, args.upstream_model_config)
+    downstream_flags.check_refresh(args.upstream_refresh, args.upstream, args.upstream_ckpt)
+    if args.steps is not None and args.upstream_model_config is not None:
+        raise UserError(f"--steps: found together with -g {args.upstream_model_config}; give one of them")
+    if args.upstream_ckpt is not None and os.path.exists(args.upstream_ckpt):
+        args.upstream_ckpt = os.path.abspath(args.upstream_ckpt)
+    steps = args.steps
+    if args.upstream == "gendistiller_local":
+        steps = read_generation(args.upstream_model_config).steps if steps is None else steps
+        check_steps(steps, args.upstream_ckpt)
+    if args.upstream_feature_selection in (None, "hidden_states"):
+        check_layer(args.upstream, args.upstream_ckpt, steps, args.upstream_layer_selection)
+
+
+def _check_weights(path: str, downstream: str) -> None:
+    """Of ``-i``: s3prl would load nothing, in silence, from a checkpoint without the parts of a run."""
+    states = read_checkpoint(path, mmap=True)
+    found = getattr(states.get("Args"), "downstream", None)
+    if "Downstream" not in states or found != downstream:
+        raise UserError(
+            f"-i {path}: found a checkpoint of {found or 'no task'}, expected one of run_downstream.py -d {downstream}"
+        )
+
+
 def _choose_student(args: argparse.Namespace, filled: dict[str, str]) -> None:
-    """Fills in ``-k`` and makes sure, before anything is made, that it is a student of the kind asked for."""
+    """Fills in ``-k`` with the newest student of the kind asked for."""
     kind = LOCAL_STUDENTS[args.upstream]
     if args.upstream_ckpt is None:
         newest = newest_student(STUDENTS, kind)
@@ -127,21 +205,6 @@ def _choose_student(args: argparse.Namespace, filled: dict[str, str]) -> None:
                 f"`python run_pretrain.py -u {kind}`, or name a checkpoint"
             )
         args.upstream_ckpt = filled["-k"] = str(newest)
-    if os.path.isdir(args.upstream_ckpt):
-        raise UserError(f"-k {args.upstream_ckpt}: found a folder, expected a checkpoint file in it")
-    states = read_checkpoint(args.upstream_ckpt, mmap=True)
-    if args.upstream == "gendistiller_local":
-        student_kind(states, args.upstream_ckpt)
-    args.upstream_ckpt = os.path.abspath(args.upstream_ckpt)
-
-
-def _check_steps(args: argparse.Namespace) -> None:
-    """Of ``--steps``, before anything is made."""
-    if args.upstream != "gendistiller_local":
-        raise UserError(f"--steps: found {args.steps} with -u {args.upstream}; only gendistiller_local stops early")
-    if args.upstream_model_config is not None:
-        raise UserError(f"--steps: found together with -g {args.upstream_model_config}; give one of them")
-    check_steps(args.steps, args.upstream_ckpt)
 
 
 def _same_steps(steps: int, checkpoint: Path) -> None:
@@ -189,27 +252,6 @@ def _config_file(args: argparse.Namespace, filled: dict[str, str]) -> Path:
         raise UserError(f"-d {args.downstream}: serves more than one task; choose with {choices}")
     names = ", ".join(sorted({path.parent.name for path in shipped.glob("*/*.yaml")}))
     raise UserError(f"-d {args.downstream}: no configuration is shipped for it (there are {names}); give one with -c")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = launch.host_flags("run_downstream.py", allow_abbrev=False)
-    parser.epilog = (
-        "Of this launcher alone: --steps K lets gendistiller_local generate only its first K layers; --teacher RUN\n"
-        f"names the trained run that -d {' | '.join(soft_labels.BASES)} learns from, without labels;\n"
-        f"{CACHE_FLAG} DIR keeps the features of a frozen upstream there and computes none of them twice, up to\n"
-        f"{LIMIT_FLAG} SIZE (such as 50G) or until 1 GB is left on that disk; others are computed each time."
-    )
-    parser.add_argument("-m", "--mode")
-    parser.add_argument("-i", "--init_ckpt")
-    parser.add_argument("-d", "--downstream")
-    parser.add_argument("-k", "--upstream_ckpt")
-    parser.add_argument("-g", "--upstream_model_config")
-    parser.add_argument("--steps", type=int)  # ours, and the next
-    parser.add_argument("--teacher")
-    parser.add_argument(CACHE_FLAG, type=Path)
-    parser.add_argument(LIMIT_FLAG)
-    parser.add_argument("-f", "--upstream_trainable", action="store_true")
-    return parser
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,23 +19,35 @@ from typing import Any
 import torch
 import yaml
 
+from s3prl_gendistiller.cli import arguments, resume
 from s3prl_gendistiller.cli.record import record_run
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
+from s3prl_gendistiller.host.devices import check_device
+from s3prl_gendistiller.host.failures import explained, user_cause, workers_key
 from s3prl_gendistiller.host.memory import keep_freed_memory
 from s3prl_gendistiller.host.overrides import Overrides, read_overrides, script_flags
 from s3prl_gendistiller.host.paths import RESOLVED_CONFIG
+from s3prl_gendistiller.outputs import check_writable
 
 Host = Callable[[Sequence[str]], None]
 """What a completed command is handed to, as the last act of this process."""
+SEED = 1337
+"""s3prl's."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A ctrl-C, with what somebody can do to go on as its message."""
 
 
 def guarded(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None) -> int:
-    """Runs `main`; a user's mistake becomes one message and exit status 2, ctrl-C status 130."""
+    """Runs `main`; a user's mistake, a full disk and the like become one message and exit status 2, ctrl-C 130."""
     configure_logging()
     keep_freed_memory()
     try:
-        status = main(sys.argv[1:] if argv is None else argv) or 0
+        given = sys.argv[1:] if argv is None else argv
+        arguments.refuse_unreadable(given)
+        status = main(given) or 0
         sys.stdout.flush()
         return status
     except BrokenPipeError:  # whoever reads, as `| head`, has seen enough; nor may the interpreter flush at its end
@@ -44,9 +56,15 @@ def guarded(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | N
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("stopped; add -a to the same command to go on from the newest checkpoint", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"stopped; {stop}" if isinstance(stop, Interrupted) else "stopped", file=sys.stderr)
         return 130
+    except Exception as error:
+        cause = user_cause(error)
+        if cause is None:
+            raise
+        print(f"error: {cause}", file=sys.stderr)
+        return 2
 
 
 @dataclass(frozen=True)
@@ -57,11 +75,15 @@ class Plan:
         command: its arguments.
         folder: of the run.
         config: a resolved configuration that is written to the folder and given as ``-c``.
+        trains: whether checkpoints are written, with which a stopped run goes on.
+        read_by: the configuration that says with how many processes data are read; none where that is not known.
     """
 
     command: list[str]
     folder: Path
     config: dict[str, Any] | None = None
+    trains: bool = True
+    read_by: Mapping[str, Any] | None = None
 
 
 def run(
@@ -83,43 +105,77 @@ def run(
         if parser.epilog:
             print(parser.epilog, flush=True)
         host(["--help"])
-    args, others = parser.parse_known_args(argv)
+    args = parser.parse_args(argv)
     args.overrides = take_overrides(args, parser.prog)
+    _check_place(args)
     filled: dict[str, str] = {}
     device = choose_device(args.device, filled)
-    checkpoint = checkpoint_to_resume(args.past_exp, args.auto_resume, named_folder(args, results))
+    checkpoint = checkpoint_to_resume(args.past_exp, args.auto_resume, named_folder(args, results), parser.prog)
     if checkpoint is not None:
         filled["-e"] = str(checkpoint)
     planned = plan(args, device, checkpoint, filled)
-    say_filled_in(filled)
-    with new_folder(planned.folder):
-        record_run(planned.folder, argv, args.seed)
+    check_writable(planned.folder, _place_flag(args), folder=True)
+    with new_folder(planned.folder), explained(workers_key(planned.config or planned.read_by or {})):
+        if args.auto_resume and checkpoint is None:
+            resume.set_aside(planned.folder)
+        say_filled_in(filled)
+        record_run(planned.folder, argv, SEED if args.seed is None else args.seed)
         command = planned.command
         if planned.config is not None:
             command = [*command, "-c", str(write_yaml(planned.config, planned.folder / RESOLVED_CONFIG))]
-        host([*command, *others])
+        try:
+            host(command)
+        except KeyboardInterrupt as stop:
+            raise Interrupted(resume.way_on(planned.folder, parser.prog, planned.trains)) from stop
 
 
-def host_flags(name: str, *, allow_abbrev: bool) -> argparse.ArgumentParser:
-    """The flags that both of the host's scripts have; the host parses and documents them itself."""
-    parser = argparse.ArgumentParser(prog=name, add_help=False, allow_abbrev=allow_abbrev)
-    parser.add_argument("-e", "--past_exp")
+def _check_place(args: argparse.Namespace) -> None:
+    """Of the flags that say where a run lives, those that belong together."""
+    if args.expname is not None and args.expdir is not None:
+        raise UserError(f"-n {args.expname}: found together with -p {args.expdir}, which says where; give one of them")
+    if args.auto_resume and args.past_exp is not None:
+        raise UserError(f"-a: found together with -e {args.past_exp}, which says with what to go on; leave -a out")
+    if args.auto_resume and args.expname is None and args.expdir is None:
+        raise UserError("-a: found without the name of a run to go on with; give -n or -p as well, or -e in its place")
+    for flag, value in (("-n", args.expname), ("-p", args.expdir)):
+        if value is not None and args.past_exp is not None:
+            raise UserError(
+                f"{flag} {value}: found together with -e {args.past_exp}; a run goes on where it lies, leave it out"
+            )
+
+
+def _place_flag(args: argparse.Namespace) -> str:
+    return "-p" if args.expdir is not None else "-e" if args.past_exp is not None else "-n"
+
+
+def host_flags(name: str) -> argparse.ArgumentParser:
+    """The flags that both of the host's scripts have; None stands for what was not given, and for s3prl's default."""
+    parser = arguments.Parser(prog=name, add_help=False)
+    parser.add_argument("-e", "--past_exp", type=arguments.text)
     parser.add_argument("-o", "--override")
-    parser.add_argument("-c", "--config")
-    parser.add_argument("-u", "--upstream")
-    parser.add_argument("-n", "--expname")
-    parser.add_argument("-p", "--expdir")
+    parser.add_argument("-c", "--config", type=arguments.text)
+    parser.add_argument("-u", "--upstream", type=arguments.text)
+    parser.add_argument("-n", "--expname", type=arguments.name)
+    parser.add_argument("-p", "--expdir", type=arguments.text)
     parser.add_argument("-a", "--auto_resume", action="store_true")
-    parser.add_argument("--seed", default=1337, type=int)
-    parser.add_argument("--device")
+    parser.add_argument("--seed", type=arguments.seed)
+    parser.add_argument("--device", type=arguments.text)
     return parser
+
+
+class _Messages(logging.StreamHandler):
+    """Writes to what is stderr at the time, which a second call in one process may find replaced."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
 
 
 def configure_logging() -> None:
     """Our log lines go to stderr with our name in front; the host's logging stays its own business."""
     package = logging.getLogger("s3prl_gendistiller")
     if not package.handlers:
-        handler = logging.StreamHandler()
+        handler = _Messages()
         handler.setFormatter(logging.Formatter("[gendistiller] %(message)s"))
         package.addHandler(handler)
         package.setLevel(logging.INFO)
@@ -140,10 +196,16 @@ def say_filled_in(filled: dict[str, str]) -> None:
 
 
 def choose_device(asked: str | None, filled: dict[str, str]) -> str:
-    """`asked` (s3prl's default is cuda), or cpu where there is no GPU."""
-    if (asked is None or asked.startswith("cuda")) and not torch.cuda.is_available():
+    """`asked` (s3prl's default is cuda), or cpu where there is no GPU.
+
+    Raises:
+        UserError: it is no device of this machine.
+    """
+    if asked in (None, "cuda") and not torch.cuda.is_available():
         filled["--device"] = "cpu (no GPU found)"
         return "cpu"
+    if asked is not None:
+        check_device(asked, "--device")
     return asked or "cuda"
 
 
@@ -163,21 +225,28 @@ def free_name(root: Path, name: str) -> str:
     return candidate
 
 
-def refuse_to_overwrite(folder: Path) -> None:
-    """s3prl would train over the checkpoints of an earlier run and delete them one by one."""
+def refuse_to_overwrite(folder: Path, auto: bool = False) -> None:
+    """s3prl would train over the checkpoints of an earlier run and delete them one by one.
+
+    Args:
+        auto: whether ``-a`` was given and found nothing whole to go on with; see `resume.set_aside`.
+    """
     found = sorted(folder.glob("states-*.ckpt"))
-    if found:
+    if found and not auto:
         raise UserError(
             f"{folder}: holds {len(found)} checkpoints of an earlier run ({found[-1].name}); expected a new folder. "
             "Add -a to go on with it, or give another -n"
         )
 
 
-def checkpoint_to_resume(past: str | None, auto: bool, folder: Path | None) -> Path | None:
+def checkpoint_to_resume(past: str | None, auto: bool, folder: Path | None, program: str) -> Path | None:
     """The checkpoint that ``-e PATH`` or ``-a`` mean: the newest whole one, by the step stored inside.
 
+    Args:
+        program: the launcher that is to go on with it.
+
     Raises:
-        UserError: ``-e`` names a folder without a whole checkpoint, or no training checkpoint.
+        UserError: ``-e`` names a folder without a whole checkpoint, or no training checkpoint of this launcher.
     """
     chosen: Path | None = None
     if past is not None:
@@ -187,11 +256,7 @@ def checkpoint_to_resume(past: str | None, auto: bool, folder: Path | None) -> P
     elif auto and folder is not None and folder.is_dir():
         chosen = newest_checkpoint(folder)
     if chosen is not None:
-        missing = [
-            key for key in ("Optimizer", "Step", "Args", "Config") if key not in read_checkpoint(chosen, mmap=True)
-        ]
-        if missing:
-            raise UserError(f"{chosen}: found no {', '.join(missing)} in it, expected a checkpoint of s3prl's Runner")
+        resume.check_resumable(chosen, program)
     return chosen
 
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.host.link import link, package_folder, unlink
 
 _LINK = (
@@ -27,7 +28,7 @@ def add_parser(subparsers: Any) -> None:
             description=about,
             epilog=f"example: gendistiller {name} ~/s3prl",
         )
-        parser.add_argument("path", metavar="PATH", type=Path, help="the checkout, or the s3prl folder in it")
+        parser.add_argument("path", metavar="PATH", type=arguments.path, help="the checkout, or the s3prl folder in it")
         parser.set_defaults(run=run)
 
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.outputs import check_writable
 
 if TYPE_CHECKING:
     from s3prl_gendistiller.superb.protocol import ProtocolCount
@@ -53,7 +55,7 @@ def add_parser(subparsers: Any) -> None:
         default=[],
         help="generate so many layers; all: each number from 1; default: what the student generates",
     )
-    parser.add_argument("--out", type=Path, metavar="PNG", help="draw multiply-adds against steps")
+    parser.add_argument("--out", type=arguments.path, metavar="PNG", help="draw multiply-adds against steps")
     parser.add_argument("--no-progress", action="store_true", help="no progress bar")
     parser.set_defaults(run=run)
 
@@ -68,17 +70,21 @@ def _step(text: str) -> int | str:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the table."""
-    from s3prl_gendistiller.host.layers import require_upstream
+    from s3prl_gendistiller.host.upstreams import STUDENT, check_upstream
     from s3prl_gendistiller.superb.students import find_students
     from s3prl_gendistiller.superb.subjects import sources
 
     if not args.student and not args.config:
         raise UserError("found neither --student nor --config, expected at least one model")
+    if args.out is not None:
+        check_writable(args.out, "--out", folder=False)
     students = find_students(args.student)
     found = sources(students, args.config, args.steps)
+    if args.steps and not any(source.steps for source in found):
+        raise UserError("--steps: found without a student that generates its layers one by one; leave it out")
     for student in students:
         if student.checkpoint is None:
-            require_upstream(student.upstream)
+            check_upstream(student.upstream, None, door=STUDENT)
     counts = count(found, progress=not args.no_progress)
     print(table(counts))
     for subject, counted in counts:

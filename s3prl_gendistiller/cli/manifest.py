@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from pathlib import Path
 
+from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.distill.audio import SUFFIXES
 from s3prl_gendistiller.distill.manifest import DEFAULT_FOLDER, write_manifest
+from s3prl_gendistiller.outputs import check_writable
 
 _DESCRIPTION = """\
 Write s3prl's len_for_bucket CSV files for a folder of wav, flac, ogg, opus or mp3 files.
@@ -30,24 +33,27 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("audio_dir", metavar="AUDIO_DIR", help="folder of audio files, at any depth")
-    parser.add_argument("--out", metavar="DIR", help=f"folder of the CSV files (AUDIO_DIR/{DEFAULT_FOLDER})")
-    parser.add_argument("--name", help="write one CSV file of this name over everything below AUDIO_DIR")
-    parser.add_argument("--workers", type=_count, metavar="N", help="threads that read headers (4 per core)")
+    parser.add_argument(
+        "audio_dir", metavar="AUDIO_DIR", type=arguments.text, help="folder of audio files, at any depth"
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", type=arguments.text, help=f"folder of the CSV files (AUDIO_DIR/{DEFAULT_FOLDER})"
+    )
+    parser.add_argument(
+        "--name", type=arguments.name, help="write one CSV file of this name over everything below AUDIO_DIR"
+    )
+    parser.add_argument("--workers", type=arguments.count(), metavar="N", help="threads that read headers (4 per core)")
     parser.add_argument("--skip-bad", action="store_true", help="leave out unusable files and say which")
     parser.add_argument("--no-progress", action="store_true", help="no progress bar")
     parser.set_defaults(run=run)
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number of at least 1")
-    return int(text)
-
-
 def run(args: argparse.Namespace) -> int:
     """Write the manifests and say what is in them."""
     left_out: Counter[str] = Counter()
+    out = Path(args.audio_dir, DEFAULT_FOLDER) if args.out is None else Path(args.out)
+    if Path(args.audio_dir).is_dir():
+        check_writable(out, "--out", folder=True)
     written = write_manifest(
         args.audio_dir,
         args.out,

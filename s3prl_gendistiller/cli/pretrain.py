@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from s3prl_gendistiller.cli import launch
+from s3prl_gendistiller.cli import arguments, launch
+from s3prl_gendistiller.cli.resume import refuse_other_than_begun
 from s3prl_gendistiller.config import MODEL_CONFIGS, ModelConfig, RunnerConfig, read_model_config
 from s3prl_gendistiller.config_objectives import GlmdConfig
 from s3prl_gendistiller.distill.fit import check_fit
@@ -19,6 +20,7 @@ from s3prl_gendistiller.documents import read_yaml
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
 from s3prl_gendistiller.host.checkpoint import read_checkpoint
+from s3prl_gendistiller.host.hub_teacher import check_hub_teacher
 from s3prl_gendistiller.host.locate import find_host
 from s3prl_gendistiller.host.overrides import Overrides
 from s3prl_gendistiller.host.paths import expand, teacher_folder
@@ -42,13 +44,14 @@ def _plan(args: argparse.Namespace, device: str, checkpoint: Path | None, filled
 
 def _resume(checkpoint: Path, args: argparse.Namespace, device: str, filled: dict[str, str]) -> launch.Plan:
     """Going on with a checkpoint; everything but device and folder comes from it."""
-    for flag, value in (("-c", args.config), ("-g", args.upstream_config), ("-u", args.upstream)):
+    refuse_other_than_begun(args, {"upstream": "-u", "seed": "--seed", "multi_gpu": "--multi_gpu"}, checkpoint)
+    for flag, value in (("-c", args.config), ("-g", args.upstream_config)):
         if value is not None:
             filled[flag] = "from the checkpoint"
     states = read_checkpoint(checkpoint, mmap=True)
     check_stored_pretrain(states, checkpoint, args.overrides, mount.pretrain_tasks(find_host().package))
     command = ["-e", str(checkpoint), "-o", launch.resume_overrides(checkpoint, args.override, device)]
-    return launch.Plan(command, checkpoint.resolve().parent)
+    return launch.Plan(command, checkpoint.resolve().parent, read_by=states["Config"])
 
 
 def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> launch.Plan:
@@ -57,10 +60,12 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> lau
     if args.upstream not in tasks:
         found = "nothing" if args.upstream is None else args.upstream
         raise UserError(f"-u: found {found}, expected one of {', '.join(tasks)}")
+    if args.multi_gpu and device == "cpu":
+        raise UserError("--multi_gpu: found with --device cpu; leave it out, or choose cuda where there are GPUs")
     if args.expname is None and args.expdir is None:
         args.expname = filled["-n"] = launch.free_name(RESULTS, args.upstream)
     folder = Path(args.expdir or RESULTS / args.expname).absolute()
-    launch.refuse_to_overwrite(folder)
+    launch.refuse_to_overwrite(folder, args.auto_resume)
     if args.upstream in MODEL_CONFIGS:
         shipped = shipped_folder("pretrain_configs") / args.upstream
         args.config = args.config or _fill(filled, "-c", shipped / "config_runner.yaml")
@@ -73,14 +78,22 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> lau
     args.config = args.config and _for_host(content, args.config)
     override = args.overrides.text() if args.config is None else Overrides(args.overrides.flags).text()
     command = ["-u", args.upstream, "-n", args.expname or folder.name, "-p", str(folder), "--device", device]
-    command += ["--seed", str(args.seed)] + (["--multi_gpu"] if args.multi_gpu else [])
+    command += ["--seed", str(launch.SEED if args.seed is None else args.seed)]
+    command += ["--multi_gpu"] if args.multi_gpu else []
     for flag, value in (("-o", override), ("-c", args.config), ("-g", args.upstream_config)):
         command += [flag, value] if value else []
-    return launch.Plan(command, folder)
+    return launch.Plan(command, folder, read_by=content)
 
 
 def _check_stock(args: argparse.Namespace) -> dict[str, Any]:
-    """Of a task of s3prl's own, whose model YAML is s3prl's own business."""
+    """Of a task of s3prl's own, whose files its package from the registry leaves out.
+
+    Its model YAML is s3prl's own business.
+    """
+    for flag, value, name in (("-c", args.config, "runner"), ("-g", args.upstream_config, "model")):
+        path = existing_or_shipped(value or f"pretrain/{args.upstream}/config_{name}.yaml")
+        if not path.is_file():
+            raise UserError(f"{flag}: found no file {path}, expected the {name} configuration of {args.upstream}")
     if args.upstream_config is not None:
         args.upstream_config = str(existing_or_shipped(args.upstream_config))
         read_yaml(args.upstream_config)
@@ -122,6 +135,9 @@ def _check_teacher(model: ModelConfig) -> None:
     if model.teacher.folder is not None:
         shape = read_teacher_shape(teacher_folder(model.teacher.folder))
         check_fit(model, model.teacher.folder, shape.num_layers, shape.width, shape.layout)
+    elif model.teacher.upstream is not None:
+        given = model.teacher.checkpoint
+        check_hub_teacher(model.teacher.upstream, None if given is None else expand(given, "teacher.checkpoint"))
 
 
 def _check_units(model: ModelConfig) -> None:
@@ -157,8 +173,8 @@ def _for_host(content: dict[str, Any], path: str) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = launch.host_flags("run_pretrain.py", allow_abbrev=True)
-    parser.add_argument("-g", "--upstream_config")
+    parser = launch.host_flags("run_pretrain.py")
+    parser.add_argument("-g", "--upstream_config", type=arguments.text)
     parser.add_argument("--multi_gpu", action="store_true")
     return parser
 

@@ -10,6 +10,9 @@ import subprocess
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
+
+from s3prl_gendistiller.errors import UserError
 
 RUN_FILE = "run.json"
 
@@ -18,7 +21,7 @@ def record_run(folder: Path, argv: Sequence[str], seed: int) -> None:
     """Appends what ran, with which versions, to the folder's run.json."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / RUN_FILE
-    runs = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    runs = _earlier(path)
     packages = ("s3prl-gendistiller", "s3prl", "torch", "torchaudio", "transformers", "numpy")
     runs.append(
         {
@@ -34,6 +37,23 @@ def record_run(folder: Path, argv: Sequence[str], seed: int) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(runs, indent=2) + "\n", encoding="utf-8")
     os.replace(partial, path)
+
+
+def _earlier(path: Path) -> list[Any]:
+    """What earlier commands have written.
+
+    Raises:
+        UserError: it is not what they write.
+    """
+    if not path.exists():
+        return []
+    try:
+        runs = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not readable as the record of a run ({error}); move that file away") from error
+    if not isinstance(runs, list):
+        raise UserError(f"{path}: found {type(runs).__name__}, expected a list of commands; move that file away")
+    return runs
 
 
 def _version(package: str) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.outputs import check_writable
 from s3prl_gendistiller.superb.anchors import ANCHORS
@@ -36,8 +37,10 @@ def add_parser(subparsers: Any) -> None:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("results", nargs="*", type=Path, help="results.json of `gendistiller superb`, or its folder")
-    parser.add_argument("--out", type=Path, metavar="PNG", help="draw score against parameters")
+    parser.add_argument(
+        "results", nargs="*", type=arguments.path, help="results.json of `gendistiller superb`, or its folder"
+    )
+    parser.add_argument("--out", type=arguments.path, metavar="PNG", help="draw score against parameters")
     parser.set_defaults(run=run)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.outputs import check_writable
 from s3prl_gendistiller.superb.submission import ARCHIVE, BY_FLAG, PARTS, Checked, check_parts, er_folders, pack
@@ -21,7 +22,7 @@ _DESCRIPTION = """\
 Pack predict.zip for the leaderboard's public set, as s3prl's submit.py does, from a suite of `gendistiller superb` or
 from experiment folders of s3prl. Everything is checked first: files, lines, ids and their order, scores, the five
 folds. With --hub-folder, write instead (or with --out: as well) the folder of the student that s3prl loads for the
-hidden set with --hub huggingface."""
+hidden set: run_downstream.py --hub huggingface."""
 
 _EXAMPLE = """\
 examples:
@@ -46,19 +47,32 @@ def add_parser(subparsers: Any) -> None:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("suite", nargs="?", type=Path, help="folder of `gendistiller superb`, or its results.json")
-    parser.add_argument("--student", metavar="NAME", help="of the suite")
-    parser.add_argument("--tasks", metavar="TASK", nargs="+", default=["all"], help="of the suite; default: all")
-    parser.add_argument("--out", "--output_dir", metavar="DIR", type=Path, help="for predict.zip; default: submission")
-    parser.add_argument("--hub-folder", metavar="DIR", type=Path, help="write the student as an upstream; a new folder")
-    parser.add_argument("--checkpoint", metavar="PATH", help="of the student: file or run folder; default: the suite's")
-    parser.add_argument("--steps", metavar="K", type=int, help="layers that the upstream generates; default: all")
+    parser.add_argument(
+        "suite", nargs="?", type=arguments.path, help="folder of `gendistiller superb`, or its results.json"
+    )
+    parser.add_argument("--student", metavar="NAME", type=arguments.text, help="of the suite")
+    parser.add_argument("--tasks", metavar="TASK", nargs="+", help="of the suite; default: all")
+    parser.add_argument(
+        "--out", "--output_dir", metavar="DIR", type=arguments.path, help="for predict.zip; default: submission"
+    )
+    parser.add_argument(
+        "--hub-folder", metavar="DIR", type=arguments.path, help="write the student as an upstream; a new folder"
+    )
+    parser.add_argument(
+        "--checkpoint",
+        metavar="PATH",
+        type=arguments.text,
+        help="of the student: file or run folder; default: the suite's",
+    )
+    parser.add_argument(
+        "--steps", metavar="K", type=arguments.whole, help="layers that the upstream generates; default: all"
+    )
     folders = parser.add_argument_group("experiment folders", "in place of the suite's, or beside them")
-    folders.add_argument("--er", metavar="DIR", nargs="+", type=Path, help="of the five folds, in any order")
+    folders.add_argument("--er", metavar="DIR", nargs="+", type=arguments.path, help="of the five folds, in any order")
     for part in PARTS:
         names = [f"--{_ALIASES[part.flag]}"] if part.flag in _ALIASES else []
         shown = argparse.SUPPRESS if part.task == "er" else f"holds {part.source}"
-        folders.add_argument(*names, f"--{part.flag}", metavar="DIR", type=Path, dest=part.flag, help=shown)
+        folders.add_argument(*names, f"--{part.flag}", metavar="DIR", type=arguments.path, dest=part.flag, help=shown)
     parser.set_defaults(run=run)
 
 
@@ -101,13 +115,18 @@ def _finished(args: argparse.Namespace) -> Finished | None:
     from s3prl_gendistiller.superb.finished import read_finished
 
     if args.suite is None:
-        _refuse(args, "student")
+        _refuse(args, "student", "tasks")
         return None
     return read_finished(args.suite, args.student)
 
 
 def _refuse(args: argparse.Namespace, *names: str) -> None:
-    other = {"student": "the folder of a suite", "checkpoint": "--hub-folder", "steps": "--hub-folder"}
+    other = {
+        "student": "the folder of a suite",
+        "tasks": "the folder of a suite",
+        "checkpoint": "--hub-folder",
+        "steps": "--hub-folder",
+    }
     for name in names:
         if getattr(args, name) is not None:
             raise UserError(f"--{name}: found without {other[name]}, to which it belongs")
@@ -119,7 +138,9 @@ def _checked(
     replaced = {"er" if args.er is not None else "", *(BY_FLAG[flag].task for flag in given)}
     folders: dict[str, Path] = {}
     if finished is not None:
-        folders, wrong = finished.parts([task for task in _tasks(args.tasks, finished) if task not in replaced])
+        folders, wrong = finished.parts(
+            [task for task in _tasks(args.tasks or ["all"], finished) if task not in replaced]
+        )
         problems = [*problems, *wrong]
     if not folders and not given and not problems:
         raise UserError("found no finished experiment to pack; give a suite with results, or folders such as --asr DIR")
@@ -156,8 +177,12 @@ def _write_hub_folder(folder: Path, student: Student, finished: Finished | None)
 def _student(args: argparse.Namespace, finished: Finished | None) -> Student:
     """Whose upstream is asked for, checked."""
     from s3prl_gendistiller.host.generation import check_steps
+    from s3prl_gendistiller.host.upstream_files import LOCAL, check_file
+    from s3prl_gendistiller.host.upstreams import STUDENT
     from s3prl_gendistiller.superb.students import find_students
 
+    if args.checkpoint is not None and Path(args.checkpoint).is_file():
+        check_file(LOCAL["gendistiller"], args.checkpoint, replace(STUDENT, checkpoint="--checkpoint"))
     named = None if args.checkpoint is None else find_students([f"student={args.checkpoint}"])[0]
     student = named if finished is None else finished.student
     if finished is not None and named is not None:

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from s3prl_gendistiller.cli import suite_flags
+from s3prl_gendistiller.cli import arguments
+from s3prl_gendistiller.cli.superb_flags import check_pairs, read_rates
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.feature_store import CACHE_FLAG, LIMIT_FLAG, read_size
 from s3prl_gendistiller.host.paths import VARIABLE
@@ -63,7 +64,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--preset", choices=PRESETS, default="small", help="small (a laptop) or official (SUPERB's settings)"
     )
-    parser.add_argument("--out", metavar="DIR", type=Path, default=Path("result/superb"))
+    parser.add_argument("--out", metavar="DIR", type=arguments.path, default=Path("result/superb"))
     parser.add_argument(
         "--lr-search",
         action=argparse.BooleanOptionalAction,
@@ -88,7 +89,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         CACHE_FLAG,
         metavar="DIR",
-        type=Path,
+        type=arguments.path,
         help="keep what the students make of utterances there and compute none of it twice; an hour of speech takes "
         "7 GB for a HuBERT Base, a third of it for its student",
     )
@@ -106,16 +107,25 @@ def add_parser(subparsers: Any) -> None:
         "--hardware", choices=HARDWARE, help="official batches in parts, for tasks whose own need a GPU of 16 GB"
     )
     parser.add_argument(
-        "--lm", metavar="DIR", type=Path, help="decode ASR a second time with the 4-gram.arpa.gz and lexicon in there"
+        "--lm",
+        metavar="DIR",
+        type=arguments.path,
+        help="decode ASR a second time with the 4-gram.arpa.gz and lexicon in there",
     )
-    parser.add_argument("--tflops", metavar="X", type=float, help="what a device sustains, for the estimated hours")
-    parser.add_argument("--jobs", metavar="N", type=int, help="runs at a time; default: what cores and memory allow")
-    parser.add_argument("--seed", type=int, default=1337, help="of the downstream runs; default: s3prl's 1337")
+    parser.add_argument(
+        "--tflops", metavar="X", type=arguments.number(above=0), help="what a device sustains, for the estimated hours"
+    )
+    parser.add_argument(
+        "--jobs", metavar="N", type=arguments.count(), help="runs at a time; default: what cores and memory allow"
+    )
+    parser.add_argument(
+        "--seed", type=arguments.seed, default=1337, help="of the downstream runs; default: s3prl's 1337"
+    )
     parser.add_argument("-o", "--override", default="", help="for every training, as run_downstream.py's -o")
     parser.add_argument("--score-from", metavar="NAME", default="fbank", help="student that scores 0 (default: fbank)")
     parser.add_argument("--score-to", metavar="NAME", default="teacher", help="and 1000 (default: teacher)")
     parser.add_argument("--dry-run", action="store_true", help="print plan and commands and run nothing")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, way_on="the same command goes on from there and repeats no finished run")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -205,7 +215,6 @@ def _damaged_speech() -> list[str]:
 def _suite(args: argparse.Namespace) -> Suite:
     """Checks everything that can be checked before the first run starts."""
     tasks = choose_tasks(args.tasks)
-    suite_flags.check(args)
     official = args.preset == "official"
     suite = Suite(
         students=find_students(args.student),
@@ -213,7 +222,7 @@ def _suite(args: argparse.Namespace) -> Suite:
         preset=args.preset,
         out=args.out,
         search=official if args.lr_search is None else args.lr_search,
-        rates=suite_flags.rates(args.lr, tasks),
+        rates=read_rates(args.lr, tasks),
         features=args.features,
         seed=args.seed,
         overrides=args.override,
@@ -223,14 +232,15 @@ def _suite(args: argparse.Namespace) -> Suite:
         hardware=args.hardware,
         lm=args.lm,
     )
+    check_pairs(args, suite)
     _check_search(suite, args.halving)
     if suite.lm is not None:
         if TASKS[DECODED] not in tasks:
             raise UserError(f"--lm: found without {DECODED} among the tasks, which is what it decodes; leave it out")
         find_model(suite.lm)
+    _refuse_unknown_upstreams(suite.students)
     if not args.dry_run:
         _check_what_runs_need(suite)
-    _refuse_unknown_upstreams(suite.students)
     return suite
 
 
@@ -266,10 +276,11 @@ def _missing_corpora(suite: Suite) -> Iterator[str]:
 
 def _refuse_unknown_upstreams(students: Sequence[Student]) -> None:
     if any(student.checkpoint is None for student in students):
-        from s3prl_gendistiller.host.layers import require_upstream
+        from s3prl_gendistiller.host.upstreams import STUDENT, check_upstream
 
         for student in students:
-            require_upstream(student.upstream)
+            if student.checkpoint is None:
+                check_upstream(student.upstream, None, door=STUDENT)
 
 
 def _layers(suite: Suite) -> Layers:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import argparse
 import math
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.config import TeacherConfig
 from s3prl_gendistiller.distill.manifest import Utterance, read_manifest
 from s3prl_gendistiller.distill.teacher import Teacher, weights_hash
 from s3prl_gendistiller.distill.units import KmeansUnits, Units, UnitSource, choose_kept, nearest_kept
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.devices import check_device
+from s3prl_gendistiller.host.hub_teacher import check_hub_teacher
 from s3prl_gendistiller.host.teachers import load_teacher
 from s3prl_gendistiller.host.units import content_hash, count_units, states_of, teacher_head
+from s3prl_gendistiller.host.upstreams import UNITS
 from s3prl_gendistiller.hubert.codebook import fit_codebook, frames_to_cluster
+from s3prl_gendistiller.outputs import check_writable
 from s3prl_gendistiller.shipped import existing_or_shipped
 
 CLUSTERS = 500
@@ -44,22 +48,30 @@ def add_parser(subparsers: Any) -> None:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("manifest", type=Path, nargs="+", help="CSV files of the training set; never dev or test")
-    parser.add_argument("--root", type=Path, required=True, help="folder that their file_path is relative to")
-    parser.add_argument("--teacher", required=True, help="a transformers folder, or the name of an s3prl upstream")
-    parser.add_argument("--checkpoint", help="of an s3prl upstream that takes one")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--ratio", type=float, default=0.5, help="share of the units that is kept (0.5)")
-    parser.add_argument("--multiple-of", type=int, default=1, metavar="N", help="round their number up to it (1)")
-    parser.add_argument("--force", type=int, nargs="+", default=[], metavar="UNIT", help="units that are kept anyway")
+    parser.add_argument(
+        "manifest", type=arguments.path, nargs="+", help="CSV files of the training set; never dev or test"
+    )
+    parser.add_argument("--root", type=arguments.path, required=True, help="folder that their file_path is relative to")
+    parser.add_argument(
+        "--teacher", type=arguments.text, required=True, help="a transformers folder, or the name of an s3prl upstream"
+    )
+    parser.add_argument("--checkpoint", type=arguments.text, help="of an s3prl upstream that takes one")
+    parser.add_argument("--out", type=arguments.path, required=True, metavar="FILE")
+    parser.add_argument("--ratio", type=arguments.number(), default=0.5, help="share of the units that is kept (0.5)")
+    parser.add_argument(
+        "--multiple-of", type=arguments.whole, default=1, metavar="N", help="round their number up to it (1)"
+    )
+    parser.add_argument(
+        "--force", type=arguments.count(0), nargs="+", default=[], metavar="UNIT", help="units that are kept anyway"
+    )
     parser.add_argument("--source", choices=("auto", "head", "kmeans"), default="auto", help="auto: the head if any")
-    parser.add_argument("--layer", type=int, help="of k-means: the teacher layer (the last)")
-    parser.add_argument("--clusters", type=int, help="of k-means (500)")
-    parser.add_argument("--frames", type=int, help="that k-means is fitted on (200000)")
-    parser.add_argument("--seed", type=int, default=0, help="of k-means and of its frames")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--layer", type=arguments.count(0), help="of k-means: the teacher layer (the last)")
+    parser.add_argument("--clusters", type=arguments.count(), help="of k-means (500)")
+    parser.add_argument("--frames", type=arguments.count(), help="that k-means is fitted on (200000)")
+    parser.add_argument("--seed", type=arguments.seed, default=0, help="of k-means and of its frames")
+    parser.add_argument("--device", type=arguments.text, default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--no-progress", action="store_true")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, way_on="the same command goes on from what is counted so far")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,8 +80,12 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--ratio {args.ratio:g} --multiple-of {args.multiple_of}: expected 0 < ratio <= 1, at least 1")
     if args.out.exists():
         raise UserError(f"--out {args.out}: is there already; remove it or name another file")
-    utterances = read_manifest(args.manifest, args.root)
+    check_writable(args.out, "--out", folder=False)
+    check_device(args.device, "--device")
+    if args.source == "head":
+        _refuse_of_kmeans(args, "--source head, which reads the last layer; leave it out")
     config = _teacher_config(args)
+    utterances = read_manifest(args.manifest, args.root)
     teacher = load_teacher(config).to(args.device)
     predict, layer = _source(args, config, teacher, utterances)
     predict = predict.to(args.device).requires_grad_(False)
@@ -111,8 +127,19 @@ def run(args: argparse.Namespace) -> int:
 def _teacher_config(args: argparse.Namespace) -> TeacherConfig:
     path = existing_or_shipped(args.teacher)
     if path.is_dir():
+        if args.checkpoint is not None:
+            raise UserError(f"--checkpoint: found with the folder {args.teacher}, which holds its own; leave it out")
         return TeacherConfig(folder=str(args.teacher))
+    if path.exists():
+        raise UserError(f"--teacher {args.teacher}: found a file, expected a folder or an upstream; see --checkpoint")
+    check_hub_teacher(args.teacher, args.checkpoint, UNITS)
     return TeacherConfig(upstream=args.teacher, checkpoint=args.checkpoint)
+
+
+def _refuse_of_kmeans(args: argparse.Namespace, beside: str) -> None:
+    for name in ("layer", "clusters", "frames"):
+        if getattr(args, name) is not None:
+            raise UserError(f"--{name}: found {getattr(args, name)} beside {beside}")
 
 
 def _source(

@@ -26,6 +26,7 @@ DEFAULT_FOLDER = "len_for_bucket"
 SPLIT_PREFIXES = ("train-clean", "train-other", "dev-clean", "dev-other", "test-clean", "test-other")
 """What the split folders of LibriSpeech and its smaller relatives are called, up to a size such as `-100`."""
 _LISTED = 10
+_SKIP_ROWS = "run `gendistiller manifest --skip-bad`, or run_pretrain.py -o config.pretrain_expert.datarc.skip_bad=True"
 
 
 class Utterance(NamedTuple):
@@ -86,7 +87,7 @@ def write_manifest(
         [path for _, path in files], _length, workers=workers, description="audio files", progress=progress
     )
     problems = [str(length) for length in measured if isinstance(length, UserError)]
-    report_bad(problems, len(files), "audio files", skip_bad)
+    report_bad(problems, len(files), "audio files", skip_bad, "pass --skip-bad to skip them")
     rows: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for (set_name, path), length in zip(files, measured, strict=True):
         if isinstance(length, int):
@@ -122,7 +123,7 @@ def read_manifest(
     total = len(listed) + len(problems)
     missing = _missing(listed)
     problems += [f"{listed[i].origin}: no such file: {listed[i].path}" for i in sorted(missing)]
-    report_bad(problems, total, "manifest rows", skip_bad)
+    report_bad(problems, total, "manifest rows", skip_bad, _SKIP_ROWS)
     present = [utterance for i, utterance in enumerate(listed) if i not in missing]
     return _within(present, min_samples, max_samples, ", ".join(str(path) for path in csv_paths))
 
@@ -141,18 +142,15 @@ def _within(present: list[Utterance], min_samples: int, max_samples: int | None,
     return kept
 
 
-def report_bad(problems: Sequence[str], total: int, what: str, skip_bad: bool) -> None:
+def report_bad(problems: Sequence[str], total: int, what: str, skip_bad: bool, skip: str) -> None:
     """Raise one `UserError` that counts and names the problems, or warn under `skip_bad` if any are good."""
     if not problems:
         return
-    lines = [*problems[:_LISTED]]
-    if len(problems) > _LISTED:
-        lines.append(f"and {len(problems) - _LISTED} more")
+    lines = [*problems[:_LISTED], *([f"and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else [])]
     if skip_bad and len(problems) < total:
         logger.warning("\n  ".join([f"{len(problems)} of {total} {what} skipped:", *lines]))
         return
-    remedy = "repair them or pass --skip-bad to skip them" if len(problems) < total else "repair them"
-    head = f"{len(problems)} of {total} {what} cannot be used; {remedy}:"
+    head = f"{len(problems)} of {total} {what} cannot be used; repair them{f' or {skip}' * (len(problems) < total)}:"
     raise UserError("\n  ".join([head, *lines]))
 
 

@@ -43,6 +43,19 @@ class BrokenCheckpoint(UserError):
     """The file is not whole; an older one may be."""
 
 
+class UnsafeCheckpoint(UserError):
+    """Loading the file would call something.
+
+    Args:
+        message: for the user.
+        name: what would be called, such as "posix.system"; or what the reader said where that is not known.
+    """
+
+    def __init__(self, message: str, name: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
 def read_checkpoint(path: str | Path, *, mmap: bool = False) -> dict[str, Any]:
     """Loads a checkpoint on the CPU, after every part of it has been compared with its check sum.
 
@@ -65,7 +78,7 @@ def read_checkpoint(path: str | Path, *, mmap: bool = False) -> dict[str, Any]:
 def _regular(path: str | Path) -> Path:
     path = Path(path)
     if path.is_dir():
-        raise UserError(f"{path}: found a folder, expected a checkpoint file; name one of its states-*.ckpt")
+        raise UserError(f"{path}: found a folder, expected a checkpoint file; {_inside(path)}")
     if not path.exists():
         raise UserError(f"{path}: no such checkpoint; expected a file written by run_pretrain.py or run_downstream.py")
     if not path.is_file():  # reading a pipe would wait for ever
@@ -138,6 +151,15 @@ def _check_entries(states: Mapping[str, Any], path: Path) -> None:
         )
 
 
+def _inside(folder: Path) -> str:
+    """What to name in place of a folder."""
+    files = sorted(folder.glob("states-*.ckpt"), key=lambda path: path.stat().st_mtime)
+    if files:
+        return f"name one in it, such as {files[-1].name}"
+    model = ", but a model of transformers" if (folder / "config.json").is_file() else ""
+    return f"it holds no states-*.ckpt{model}; name another place"
+
+
 def student_kind(states: dict[str, Any], path: str | Path) -> str:
     """ "gendistiller" or "distilhubert", by the weights that the checkpoint holds.
 
@@ -153,7 +175,7 @@ def student_kind(states: dict[str, Any], path: str | Path) -> str:
     if "Upstream_Config" not in states:
         raise UserError(
             f"{path}: found no Upstream_Config beside the weights, so the student's shape is unknown; a checkpoint of "
-            "s3prl's own distiller loads with -u distiller_local"
+            "s3prl's own distiller loads with run_downstream.py -u distiller_local"
         )
     return kinds[0]
 
@@ -225,9 +247,10 @@ def _refusal(path: Path, error: pickle.UnpicklingError) -> UserError:
     if not zipfile.is_zipfile(path) and wanted is None:
         return _broken(path, _first_line(error))
     name = wanted.group(1) if wanted else _first_line(error)
-    return UserError(
+    return UnsafeCheckpoint(
         f"{path}: refused, loading it would call {name}; expected tensors and plain values only. "
-        "Do not use the file unless you know where it comes from; nothing in it was run"
+        "Do not use the file unless you know where it comes from; nothing in it was run",
+        name,
     )
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import threading
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -15,12 +13,20 @@ from torch import Tensor, nn
 from s3prl_gendistiller.distill.teacher import EncoderLayout, Teacher
 from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host import mount
-from s3prl_gendistiller.host.upstream_failures import FOLDERS_ENTRY, named_failures
-from s3prl_gendistiller.host.upstream_file import check_upstream_file, family
+from s3prl_gendistiller.host.upstream_files import check_file
+from s3prl_gendistiller.host.upstreams import (
+    FOLDERS_ENTRY,
+    NEEDS_CHECKPOINT,
+    TEACHER,
+    Door,
+    building,
+    family_of,
+    reads_checkpoint,
+    require_upstream,
+    upstreams,
+)
 
 SAMPLE_RATE = 16_000
-NEEDS_CHECKPOINT = ("_local", "_custom", "_url", "_gdriveid")
 # s3prl's experts collect hidden states in one list, which the copies of DataParallel share.
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -39,20 +45,13 @@ def load_hub_teacher(name: str, checkpoint: str | None = None) -> Teacher:
         UserError: there is no such entry, it cannot be loaded (no network, no checkpoint), or it gives no hidden
             states of one width.
     """
-    hub = mount.mount_hub()
-    known = hub.options()
-    if name not in known:
-        close = ", ".join(difflib.get_close_matches(name, known, n=3)) or "nothing; s3prl/hub.py lists all"
-        raise UserError(f"teacher.upstream: found {name!r}, expected an upstream of s3prl.hub; close to it: {close}")
-    entry_name = _entry_for(hub, name, checkpoint)
-    kind = family(getattr(hub, entry_name))
-    if checkpoint is not None:
-        check_upstream_file(entry_name, checkpoint, "teacher.checkpoint")
-        if kind.startswith("hf_") or entry_name == FOLDERS_ENTRY:
-            logger.info("teacher %s: loaded as teacher.folder would be", entry_name)
-            return load_transformers_teacher(checkpoint)
+    entry_name = check_hub_teacher(name, checkpoint)
+    kind = family_of(entry_name)
+    if checkpoint is not None and (kind.startswith("hf_") or entry_name == FOLDERS_ENTRY):
+        logger.info("teacher %s: loaded as teacher.folder would be", entry_name)
+        return load_transformers_teacher(checkpoint)
     with torch.random.fork_rng(devices=[]):
-        expert = _build(getattr(hub, entry_name), entry_name, checkpoint)
+        expert = _build(entry_name, checkpoint)
         _turn_off_layerdrop(expert)
         num_layers, width = _probe(expert.eval(), name)
     return Teacher(
@@ -66,6 +65,22 @@ def load_hub_teacher(name: str, checkpoint: str | None = None) -> Teacher:
         prefix="model.",
         layout=_layout(expert),
     )
+
+
+def check_hub_teacher(name: str, checkpoint: str | None, door: Door = TEACHER) -> str:
+    """The entry that loads a teacher; nothing is built or downloaded.
+
+    Args:
+        door: where it was named.
+
+    Raises:
+        UserError: there is no such upstream, or it does not read the checkpoint.
+    """
+    require_upstream(name, door)
+    entry_name = _entry_for(name, checkpoint, door)
+    if checkpoint is not None:
+        check_file(entry_name, checkpoint, door)
+    return entry_name
 
 
 def _layout(expert: Any) -> EncoderLayout | None:
@@ -98,33 +113,28 @@ def _layout(expert: Any) -> EncoderLayout | None:
     )
 
 
-def _entry_for(hub: ModuleType, name: str, checkpoint: str | None) -> str:
+def _entry_for(name: str, checkpoint: str | None, door: Door) -> str:
     """The entry that reads the checkpoint; entries such as hubert_base overwrite the one they are given."""
     reads = name.endswith(NEEDS_CHECKPOINT)
     if checkpoint is None and reads:
-        raise UserError(f"teacher.checkpoint: missing, expected a checkpoint's path: {name} has none of its own")
+        raise UserError(f"{door.checkpoint}: missing, expected a checkpoint's path: {name} has none of its own")
     if checkpoint is None or reads:
         return name
-    kind = family(getattr(hub, name))
-    wanted = f"{kind}_url" if "://" in checkpoint else f"{kind}_local"
-    if not hasattr(hub, wanted):
+    wanted = f"{family_of(name)}_url" if "://" in checkpoint else f"{family_of(name)}_local"
+    if wanted not in upstreams() or not reads_checkpoint(wanted):
         raise UserError(
-            f"teacher.checkpoint: found {checkpoint} with upstream {name}, which only loads its own; expected an "
+            f"{door.checkpoint}: found {checkpoint} with upstream {name}, which only loads its own; expected an "
             f"upstream that ends in {' or '.join(NEEDS_CHECKPOINT[:2])}, or no checkpoint"
         )
     logger.info("teacher %s: loaded by s3prl.hub.%s, because a checkpoint is given", name, wanted)
     return wanted
 
 
-def _build(entry: Any, name: str, checkpoint: str | None) -> nn.Module:
+def _build(name: str, checkpoint: str | None) -> nn.Module:
     arguments = {} if checkpoint is None else {"ckpt": checkpoint}
-    with named_failures(name, checkpoint, ("teacher.upstream", "teacher.checkpoint"), "teacher.folder"):
-        expert: nn.Module = entry(**arguments)
-    if not isinstance(expert, nn.Module):  # the hub lists whatever its files import, such as Path
-        raise UserError(
-            f"teacher.upstream: {name} gives a {type(expert).__name__}, expected a network; it is no upstream. Choose "
-            "one such as hubert_base"
-        )
+    with building(name, checkpoint, TEACHER):
+        expert = require_upstream(name, TEACHER)(**arguments)
+    assert isinstance(expert, nn.Module)
     return expert
 
 

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host import mount
 from s3prl_gendistiller.host.feature_cache import identity
 from s3prl_gendistiller.host.generation import generation_text
-from s3prl_gendistiller.host.upstream_failures import named_failures
-from s3prl_gendistiller.host.upstream_file import check_upstream_file
+from s3prl_gendistiller.host.upstream_files import check_file
+from s3prl_gendistiller.host.upstreams import LAUNCHER, building, require_upstream
 
 SAMPLE_RATE = 16_000
-
-
-def require_upstream(name: str) -> None:
-    """
-    Raises:
-        UserError: s3prl has no such upstream; it says which are close.
-    """
-    hub = mount.mount_hub()
-    if not hasattr(hub, name):
-        close = ", ".join(difflib.get_close_matches(name, hub.options(), n=3)) or "nothing; s3prl/hub.py lists all"
-        raise UserError(f"-u {name}: no such upstream in s3prl.hub; close to it: {close}")
 
 
 def load_upstream(upstream: str, checkpoint: Path | None, steps: int | None = None) -> torch.nn.Module:
@@ -38,15 +24,12 @@ def load_upstream(upstream: str, checkpoint: Path | None, steps: int | None = No
     Raises:
         UserError: there is no such upstream, or what it loads is neither here nor to be had.
     """
-    require_upstream(upstream)
-    entry = getattr(mount.mount_hub(), upstream)
-    if checkpoint is not None:
-        check_upstream_file(upstream, checkpoint)
-    with named_failures(upstream, None if checkpoint is None else str(checkpoint)):
+    entry, given = require_upstream(upstream), None if checkpoint is None else str(checkpoint)
+    if given is not None:
+        check_file(upstream, given, LAUNCHER)
+    with building(upstream, given):
         expert: torch.nn.Module = entry(
-            ckpt=None if checkpoint is None else str(checkpoint),
-            model_config=None if steps is None else generation_text(steps),
-            refresh=False,
+            ckpt=given, model_config=None if steps is None else generation_text(steps), refresh=False
         )
     return expert.eval()
 

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host import compat, hubconf, runners, soft_labels, upstream_failures, upstream_file
+from s3prl_gendistiller.host import compat, hubconf, runners, soft_labels
 from s3prl_gendistiller.host.checkpoint import read_checkpoint
 from s3prl_gendistiller.host.feature_cache import put_cache_before, watch_loaders
 from s3prl_gendistiller.host.feature_store import CACHE_FLAG, LIMIT_FLAG, FeatureCache, read_size
@@ -163,17 +163,21 @@ def _mounted(argv: Sequence[str]) -> list[str]:
 
 
 def mount_downstream(cache: FeatureCache | None = None) -> None:
-    """Lets `check_upstream_file` and `supply_expert` see every run before the Runner builds upstream and expert.
+    """Lets `runner_checks` and `supply_expert` see every run before the Runner builds upstream and expert.
 
     Args:
         cache: of features.
     """
+    from s3prl_gendistiller.host import runner_checks  # which asks here for s3prl.hub
+
     module = importlib.import_module("s3prl.downstream.runner")
     watch_runner(module)
     runner = module.Runner
-    stock, stock_upstream = runner._get_downstream, runner._get_upstream
+    stock = runner._get_downstream
     if hasattr(stock, "__wrapped__"):
         return
+    runner._get_upstream = runner_checks.built(runner._get_upstream)
+    runner._get_featurizer = runner_checks.selecting(runner._get_featurizer)
 
     @functools.wraps(stock)
     def supplied(self: Any) -> Any:
@@ -188,15 +192,7 @@ def mount_downstream(cache: FeatureCache | None = None) -> None:
             getattr(expert, "module", expert).teacher_cache = cache  # `module`: of DistributedDataParallel
         return downstream
 
-    @functools.wraps(stock_upstream)
-    def checked(self: Any) -> Any:
-        name, checkpoint = self.args.upstream, self.args.upstream_ckpt
-        if checkpoint is not None:
-            upstream_file.check_upstream_file(name, checkpoint)
-        with upstream_failures.named_failures(name, checkpoint):
-            return stock_upstream(self)
-
-    runner._get_downstream, runner._get_upstream = supplied, checked
+    runner._get_downstream = supplied
 
 
 def supply_expert(downstream: str, folder: Path, device: str) -> None:

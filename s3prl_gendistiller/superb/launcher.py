@@ -25,6 +25,7 @@ import torch
 
 from s3prl_gendistiller.distill.processes import end_with_parent
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.devices import check_device
 from s3prl_gendistiller.host.memory import available_gib
 from s3prl_gendistiller.outputs import check_writable
 
@@ -229,13 +230,8 @@ def check_devices(devices: Sequence[str]) -> None:
     Raises:
         UserError: one of them is no device of this machine.
     """
-    found = torch.cuda.device_count()
     for device in devices:
-        kind, _, number = device.partition(":")
-        known = device == "cpu" or (kind == "cuda" and (not number or number.isdigit()) and int(number or 0) < found)
-        if not known:
-            gpus = ", ".join(f"cuda:{index}" for index in range(found))
-            raise UserError(f"--devices: found {device}, expected {gpus or 'cpu, since this machine has no GPU'}")
+        check_device(device, "--devices")
 
 
 def needs_gpu(devices: Sequence[str]) -> bool:

@@ -12,13 +12,11 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint, student_kind
 from s3prl_gendistiller.host.feature_cache import files_hash
 from s3prl_gendistiller.host.generation import check_steps
-from s3prl_gendistiller.host.upstream_file import check_upstream_file
+from s3prl_gendistiller.host.upstream_files import LOCAL, check_file
+from s3prl_gendistiller.host.upstreams import FOLDERS_ENTRY, STUDENT
 from s3prl_gendistiller.shipped import existing_or_shipped
 from s3prl_gendistiller.superb.checks import shown
 
-LOCAL = {"gendistiller": "gendistiller_local", "distilhubert": "distiller_local"}
-FOLDER = "transformers_local"
-"""Reads a transformers folder by its model_type; s3prl's own would take a WavLM for a HuBERT."""
 FEATURES = ("weighted", "last")
 NAME = re.compile(r"\w[\w.+-]{0,99}")
 """Of a student, which is also a folder."""
@@ -107,7 +105,7 @@ def find_students(given: Sequence[str]) -> list[Student]:
         students[name] = _stopped(name, source) or _find(name, source)
         checkpoint = students[name].checkpoint
         if checkpoint is not None:
-            check_upstream_file(students[name].upstream, checkpoint, f"--student {name}")
+            check_file(students[name].upstream, str(checkpoint), STUDENT)
     return list(students.values())
 
 
@@ -127,13 +125,14 @@ def _find(name: str, source: str) -> Student:
     path = existing_or_shipped(source)
     if path.is_dir() and (path / "config.json").is_file():
         read_teacher_shape(path)  # refuses what is none
-        return Student(name, FOLDER, path.absolute())
+        return Student(name, FOLDERS_ENTRY, path.absolute())
     if path.is_dir():
         newest = newest_checkpoint(path)
         if newest is None:
             raise UserError(f"--student {name}: {path} holds no whole states-*.ckpt and no config.json of transformers")
         path = newest
     if path.is_file():
+        check_file(LOCAL["gendistiller"], str(path), STUDENT)
         states = read_checkpoint(path, mmap=True)
         kind = student_kind(states, path)
         own = states["Upstream_Config"]["student"]

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
 from urllib.error import URLError
 
 import pytest
@@ -10,11 +9,9 @@ from s3prl_gendistiller.host import layers
 
 
 def test_an_upstream_that_cannot_be_fetched_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def hubert(**unused: object) -> None:
+    def unreachable(**unused: object) -> None:
         raise URLError("no network")
 
-    monkeypatch.setattr(layers.mount, "mount_hub", lambda: SimpleNamespace(hubert=hubert))
-    with pytest.raises(
-        UserError, match=r"-u: hubert could not be downloaded or loaded \(.*no network.*from the network"
-    ):
+    monkeypatch.setattr(layers, "require_upstream", lambda name: unreachable)
+    with pytest.raises(UserError, match=r"-u: hubert could not be downloaded or loaded \(.*no network.*s3prl's cache"):
         layers.load_upstream("hubert", None)

@@ -1,7 +1,7 @@
-"""A file or folder that a user gives to an upstream of s3prl, looked at before s3prl sees it.
+"""What stands in a checkpoint that a user gives to an upstream of s3prl, looked at before s3prl sees it.
 
-Every command that hands such a path on calls `check_upstream_file`, which says early and in plain words what the
-stand-ins of `shims.upstream_files` enforce inside s3prl for whatever is loaded there.
+`upstream_files.check_file`, which every command asks, comes here. `check_contents` says early and in plain words what
+the stand-ins of `shims.upstream_files` enforce inside s3prl for whatever is loaded there.
 """
 
 from __future__ import annotations
@@ -16,16 +16,11 @@ from typing import Any
 from torch import Tensor
 
 from s3prl_gendistiller.distill.teacher import check_finite
-from s3prl_gendistiller.distill.transformers_teacher import load_encoder, read_teacher_shape
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host import hubconf, mount
-from s3prl_gendistiller.host.checkpoint import read_checkpoint
 from s3prl_gendistiller.host.shims.upstream_files import EXPECTED, kaldi_feature, literal
-from s3prl_gendistiller.host.upstream_failures import CONVERT, FOLDERS_ENTRY
 
 _SHAPES = re.compile(r".*(conv_feature_layers|conv_aggregator_layers|override_encoder_layers)")
 _CONVERTED = ("task_cfg", "model_cfg", "model_weight")
-_FAIRSEQ = re.compile(r"\b(fairseq|omegaconf)\b")
 
 
 @dataclass(frozen=True)
@@ -58,67 +53,22 @@ _LAYOUTS = {
 }
 
 
-def family(entry: Any) -> str:
-    """The folder in s3prl/upstream that an entry of s3prl.hub comes from, such as "hubert"."""
-    parts = str(getattr(entry, "__module__", "")).split(".")
-    return parts[-2] if len(parts) > 1 else parts[0]
-
-
-def check_upstream_file(name: str, path: str | Path, label: str = "-k") -> None:
-    """Refuses what s3prl's upstream would run, take for something else, or fail on.
+def check_contents(content: dict[str, Any], kind: str, name: str, path: str | Path, label: str) -> None:
+    """Refuses what s3prl's upstream would run, fail on, or build for hours.
 
     Args:
-        name: an entry of s3prl.hub, such as hubert_local.
-        path: a file, a folder, or an address, of which nothing is known yet.
-        label: the flag or key that named it, for the message.
+        content: of the checkpoint at `path`.
+        kind: the upstream's family, such as "hubert".
+        name: of its entry in s3prl.hub, such as hubert_local.
+        label: the flag or key that named the file, for the message.
 
     Raises:
-        UserError: it needs code to be run, text that s3prl evaluates is no literal, a part is missing, sizes do not
-            describe the weights, a weight is not finite; or a folder is not of the upstream's class.
+        UserError: text that s3prl evaluates is no literal, a part is missing, sizes do not describe the weights, or a
+            weight is not finite.
     """
-    if "://" in str(path):
-        return
-    kind = "" if name in hubconf.__all__ else family(getattr(mount.mount_hub(), name, None))
-    if name == FOLDERS_ENTRY or kind.startswith("hf_"):
-        _check_folder(name, kind.removeprefix("hf_"), path, label)
-        return
-    if (Path(path) / "config.json").is_file():
-        raise UserError(f"{label}: {path} is a transformers folder, which {name} does not read; {_remedy(path, label)}")
-    content = _read(path, label)
     _check_texts(content, path, label)
     if kind in _LAYOUTS:
         _check_parts(content, _LAYOUTS[kind], name, path, label)
-
-
-def _check_folder(name: str, kind: str, folder: str | Path, label: str) -> None:
-    """What `hf_hubert_custom` loads as a HuBERT whatever it is, without the weights that do not fit."""
-    if name != FOLDERS_ENTRY:
-        if not Path(folder).exists():
-            return  # the name of a model that transformers fetches
-        found = read_teacher_shape(folder, label).model_type
-        if found != kind:
-            raise UserError(
-                f"{label}: {folder} holds a {found}, expected a {kind} for {name}; {_remedy(folder, label)}"
-            )
-    load_encoder(folder, label)
-
-
-def _remedy(folder: str | Path, label: str) -> str:
-    if label.startswith("teacher."):
-        return "give it as teacher.folder instead of upstream and checkpoint"
-    return f"load it with -u {FOLDERS_ENTRY} -k {folder}"
-
-
-def _read(path: str | Path, label: str) -> dict[str, Any]:
-    try:
-        return read_checkpoint(path, mmap=True)
-    except UserError as error:
-        if _FAIRSEQ.search(str(error)):
-            raise UserError(
-                f"{label}: {path} is a checkpoint of fairseq, expected one that s3prl has converted ({CONVERT}); "
-                "nothing in it was run"
-            ) from error
-        raise
 
 
 def _check_texts(content: object, path: str | Path, label: str) -> None:
@@ -163,8 +113,8 @@ def _check_parts(content: dict[str, Any], layout: _Layout, name: str, path: str 
     if missing:
         shown = ", ".join(map(str, list(content)[:8])) or "nothing"
         raise UserError(
-            f"{label}: {path} holds {shown[:160]}, expected a checkpoint of {name} with {', '.join(layout.needed)} "
-            f"({CONVERT}); {', '.join(missing)} is missing"
+            f"{label}: {path} holds {shown[:160]}, expected a checkpoint of {name} with {', '.join(layout.needed)}; "
+            f"{', '.join(missing)} is missing"
         )
     settings, weights = _part(content, layout.settings), _part(content, layout.weights)
     for key, part in ((layout.settings, settings), (layout.weights, weights)):

@@ -1,0 +1,226 @@
+"""The flags of run_downstream.py, and which of them mean something beside which others."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from s3prl_gendistiller.cli import arguments, launch
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host import soft_labels
+from s3prl_gendistiller.host.feature_store import CACHE_FLAG, LIMIT_FLAG
+from s3prl_gendistiller.host.upstreams import family_of
+from s3prl_gendistiller.superb.tasks import TASKS
+
+MODES = ("train", "evaluate", "inference")
+HUGGINGFACE = "huggingface"
+UNTRAINED = {task.downstream for task in TASKS.values() if not task.trained}
+# Destination in s3prl's arguments -> flag, of what is handed on as it is.
+SELECTION = {
+    "upstream_feature_selection": "-s",
+    "upstream_layer_selection": "-l",
+    "upstream_feature_normalize": "--upstream_feature_normalize",
+}
+_OTHERS = {
+    "downstream_variant": "-v",
+    "hub": "--hub",
+    "upstream_refresh": "-r",
+    "upstream_model_name": "--upstream_model_name",
+    "upstream_revision": "--upstream_revision",
+    "push_to_hf_hub": "--push_to_hf_hub",
+    "hf_hub_org": "--hf_hub_org",
+    "cache_dir": "--cache_dir",
+    "verbose": "--verbose",
+    "disable_cudnn": "--disable_cudnn",
+}
+_PROCESSES = {"backend": "--backend", "local_rank": "--local_rank"}
+# What s3prl takes from the checkpoint of a run that goes on.
+BEGUN = {
+    "upstream": "-u",
+    "upstream_ckpt": "-k",
+    "upstream_model_config": "-g",
+    "upstream_trainable": "-f",
+    "downstream": "-d",
+    "seed": "--seed",
+    **SELECTION,
+    **_OTHERS,
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """All flags of s3prl's script and ours; nothing that is not given is filled in here."""
+    made = launch.host_flags("run_downstream.py")
+    made.epilog = (
+        "Of this launcher alone: --steps K lets gendistiller_local generate only its first K layers; --teacher RUN\n"
+        f"names the trained run that -d {' | '.join(soft_labels.BASES)} learns from, without labels;\n"
+        f"{CACHE_FLAG} DIR keeps the features of a frozen upstream there and computes none of them twice, up to\n"
+        f"{LIMIT_FLAG} SIZE (such as 50G) or until 1 GB is left on that disk; others are computed each time."
+    )
+    made.add_argument("-m", "--mode", choices=MODES)
+    made.add_argument("-t", "--evaluate_split", type=arguments.text)
+    made.add_argument("-i", "--init_ckpt", type=arguments.text)
+    made.add_argument("-d", "--downstream", type=arguments.text)
+    made.add_argument("-k", "--upstream_ckpt", type=arguments.text)
+    made.add_argument("-g", "--upstream_model_config", type=arguments.text)
+    made.add_argument("-f", "--upstream_trainable", action="store_true")
+    made.add_argument("-s", "--upstream_feature_selection", type=arguments.text)
+    made.add_argument("-l", "--upstream_layer_selection", type=arguments.whole)
+    made.add_argument("--upstream_feature_normalize", action="store_true")
+    made.add_argument("-v", "--downstream_variant", type=arguments.text)
+    made.add_argument("--hub", choices=("torch", HUGGINGFACE))
+    made.add_argument("-r", "--upstream_refresh", action="store_true")
+    for flag in ("--upstream_model_name", "--upstream_revision", "--push_to_hf_hub", "--hf_hub_org", "--cache_dir"):
+        made.add_argument(flag, type=arguments.text)
+    made.add_argument("--backend", type=arguments.text)
+    made.add_argument("--local_rank", type=arguments.count(0))
+    made.add_argument("--verbose", action="store_true")
+    made.add_argument("--disable_cudnn", action="store_true")
+    made.add_argument("--steps", type=arguments.whole)  # ours, and the next
+    made.add_argument("--teacher", type=arguments.text)
+    made.add_argument(CACHE_FLAG, type=arguments.path)
+    made.add_argument(LIMIT_FLAG, type=arguments.text)
+    return made
+
+
+def passed_on(args: argparse.Namespace, *, goes_on: bool) -> list[str]:
+    """The flags that s3prl reads itself, as they were given.
+
+    Args:
+        goes_on: with a checkpoint, which holds all but those of this process.
+    """
+    command: list[str] = []
+    for flag, value in arguments.typed(args, _PROCESSES if goes_on else {**SELECTION, **_OTHERS, **_PROCESSES}):
+        command += [flag] if value is True else [flag, str(value)]
+    return command
+
+
+def check_pairs(args: argparse.Namespace, goes_on: bool) -> None:
+    """
+    Args:
+        goes_on: whether a checkpoint is gone on with, or evaluated.
+
+    Raises:
+        UserError: a flag does nothing beside the others, or cannot work.
+    """
+    if goes_on:
+        _alone("-i", args.init_ckpt, "-e, whose weights are loaded")
+    if args.mode == "train":
+        _alone("-t", args.evaluate_split, "-m train, which evaluates the splits that the configuration names")
+        if args.downstream in UNTRAINED:
+            raise UserError(f"-m train: found with -d {args.downstream}, which trains nothing; give -m evaluate -t dev")
+    elif args.upstream_trainable and args.init_ckpt is None and not goes_on:
+        raise UserError(f"-f: found with -m {args.mode}, which trains nothing; leave it out")
+    if args.mode != "train" and not goes_on and args.init_ckpt is None and args.downstream not in UNTRAINED:
+        raise UserError(
+            f"-m {args.mode}: found without -e, so that the head of {args.downstream or 'the task'} would be an "
+            "untrained one; give -e with the folder or checkpoint of a trained run"
+        )
+    if args.upstream_layer_selection is not None and args.upstream_feature_normalize:
+        raise UserError(
+            "--upstream_feature_normalize: found with -l; it acts on a weighted sum of layers, leave one out"
+        )
+    if args.hub == HUGGINGFACE:
+        _alone("-k", args.upstream_ckpt, f"--hub {HUGGINGFACE}, which finds its own")
+    elif not goes_on:
+        for flag in ("upstream_model_name", "upstream_revision"):
+            _belongs(f"--{flag}", getattr(args, flag), f"--hub {HUGGINGFACE}")
+    _check_push(args)
+    _check_processes(args)
+
+
+def check_variant(variant: str | None, downstream: str, config: Mapping[str, Any]) -> None:
+    """Of ``-v``, which s3prl's emotion alone reads, and only where the configuration names no fold.
+
+    Raises:
+        UserError: it would do nothing.
+    """
+    if variant is None:
+        return
+    if soft_labels.BASES.get(downstream, downstream) != "emotion":
+        raise UserError(f"-v: found {variant} with -d {downstream}; emotion alone has variants, leave it out")
+    fold = config.get("downstream_expert", {}).get("datarc", {}).get("test_fold")
+    if fold not in (None, variant):
+        raise UserError(
+            f"-v: found {variant}, but the configuration's fold is {fold}, which s3prl takes; give "
+            f"-o config.downstream_expert.datarc.test_fold='{variant}' in its place"
+        )
+
+
+def check_refresh(refresh: bool, upstream: str, checkpoint: str | None) -> None:
+    """Of ``-r``.
+
+    Raises:
+        UserError: nothing is downloaded that could be fetched again.
+    """
+    downloaded = "://" in checkpoint if checkpoint is not None else family_of(upstream) not in ("baseline", "log_stft")
+    if refresh and not downloaded:
+        raise UserError(f"-r: found with -u {upstream}, which downloads nothing here; leave it out")
+
+
+def _alone(flag: str, value: Any, beside: str) -> None:
+    if value is not None:
+        raise UserError(f"{flag}: found {value} beside {beside}; leave {flag} out")
+
+
+def _belongs(flag: str, value: Any, other: str) -> None:
+    if value is not None:
+        raise UserError(f"{flag}: found {value} without {other}, to which it belongs; leave {flag} out")
+
+
+def _check_push(args: argparse.Namespace) -> None:
+    """s3prl would find out after the training."""
+    if args.push_to_hf_hub is None:
+        _belongs("--hf_hub_org", args.hf_hub_org, "--push_to_hf_hub")
+        return
+    if int(metadata.version("huggingface_hub").split(".")[0]) >= 1:
+        raise UserError(
+            "--push_to_hf_hub: found with huggingface_hub 1 or later, which has no Repository any more; run without "
+            "that flag and upload the experiment folder with `hf upload`"
+        )
+    if args.hf_hub_org is None:
+        raise UserError("--push_to_hf_hub: found without --hf_hub_org; give it, None for your own account")
+
+
+def _check_processes(args: argparse.Namespace) -> None:
+    if args.local_rank is None:
+        _belongs("--backend", args.backend, "--local_rank")
+        return
+    absent = [name for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if absent:
+        raise UserError(
+            f"--local_rank: found {args.local_rank} without {', '.join(absent)} in the environment, which a launcher "
+            "of several processes sets; leave it out for one process"
+        )
+
+
+def check_split(args: argparse.Namespace, downstream: str, config: Mapping[str, Any]) -> str:
+    """The split or file that is to be evaluated; s3prl's default is test.
+
+    Raises:
+        UserError: the task has no such split, or no such file is there.
+    """
+    asked = args.evaluate_split
+    if args.mode == "inference":
+        if asked is None or not Path(asked).is_file():
+            raise UserError(f"-t: found {asked or 'nothing'} with -m inference, expected an audio file")
+        return str(asked)
+    known = splits(downstream, config)
+    if known and (asked or "test") not in known:
+        found = f"found {asked}" if asked else "missing (s3prl's default, test, is no split of this task)"
+        raise UserError(f"-t: {found}, expected one of {', '.join(known)}, the splits of -d {downstream}")
+    return asked or "test"
+
+
+def splits(downstream: str, config: Mapping[str, Any]) -> Sequence[str]:
+    """What ``-t`` can name; empty for tasks that are none of SUPERB's."""
+    base = soft_labels.BASES.get(downstream, downstream)
+    if base not in {task.downstream for task in TASKS.values()}:
+        return ()
+    expert = config.get("downstream_expert")
+    if base == "asr" and isinstance(expert, Mapping) and isinstance(expert.get("datarc"), Mapping):
+        return [name for name, sets in expert["datarc"].items() if isinstance(sets, list)]
+    return ("dev", "test", "eval") if base in UNTRAINED else ("train", "dev", "test")

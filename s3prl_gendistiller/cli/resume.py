@@ -1,0 +1,89 @@
+"""Going on with a run: which checkpoints can be gone on with, and what a run keeps that it began with."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from s3prl_gendistiller.cli import arguments
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
+
+logger = logging.getLogger(__name__)
+
+
+def way_on(folder: Path, program: str, trains: bool) -> str:
+    """What goes on with a run that was stopped.
+
+    Args:
+        program: the launcher of the run.
+        trains: whether it writes checkpoints.
+    """
+    if not trains:
+        return "the same command begins again"
+    if newest_checkpoint(folder) is None:
+        return "nothing was saved yet, so the same command begins again"
+    return f"to go on: python {program} -e {shlex.quote(os.path.relpath(folder))}"
+
+
+def set_aside(folder: Path) -> None:
+    """Renames the broken checkpoints of a run that was killed in its first save, so that it can begin again."""
+    broken = sorted(path for pattern in ("states-*.ckpt", "*best*.ckpt") for path in folder.glob(pattern))
+    for path in broken:
+        path.replace(path.with_name(f"{path.name}.broken"))
+    if broken:
+        names = ", ".join(path.name for path in broken)
+        logger.warning("-a: found no whole checkpoint in %s: begins again, %s put aside as .broken", folder, names)
+
+
+def check_resumable(checkpoint: Path, program: str) -> None:
+    """
+    Args:
+        program: the launcher that is to go on with it.
+
+    Raises:
+        UserError: it is no checkpoint of s3prl's Runner, or one of the other launcher.
+    """
+    states = read_checkpoint(checkpoint, mmap=True)
+    kinds = {"Optimizer": Mapping, "Step": int, "Args": argparse.Namespace, "Config": Mapping}
+    missing = [key for key, kind in kinds.items() if not isinstance(states.get(key), kind)]
+    if missing:
+        raise UserError(f"{checkpoint}: found no {', '.join(missing)} in it, expected a checkpoint of s3prl's Runner")
+    of_downstream = "Downstream" in states
+    if not of_downstream and "Upstream_Config" not in states:
+        return  # of neither for certain
+    wrote = "run_downstream.py" if of_downstream else "run_pretrain.py"
+    if wrote != program:
+        use = "" if of_downstream else "; run_downstream.py -k evaluates its student"
+        raise UserError(
+            f"-e {checkpoint}: found a run of {wrote}, expected one of {program}; python {wrote} -e {checkpoint} goes "
+            f"on with it{use}"
+        )
+
+
+def refuse_other_than_begun(args: argparse.Namespace, flags: Mapping[str, str], checkpoint: Path) -> None:
+    """A run that goes on keeps what it began with, so that another value would be dropped.
+
+    Args:
+        flags: flags by their destination in s3prl's arguments.
+
+    Raises:
+        UserError: a flag was given with another value than the checkpoint's.
+    """
+    begun = vars(read_checkpoint(checkpoint, mmap=True)["Args"])
+    for flag, value in arguments.typed(args, dict(flags)):
+        stored = begun.get({flag: name for name, flag in flags.items()}[flag], value)
+        if stored != value and not _same_file(stored, value):
+            raise UserError(
+                f"{flag}: found {value}, but the run of {checkpoint} began with {stored}; leave the flag out, or begin "
+                "another run with -n"
+            )
+
+
+def _same_file(one: Any, other: Any) -> bool:
+    return isinstance(one, str) and isinstance(other, str) and os.path.realpath(one) == os.path.realpath(other)

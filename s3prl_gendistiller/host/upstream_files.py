@@ -1,0 +1,213 @@
+"""What a checkpoint holds, and which upstream of s3prl reads it."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from s3prl_gendistiller.config import DistilHubertConfig
+from s3prl_gendistiller.distill.transformers_teacher import load_encoder, read_teacher_shape
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.checkpoint import UnsafeCheckpoint, newest_checkpoint, read_checkpoint, student_kind
+from s3prl_gendistiller.host.upstream_contents import check_contents
+
+if TYPE_CHECKING:
+    from s3prl_gendistiller.host.upstreams import Door
+
+LOCAL = {"gendistiller": "gendistiller_local", "distilhubert": "distiller_local"}
+_CONVERTED = ("task_cfg", "model_cfg", "model_weight")
+_SYMBOLS = "dictionaries_symbols"
+# By family, what s3prl's expert takes out of the file.
+_KEYS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("hubert", "multires_hubert"), (*_CONVERTED, _SYMBOLS)),
+    **dict.fromkeys(("wav2vec2", "data2vec", "wav2vec", "vq_wav2vec"), _CONVERTED),
+    **dict.fromkeys(("wavlm", "unispeech_sat", "lighthubert", "mae_ast"), ("cfg", "model")),
+    **dict.fromkeys(("apc", "npc"), ("config", "model")),
+    **dict.fromkeys(("mockingjay", "tera", "audio_albert"), ("Config", "Transformer")),
+    **dict.fromkeys(("decoar", "decoar2", "decoar_layers"), ("model",)),
+    "cpc": ("config", "weights"),
+    "distiller": ("Config", "Distiller"),
+}
+_FLAT = ("wavlm", "unispeech_sat")  # whose cfg is the model's alone, where fairseq's has a section for it
+_FAIRSEQ_ALONE = {"args", "task_state", "extra_state", "optimizer_history", "last_optimizer_state"}
+_FAIRSEQ_NAMES = {"data2vec_audio": "data2vec"}
+_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+
+
+def check_file(name: str, checkpoint: str, door: Door) -> None:
+    """Refuses what an upstream that reads a checkpoint cannot read.
+
+    Args:
+        name: of an entry of s3prl.hub.
+        checkpoint: a path, an address, or for transformers a folder or the name of a model on its hub.
+
+    Raises:
+        UserError: nothing is there, it is a folder where a file is read or the reverse, it is of another kind, not
+            whole, or loading it would run code.
+    """
+    from s3prl_gendistiller.host.upstreams import FOLDERS_ENTRY, family_of, upstreams
+
+    family = family_of(name) if not name.startswith("gendistiller_") else "gendistiller"
+    either = f"{name.rpartition('_')[0]}_custom" in upstreams()  # these download addresses themselves
+    what = f"{door.checkpoint} {checkpoint}"
+    if family.startswith("hf_") or name == FOLDERS_ENTRY:
+        _check_folder(name, family, checkpoint, door)
+    elif "://" in checkpoint:
+        if not either and not name.endswith("_url"):
+            raise UserError(f"{what}: found an address, expected a file; {name.rpartition('_')[0]}_url reads addresses")
+    elif name.endswith("_url") and not either:
+        raise UserError(f"{what}: expected an address (https://...); {name.removesuffix('_url')}_local reads files")
+    elif Path(checkpoint).is_dir():
+        raise UserError(f"{what}: found a folder, expected a checkpoint file; {_in_folder(Path(checkpoint), door)}")
+    elif not Path(checkpoint).is_file():
+        raise UserError(f"{what}: no such file; expected the checkpoint that {name} reads")
+    else:
+        _check_content(name, family, checkpoint, door)
+
+
+def _check_folder(name: str, family: str, folder: str, door: Door) -> None:
+    """s3prl's entry would load a WavLM as well, without its position weights."""
+    if (Path(folder) / "config.json").is_file():
+        found, expected = read_teacher_shape(folder, door.checkpoint).model_type, family.removeprefix("hf_")
+        if family.startswith("hf_") and found != expected:
+            raise UserError(
+                f"{door.checkpoint}: {folder} holds a {found}, expected a {expected} for {name}; {_of_folder(door)}"
+            )
+        load_encoder(folder, door.checkpoint)
+    elif Path(folder).exists() or not family.startswith("hf_") or not _HUB_ID.fullmatch(folder):
+        other = ", or the name of a model on the hub" if family.startswith("hf_") else ""
+        raise UserError(
+            f"{door.checkpoint}: found {folder}, expected for {name} a transformers folder, with config.json and "
+            f"weights{other}"
+        )
+
+
+def _in_folder(folder: Path, door: Door) -> str:
+    """What to name in place of a folder."""
+    if (folder / "config.json").is_file():
+        kind = read_teacher_shape(folder, door.checkpoint).model_type
+        return f"it holds a {kind} of transformers; {_of_folder(door)}"
+    newest = newest_checkpoint(folder)
+    return f"name {newest}" if newest is not None else "it holds no whole states-*.ckpt either"
+
+
+def _of_folder(door: Door) -> str:
+    """Which upstream reads a transformers folder."""
+    from s3prl_gendistiller.host.upstreams import FOLDERS_ENTRY, TEACHER
+
+    if door is TEACHER:
+        return "give it as teacher.folder instead of upstream and checkpoint"
+    return door.choose.format(FOLDERS_ENTRY)
+
+
+def _check_content(name: str, family: str, checkpoint: str, door: Door) -> None:
+    refusal = f"{door.checkpoint}: {checkpoint} could not be loaded by s3prl.hub.{name}: found"
+    try:
+        states = read_checkpoint(checkpoint, mmap=True)
+    except UnsafeCheckpoint as error:
+        if error.name.split(".")[0] in ("fairseq", "omegaconf"):
+            raise UserError(f"{refusal} {_conversion(family, checkpoint)}") from error
+        raise
+    if family == "gendistiller":
+        stock = _reader(states) == "distiller" and "student" not in (states.get("Upstream_Config") or {})
+        found = (
+            _described(states, checkpoint, door) if stock or _reader(states) is None or "Downstream" in states else ""
+        )
+        if found:
+            raise UserError(f"{refusal} {found}")
+        student_kind(states, checkpoint)
+        return
+    absent = [key for key in _KEYS.get(family, ()) if key not in states]
+    flat = family not in _FLAT or not isinstance(states.get("cfg"), Mapping) or "encoder_layers" in states["cfg"]
+    own = _reader(states) in (None, name.rpartition("_")[0])
+    if absent or not flat or not own:
+        found = _described(states, checkpoint, door, family) or f"no {', '.join(absent)} in it"
+        raise UserError(f"{refusal} {found}")
+    check_contents(states, family, name, checkpoint, door.checkpoint)
+
+
+def _reader(states: Mapping[str, Any]) -> str | None:
+    """ "gendistiller" or "distiller" for a student of ours or of s3prl, by who has a place for all its weights."""
+    if "GenDistiller" in states:
+        return "gendistiller"
+    if "Distiller" not in states:
+        return None
+    own = dict(states.get("Upstream_Config") or {}).get("student") or {}
+    # what s3prl's DistillerModel has no place for, our upstream loads
+    changed = own.get("out_layer_type") == "linear" or own.get("feature_norm")
+    return "gendistiller" if changed else "distiller"
+
+
+def _described(states: Mapping[str, Any], checkpoint: str, door: Door, family: str = "hubert") -> str:
+    """What a checkpoint is and where it belongs; empty where that is not known."""
+    if "Downstream" in states:
+        return "a run of run_downstream.py, expected an upstream; run_downstream.py -e goes on with such a run"
+    reader = _reader(states)
+    if reader is not None:
+        return f"a student, which {reader}_local reads; {door.choose.format(f'{reader}_local')}"
+    if "Transformer" in states:
+        return "a run of s3prl's own pretraining, which tera_local, mockingjay_local or audio_albert_local reads"
+    if all(key in states for key in _CONVERTED):
+        reads = "hubert_local" if _SYMBOLS in states else "wav2vec2_local or data2vec_local"
+        return f"a checkpoint that s3prl has converted from fairseq, which {reads} reads"
+    cfg = states.get("cfg")
+    if isinstance(cfg, Mapping) and "encoder_layers" in cfg:
+        return "a checkpoint as Microsoft writes it, which wavlm_local or unispeech_sat_local reads"
+    if "model" in states and (_FAIRSEQ_ALONE & states.keys() or isinstance(cfg, Mapping)):
+        model = dict(cfg.get("model") or {}) if isinstance(cfg, Mapping) else {}
+        stated = str(model.get("_name"))
+        return _conversion(_FAIRSEQ_NAMES.get(stated, stated) if _convert_of(stated) else family, checkpoint)
+    if states and all(isinstance(value, torch.Tensor) for value in states.values()):
+        return "weights alone; the transformers folder that they come from is what hf_hubert_custom reads"
+    return ""
+
+
+def _convert_of(family: str) -> str | None:
+    """The module of s3prl that converts fairseq's checkpoints of a family."""
+    module = f"s3prl.upstream.{_FAIRSEQ_NAMES.get(family, family)}"
+    if not module.rpartition(".")[2].isidentifier() or importlib.util.find_spec(module) is None:
+        return None
+    return f"{module}.convert" if importlib.util.find_spec(f"{module}.convert") is not None else None
+
+
+def _conversion(family: str, checkpoint: str) -> str:
+    module = _convert_of(family) or _convert_of("hubert")
+    return (
+        "a checkpoint of fairseq, expected one that s3prl's convert.py has made of it; where fairseq is installed: "
+        f"python -m {module} {checkpoint} --output_dir DIR"
+    )
+
+
+def count_states(name: str, checkpoint: str | None, steps: int | None) -> int | None:
+    """How many hidden states an upstream gives, by its configuration; None where that is not known.
+
+    Args:
+        name: of the upstream that reads it.
+        checkpoint: that `check_file` has seen.
+        steps: of a GenDistiller; None for all.
+    """
+    from s3prl_gendistiller.host.upstreams import FOLDERS_ENTRY, family_of
+
+    family = family_of(name)
+    if family == "baseline":
+        return 1
+    if checkpoint is None or not Path(checkpoint).exists():
+        return None
+    if family.startswith("hf_") or name == FOLDERS_ENTRY:
+        return read_teacher_shape(checkpoint).num_layers + 1
+    states = read_checkpoint(checkpoint, mmap=True)
+    try:
+        if name in LOCAL.values():
+            content = states["Upstream_Config"]
+            layers = len(content["distill"]["target_layers"])
+            own = content["student"].get("encoder_layers", DistilHubertConfig.encoder_layers)
+            return 1 + (steps or layers) if name == LOCAL["gendistiller"] else 1 + int(own) + layers
+        section = {"hubert": "model_cfg", "wav2vec2": "model_cfg", "wavlm": "cfg", "unispeech_sat": "cfg"}[family]
+        return int(states[section]["encoder_layers"]) + 1
+    except (KeyError, TypeError, AttributeError, ValueError):
+        return None

@@ -1,0 +1,3 @@
+from tests.cli.places import inside_place, place
+
+__all__ = ["inside_place", "place"]
