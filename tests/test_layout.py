@@ -17,7 +17,7 @@ SOURCES = sorted(
     for room in (PACKAGE, "upstream", "pretrain_configs", "downstream_runs", "teachers", "tests", "docs", "benchmarks")
     for path in (ROOT / room).rglob("*")
     if path.is_file() and "__pycache__" not in path.parts
-) + sorted(path for path in ROOT.iterdir() if path.is_file())
+) + sorted(path for path in ROOT.iterdir() if path.is_file() and path.name != ".git")  # a file in a worktree
 LINES_AT_MOST = 300
 
 # What each room may import of the package, besides itself: rooms by name, single modules by dotted name.

@@ -14,7 +14,7 @@ from typing import Any
 
 from s3prl_gendistiller.cli import downstream_flags, launch
 from s3prl_gendistiller.cli.downstream_flags import parser as _parser
-from s3prl_gendistiller.cli.resume import refuse_other_than_begun
+from s3prl_gendistiller.cli.resume import refuse_other_than_begun, refuse_to_overwrite
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import feature_cache, mount, soft_labels
 from s3prl_gendistiller.host.checkpoint import newest_student, read_checkpoint
@@ -120,7 +120,7 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> lau
         args.expname = filled["-n"] = launch.free_name(RESULTS, f"{Path(args.upstream).name}_{args.downstream}")
     folder = Path(args.expdir or RESULTS / args.expname).absolute()
     if args.mode == "train":
-        launch.refuse_to_overwrite(folder, args.auto_resume)
+        refuse_to_overwrite(folder, args.auto_resume)
     source = _config_file(args, filled)
     content = args.overrides.apply(read_layered_yaml(source))
     config = expand_tree(content, "", here=source.resolve().parent)

@@ -22,7 +22,7 @@ import yaml
 from s3prl_gendistiller.cli import arguments, resume
 from s3prl_gendistiller.cli.record import record_run
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
+from s3prl_gendistiller.host.checkpoint import read_checkpoint
 from s3prl_gendistiller.host.devices import check_device
 from s3prl_gendistiller.host.failures import explained, user_cause, workers_key
 from s3prl_gendistiller.host.memory import keep_freed_memory
@@ -110,7 +110,7 @@ def run(
     _check_place(args)
     filled: dict[str, str] = {}
     device = choose_device(args.device, filled)
-    checkpoint = checkpoint_to_resume(args.past_exp, args.auto_resume, named_folder(args, results), parser.prog)
+    checkpoint = resume.checkpoint_to_resume(args.past_exp, args.auto_resume, named_folder(args, results), parser.prog)
     if checkpoint is not None:
         filled["-e"] = str(checkpoint)
     planned = plan(args, device, checkpoint, filled)
@@ -223,41 +223,6 @@ def free_name(root: Path, name: str) -> str:
         count += 1
         candidate = f"{name}-{count}"
     return candidate
-
-
-def refuse_to_overwrite(folder: Path, auto: bool = False) -> None:
-    """s3prl would train over the checkpoints of an earlier run and delete them one by one.
-
-    Args:
-        auto: whether ``-a`` was given and found nothing whole to go on with; see `resume.set_aside`.
-    """
-    found = sorted(folder.glob("states-*.ckpt"))
-    if found and not auto:
-        raise UserError(
-            f"{folder}: holds {len(found)} checkpoints of an earlier run ({found[-1].name}); expected a new folder. "
-            "Add -a to go on with it, or give another -n"
-        )
-
-
-def checkpoint_to_resume(past: str | None, auto: bool, folder: Path | None, program: str) -> Path | None:
-    """The checkpoint that ``-e PATH`` or ``-a`` mean: the newest whole one, by the step stored inside.
-
-    Args:
-        program: the launcher that is to go on with it.
-
-    Raises:
-        UserError: ``-e`` names a folder without a whole checkpoint, or no training checkpoint of this launcher.
-    """
-    chosen: Path | None = None
-    if past is not None:
-        chosen = newest_checkpoint(past) if Path(past).is_dir() else Path(past)
-        if chosen is None:
-            raise UserError(f"-e {past}: found no whole states-*.ckpt in this folder; name a run that has saved one")
-    elif auto and folder is not None and folder.is_dir():
-        chosen = newest_checkpoint(folder)
-    if chosen is not None:
-        resume.check_resumable(chosen, program)
-    return chosen
 
 
 def take_overrides(args: argparse.Namespace, script: str) -> Overrides:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.cli import arguments, launch
-from s3prl_gendistiller.cli.resume import refuse_other_than_begun
+from s3prl_gendistiller.cli.resume import refuse_other_than_begun, refuse_to_overwrite
 from s3prl_gendistiller.config import MODEL_CONFIGS, ModelConfig, RunnerConfig, read_model_config
 from s3prl_gendistiller.config_objectives import GlmdConfig
 from s3prl_gendistiller.distill.fit import check_fit
@@ -65,7 +65,7 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> lau
     if args.expname is None and args.expdir is None:
         args.expname = filled["-n"] = launch.free_name(RESULTS, args.upstream)
     folder = Path(args.expdir or RESULTS / args.expname).absolute()
-    launch.refuse_to_overwrite(folder, args.auto_resume)
+    refuse_to_overwrite(folder, args.auto_resume)
     if args.upstream in MODEL_CONFIGS:
         shipped = shipped_folder("pretrain_configs") / args.upstream
         args.config = args.config or _fill(filled, "-c", shipped / "config_runner.yaml")

@@ -31,6 +31,41 @@ def way_on(folder: Path, program: str, trains: bool) -> str:
     return f"to go on: python {program} -e {shlex.quote(os.path.relpath(folder))}"
 
 
+def refuse_to_overwrite(folder: Path, auto: bool = False) -> None:
+    """s3prl would train over the checkpoints of an earlier run and delete them one by one.
+
+    Args:
+        auto: whether ``-a`` was given and found nothing whole to go on with; see `set_aside`.
+    """
+    found = sorted(folder.glob("states-*.ckpt"))
+    if found and not auto:
+        raise UserError(
+            f"{folder}: holds {len(found)} checkpoints of an earlier run ({found[-1].name}); expected a new folder. "
+            "Add -a to go on with it, or give another -n"
+        )
+
+
+def checkpoint_to_resume(past: str | None, auto: bool, folder: Path | None, program: str) -> Path | None:
+    """The checkpoint that ``-e PATH`` or ``-a`` mean: the newest whole one, by the step stored inside.
+
+    Args:
+        program: the launcher that is to go on with it.
+
+    Raises:
+        UserError: ``-e`` names a folder without a whole checkpoint, or no training checkpoint of this launcher.
+    """
+    chosen: Path | None = None
+    if past is not None:
+        chosen = newest_checkpoint(past) if Path(past).is_dir() else Path(past)
+        if chosen is None:
+            raise UserError(f"-e {past}: found no whole states-*.ckpt in this folder; name a run that has saved one")
+    elif auto and folder is not None and folder.is_dir():
+        chosen = newest_checkpoint(folder)
+    if chosen is not None:
+        check_resumable(chosen, program)
+    return chosen
+
+
 def set_aside(folder: Path) -> None:
     """Renames the broken checkpoints of a run that was killed in its first save, so that it can begin again."""
     broken = sorted(path for pattern in ("states-*.ckpt", "*best*.ckpt") for path in folder.glob(pattern))

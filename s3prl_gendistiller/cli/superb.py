@@ -9,23 +9,20 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.cli import arguments
-from s3prl_gendistiller.cli.superb_flags import check_pairs, read_rates
+from s3prl_gendistiller.cli.superb_flags import check_pairs, check_search, check_what_runs_need, read_rates
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.feature_store import CACHE_FLAG, LIMIT_FLAG, read_size
 from s3prl_gendistiller.host.paths import VARIABLE
-from s3prl_gendistiller.outputs import check_writable
 from s3prl_gendistiller.superb.agenda import Work, planned_work
-from s3prl_gendistiller.superb.decoding import DECODED, find_model, require_decoder
+from s3prl_gendistiller.superb.decoding import DECODED, find_model
 from s3prl_gendistiller.superb.plan import HARDWARE, Layers, Suite
-from s3prl_gendistiller.superb.search import budgets
 from s3prl_gendistiller.superb.students import FEATURES, Student, find_students
-from s3prl_gendistiller.superb.table import CHART, RESULTS, TABLE
-from s3prl_gendistiller.superb.tasks import PRESETS, TASKS, choose_tasks, require_packages
+from s3prl_gendistiller.superb.tasks import PRESETS, TASKS, choose_tasks
 
 LISTED = 10
 logger = logging.getLogger(__name__)
@@ -233,45 +230,15 @@ def _suite(args: argparse.Namespace) -> Suite:
         lm=args.lm,
     )
     check_pairs(args, suite)
-    _check_search(suite, args.halving)
+    check_search(suite, args.halving)
     if suite.lm is not None:
         if TASKS[DECODED] not in tasks:
             raise UserError(f"--lm: found without {DECODED} among the tasks, which is what it decodes; leave it out")
         find_model(suite.lm)
     _refuse_unknown_upstreams(suite.students)
     if not args.dry_run:
-        _check_what_runs_need(suite)
+        check_what_runs_need(suite)
     return suite
-
-
-def _check_search(suite: Suite, asked: bool | None) -> None:
-    searched = [task for task in suite.tasks if len(suite.candidates(task)) > 1]
-    if asked and not searched:
-        raise UserError("--halving: found without a search; add --lr-search, or several rates of a task with --lr")
-    for task in searched if suite.halving else ():
-        budgets(suite.content(task), task.name)
-
-
-def _check_what_runs_need(suite: Suite) -> None:
-    """Corpora, packages and places to write, which a plan can do without."""
-    for name in (RESULTS, TABLE, CHART):
-        check_writable(suite.out / name, "--out", folder=False)
-    if suite.cache is not None:
-        check_writable(suite.cache, CACHE_FLAG, folder=True)
-    problems = list(_missing_corpora(suite))
-    if problems:
-        raise UserError("\n".join(problems))
-    require_packages(suite.tasks)
-    if suite.lm is not None:
-        require_decoder()
-
-
-def _missing_corpora(suite: Suite) -> Iterator[str]:
-    for task in suite.tasks:
-        try:
-            suite.config(task)
-        except UserError as error:
-            yield str(error)
 
 
 def _refuse_unknown_upstreams(students: Sequence[Student]) -> None:

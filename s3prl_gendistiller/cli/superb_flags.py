@@ -1,16 +1,20 @@
-"""Which flags of `gendistiller superb` mean something beside which others."""
+"""Which flags of `gendistiller superb` mean something beside which others, and what its runs need."""
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import devices
 from s3prl_gendistiller.host.feature_store import CACHE_FLAG, LIMIT_FLAG
+from s3prl_gendistiller.outputs import check_writable
+from s3prl_gendistiller.superb.decoding import require_decoder
 from s3prl_gendistiller.superb.plan import Suite
-from s3prl_gendistiller.superb.tasks import Task, choose_tasks
+from s3prl_gendistiller.superb.search import budgets
+from s3prl_gendistiller.superb.table import CHART, RESULTS, TABLE
+from s3prl_gendistiller.superb.tasks import Task, choose_tasks, require_packages
 
 
 def check_pairs(args: argparse.Namespace, suite: Suite) -> None:
@@ -22,8 +26,6 @@ def check_pairs(args: argparse.Namespace, suite: Suite) -> None:
         raise UserError(f"--hardware: found {args.hardware} with --preset small, which fits everywhere; leave it out")
     if args.cache_limit is not None and args.cache_features is None:
         raise UserError(f"{LIMIT_FLAG}: found without {CACHE_FLAG}, which it bounds; leave it out")
-    if args.halving and not suite.search:
-        raise UserError("--halving: found without a search, whose rates it drops; add --lr-search or leave it out")
     if args.tflops is not None and suite.preset != "official" and not args.dry_run:
         raise UserError(
             "--tflops: found with --preset small, whose hours are not estimated; add --dry-run or leave it out"
@@ -62,3 +64,33 @@ def read_rates(given: Sequence[str], asked: Sequence[Task]) -> dict[str, tuple[f
             raise UserError(f"--lr {text}: found for a task that trains nothing; leave it out")
         rates[task.name] = found
     return rates
+
+
+def check_search(suite: Suite, asked: bool | None) -> None:
+    searched = [task for task in suite.tasks if len(suite.candidates(task)) > 1]
+    if asked and not searched:
+        raise UserError("--halving: found without a search; add --lr-search, or several rates of a task with --lr")
+    for task in searched if suite.halving else ():
+        budgets(suite.content(task), task.name)
+
+
+def check_what_runs_need(suite: Suite) -> None:
+    """Corpora, packages and places to write, which a plan can do without."""
+    for name in (RESULTS, TABLE, CHART):
+        check_writable(suite.out / name, "--out", folder=False)
+    if suite.cache is not None:
+        check_writable(suite.cache, CACHE_FLAG, folder=True)
+    problems = list(_missing_corpora(suite))
+    if problems:
+        raise UserError("\n".join(problems))
+    require_packages(suite.tasks)
+    if suite.lm is not None:
+        require_decoder()
+
+
+def _missing_corpora(suite: Suite) -> Iterator[str]:
+    for task in suite.tasks:
+        try:
+            suite.config(task)
+        except UserError as error:
+            yield str(error)

@@ -105,7 +105,7 @@ def find_students(given: Sequence[str]) -> list[Student]:
         students[name] = _stopped(name, source) or _find(name, source)
         checkpoint = students[name].checkpoint
         if checkpoint is not None:
-            check_file(students[name].upstream, str(checkpoint), STUDENT)
+            check_file(students[name].upstream, str(checkpoint), replace(STUDENT, checkpoint=f"--student {name}"))
     return list(students.values())
 
 
@@ -132,7 +132,7 @@ def _find(name: str, source: str) -> Student:
             raise UserError(f"--student {name}: {path} holds no whole states-*.ckpt and no config.json of transformers")
         path = newest
     if path.is_file():
-        check_file(LOCAL["gendistiller"], str(path), STUDENT)
+        check_file(LOCAL["gendistiller"], str(path), replace(STUDENT, checkpoint=f"--student {name}"))
         states = read_checkpoint(path, mmap=True)
         kind = student_kind(states, path)
         own = states["Upstream_Config"]["student"]

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from s3prl_gendistiller.cli import downstream, launch, main, pretrain
+from s3prl_gendistiller.cli import downstream, launch, main, pretrain, resume
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.schema import read_layered_yaml
 from tests.bench import Bench
@@ -78,7 +78,9 @@ def test_a_shipped_teacher_is_known_from_any_folder(
     inside: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SUPERB_DATA", str(bench.data))
-    model = bench.model(inside, teacher={"folder": "teachers/hubert_mini"})
+    model = inside / "model.yaml"  # of a shape that fits the teacher
+    base = "pretrain_configs/gendistiller/config_model_mini.yaml"
+    model.write_text(f"base: {base}\nteacher: {{folder: teachers/hubert_mini}}\n")
     commands: list[list[str]] = []
     pretrain.main(["-u", "gendistiller", "-g", str(model), "-c", str(bench.runner(inside))], host=commands.append)
     assert commands[0][:2] == ["-u", "gendistiller"]
@@ -180,7 +182,7 @@ def test_names_are_chosen_so_that_nothing_is_overwritten(tmp_path: Path) -> None
     assert launch.free_name(tmp_path, "x") == "x-3"
     (tmp_path / "x" / "states-3.ckpt").touch()
     with pytest.raises(UserError, match="Add -a to go on with it"):
-        launch.refuse_to_overwrite(tmp_path / "x")
+        resume.refuse_to_overwrite(tmp_path / "x")
 
 
 def test_a_folder_is_taken_back_only_if_it_is_new_and_holds_no_checkpoint(tmp_path: Path) -> None:
