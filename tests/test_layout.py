@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "shipped": {"errors"},
     "models": GROUND,
     "distill": GROUND | {"models"},
-    "corpora": {"errors", "distill.audio", "distill.manifest"},
+    "corpora": {"documents", "errors", "distill.audio", "distill.manifest"},
     "hubert": {"errors", "documents", "schema", "shipped"}
     | {f"distill.{name}" for name in ("audio", "folders", "manifest", "metrics", "units")},
     "host": GROUND | {"models", "distill"},

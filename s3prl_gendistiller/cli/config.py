@@ -67,7 +67,9 @@ def describe(cls: Any, indent: str = "") -> Iterator[str]:
                 yield from (f"{indent}  {mark}  {line}" for line in rest)
             continue
         comment = _comment(field)
-        yield f"{indent}{field.metadata.get('spelt', field.name)}: {_default(field)}" + (f"  # {comment}" if comment else "")
+        yield f"{indent}{field.metadata.get('spelt', field.name)}: {_default(field)}" + (
+            f"  # {comment}" if comment else ""
+        )
 
 
 def _describe_kinds(kinds: Kinds, indent: str, given: str, before: str = "") -> Iterator[str]:

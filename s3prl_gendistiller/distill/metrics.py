@@ -29,9 +29,11 @@ def read_metrics(folder: str | Path, split: str) -> dict[int, dict[str, float]]:
     steps: dict[int, dict[str, float]] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
+            entry = json.loads(line)  # a loss may be NaN there
+            found, step = entry.pop("split"), int(entry.pop("step"))
+            report = {str(name): float(value) for name, value in entry.items()}
+        except (ValueError, RecursionError, AttributeError, KeyError, TypeError):
             continue  # the last line of a run that was killed while it wrote
-        if entry.pop("split") == split:
-            steps[entry.pop("step")] = entry
+        if found == split:
+            steps[step] = report
     return dict(sorted(steps.items()))
