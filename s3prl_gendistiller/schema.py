@@ -117,6 +117,19 @@ def from_dict(cls: type[T], content: Mapping[str, Any], source: str) -> T:
     return typing.cast(T, value)
 
 
+def check_present(cls: type, content: Any, source: str) -> None:
+    """As `from_dict`, of the keys that are there: what is missing is no problem.
+
+    Raises:
+        ConfigError: lists everything that is wrong with the others.
+    """
+    problems: list[str] = []
+    _build(cls, content, "", problems)
+    wrong = [problem for problem in problems if not isinstance(problem, _Missing)]
+    if wrong:
+        raise ConfigError(source, wrong)
+
+
 def checked(cls: type, content: Mapping[str, Any], source: str) -> dict[str, Any]:
     """`content` with every value as `cls` reads it (2e-4 of a YAML is a number, not text), and no key added.
 
@@ -138,6 +151,10 @@ def merge(base: Mapping[str, Any], difference: Mapping[str, Any]) -> dict[str, A
         old = merged.get(name)
         merged[name] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return merged
+
+
+class _Missing(str):
+    """A problem of a key that is not there."""
 
 
 def _given(value: Any, content: Any) -> Any:
@@ -169,7 +186,7 @@ def _build(cls: Any, content: Any, prefix: str, problems: list[str]) -> Any:
             hint, checks = hints[field.name], field.metadata
             values[field.name] = _convert(content[name], hint, f"{prefix}{name}", checks, here)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            here.append(f"{prefix}{name}: missing; this key has no default")
+            here.append(_Missing(f"{prefix}{name}: missing; this key has no default"))
     value = None if here else cls(**values)
     rules: Callable[[], Iterator[str]] | None = getattr(value, "problems", None)
     if rules is not None:

@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "outputs": {"errors"},
     "models": GROUND,
     "distill": GROUND | {"models"},
-    "corpora": {"errors", "distill.audio", "distill.files", "distill.manifest", "distill.processes"},
+    "corpora": {"documents", "errors", "distill.audio", "distill.files", "distill.manifest", "distill.processes"},
     "hubert": {"errors", "documents", "schema", "shipped"}
     | {f"distill.{name}" for name in ("audio", "files", "folders", "manifest", "metrics", "units")},
     "host": GROUND | {"models", "distill"},

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -20,6 +19,7 @@ import yaml
 from torch import Tensor
 
 from s3prl_gendistiller.distill.metrics import read_metrics
+from s3prl_gendistiller.documents import read_json
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, stored_step
 from s3prl_gendistiller.host.students import load_student
@@ -193,7 +193,7 @@ def _generates(student: Student) -> Callable[[Tensor], object]:
 
 def _shaped_like(teacher: Path) -> dict[str, Any]:
     """The student sections that give a student the widths of a transformers teacher."""
-    shape = json.loads((teacher / "config.json").read_text(encoding="utf-8"))
+    shape = read_json(teacher / "config.json")
     convolutions = zip(shape["conv_dim"], shape["conv_kernel"], shape["conv_stride"], strict=True)
     return {
         "teacher": {"upstream": None, "folder": str(teacher)},

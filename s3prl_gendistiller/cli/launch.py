@@ -44,6 +44,7 @@ def guarded(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | N
     """Runs `main`; a user's mistake, a full disk and the like become one message and exit status 2, ctrl-C 130."""
     configure_logging()
     keep_freed_memory()
+    os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)  # with it, torch.load runs what stands in a file
     try:
         given = sys.argv[1:] if argv is None else argv
         arguments.refuse_unreadable(given)

@@ -7,7 +7,6 @@ A form is a student as an ablation of pretrain_configs/ states it, or as several
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from s3prl_gendistiller.distill.data import HeldOutLoader
 from s3prl_gendistiller.distill.objectives.layerwise import Layerwise
 from s3prl_gendistiller.distill.random_teacher import write_random_like
 from s3prl_gendistiller.distill.task import DistillTask, score
+from s3prl_gendistiller.documents import read_json
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint, student_kind
 from s3prl_gendistiller.host.students import load_student
@@ -119,7 +119,7 @@ class Miniature:
         print(f"$ gendistiller {' '.join(command)}", flush=True)
         if main(command):
             raise UserError(f"{out}: the suite is not complete; the same command goes on from there")
-        return dict(json.loads((out / "results.json").read_text(encoding="utf-8")))
+        return dict(read_json(out / "results.json"))
 
     def distance(self, run: Path) -> dict[str, float]:
         """How far a distilled student is from the teacher on held-out speech, whatever it was trained to match.

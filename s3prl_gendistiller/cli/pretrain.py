@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from s3prl_gendistiller.cli.resume import refuse_other_than_begun, refuse_to_ove
 from s3prl_gendistiller.config import MODEL_CONFIGS, ModelConfig, RunnerConfig, read_model_config
 from s3prl_gendistiller.config_objectives import GlmdConfig
 from s3prl_gendistiller.distill.fit import check_fit
+from s3prl_gendistiller.distill.manifest import read_manifest
 from s3prl_gendistiller.distill.transformers_teacher import read_teacher_shape
 from s3prl_gendistiller.distill.units import Units
 from s3prl_gendistiller.documents import read_yaml
@@ -49,7 +51,9 @@ def _resume(checkpoint: Path, args: argparse.Namespace, device: str, filled: dic
         if value is not None:
             filled[flag] = "from the checkpoint"
     states = read_checkpoint(checkpoint, mmap=True)
-    check_stored_pretrain(states, checkpoint, args.overrides, mount.pretrain_tasks(find_host().package))
+    sections = check_stored_pretrain(states, checkpoint, args.overrides, mount.pretrain_tasks(find_host().package))
+    if sections.get("runner", {}).get("n_epochs", -1) > 0 and states["Args"].upstream in MODEL_CONFIGS:
+        _check_data(from_dict(RunnerConfig, sections, f"{checkpoint}: Config"))
     command = ["-e", str(checkpoint), "-o", launch.resume_overrides(checkpoint, args.override, device)]
     return launch.Plan(command, checkpoint.resolve().parent, read_by=states["Config"])
 
@@ -158,6 +162,23 @@ def _check_data(runner: RunnerConfig) -> None:
             f"pretrain_expert.datarc.sets: {', '.join(missing)} not found in {manifests} (found {there}); "
             f"write manifests with `gendistiller manifest {data.libri_root}`"
         )
+    if runner.runner.n_epochs > 0:
+        _check_epochs(runner, manifests)
+
+
+def _check_epochs(runner: RunnerConfig, manifests: Path) -> None:
+    """s3prl's Runner asserts, once teacher and data are loaded, that a run is longer than its pauses."""
+    section, data = runner.runner, runner.pretrain_expert.datarc
+    paths = [manifests / f"{name}.csv" for name in data.sets]
+    utterances = len(read_manifest(paths, data.libri_root, skip_bad=data.skip_bad))
+    batches = math.ceil(utterances / data.train_batch_size)
+    steps = section.n_epochs * batches // section.gradient_accumulate_steps
+    for name in ("log_step", "save_step"):
+        if getattr(section, name) >= steps:
+            raise UserError(
+                f"runner.{name}: found {getattr(section, name)}, expected less than {steps}, the steps of n_epochs "
+                f"{section.n_epochs} over {utterances} utterances; lower it, or set n_epochs to -1 for total_steps"
+            )
 
 
 def _fill(filled: dict[str, str], flag: str, path: Path) -> str:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from s3prl_gendistiller.corpora.recording import write_text
 from s3prl_gendistiller.distill.files import within
+from s3prl_gendistiller.documents import parse_json
 from s3prl_gendistiller.errors import UserError
 
 STAMP = "synthetic.json"
@@ -154,8 +155,8 @@ def _digest(path: Path) -> str:
 def _difference(found: str, recipe: Mapping[str, Any]) -> str:
     """In brackets, the first key of the recipe that differs, with both values, if it can be told."""
     try:
-        there = json.loads(found)
-    except ValueError:
+        there = parse_json(found, "recipe")
+    except UserError:
         return ""
     if not isinstance(there, dict):
         return ""

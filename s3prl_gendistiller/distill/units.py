@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.distill.precision import float32_or_better
+from s3prl_gendistiller.documents import parse_json
 from s3prl_gendistiller.errors import UserError
 
 HEAD_TEMPERATURE = 0.1  # HuBERT's, for its cosines
@@ -186,7 +187,7 @@ class Units:
                 predict = KmeansUnits(state["centroids"], number)
             else:
                 predict = UnitHead.from_state(state, number)
-            layer, facts = int(metadata["layer"]), json.loads(metadata["facts"])
+            layer, facts = int(metadata["layer"]), parse_json(metadata["facts"], str(path))
             found = cls(predict, layer, tensors["counts"], tensors["kept"], tensors["nearest"], facts)
         except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
             raise UserError(f"{path}: not readable as units ({error}); {remedy}") from error

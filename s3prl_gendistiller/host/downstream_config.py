@@ -19,7 +19,7 @@ from s3prl_gendistiller.host import matching_configs as matching
 from s3prl_gendistiller.host import sequence_configs as sequences
 from s3prl_gendistiller.host import soft_labels
 from s3prl_gendistiller.host.locate import find_host
-from s3prl_gendistiller.schema import checked, key
+from s3prl_gendistiller.schema import check_present, checked, key
 from s3prl_gendistiller.schema_values import one_of
 
 EXPERTS: dict[str, type] = {
@@ -49,8 +49,8 @@ class TrainingConfig:
     eval_step: int = key(low=1)
     save_step: int = key(low=1)
     max_keep: int = key(low=1)
-    eval_dataloaders: tuple[str, ...] = key()
-    train_dataloader: str = "train"
+    eval_dataloaders: tuple[str, ...] = key(choices=experts.SPLITS)
+    train_dataloader: str = key("train", choices=experts.SPLITS)
     evaluate_ratio: float = key(1.0, above=0.0, high=1.0)
     fp16: bool = False
 
@@ -99,13 +99,24 @@ class _TrainedConfig:
 
     def problems(self) -> Iterator[str]:
         yield from schedule_problems(self.optimizer, self.scheduler, self.runner.total_steps)
-        known = _splits(self.downstream_expert)
-        for name in self.runner.eval_dataloaders:
-            if name not in known:
-                yield f"runner.eval_dataloaders: found {name[:80]!r}, {one_of(name, known)}"
-        if self.runner.train_dataloader not in known:
-            name = self.runner.train_dataloader
-            yield f"runner.train_dataloader: found {name[:80]!r}, {one_of(name, known)}"
+
+
+@dataclass(frozen=True)
+class _SpeechRunnerConfig(TrainingConfig):
+    eval_dataloaders: tuple[str, ...] = key(choices=sequences.ASR_SPLITS)
+    train_dataloader: str = key("train", choices=sequences.ASR_SPLITS)
+
+
+@dataclass(frozen=True)
+class _SpeechConfig(_TrainedConfig):
+    runner: _SpeechRunnerConfig
+    downstream_expert: sequences.AsrConfig = key()
+
+    def problems(self) -> Iterator[str]:
+        yield from super().problems()
+        for name in (*self.runner.eval_dataloaders, self.runner.train_dataloader):
+            if not getattr(self.downstream_expert.datarc, name.replace("-", "_")):
+                yield f"downstream_expert.datarc.{name}: missing; runner names it as a split"
 
 
 @dataclass(frozen=True)
@@ -126,6 +137,23 @@ def check_downstream(downstream: str, content: Mapping[str, Any], source: str) -
         UserError: there is no such task.
         ConfigError: lists everything that is wrong.
     """
+    reader = _reader(downstream, content, source)
+    found = checked(reader, content, source)
+    _check_names(downstream, found, source)
+    return found
+
+
+def check_stored_config(downstream: str, content: Mapping[str, Any], source: str) -> None:
+    """As `check_downstream`, of the configuration that a checkpoint holds: what is missing in it is no problem here.
+
+    Raises:
+        UserError: as `check_downstream`.
+    """
+    check_present(_reader(downstream, content, source), content, source)
+    _check_names(downstream, content, source)
+
+
+def _reader(downstream: str, content: Mapping[str, Any], source: str) -> type:
     base = soft_labels.BASES.get(downstream, downstream)
     if base not in tasks():
         raise UserError(f"-d: found {downstream!r}, {one_of(str(downstream), [*EXPERTS, *soft_labels.BASES])}")
@@ -134,13 +162,7 @@ def check_downstream(downstream: str, content: Mapping[str, Any], source: str) -
             f"{source}: holds {'student' if 'student' in content else 'pretrain_expert'}, a configuration of "
             "run_pretrain.py; expected the sections runner, optimizer and downstream_expert of a downstream task"
         )
-    if base not in EXPERTS:
-        return _check_other(base, content, source)
-    found = checked(whole_config(base), content, source)
-    if downstream == base and soft_labels.SECTION in found["downstream_expert"]:
-        key_name = f"downstream_expert.{soft_labels.SECTION}"
-        raise ConfigError(source, [f"{key_name}: found with -d {downstream}; only -d glmd_... learns from a teacher"])
-    return found
+    return whole_config(base) if base in EXPERTS else _OtherConfig
 
 
 def splits(downstream: str, content: Mapping[str, Any]) -> tuple[str, ...]:
@@ -163,45 +185,51 @@ def tasks() -> list[str]:
     return sorted(path.parent.name for path in (find_host().package / "downstream").glob("*/expert.py"))
 
 
-def _splits(expert: Any) -> tuple[str, ...]:
-    if isinstance(expert, sequences.AsrConfig):
-        return tuple(name for name in sequences.ASR_SPLITS if getattr(expert.datarc, name.replace("-", "_")))
-    return experts.SPLITS
-
-
 def whole_config(base: str) -> type:
     """The dataclass of one of `EXPERTS`, all its sections."""
-    if base == "quesst14_dtw":
-        return _QueryConfig
+    if base in ("quesst14_dtw", "asr"):
+        return _QueryConfig if base == "quesst14_dtw" else _SpeechConfig
     return dataclasses.make_dataclass(
         "DownstreamConfig", [("downstream_expert", EXPERTS[base])], bases=(_TrainedConfig,), frozen=True
     )
 
 
 @dataclass(frozen=True)
+class _OtherRunnerConfig(TrainingConfig):
+    eval_dataloaders: tuple[str, ...] = key()
+    train_dataloader: str = "train"
+
+
+@dataclass(frozen=True)
 class _OtherConfig(_TrainedConfig):
     """Of a task of s3prl's that is none of SUPERB's ten: what its expert reads is not known here."""
 
+    runner: _OtherRunnerConfig
     downstream_expert: dict = key()
 
-    def problems(self) -> Iterator[str]:
-        yield from schedule_problems(self.optimizer, self.scheduler, self.runner.total_steps)
-        for name in (*self.runner.eval_dataloaders, self.runner.train_dataloader):
-            if not name.replace("-", "_").isidentifier():
-                yield f"runner.eval_dataloaders: found {name[:80]!r}, expected the name of a split"
 
-
-def _check_other(base: str, content: Mapping[str, Any], source: str) -> dict[str, Any]:
-    found = checked(_OtherConfig, content, source)
-    known = _names_of(find_host().package / "downstream", base)
+def _check_names(downstream: str, content: Mapping[str, Any], source: str) -> None:
+    """What the sections of one task alone do not say."""
+    expert = content.get("downstream_expert", {})
+    if downstream in EXPERTS:
+        if soft_labels.SECTION in expert:
+            name = f"downstream_expert.{soft_labels.SECTION}"
+            raise ConfigError(source, [f"{name}: found with -d {downstream}; only -d glmd_... learns from a teacher"])
+        return
+    if downstream in soft_labels.BASES:
+        return
+    known = _names_of(find_host().package / "downstream", downstream)
     problems = [
         f"{name}: found {value[:80]!r}, {one_of(value, known)}"
-        for name, value in _texts(found["downstream_expert"], "downstream_expert")
+        for name, value in _texts(expert, "downstream_expert")
         if name.split(".")[-1].partition("[")[0] in EVALUATED and value not in known
     ]
+    runner = content.get("runner", {})
+    for name in (*runner.get("eval_dataloaders", ()), runner.get("train_dataloader", "train")):
+        if not name.replace("-", "_").isidentifier():
+            problems.append(f"runner.eval_dataloaders: found {name[:80]!r}, expected the name of a split")
     if problems:
         raise ConfigError(source, problems)
-    return found
 
 
 def _texts(content: Any, name: str) -> Iterator[tuple[str, str]]:

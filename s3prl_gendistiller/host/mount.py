@@ -212,7 +212,9 @@ def supply_expert(downstream: str, folder: Path, device: str) -> None:
     if downstream == "ctc":
         _supply_ctc(package)
     if downstream == "voxceleb1":
-        importlib.import_module(f"{package}.dataset").CACHE_PATH = f"{folder.absolute() / '.cache'}/"
+        module = importlib.import_module(f"{package}.dataset")
+        module.CACHE_PATH = f"{folder.absolute() / '.cache'}/"
+        module.pickle = downstream_experts.PlainPickle
     if downstream == "sv_voxceleb1":
         module = importlib.import_module(f"{package}.dataset")
         module.__file__ = str(folder.absolute() / "dataset.py")  # its cache lies beside its own file

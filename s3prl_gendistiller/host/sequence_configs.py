@@ -10,7 +10,6 @@ from typing import Any
 from s3prl_gendistiller.host.expert_configs import SPLITS, FrameLevelConfig
 from s3prl_gendistiller.host.soft_labels import SoftLabelConfig
 from s3prl_gendistiller.schema import Kinds, key
-from s3prl_gendistiller.schema_values import one_of
 
 ASR_SPLITS = ("train", "dev", "test", "dev-clean", "dev-other", "test-clean", "test-other")
 UNKNOWN_WORD = 'float("-inf")'  # of a language model: the text that s3prl evaluates
@@ -170,19 +169,13 @@ class CtcConfig:
     corpus: Any = key(kinds=CORPORA)
     text: TextConfig = key()
     model: SequenceModelConfig = key()
-    metric: tuple[str, ...] = key()
+    metric: tuple[str, ...] = key(choices=METRICS)
     metric_higher_better: bool = key()
-    save_best_on: tuple[str, ...] = ("dev",)
+    save_best_on: tuple[str, ...] = key(("dev",), choices=SPLITS)
     glmd: SoftLabelConfig | None = None
 
     def problems(self) -> Iterator[str]:
         if not self.metric:
             yield "metric: found an empty list, expected at least one metric; the first chooses the checkpoint"
-        for name in self.metric:
-            if name not in METRICS:
-                yield f"metric: found {name[:80]!r}, {one_of(name, METRICS)}"
-        for name in self.save_best_on:
-            if name not in SPLITS:
-                yield f"save_best_on: found {name[:80]!r}, {one_of(name, SPLITS)}"
         if self.model.zero_infinity is None:
             yield "model.zero_infinity: missing; this key has no default"

@@ -15,11 +15,11 @@ from typing import Any
 from s3prl_gendistiller.config import MODEL_CONFIGS, RunnerConfig
 from s3prl_gendistiller.documents import read_yaml
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.downstream_config import check_downstream
+from s3prl_gendistiller.host.downstream_config import check_stored_config
 from s3prl_gendistiller.host.overrides import Overrides
 from s3prl_gendistiller.host.pretrain_config import StockConfig
 from s3prl_gendistiller.models.upstream import read_generation
-from s3prl_gendistiller.schema import checked
+from s3prl_gendistiller.schema import check_present
 from s3prl_gendistiller.schema_values import one_of, shown
 
 _UPSTREAM = ("", "_ckpt", "_model_config", "_feature_selection", "_model_name", "_revision")
@@ -52,31 +52,35 @@ def check_stored_downstream(states: Mapping[str, Any], source: str | Path, overr
             f"{source}: its arguments would upload the run's folder to the Hugging Face hub; add "
             "-o args.push_to_hf_hub=True if that is wanted, else -o args.push_to_hf_hub=False"
         )
-    if config:
-        check_downstream(str(args.get("downstream")), config, f"{source}: Config")
+    if "downstream" in args:
+        check_stored_config(str(args["downstream"]), config, f"{source}: Config")
     check_settings(args.get("upstream"), args.get("upstream_model_config"))
 
 
 def check_stored_pretrain(
     states: Mapping[str, Any], source: str | Path, overrides: Overrides, tasks: list[str]
-) -> None:
+) -> dict[str, Any]:
     """Of a run of run_pretrain.py, which goes on.
 
     Args:
         tasks: names that ``-u`` may have.
+
+    Returns:
+        Its runner configuration, with the overrides.
 
     Raises:
         UserError: a name, a type or a key is not right.
     """
     args, config = _parts(states, source, overrides)
     task = args.get("upstream")
-    if task not in tasks:
+    if task is not None and task not in tasks:
         raise UserError(f"{source}: found task {shown(task)} in it, {one_of(str(task), tasks)}")
     sections = {
         name: config[name] for name in ("runner", "optimizer", "scheduler", "pretrain_expert") if name in config
     }
     reader = RunnerConfig if task in MODEL_CONFIGS else StockConfig
-    checked(reader, sections, f"{source}: Config")
+    check_present(reader, sections, f"{source}: Config")
+    return sections
 
 
 def check_settings(upstream: str | None, settings: str | None) -> None:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.distill.metrics import append_metrics
+from s3prl_gendistiller.documents import read_json
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.hubert.batches import CropPlanner, Plan, Speech, UnitBatch, read_batch, slice_batch
 from s3prl_gendistiller.hubert.masking import span_mask
@@ -231,7 +232,7 @@ def _claim(out: Path, recipe: HubertRecipe, speech: Speech) -> None:
         with replacing(path) as part:
             part.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
         return
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = read_json(path)
     changed = [name for name in wanted if found.get(name) != wanted[name]]
     if changed:
         raise UserError(f"{out}: was begun with another {' and '.join(changed)}; give another folder, or remove it")
