@@ -114,10 +114,9 @@ def _check_content(name: str, family: str, checkpoint: str, door: Door) -> None:
             raise UserError(f"{refusal} {_conversion(family, checkpoint)}") from error
         raise
     if family == "gendistiller":
-        stock = _reader(states) == "distiller" and "student" not in (states.get("Upstream_Config") or {})
-        found = (
-            _described(states, checkpoint, door) if stock or _reader(states) is None or "Downstream" in states else ""
-        )
+        stock = _reader(states) == "distiller" and "student" not in _mapping(states, "Upstream_Config")
+        foreign = stock or _reader(states) is None or "Downstream" in states
+        found = _described(states, checkpoint, door) if foreign else ""
         if found:
             raise UserError(f"{refusal} {found}")
         student_kind(states, checkpoint)
@@ -131,13 +130,19 @@ def _check_content(name: str, family: str, checkpoint: str, door: Door) -> None:
     check_contents(states, family, name, checkpoint, door.checkpoint)
 
 
+def _mapping(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """A section; empty where there is none, or where something else stands in its place."""
+    found = content.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
 def _reader(states: Mapping[str, Any]) -> str | None:
     """ "gendistiller" or "distiller" for a student of ours or of s3prl, by who has a place for all its weights."""
     if "GenDistiller" in states:
         return "gendistiller"
     if "Distiller" not in states:
         return None
-    own = dict(states.get("Upstream_Config") or {}).get("student") or {}
+    own = _mapping(_mapping(states, "Upstream_Config"), "student")
     # what s3prl's DistillerModel has no place for, our upstream loads
     changed = own.get("out_layer_type") == "linear" or own.get("feature_norm")
     return "gendistiller" if changed else "distiller"
@@ -159,8 +164,7 @@ def _described(states: Mapping[str, Any], checkpoint: str, door: Door, family: s
     if isinstance(cfg, Mapping) and "encoder_layers" in cfg:
         return "a checkpoint as Microsoft writes it, which wavlm_local or unispeech_sat_local reads"
     if "model" in states and (_FAIRSEQ_ALONE & states.keys() or isinstance(cfg, Mapping)):
-        model = dict(cfg.get("model") or {}) if isinstance(cfg, Mapping) else {}
-        stated = str(model.get("_name"))
+        stated = str(_mapping(_mapping(states, "cfg"), "model").get("_name"))
         return _conversion(_FAIRSEQ_NAMES.get(stated, stated) if _convert_of(stated) else family, checkpoint)
     if states and all(isinstance(value, torch.Tensor) for value in states.values()):
         return "weights alone; the transformers folder that they come from is what hf_hubert_custom reads"

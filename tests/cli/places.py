@@ -46,6 +46,7 @@ def place(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
     of_s3prl = {"GenDistiller": None, "Distiller": weights, "Config": {"distiller": {}}}
     save_student(root / "stock.ckpt", **of_s3prl, Upstream_Config=None)
     save_student(root / "stock2.ckpt", **of_s3prl, Upstream_Config={"distiller": {}})
+    save_student(root / "odd.ckpt", **{**of_s3prl, "Upstream_Config": [1]}, Extra={5: 6}, cfg="x")
     save_run(root / "run/states-1.ckpt")
     shutil.copy(root / "run/states-1.ckpt", root / "down.ckpt")
     fairseq = {"cfg": {"model": {"_name": "hubert"}, "task": {}}, "model": weights, "args": None}

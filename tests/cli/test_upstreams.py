@@ -55,6 +55,8 @@ def test_an_upstream_that_cannot_be_built_as_asked_is_refused(
         ("gendistiller_local", "down.ckpt", "found a run of run_downstream.py, expected an upstream"),
         ("gendistiller_local", "stock.ckpt", "which distiller_local reads; give -u distiller_local"),
         ("gendistiller_local", "stock2.ckpt", "which distiller_local reads; give -u distiller_local"),
+        ("gendistiller_local", "odd.ckpt", "which distiller_local reads; give -u distiller_local"),
+        ("wavlm_local", "odd.ckpt", "which distiller_local reads"),
         ("gendistiller_local", "students", "name students/states-3.ckpt"),
         ("gendistiller_local", "hubert", "it holds a hubert of transformers; give -u hf_hubert_custom"),
         ("gendistiller_url", "gen.ckpt", "expected an address (https://...); gendistiller_local reads files"),
