@@ -17,6 +17,7 @@ from s3prl_gendistiller.host.checkpoint import newest_student, read_checkpoint, 
 from s3prl_gendistiller.host.generation import check_steps, generation_text
 from s3prl_gendistiller.host.overrides import apply_overrides
 from s3prl_gendistiller.host.paths import expand_tree
+from s3prl_gendistiller.host.resume import check_changes, check_sections
 from s3prl_gendistiller.models.upstream import read_generation
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml
 from s3prl_gendistiller.shipped import existing_or_shipped, shipped_folder
@@ -47,6 +48,10 @@ def _plan(args: argparse.Namespace, device: str, checkpoint: Path | None, filled
 def _go_on(args: argparse.Namespace, device: str, checkpoint: Path) -> launch.Plan:
     if args.steps is not None:
         _same_steps(args.steps, checkpoint)
+    if args.mode == "train":
+        check_changes(checkpoint, args.override)
+    else:
+        check_sections(read_checkpoint(checkpoint, mmap=True), checkpoint)
     override = launch.resume_overrides(checkpoint, args.override, device)
     command = ["-m", args.mode, "-e", str(checkpoint), "-o", override, "--device", device]
     return launch.Plan(command, checkpoint.resolve().parent)

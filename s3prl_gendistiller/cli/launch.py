@@ -20,11 +20,16 @@ import torch
 import yaml
 
 from s3prl_gendistiller.cli.record import record_run
+from s3prl_gendistiller.distill.metrics import METRICS_FILE
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
+from s3prl_gendistiller.host.lock import locked
 from s3prl_gendistiller.host.memory import keep_freed_memory
 from s3prl_gendistiller.host.overrides import OVERRIDE_SEPARATOR
 from s3prl_gendistiller.host.paths import RESOLVED_CONFIG
+
+LOCK = ".run.lock"
+IN_USE = "another run is training there; wait for it or end it, or give another -n"
 
 Host = Callable[[Sequence[str]], None]
 """What a completed command is handed to, as the last act of this process."""
@@ -91,7 +96,7 @@ def run(
         filled["-e"] = str(checkpoint)
     planned = plan(args, device, checkpoint, filled)
     say_filled_in(filled)
-    with new_folder(planned.folder):
+    with new_folder(planned.folder, trains=getattr(args, "mode", "train") == "train"):
         record_run(planned.folder, argv, args.seed)
         command = planned.command
         if planned.config is not None:
@@ -220,12 +225,24 @@ def scratch_folder() -> Path:
 
 
 @contextlib.contextmanager
-def new_folder(folder: Path) -> Iterator[None]:
-    """Takes back a run folder that this process made if the run fails before its first checkpoint."""
+def new_folder(folder: Path, *, trains: bool = True) -> Iterator[None]:
+    """Keeps a second run out of a run's folder, and takes the folder back if it is new and the run fails at once.
+
+    A run that has done a step, or left a checkpoint or metrics, keeps its folder.
+
+    Args:
+        trains: evaluating needs no lock: what it reads is replaced whole, so a run can be evaluated while it trains.
+
+    Raises:
+        UserError: another run is at work there.
+    """
     existed = folder.exists()
-    try:
-        yield
-    except UserError:
-        if not existed and folder.is_dir() and not any(folder.glob("*.ckpt")):
-            shutil.rmtree(folder)
-        raise
+    leader = os.environ.get("RANK", "0") == "0"  # of processes that train together, one holds the lock
+    with locked(folder, LOCK, IN_USE) if trains and leader else contextlib.nullcontext():
+        try:
+            yield
+        except UserError as error:
+            used = error.begun or any(next(folder.glob(pattern), None) for pattern in ("*.ckpt", METRICS_FILE))
+            if not existed and folder.is_dir() and not used:
+                shutil.rmtree(folder)
+            raise

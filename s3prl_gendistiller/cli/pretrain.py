@@ -20,6 +20,7 @@ from s3prl_gendistiller.host import mount
 from s3prl_gendistiller.host.locate import find_host
 from s3prl_gendistiller.host.overrides import apply_overrides
 from s3prl_gendistiller.host.paths import expand, teacher_folder
+from s3prl_gendistiller.host.resume import check_changes
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml
 from s3prl_gendistiller.shipped import existing_or_shipped, shipped_folder
 
@@ -41,6 +42,7 @@ def _resume(checkpoint: Path, args: argparse.Namespace, device: str, filled: dic
     for flag, value in (("-c", args.config), ("-g", args.upstream_config), ("-u", args.upstream)):
         if value is not None:
             filled[flag] = "from the checkpoint"
+    check_changes(checkpoint, args.override)
     command = ["-e", str(checkpoint), "-o", launch.resume_overrides(checkpoint, args.override, device)]
     return launch.Plan(command, checkpoint.resolve().parent)
 
