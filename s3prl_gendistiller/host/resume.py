@@ -68,7 +68,7 @@ def check_sections(stored: Mapping[str, Any], checkpoint: Path) -> None:
     missing = [name for name in sections if not isinstance(stored["Config"].get(name), dict)]
     if missing:
         raise UserError(
-            f"{checkpoint}: found no section {', '.join(missing)} in its Config, expected what run_downstream.py stores; "
+            f"{checkpoint}: found no section {', '.join(missing)} in its Config, expected those of run_downstream.py; "
             "use another file"
         )
 

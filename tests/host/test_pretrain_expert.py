@@ -108,14 +108,14 @@ def test_another_teacher_or_other_speech_than_a_run_began_with_is_refused(make, 
     lists.mkdir()
     rows = (bench.data / "LibriSpeech/len_for_bucket/train-clean-100.csv").read_text().splitlines()
     (lists / "train-clean-100.csv").write_text("\n".join(rows) + "\n")
-    same = make(datarc={"file_path": str(lists)})
+    same = make(datarc={"file_path": str(lists), "valid_sets": []})
     states = same.add_state_to_save({"Config": {"pretrain_expert": {"datarc": dataclasses.asdict(same.data)}}})
     states["Progress"] = {"batches_done": 6, "epoch_batches": 4}
     (lists / "train-clean-100.csv").write_text("\n".join(rows[:-3]) + "\n")
     with pytest.raises(UserError, match=r"the manifests train-clean-100 have changed.*datarc.sets=\['NAME'\]"):
-        make(datarc={"file_path": str(lists)}).load_model(states)
+        make(datarc={"file_path": str(lists), "valid_sets": []}).load_model(states)
     (lists / "fewer.csv").write_text("\n".join(rows[:-3]) + "\n")
-    asked = make(datarc={"file_path": str(lists), "sets": ["fewer"]})
+    asked = make(datarc={"file_path": str(lists), "sets": ["fewer"], "valid_sets": []})
     asked.load_model(states)
     assert asked.train_loader.batches_done == 4 and len(asked.train_loader) == 3  # an epoch and a half
 

@@ -18,8 +18,8 @@ DATARC = {"libri_root": "x", "file_path": "x", "sets": ["train"]}
 LOOP = {"total_steps": 9, "log_step": 2, "save_step": 2, "max_keep": 2, "gradient_clipping": 1.0}
 
 
-def begun(tmp_path: Path, kind: str, optimizer: dict[str, Any], **sections: Any) -> Path:
-    config = {"runner": dict(LOOP), "optimizer": {"lr": 0.01, **optimizer}}
+def begun(tmp_path: Path, kind: str, options: dict[str, Any], **sections: Any) -> Path:
+    config = {"runner": dict(LOOP), "optimizer": {"lr": 0.01, **options}}
     states: dict[str, Any] = {"Step": 4, "Args": argparse.Namespace(expdir="x"), "Optimizer": {}}
     if kind == "pretrain":
         config["pretrain_expert"] = {"datarc": DATARC}
