@@ -24,6 +24,7 @@ from s3prl_gendistiller.host.generation import check_steps, generation_text
 from s3prl_gendistiller.host.locate import find_host
 from s3prl_gendistiller.host.overrides import Overrides
 from s3prl_gendistiller.host.paths import expand_tree
+from s3prl_gendistiller.host.resume import check_changes, check_sections
 from s3prl_gendistiller.host.stored_run import check_settings, check_stored_downstream
 from s3prl_gendistiller.host.upstream_files import LOCAL
 from s3prl_gendistiller.host.upstreams import check_layer, check_upstream
@@ -85,6 +86,10 @@ def _go_on(args: argparse.Namespace, device: str, checkpoint: Path, filled: dict
         if value is not None:
             filled[flag] = "from the checkpoint"
     check_stored_downstream(states, checkpoint, args.overrides)
+    if args.mode == "train":
+        check_changes(checkpoint, args.override)
+    else:
+        check_sections(states, checkpoint)
     _check_begun(begun, args.overrides, checkpoint)
     args.downstream = getattr(begun, "downstream", "")
     command = ["-m", args.mode, "-e", str(checkpoint), "--device", device]

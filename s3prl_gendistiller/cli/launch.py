@@ -21,14 +21,19 @@ import yaml
 
 from s3prl_gendistiller.cli import arguments, resume
 from s3prl_gendistiller.cli.record import record_run
+from s3prl_gendistiller.distill.metrics import METRICS_FILE
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import read_checkpoint
 from s3prl_gendistiller.host.devices import check_device
 from s3prl_gendistiller.host.failures import explained, user_cause, workers_key
+from s3prl_gendistiller.host.lock import locked
 from s3prl_gendistiller.host.memory import keep_freed_memory
 from s3prl_gendistiller.host.overrides import Overrides, read_overrides, script_flags
 from s3prl_gendistiller.host.paths import RESOLVED_CONFIG
 from s3prl_gendistiller.outputs import check_writable
+
+LOCK = ".run.lock"
+IN_USE = "another run is training there; wait for it or end it, or give another -n"
 
 Host = Callable[[Sequence[str]], None]
 """What a completed command is handed to, as the last act of this process."""
@@ -116,7 +121,8 @@ def run(
         filled["-e"] = str(checkpoint)
     planned = plan(args, device, checkpoint, filled)
     check_writable(planned.folder, _place_flag(args), folder=True)
-    with new_folder(planned.folder), explained(workers_key(planned.config or planned.read_by or {})):
+    readers = workers_key(planned.config or planned.read_by or {})
+    with new_folder(planned.folder, trains=planned.trains), explained(readers):
         if args.auto_resume and checkpoint is None:
             resume.set_aside(planned.folder)
         say_filled_in(filled)
@@ -282,12 +288,24 @@ def scratch_folder() -> Path:
 
 
 @contextlib.contextmanager
-def new_folder(folder: Path) -> Iterator[None]:
-    """Takes back a run folder that this process made if the run fails before its first checkpoint."""
+def new_folder(folder: Path, *, trains: bool = True) -> Iterator[None]:
+    """Keeps a second run out of a run's folder, and takes the folder back if it is new and the run fails at once.
+
+    A run that has done a step, or left a checkpoint or metrics, keeps its folder.
+
+    Args:
+        trains: evaluating needs no lock: what it reads is replaced whole, so a run can be evaluated while it trains.
+
+    Raises:
+        UserError: another run is at work there.
+    """
     existed = folder.exists()
-    try:
-        yield
-    except UserError:
-        if not existed and folder.is_dir() and not any(folder.glob("*.ckpt")):
-            shutil.rmtree(folder)
-        raise
+    leader = os.environ.get("RANK", "0") == "0"  # of processes that train together, one holds the lock
+    with locked(folder, LOCK, IN_USE) if trains and leader else contextlib.nullcontext():
+        try:
+            yield
+        except UserError as error:
+            used = error.begun or any(next(folder.glob(pattern), None) for pattern in ("*.ckpt", METRICS_FILE))
+            if not existed and folder.is_dir() and not used:
+                shutil.rmtree(folder)
+            raise

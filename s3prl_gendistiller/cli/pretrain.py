@@ -27,6 +27,7 @@ from s3prl_gendistiller.host.locate import find_host
 from s3prl_gendistiller.host.overrides import Overrides
 from s3prl_gendistiller.host.paths import expand, teacher_folder
 from s3prl_gendistiller.host.pretrain_config import runner_for_host
+from s3prl_gendistiller.host.resume import check_changes
 from s3prl_gendistiller.host.stored_run import check_stored_pretrain
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml
 from s3prl_gendistiller.shipped import existing_or_shipped, shipped_folder
@@ -54,6 +55,7 @@ def _resume(checkpoint: Path, args: argparse.Namespace, device: str, filled: dic
     sections = check_stored_pretrain(states, checkpoint, args.overrides, mount.pretrain_tasks(find_host().package))
     if sections.get("runner", {}).get("n_epochs", -1) > 0 and states["Args"].upstream in MODEL_CONFIGS:
         _check_data(from_dict(RunnerConfig, sections, f"{checkpoint}: Config"))
+    check_changes(checkpoint, args.override)
     command = ["-e", str(checkpoint), "-o", launch.resume_overrides(checkpoint, args.override, device)]
     return launch.Plan(command, checkpoint.resolve().parent, read_by=states["Config"])
 

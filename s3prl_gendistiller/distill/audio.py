@@ -66,6 +66,21 @@ def audio_frames(path: str | Path) -> int:
     return samples
 
 
+def check_header(path: str | Path, expected_samples: int) -> None:
+    """Whether a file can be opened and is as long as a manifest says, as far as its header tells.
+
+    Raises:
+        UserError: it is missing, no regular file, empty, not audio, too short, or of another length.
+    """
+    path = Path(path)
+    try:
+        with opened(path) as file:
+            if file.format in _EXACT_LENGTH:
+                _check_length(path, resampled_length(file.frames, file.samplerate), expected_samples)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise unreadable(path, error) from error
+
+
 def read_audio(
     path: str | Path, *, start: int = 0, num_samples: int | None = None, expected_samples: int | None = None
 ) -> Tensor:

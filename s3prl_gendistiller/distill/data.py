@@ -74,8 +74,8 @@ class CropDataset(Dataset):
         self.crop_samples = crop_samples
         self.seed = seed
         # Arrays of bytes, not objects: 280,000 rows stay at 30 MB and are shared with forked workers.
-        self._paths = np.array([os.fsencode(utterance.path) for utterance in utterances])
-        self._origins = np.array([utterance.origin.encode() for utterance in utterances])
+        self.paths = np.array([os.fsencode(utterance.path) for utterance in utterances])
+        self.origins = np.array([utterance.origin.encode() for utterance in utterances])
         self.num_samples = np.array([utterance.num_samples for utterance in utterances], dtype=np.int64)
 
     def __len__(self) -> int:
@@ -102,11 +102,11 @@ class CropDataset(Dataset):
         epoch, index = key
         start, length = self.window(epoch, index)
         total = int(self.num_samples[index])
-        path = os.fsdecode(self._paths[index])
+        path = os.fsdecode(self.paths[index])
         try:
             wav = read_audio(path, start=start, num_samples=length, expected_samples=total)
         except UserError as error:
-            return Crop(None, f"{self._origins[index].decode()}: {error}")
+            return Crop(None, f"{self.origins[index].decode()}: {error}")
         return Crop(wav, silent="" if wav.any() else path)
 
 

@@ -191,3 +191,10 @@ def weights_hash(state: Mapping[str, Tensor]) -> str:
         digest.update(name.encode())
         digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def values_hash(module: nn.Module) -> str:
+    """Of a module's weights whatever their names, which differ between versions of libraries: 16 hexadecimal digits."""
+    values = (value.detach().float().cpu().contiguous().numpy().tobytes() for value in module.parameters())
+    digests = sorted(hashlib.sha256(value).digest() for value in values)
+    return hashlib.sha256(b"".join(digests)).hexdigest()[:16]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,14 +26,17 @@ from s3prl_gendistiller.config import (
     read_model_config,
 )
 from s3prl_gendistiller.config_objectives import GlmdConfig
+from s3prl_gendistiller.distill.audit import check_audio, speech_hash
 from s3prl_gendistiller.distill.data import Batch, HeldOutLoader, TrainLoader
 from s3prl_gendistiller.distill.fit import check_fit
 from s3prl_gendistiller.distill.metrics import append_metrics
 from s3prl_gendistiller.distill.objectives import build_objectives
 from s3prl_gendistiller.distill.task import DistillTask, score
-from s3prl_gendistiller.distill.teacher import Teacher
+from s3prl_gendistiller.distill.teacher import Teacher, values_hash
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host import mount
 from s3prl_gendistiller.host.checkpoint import FORMAT_VERSION, WEIGHT_KEYS
+from s3prl_gendistiller.host.fingerprints import batches_done, check_same_source, random_state
 from s3prl_gendistiller.host.paths import expand
 from s3prl_gendistiller.host.students import build_student, load_weights, weight_module
 from s3prl_gendistiller.host.teachers import load_teacher, warm_start_student
@@ -61,6 +65,8 @@ class PretrainExpert(nn.Module):
         self, datarc: Mapping[str, Any], upstream_config: str | dict, device: str = "cuda", multi_gpu: bool = False
     ) -> None:
         super().__init__()
+        if "pretrain.runner" in sys.modules:  # also where s3prl's own script of a linked checkout runs without ours
+            mount.watch_runner(sys.modules["pretrain.runner"])
         self.device = device
         self.data = from_dict(DataConfig, datarc, "pretrain_expert.datarc")
         self.config: ModelConfig = _with_absolute_paths(read_model_config(self.task_name, upstream_config))
@@ -91,6 +97,7 @@ class PretrainExpert(nn.Module):
         self._valid_reports: list[tuple[int, dict[str, float]]] = []
         self._random_state: dict[str, Any] | None = None
         self._clock = time.perf_counter()
+        self._fingerprints = {"teacher": values_hash(teacher.encoder), "data": speech_hash(self.train_loader.crops)}
         _log_parameters(student, teacher)
 
     def forward(
@@ -118,9 +125,11 @@ class PretrainExpert(nn.Module):
 
     def log_records(self, records: dict[str, list], logger: Any, prefix: str, global_step: int, **kwargs: Any) -> None:
         """Means since the last call to TensorBoard and, one JSON object a line, to metrics.jsonl beside it."""
-        train_sums = torch.cat(self._train_sums).sum(0, keepdim=True)
-        train = {**self.task.report(train_sums), "loss": float(self.task.loss(train_sums))}
-        train["seconds_per_batch"] = (time.perf_counter() - self._clock) / len(self._train_sums)
+        rows = torch.cat(self._train_sums)
+        used = rows.isfinite().flatten(1).all(1)  # the others belong to steps that were skipped
+        train_sums = rows[used].sum(0, keepdim=True)
+        train = {**self.task.report(train_sums), "loss": float(self.task.loss(train_sums))} if used.any() else {}
+        train["seconds_per_batch"] = (time.perf_counter() - self._clock) / len(rows)
         self._train_sums.clear()
         entries = [("train", global_step, train)] + [("valid", step, report) for step, report in self._valid_reports]
         self._valid_reports.clear()
@@ -140,7 +149,9 @@ class PretrainExpert(nn.Module):
         all_states["Upstream_Config"] = to_dict(self.config)
         all_states["Format_Version"] = FORMAT_VERSION
         all_states["Step"] = self._step  # the Runner's own count is one behind and would repeat this step
-        all_states["Progress"] = {"batches_done": self.train_loader.batches_done}
+        loader = self.train_loader
+        all_states["Progress"] = {"batches_done": loader.batches_done, "epoch_batches": len(loader)}
+        all_states["Fingerprints"] = self._fingerprints
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
         all_states["RNG"] = {"cpu": torch.get_rng_state(), "cuda": cuda}
         return all_states
@@ -158,9 +169,10 @@ class PretrainExpert(nn.Module):
                 )
             _check_same_units(self.model["objectives"], all_states[OBJECTIVES])
             self.model["objectives"].load_state_dict(all_states[OBJECTIVES])
+        check_same_source(all_states, self._fingerprints, self.data)
         if "Progress" in all_states:
-            self.train_loader.resume(all_states["Progress"]["batches_done"])
-        self._random_state = all_states.get("RNG")
+            self.train_loader.resume(batches_done(all_states["Progress"], len(self.train_loader)))
+        self._random_state = random_state(all_states.get("RNG"))
 
     def _teacher_probability(self, step: int) -> float:
         if isinstance(self.config, GenDistillerModelConfig):
@@ -189,6 +201,8 @@ def _loaders(data: DataConfig) -> tuple[TrainLoader, HeldOutLoader | None]:
         num_workers=data.num_workers,
         skip_bad=data.skip_bad,
     )
+    if not data.skip_bad:
+        check_audio(train.crops)
     if not data.valid_sets:
         return train, None
     valid = HeldOutLoader(
@@ -199,6 +213,8 @@ def _loaders(data: DataConfig) -> tuple[TrainLoader, HeldOutLoader | None]:
         num_workers=data.num_workers,
         skip_bad=data.skip_bad,
     )
+    if not data.skip_bad:
+        check_audio(valid.crops)
     return train, valid
 
 

@@ -24,6 +24,7 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
 from s3prl_gendistiller.host.feature_cache import cached
 from s3prl_gendistiller.host.feature_store import FeatureCache
+from s3prl_gendistiller.host.weights import check_finite
 from s3prl_gendistiller.schema import from_dict, key
 
 PREFIX = "glmd_"
@@ -133,6 +134,8 @@ class HeadedTeacher:
         from s3prl.upstream.interfaces import Featurizer
 
         states = read_checkpoint(checkpoint)
+        for part in ("Upstream", "Featurizer", "Downstream"):
+            check_finite(states.get(part, {}), checkpoint)
         args = states["Args"]
         self.upstream = getattr(hub, args.upstream)(
             ckpt=args.upstream_ckpt, model_config=args.upstream_model_config, refresh=False

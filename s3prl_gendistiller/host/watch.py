@@ -22,6 +22,7 @@ NON_FINITE_IN_A_ROW = 5
 OVERFLOWS_IN_A_ROW = 25
 """With fp16 gradients overflow until the scaler has halved its factor, at first 65536, often enough."""
 OUT_OF_MEMORY_IN_A_ROW = 5
+EVERY = 1_000_000
 OUT_OF_MEMORY = "[Runner] - CUDA out of memory"
 
 logger = logging.getLogger(__name__)
@@ -104,7 +105,9 @@ class Watch:
         trained = [value for group in self._optimizer.param_groups for value in group["params"]]
         if not all(map(is_finite, trained)) or any(bool(value.isnan().any()) for value in _tensors(states)):
             raise self._not_finite(f"the weights are not finite, so {Path(path).name} was not written")
-        save_checkpoint(states, Path(path), int(states["Config"]["runner"]["max_keep"]))
+        # weights may be ruined and finite: as long as steps are skipped, nothing older is deleted for their sake
+        keep = EVERY if self._row else int(states["Config"]["runner"]["max_keep"])
+        save_checkpoint(states, Path(path), keep)
 
     def say(self, *values: Any, **options: Any) -> None:
         """`print` of a Runner, which says so before it passes over a batch that has no room.
@@ -140,7 +143,7 @@ class Watch:
         return UserError(
             f"step {self.step}: {problem}, at learning rate {rate:g} (config.optimizer.lr {asked}); expected finite "
             f"numbers. What was saved before stays. Add -a -o config.optimizer.lr={lower} to go on from there with a "
-            "lower one, or begin again under another -n"
+            "lower one, -e CHECKPOINT in place of -a for an older one of them, or begin again under another -n"
         )
 
     def _rate(self) -> float:

@@ -38,7 +38,15 @@ def check_weights(weights: Any, module: nn.Module, path: str | Path, what: str, 
         raise UserError(
             f"{path}: {len(problems)} weights do not fit {what}: {_some(sorted(problems))}; use another file"
         )
-    broken = [name for name, value in weights.items() if not is_finite(value) and is_finite(expected[name])]
+    check_finite({name: value for name, value in weights.items() if is_finite(expected[name])}, path)
+
+
+def check_finite(weights: Mapping[str, Any], path: str | Path) -> None:
+    """
+    Raises:
+        UserError: names some of the weights that are not.
+    """
+    broken = [name for name, value in weights.items() if is_plain(value) and not is_finite(value)]
     if broken:
         raise UserError(
             f"{path}: {len(broken)} weights hold NaN or infinite numbers ({_some(broken)}), expected finite ones; use "

@@ -8,7 +8,6 @@ and every run is forked from it. Elsewhere each run imports for itself: importin
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import multiprocessing
 import os
 import queue
@@ -25,6 +24,7 @@ import torch
 
 from s3prl_gendistiller.distill.processes import end_with_parent
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host import lock as host_lock
 from s3prl_gendistiller.host.devices import check_device
 from s3prl_gendistiller.host.memory import available_gib
 from s3prl_gendistiller.outputs import check_writable
@@ -166,8 +166,7 @@ def _environment(wanted: dict[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[int]:
+def locked(folder: Path) -> contextlib.AbstractContextManager[int]:
     """Keeps a second suite out of a folder, also while runs of a killed suite still write there.
 
     Yields:
@@ -177,16 +176,11 @@ def locked(folder: Path) -> Iterator[int]:
         UserError: another one works there, or nothing can be written there.
     """
     check_writable(folder / LOCK, "--out", folder=False)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(
-                f"{folder}: another suite, or a run that a killed one has left, is at work there; "
-                "wait for it or end it, or give another --out"
-            ) from error
-        yield file.fileno()
+    who = (
+        "another suite, or a run that a killed one has left, is at work there; wait for it or end it, or give another "
+        "--out"
+    )
+    return host_lock.locked(folder, LOCK, who, inherited=True)
 
 
 @contextlib.contextmanager
@@ -197,8 +191,8 @@ def running(folder: Path, main: Main, jobs: int, devices: Sequence[str] = ()) ->
         jobs: how many share the cores.
         main, devices: see `Processes`.
     """
-    with locked(folder) as lock:
-        launch = Processes(main, threads_of(jobs), lock, devices)
+    with locked(folder) as descriptor:
+        launch = Processes(main, threads_of(jobs), descriptor, devices)
         try:
             yield launch
         finally:

@@ -199,6 +199,29 @@ def test_a_folder_is_taken_back_only_if_it_is_new_and_holds_no_checkpoint(tmp_pa
         assert folder.exists() == kept
 
 
+def test_a_folder_with_hours_of_training_in_it_stays(tmp_path: Path) -> None:
+    def fail(folder: Path, *, begun: bool = False, file: str = "config.yaml") -> bool:
+        with pytest.raises(UserError), launch.new_folder(folder):
+            (folder / file).touch()
+            error = UserError("stop")
+            error.begun = begun
+            raise error
+        return folder.exists()
+
+    assert not fail(tmp_path / "a")
+    assert fail(tmp_path / "b", begun=True) and fail(tmp_path / "c", file="metrics.jsonl")
+
+
+def test_two_runs_do_not_train_in_one_folder_and_the_refused_one_takes_nothing_away(tmp_path: Path) -> None:
+    with launch.new_folder(tmp_path / "run"):
+        (tmp_path / "run/config.yaml").touch()
+        with pytest.raises(UserError, match="another run is training there"), launch.new_folder(tmp_path / "run"):
+            pass
+        with launch.new_folder(tmp_path / "run", trains=False):  # evaluated while it trains
+            pass
+        assert (tmp_path / "run/config.yaml").exists()
+
+
 def test_a_moved_run_is_resumed_where_it_lies(tmp_path: Path) -> None:
     path = tmp_path / "states-1.ckpt"
     torch.save({"Args": argparse.Namespace(expdir="/somewhere/else")}, path)

@@ -92,6 +92,11 @@ def test_a_run_that_was_moved_can_be_made_longer_where_it_lies(
     answer = run_python(PRETRAIN, "-e", run, "-o", "config.runner.total_steps=8", cwd=tmp_path, env=bench.environment)
     succeed(answer)
     assert stored_step(newest_checkpoint(run)) == 8
+    key = {"gendistiller": "GenDistiller", "distilhubert": "Distiller"}[task]
+    before, after = (
+        read_checkpoint(newest_checkpoint(path))[key] for path in (folder / f"result/pretrain/{task}", run)
+    )
+    assert any(not torch.equal(value, after[name]) for name, value in before.items())  # the schedule ends at 8, not 6
     assert stored_step(newest_checkpoint(folder / f"result/pretrain/{task}")) == 6
 
 

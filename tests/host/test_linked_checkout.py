@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from s3prl_gendistiller.host.checkpoint import newest_checkpoint, stored_step
 from s3prl_gendistiller.host.link import link, unlink
 from s3prl_gendistiller.host.locate import find_host
 from tests.bench import Bench
@@ -38,6 +40,12 @@ def test_the_hosts_own_script_trains_and_a_student_evaluates(checkout: Path, ben
     )
     assert (checkout / "result/pretrain/gendistiller/states-3.ckpt").is_file()
 
+    ruined = succeeds_not(run_python(*plain, "-n", "ruined", "-o", "config.optimizer.lr=1e30", cwd=checkout, env=env))
+    assert "not finite" in ruined and "config.optimizer.lr" in ruined  # also without our launcher
+    longer = (*helped, "-n", "gendistiller", "-a", "-o", "config.runner.total_steps=9")
+    succeed(run_python(*longer, cwd=checkout, env=env))
+    assert stored_step(newest_checkpoint(checkout / "result/pretrain/gendistiller")) == 9
+
     small = ("-c", "downstream_runs/asr/small.yaml", "-o", SHORT_ASR)
     evaluated = run_python(
         *("-m", "s3prl_gendistiller", "run_downstream.py", "-u", "gendistiller_local", "-d", "asr", *small),
@@ -46,6 +54,11 @@ def test_the_hosts_own_script_trains_and_a_student_evaluates(checkout: Path, ben
     )
     assert "dev-clean wer:" in succeed(evaluated).stdout
     assert "-k result/pretrain/gendistiller/states-" in evaluated.stderr
+
+
+def succeeds_not(answer: subprocess.CompletedProcess[str]) -> str:
+    assert answer.returncode, answer.stderr[-2000:]
+    return answer.stderr
 
 
 def test_a_mistake_in_a_helped_script_is_one_message(checkout: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -91,6 +92,54 @@ def test_a_state_brings_back_the_very_next_batch_and_random_numbers(make) -> Non
     second.load_model(states)
     torch.randn(100)  # the Runner draws as well between loading and the first batch
     assert train(second, 3, first=5) == expected[4:]
+
+
+def test_another_teacher_or_other_speech_than_a_run_began_with_is_refused(make, bench: Bench, tmp_path: Path) -> None:
+    from s3prl_gendistiller.distill.random_teacher import write_random_teacher
+    from tests.bench import TINY_TEACHER
+
+    states = {**make().add_state_to_save({"Config": {}})}
+    make().load_model({name: value for name, value in states.items() if name != "Fingerprints"})  # of an older version
+    write_random_teacher(tmp_path / "other", **TINY_TEACHER, seed=7)
+    with pytest.raises(UserError, match="the teacher's weights have changed since this run began"):
+        make(teacher={"folder": str(tmp_path / "other")}).load_model(states)
+
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    rows = (bench.data / "LibriSpeech/len_for_bucket/train-clean-100.csv").read_text().splitlines()
+    (lists / "train-clean-100.csv").write_text("\n".join(rows) + "\n")
+    same = make(datarc={"file_path": str(lists), "valid_sets": []})
+    states = same.add_state_to_save({"Config": {"pretrain_expert": {"datarc": dataclasses.asdict(same.data)}}})
+    states["Progress"] = {"batches_done": 6, "epoch_batches": 4}
+    (lists / "train-clean-100.csv").write_text("\n".join(rows[:-3]) + "\n")
+    with pytest.raises(UserError, match=r"the manifests train-clean-100 have changed.*datarc.sets=\['NAME'\]"):
+        make(datarc={"file_path": str(lists), "valid_sets": []}).load_model(states)
+    (lists / "fewer.csv").write_text("\n".join(rows[:-3]) + "\n")
+    asked = make(datarc={"file_path": str(lists), "sets": ["fewer"], "valid_sets": []})
+    asked.load_model(states)
+    assert asked.train_loader.batches_done == 4 and len(asked.train_loader) == 3  # an epoch and a half
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{"Progress": {"batches_done": -1}}, {"Progress": {}}, {"RNG": {"cpu": 3}}, {"RNG": {"cpu": torch.zeros(3)}}],
+)
+def test_a_place_that_no_run_stores_is_refused(make, entry: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=f"{next(iter(entry))}"):
+        make().load_model({**make().add_state_to_save({"Config": {}}), **entry})
+
+
+def test_skipped_steps_are_not_in_the_means(make, tmp_path: Path) -> None:
+    expert = make()
+    train(expert, 2)
+    used = [value.clone() for value in expert._train_sums]
+    expert._train_sums.append(torch.full_like(used[0], torch.nan))
+    logger = SimpleNamespace(logdir=str(tmp_path), add_scalar=lambda *given, **named: None)
+    expert.log_records({}, logger, "gendistiller/train-", 3)
+    assert read_metrics(tmp_path, "train")[3]["loss"] == float(expert.task.loss(torch.cat(used).sum(0, keepdim=True)))
+    expert._train_sums.append(torch.full_like(used[0], torch.nan))
+    expert.log_records({}, logger, "gendistiller/train-", 4)
+    assert "loss" not in read_metrics(tmp_path, "train")[4]
 
 
 def test_metrics_are_means_over_the_log_window(make, tmp_path: Path) -> None:

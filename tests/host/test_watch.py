@@ -67,6 +67,14 @@ def test_a_step_that_is_not_finite_is_skipped_and_a_few_in_a_row_end_the_run(
     assert kept is not None and stored_step(kept) in (2, 4, 6)
 
 
+def test_steps_that_are_skipped_rotate_nothing_away(loops: Loops) -> None:
+    loops.task.fault = lambda batch, loss: not_a_number(loss) if batch > 3 else loss
+    with pytest.raises(UserError, match="step 8: "):
+        loops.train("run", total_steps=50, save_step=1, max_keep=2)
+    steps = {stored_step(path) for path in (loops.folder / "run").glob("states-*.ckpt")}
+    assert {2, 3} <= steps
+
+
 def test_weights_that_are_not_finite_are_never_written(loops: Loops) -> None:
     loops.train("run", total_steps=3, max_keep=1)
     before = sorted((loops.folder / "run").glob("*.ckpt"))
