@@ -129,7 +129,7 @@ class FeatureCache:
             reason = f"{in_words(max(0, free))} are left on its disk"
         elif self.limit is not None and self._count(size) > self.limit:
             self._count(-size)
-            reason = f"its limit are {in_words(self.limit)}"
+            reason = f"its limit is {in_words(self.limit)}"
         else:
             return True
         logger.warning("%s: keeps no more features, since %s; others are computed each time", self.folder, reason)

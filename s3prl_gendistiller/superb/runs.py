@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import logging
+import math
 import os
 import queue
 import threading
@@ -24,6 +25,8 @@ from s3prl_gendistiller.superb.tasks import Task
 from s3prl_gendistiller.superb.trial import Launch
 
 LM_PART = "tested_lm"
+DIVERGED = "not finite"
+"""What run_downstream.py says of losses, gradients and weights when it ends a training for them."""
 FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT)))
 """What a system says of a disk that takes no more: every other run would end so, too."""
 Dev = dict[str, float]
@@ -144,7 +147,13 @@ def _search(suite: Suite, student: Student, task: Task, launch: Launch) -> Found
 
     def measure(rate: float | None, steps: int | None) -> float:
         run = trained_runs(suite, student, task, rate)[0]
-        value = trial.dev_value(run, launch) if steps is None else trial.dev_value_after(run, launch, steps)
+        try:
+            value = trial.dev_value(run, launch) if steps is None else trial.dev_value_after(run, launch, steps)
+        except UserError as error:
+            if DIVERGED not in str(error):
+                raise
+            logger.warning("%s %s: diverged, which drops its rate (%s)", student.name, run.name, error)
+            value = math.nan
         logger.info("%s %s: %.2f on dev%s", student.name, run.name, value, f" after {steps} steps" if steps else "")
         return value
 

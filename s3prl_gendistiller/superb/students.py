@@ -17,6 +17,8 @@ from s3prl_gendistiller.host.upstreams import FOLDERS_ENTRY, STUDENT
 from s3prl_gendistiller.shipped import existing_or_shipped
 from s3prl_gendistiller.superb.checks import shown
 
+SIGNALS = ("baseline", "spectrogram", "fbank", "fbank_no_cmvn", "mfcc", "mel", "linear", "stft_mag")
+"""s3prl's upstreams without weights."""
 FEATURES = ("weighted", "last")
 NAME = re.compile(r"\w[\w.+-]{0,99}")
 """Of a student, which is also a folder."""
@@ -32,7 +34,7 @@ class Student:
         checkpoint: s3prl's ``-k``; None for an upstream that needs none.
         steps: how many layers a GenDistiller generates; None for all.
         baseline: a DistilHuBERT, whose last hidden states are prediction heads.
-        learned: whether an upstream that is given by its name has weights, as hubert_base has and fbank has not.
+        learned: whether it has weights, as hubert_base has and fbank has not; None where it was not loaded.
     """
 
     name: str
@@ -40,12 +42,12 @@ class Student:
     checkpoint: Path | None = None
     steps: int | None = None
     baseline: bool = False
-    learned: bool = False
+    learned: bool | None = None
 
     @property
     def weights(self) -> bool:
         """Whether its features take longer to compute than to read."""
-        return self.learned or self.checkpoint is not None
+        return self.upstream not in SIGNALS if self.learned is None else self.learned
 
     @property
     def kind(self) -> str:

@@ -255,3 +255,20 @@ def test_a_damaged_recording_is_named_and_nothing_finished_is_lost(student: Path
     answer = superb(*command, cwd=tmp_path, data=data)
     assert answer.returncode == 0, answer.stderr[-3000:]
     assert (tmp_path / "suite/runs/mine/ks/superb.json").stat().st_mtime_ns == ks
+
+
+def test_a_single_run_checks_where_it_is_to_keep_features(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("file").touch()
+    started: list[object] = []
+    command = ["-u", "fbank", "-d", "speech_commands", "-n", "my_ks"]
+    for wrong, message in (
+        (["--cache-features", "file/kept"], "--cache-features"),
+        (["--cache-features", "/proc/kept"], "--cache-features"),
+        (["--cache-features", "kept", "--cache-limit", "nan"], "--cache-limit: found 'nan', expected a size"),
+        (["--cache-limit", "5G"], "--cache-limit: found without --cache-features"),
+    ):
+        assert downstream.main([*command, *wrong], started.append) == 2
+        assert message in capsys.readouterr().err and started == [] and not Path("result").exists()
+    assert downstream.main([*command, "--cache-features", "kept", "--cache-limit", "5G"], started.append) == 0
+    (given,) = started
+    assert isinstance(given, list) and given[given.index("--cache-limit") + 1] == "5G" and "--cache-features" in given

@@ -137,8 +137,9 @@ def test_moving_the_package_changes_no_setting_and_moving_the_corpora_does(
 def test_features_are_kept_for_students_with_weights_and_tasks_that_hear_an_utterance_again(suite: Suite) -> None:
     mine = Student("mine", "hf_hubert_custom", Path("somewhere"))
     cases = [(mine, "ks", "official", True), (mine, "sid", "official", False), (mine, "sid", "small", True)]
-    fetched = replace(FBANK, name="hubert", upstream="hubert_base", learned=True)
+    fetched = replace(FBANK, name="hubert", upstream="hubert_base")
     cases += [(fetched, "ks", "small", True), (FBANK, "ks", "small", False)]
+    cases += [(replace(fetched, learned=False), "ks", "small", False)]
     for student, task, preset, kept in cases:
         keeping = replace(suite, cache=Path("features"), preset=preset)
         for run in runs.trained_runs(keeping, student, TASKS[task], None):

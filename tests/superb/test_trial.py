@@ -157,21 +157,24 @@ def test_a_checkpoint_that_gives_no_number_is_passed_over_where_another_has_one(
         assert trial.test(run, evaluate(numbers))["tested"]["values"] == {"eer": pytest.approx(30.0)}
 
 
-def test_a_rate_that_diverged_never_wins(suite: Suite, host: Host) -> None:
-    """Also where it was tried first, and whatever the order of NaN and numbers on dev."""
+@pytest.mark.parametrize("ended", [False, True])
+@pytest.mark.parametrize("halving", [False, True])
+def test_a_rate_that_diverged_never_wins(halving: bool, ended: bool, suite: Suite, host: Host) -> None:
+    """Also where it was tried first, whatever the order of NaN and numbers on dev, and where its training was ended."""
 
     def launch(arguments: Sequence[str], log: Path) -> None:
         host(arguments, log)
-        if arguments[1] == "train" and "lr=0.01" in " ".join(arguments):
-            log.write_text("dev acc: nan\n")
-        elif arguments[1] == "train":
+        if arguments[1] != "train":
+            return
+        if "lr=0.01" not in " ".join(arguments):
             log.write_text("dev acc: nan\ndev acc: 0.5\n")
+        elif ended:
+            raise UserError("ended with status 2: error: step 7: the loss or its gradient was not finite 5 times")
+        else:
+            log.write_text("dev acc: nan\n")
 
-    for halving in (False, True):
-        searched = replace(
-            suite, search=True, halving=halving, rates={"ks": (1e-2, 3e-3)}, out=suite.out / str(halving)
-        )
-        results, failures = run_suite(searched, launch, {})
-        outcome = results["fbank"]["ks"]
-        assert failures == [] and outcome.lr == 3e-3
-        assert math.isnan(outcome.dev["0.01"]) and outcome.dev["0.003"] == 50.0
+    searched = replace(suite, search=True, halving=halving, rates={"ks": (1e-2, 3e-3)})
+    results, failures = run_suite(searched, launch, {})
+    outcome = results["fbank"]["ks"]
+    assert failures == [] and outcome.lr == 3e-3
+    assert math.isnan(outcome.dev["0.01"]) and outcome.dev["0.003"] == 50.0
