@@ -51,7 +51,7 @@ def _look_at_data(args: argparse.Namespace, planned: launch.Plan, checkpoint: Pa
     downstream, config = args.downstream, planned.config
     if checkpoint is not None:
         begun = read_checkpoint(checkpoint, mmap=True)
-        downstream, config = begun["Args"].downstream, begun["Config"]
+        downstream, config = getattr(begun["Args"], "downstream", None), begun["Config"]
     if isinstance(downstream, str) and isinstance(config, dict):
         refuse_unfit(soft_labels.BASES.get(downstream, downstream), config.get("downstream_expert", {}))
 
