@@ -71,8 +71,12 @@ def refuse_irregular(path: str | os.PathLike[str], kind: str) -> None:
         kind: "audio" or "text", for the message.
 
     Raises:
-        UserError: nothing is there, or it is no regular file.
+        UserError: nothing is there, it is no regular file, or it is audio with a name that is not UTF-8, which neither
+            libsndfile nor a list takes.
     """
+    shown = os.fsencode(path).decode(errors="backslashreplace")
+    if kind == "audio" and os.fsencode(path) != shown.encode():
+        raise UserError(f"{shown}: the name is not UTF-8, expected one that a list can hold; rename the file")
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError) as error:
@@ -86,18 +90,6 @@ def refuse_irregular(path: str | os.PathLike[str], kind: str) -> None:
         article = "an" if kind == "audio" else "a"
         found = _KINDS.get(stat.S_IFMT(mode), "no regular file")
         raise UserError(f"{os.fspath(path)}: is {found}; expected {article} {kind} file; correct the path")
-
-
-def refuse_bytes(path: Path) -> None:
-    """
-    Raises:
-        UserError: the name cannot stand in a list, since it is not UTF-8.
-    """
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        shown = os.fsencode(path).decode(errors="backslashreplace")
-        raise UserError(f"{shown}: the name is not UTF-8, expected one that a list can hold; rename the file") from None
 
 
 def of_each_file(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from s3prl_gendistiller.distill.audio import MIN_SAMPLES, SAMPLE_RATE, SUFFIXES, audio_frames
-from s3prl_gendistiller.distill.files import files_below, of_each_file, refuse_bytes, refuse_irregular
+from s3prl_gendistiller.distill.files import files_below, of_each_file, refuse_irregular
 from s3prl_gendistiller.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -188,7 +188,6 @@ def _set_folders(root: Path, name: str | None, splits: Sequence[str] | None) -> 
 def _length(path: Path) -> int | UserError:
     """Of a file, or what is wrong with it."""
     try:
-        refuse_bytes(path)
         return audio_frames(path)
     except UserError as error:
         return error

@@ -11,7 +11,6 @@ import numpy as np
 import soundfile
 
 from s3prl_gendistiller.distill.audio import MIN_SAMPLES, SAMPLE_RATE, opened
-from s3prl_gendistiller.distill.files import refuse_bytes
 from s3prl_gendistiller.errors import UserError, few
 from s3prl_gendistiller.host.shims.task_data import too_short, unfit
 from s3prl_gendistiller.superb.needs import ALIKE, ANY, Part
@@ -54,7 +53,6 @@ class Found(NamedTuple):
 def listen(file: Path) -> Heard:
     """Header, first and last samples; all samples where they are floats."""
     try:
-        refuse_bytes(file)
         with opened(file) as audio:
             ends = [audio.read(MIN_SAMPLES, always_2d=True)]
             if audio.subtype in _MAY_HOLD_NAN:

@@ -49,8 +49,8 @@ class Report:
         return self.state in (INCOMPLETE, ABSENT)
 
     def with_problems(self, more: Iterable[str]) -> Report:
-        """And those of its lists' contents; an absent corpus has none."""
-        problems = (*self.problems, *(problem for problem in more if problem not in self.problems))
+        """And those of its lists' contents, in front; an absent corpus has none."""
+        problems = (*(problem for problem in more if problem not in self.problems), *self.problems)
         if self.state == ABSENT or len(problems) == len(self.problems):
             return self
         return replace(self, state=INCOMPLETE, problems=problems)
@@ -184,6 +184,7 @@ def listing_problems(
         twice = [name for name, count in Counter(names).items() if count > 1]
         yield f"{listing.path}: names {len(twice):,} audio files more than once: {few(twice)}; keep one line of each"
     lost = [name for name in named_once if not any(str(folder / name) in present for folder in listing.folders)]
+    lost = [name for name in lost if not any((folder / name).exists() for folder in listing.folders)]  # elsewhere
     if lost:
         alike = _alike(listing, lost, present)
         yield f"{listing.path}: names {len(lost):,} audio files that are not there: {few(lost)}{alike}"

@@ -8,9 +8,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from s3prl_gendistiller.distill.audio import SAMPLE_RATE, audio_frames
+from s3prl_gendistiller.distill.audio import MIN_SAMPLES, SAMPLE_RATE
 from s3prl_gendistiller.distill.files import read_text
-from s3prl_gendistiller.errors import UserError, few
+from s3prl_gendistiller.errors import few
+from s3prl_gendistiller.host.shims.task_data import too_short, unfit
+from s3prl_gendistiller.superb.audio_check import listen
 
 LEFT_OUT = "are left out"
 """In what s3prl passes over."""
@@ -40,14 +42,15 @@ def kaldi_faults(folder: Path, files: Sequence[Path], speakers: int) -> Iterator
     speaker = dict(line.split() for line in full_lines(folder / "utt2spk"))
     seconds = dict(line.split() for line in full_lines(folder / "reco2dur"))
     if (folder / "wav.scp").is_file():
-        named = dict((*line.split(None, 1), "")[:2] for line in full_lines(folder / "wav.scp"))
+        named = dict((*line.strip().split(None, 1), "")[:2] for line in full_lines(folder / "wav.scp"))
     else:
         named = {file.stem: str(file) for file in files}
     for recording, path in named.items():
         if path.strip().endswith("|") or path.strip() in ("-", ""):
             yield f"{folder / 'wav.scp'}: {recording} is {path.strip()!r}, expected the path of a file; nothing is run"
             return
-    yield from _incomplete(folder, named, spoken, speaker, seconds, speakers)
+    faults = list(_incomplete(folder, named, spoken, speaker, seconds, speakers))
+    yield from faults or _recordings(folder, named, files)
 
 
 def _incomplete(
@@ -72,17 +75,28 @@ def _incomplete(
     crowded = [r for r, names in spoken.items() if len({speaker.get(name) for name in names}) > speakers]
     if crowded:
         yield f"{folder / 'segments'}: {len(crowded):,} recordings have more than {speakers} speakers: {few(crowded)}"
-    for recording, path in named.items():
-        stated = seconds.get(recording, "0")
-        if not re.fullmatch(r"\d+(\.\d*)?", stated):
-            yield f"{folder / 'reco2dur'}: {recording} lasts {stated!r}, expected seconds"
-        elif len(named) <= _MEASURED and Path(path).is_file():
-            try:
-                lasts = audio_frames(path) / SAMPLE_RATE
-            except UserError:  # which is said of the file itself
-                continue
-            if lasts < float(stated) - _LATE_S:
-                yield f"{folder / 'reco2dur'}: {recording} lasts {stated} s, but {path} only {lasts:.2f} s"
+    for recording in named:
+        if recording in seconds and not re.fullmatch(r"\d+(\.\d*)?", seconds[recording]):
+            yield f"{folder / 'reco2dur'}: {recording} lasts {seconds[recording]!r}, expected seconds"
+
+
+def _recordings(folder: Path, named: Mapping[str, str], files: Sequence[Path]) -> Iterator[str]:
+    """Of recordings that are there: how long they are and, where they are not among `files`, of which form."""
+    seconds = dict(line.split() for line in full_lines(folder / "reco2dur"))
+    looked_at = {str(file) for file in files}
+    for recording, path in [*named.items()][:: -(-len(named) // _MEASURED) or 1]:
+        heard = listen(Path(path))
+        if not Path(path).exists() or ((heard.fault or not heard.frames) and path in looked_at):
+            continue  # which is said of the list, or of the file
+        if heard.fault or not heard.frames:
+            yield heard.fault or f"{path}: holds no audio"
+        elif path not in looked_at and (heard.rate_hz, heard.channels) != (SAMPLE_RATE, 1):
+            yield f"{path}: {unfit(heard.rate_hz, heard.channels, SAMPLE_RATE)}"
+        elif path not in looked_at and heard.frames < MIN_SAMPLES:
+            yield f"{path}: {too_short(heard.frames, heard.rate_hz)}"
+        elif heard.frames / heard.rate_hz < float(seconds.get(recording, 0)) - _LATE_S:
+            lasts = heard.frames / heard.rate_hz
+            yield f"{folder / 'reco2dur'}: {recording} lasts {seconds[recording]} s, but {path} only {lasts:.2f} s"
 
 
 def misshapen_line(path: Path, count: int, expected: str) -> Iterator[str]:

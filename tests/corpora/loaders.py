@@ -1,4 +1,4 @@
-"""Run as a script: reads corpora with s3prl's own data sets and prints what they found as JSON.
+"""Run as a script: reads corpora with s3prl's own data sets and prints what they found as JSON; then damages OUT.
 
 python -m tests.corpora.loaders OUT [REAL_OUT]
 """
@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy
+import soundfile
 import yaml
 
+from s3prl_gendistiller.distill.files import files_below
+from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat, mount
+from s3prl_gendistiller.superb.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -112,7 +118,10 @@ def asv(out: Path) -> dict[str, Any]:
     train = SpeakerVerifi_train(
         key_list=["Voxceleb1"], file_path=[root / "dev" / "wav"], meta_data=rc["train_meta_data"], **given
     )
-    found: dict[str, Any] = {"train": [train.speaker_num, len(train)], "written": len(list(root.glob("dev/**/*.wav")))}
+    found: dict[str, Any] = {
+        "train": [train.speaker_num, len(train)],
+        "written": len(list(files_below(root / "dev", ".wav"))),
+    }
     for part, key in (("dev", "dev_meta_data"), ("test", "test_meta_data")):
         trials = SpeakerVerifi_test(rc["vad_config"], root / part / "wav", rc[key])
         found[part] = [len(trials), dict(Counter(label for label, *_ in trials.pair_table)), len(trials[0][0])]
@@ -173,10 +182,11 @@ def er_script(out: Path) -> bool:
     for session in range(1, 6):
         for purpose in ("train", "test"):
             folders = [f"Session{n}" for n in range(1, 6) if (n == session) == (purpose == "test")]
-            with tempfile.NamedTemporaryFile() as made:
-                preprocess(str(out / "IEMOCAP"), folders, made.name)
-                lists = [Path(made.name), out / f"IEMOCAP/meta_data/Session{session}/{purpose}_meta_data.json"]
-                first, second = (json.loads(path.read_text(encoding="utf-8")) for path in lists)
+            with tempfile.TemporaryDirectory() as plain:  # the script takes a bracket in a path for a wildcard
+                made, copy = Path(plain, "made.json"), shutil.copytree(out / "IEMOCAP", Path(plain, "IEMOCAP"))
+                preprocess(str(copy), folders, str(made))
+                lists = [made, out / f"IEMOCAP/meta_data/Session{session}/{purpose}_meta_data.json"]
+                first, second = (json.loads(path.read_text(encoding="utf-8-sig")) for path in lists)
             rows = [
                 sorted(row["path"] + row["label"] + row["speaker"] for row in d["meta_data"]) for d in (first, second)
             ]
@@ -184,10 +194,34 @@ def er_script(out: Path) -> bool:
     return all(same)
 
 
+def refusals(out: Path) -> dict[str, str]:
+    """What reading says once all audio is said to be at 44.1 kHz or, of emotions, has two channels."""
+    for path in files_below(out, (".wav", ".flac")):
+        wav, rate_hz = soundfile.read(path)
+        doubled = "IEMOCAP" in path.parts
+        soundfile.write(path, numpy.stack([wav, wav], 1) if doubled else wav, rate_hz if doubled else 44_100)
+    said = {}
+    for name, read in (("asr", asr), ("sid", sid), ("ic", ic), ("er", er), ("sd", sd), ("pr", collated), ("qbe", qbe)):
+        try:
+            read(out)
+            said[name] = ""
+        except UserError as error:
+            said[name] = str(error)
+    return said
+
+
+def collated(out: Path) -> None:
+    """Reads an utterance of phoneme recognition as its loader does."""
+    from s3prl.downstream.ctc.data import collect_audio_batch
+
+    first = next(files_below(out / "LibriSpeech", ".flac"))
+    collect_audio_batch([(first, [1])], "dev")
+
+
 def main(out: Path, real: Path | None) -> dict[str, Any]:
     compat.apply()
     with tempfile.TemporaryDirectory() as cache:
-        for number, downstream in enumerate(("ctc", "voxceleb1", "sv_voxceleb1")):
+        for number, downstream in enumerate(sorted({task.downstream for task in TASKS.values()})):
             Path(cache, str(number)).mkdir()
             mount.supply_expert(downstream, Path(cache, str(number)), "cpu")
         found = {task.__name__: task(out) for task in (asr, ks, qbe, sid, asv, sd, ic, er, er_script)}
@@ -196,6 +230,8 @@ def main(out: Path, real: Path | None) -> dict[str, Any]:
         if real is not None:
             mount.supply_expert("voxceleb1", Path(cache, "real"), "cpu")
             found["real"] = {task.__name__: task(real) for task in (ks, sid, ic)}
+        mount.supply_expert("voxceleb1", Path(cache, "refused"), "cpu")
+        found["refusals"] = refusals(out)
     return found
 
 

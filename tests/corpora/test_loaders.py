@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,30 @@ from tests.corpora.test_real import write_recordings
 KEYWORDS = {"yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go"}
 
 
+def litter(root: Path) -> Path:
+    """What file managers, archives and editors leave in a corpus: hidden files, byte order marks, empty lines.
+
+    Hidden files not in IEMOCAP, of which s3prl's script lists the folders by itself.
+    """
+    for folder in [root, *(path for path in root.rglob("*") if path.is_dir() and "IEMOCAP" not in path.parts)]:
+        for name in (".DS_Store", "._00001.wav", "._1.flac", "._1.trans.txt", "Thumbs.db"):
+            (folder / name).write_bytes(b"\0\5\x16\7\xff")
+        (folder / ".git").mkdir()
+        (folder / ".git" / "a.wav").write_bytes(b"\xff")
+    for path in root.rglob("[!.]*"):
+        kept = path.is_dir() or path.suffix in (".wav", ".flac", ".db") or path.name in ("slots.txt", "SHA256SUMS")
+        if not kept and not {".git", "dialog"} & {*path.parts}:
+            text = path.read_bytes().replace(b"\n", b"\r\n" if path.suffix == ".csv" else b"\n\n")
+            path.write_bytes(b"\xef\xbb\xbf" + text)
+    return root
+
+
 @pytest.fixture(scope="module")
 def found(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("real")
     write_real(folder / "out", write_recordings(folder / "recordings"), progress=False)
-    answer = run_python("-m", "tests.corpora.loaders", tiny, folder / "out", cwd=Path(__file__).parents[2])
+    littered = litter(shutil.copytree(tiny, folder / "a [littered] place"))
+    answer = run_python("-m", "tests.corpora.loaders", littered, folder / "out", cwd=Path(__file__).parents[2])
     assert answer.returncode == 0, answer.stderr[-3000:]
     result: dict[str, Any] = json.loads(answer.stdout)
     return result
@@ -113,3 +133,11 @@ def test_real_recordings_are_read_as_keywords_speakers_and_intents(found: dict[s
     assert real["sid"]["labels"]["test"] == [0, 1]
     assert real["ic"]["values"] == [2, 2, 2]
     assert real["ic"]["test"][0] == 2
+
+
+def test_audio_that_is_taken_for_something_else_is_named_where_it_is_read(found: dict[str, Any]) -> None:
+    said = found["refusals"]
+    for task in ("asr", "pr", "sid", "ic", "sd"):
+        assert ": 44100 Hz, 1 channel; expected 16000 Hz, 1 channel" in said[task], task
+    assert "Session" in said["er"] and "16000 Hz, 2 channels; expected 16000 Hz, 1 channel" in said["er"]
+    assert said["qbe"] == ""  # s3prl resamples it

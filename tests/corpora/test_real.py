@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -105,3 +106,58 @@ def test_value_that_training_lacks_is_refused(tmp_path: Path) -> None:
     (folder / "orders.csv").write_text(table)
     with pytest.raises(UserError, match="drink 'tea' is in test but not in train"):
         write_real(tmp_path / "out", folder, tasks=["ic"])
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("a.flac,train,ann,../../one", "line 2: word is '../../one', expected letters"),
+        ("a.flac,train,ann,", "line 2: word is ''"),
+        (f"a.flac,train,ann,{'x' * 300}", "line 2: word is 'xxx"),
+        ("a.flac,train,ann,o\x07ne", "line 2: word is"),
+        ("a.flac,train, ,one", "line 2: speaker is ' '"),
+        ("../a.flac,train,ann,one", "line 2: found the file name '../a.flac', expected one below"),
+        ("/a.flac,train,ann,one", "line 2: found the file name '/a.flac'"),
+        ("a.flac,train,ann", "line 2: found more or fewer fields"),
+        ("a.flac,train,ann,one,more", "line 2: found more or fewer fields"),
+        ("a.flac,train,ann,one\na.flac,dev,ann,one", "names .*a.flac more than once"),
+    ],
+)
+def test_rows_that_lead_elsewhere_or_lack_something_are_named(line: str, said: str, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for place in (tmp_path, folder):
+        soundfile.write(place / "a.flac", np.zeros(800), 16000)
+    (folder / "digits.csv").write_text(f"\ufefffile,split,speaker,word\n{line}\n")
+    with pytest.raises(UserError, match=said):
+        write_real(tmp_path / "out", folder, tasks=["sid"], progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_equal_names_in_two_folders_stay_apart_and_in_their_splits(tmp_path: Path) -> None:
+    folder, rows = tmp_path / "in", ["file,split,speaker,word"]
+    for split, loudness in (("train", 0.1), ("dev", 0.2), ("test", 0.3)):
+        for stem in ("A", "b_nohash_7", "odd name"):
+            path = folder / split / f"{stem.upper() if split == 'dev' and stem == 'A' else stem}.flac"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, np.full(800, loudness), 16000)
+            rows.append(f"{path.relative_to(folder)},{split},ann,one")
+    (folder / "digits.csv").write_text("\n".join(rows))
+    speech, _, voices = write_real(tmp_path / "out", folder, tasks=["ks", "sid"], progress=False)
+    for name in names(speech / "no"):
+        loudness = soundfile.read(speech / "no" / name)[0][0]
+        assert split_of(re.sub("_nohash_.*", "", name)) == {1: "train", 2: "valid", 3: "test"}[round(loudness * 10)]
+    lines = [line.split() for line in (voices / "veri_test_class.txt").read_text().splitlines()]
+    assert len(names(speech / "no")) == len({name for _, name in lines}) == 9
+    for purpose, name in lines:
+        assert round(soundfile.read(voices / "dev/wav" / name)[0][0] * 10) == int(purpose)
+
+
+def test_checksums_that_name_files_elsewhere_delete_none(recordings: Path, tmp_path: Path) -> None:
+    (root,) = write_real(tmp_path / "out", recordings, tasks=["ic"], progress=False)
+    (tmp_path / "mine.txt").write_text("mine")
+    with (root / "SHA256SUMS").open("a") as sums:
+        sums.write(f"{'0' * 64}  ../../mine.txt\n")
+    with pytest.raises(UserError, match=r"SHA256SUMS: found the file name '\.\./\.\./mine\.txt'"):
+        write_real(tmp_path / "out", recordings, tasks=["ic"], progress=False)
+    assert (tmp_path / "mine.txt").read_text() == "mine"

@@ -63,3 +63,14 @@ def test_turns_survive_their_file() -> None:
     text = rttm("train-0001", turns)
     assert text.startswith("SPEAKER train-0001 1 0.250 1.500 <NA> <NA> 2001 <NA> <NA>\n")
     assert read_rttm(text) == turns
+
+
+def test_a_full_disk_is_named_and_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: object) -> int:
+        path.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UserError, match=r"a\.wav: cannot be written \(No space left"), Recorder(1, progress=False) as r:
+        r.record(tmp_path, [Beep("a.wav")])
+    assert list(tmp_path.iterdir()) == []

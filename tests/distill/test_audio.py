@@ -162,3 +162,25 @@ def test_file_that_differs_from_its_manifest_is_named(tmp_path: Path) -> None:
     assert len(read_audio(tmp_path / "a.wav", expected_samples=8200)) == 8000
     with pytest.raises(UserError, match=r"8000 samples at 16 kHz; the manifest says 16000; write the"):
         read_audio(tmp_path / "a.wav", expected_samples=16000)
+
+
+@pytest.mark.parametrize("read", [read_audio, audio_frames])
+def test_a_damaged_mp3_is_called_so(tmp_path: Path, read: Reader) -> None:
+    (tmp_path / "a.mp3").write_bytes(b"garbage" * 1000)
+    with pytest.raises(UserError, match=r"a\.mp3: cannot be read as audio \(it is damaged\)"):
+        read(tmp_path / "a.mp3")
+
+
+@pytest.mark.parametrize("kept", [44, 5000])
+@pytest.mark.parametrize("read", [read_audio, audio_frames])
+def test_a_wav_file_that_was_cut_is_named(tmp_path: Path, read: Reader, kept: int) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.zeros(16000), 16000)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(UserError, match=r"a\.wav: holds \d+ of the 32000 bytes of samples its header states"):
+        read(path)
+
+
+def test_opus_is_read(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.opus", np.zeros(16000), 16000, format="OGG", subtype="OPUS")
+    assert audio_frames(tmp_path / "a.opus") == len(read_audio(tmp_path / "a.opus")) == 16000

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas
 import pytest
 import soundfile
 
+from s3prl_gendistiller.cli import main
 from s3prl_gendistiller.cli import manifest as command
 from s3prl_gendistiller.distill.manifest import read_manifest, write_manifest
 from s3prl_gendistiller.errors import UserError
@@ -235,3 +237,34 @@ def test_command_refuses_no_workers(capsys: pytest.CaptureFixture[str]) -> None:
         parse("somewhere", "--workers", "0")
     assert caught.value.code == 2
     assert "'0'; expected a whole number of at least 1" in capsys.readouterr().err
+
+
+def test_names_that_are_no_utf_8_are_bad_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "audio"
+    folder.mkdir()
+    for name in (b"caf\xe9.wav", b"good.wav"):
+        soundfile.write(tmp_path / "a.wav", np.zeros(800), 16000)
+        os.rename(tmp_path / "a.wav", os.path.join(os.fsencode(folder), name))
+    with pytest.raises(UserError, match=r"caf\\xe9\.wav: the name is not UTF-8.* rename the file"):
+        write_manifest(folder, tmp_path, progress=False)
+    assert not list(tmp_path.glob("*.csv"))
+    (written,) = write_manifest(folder, tmp_path, progress=False, skip_bad=True)
+    assert (written.utterances, "good.wav" in written.path.read_text()) == (1, True)
+
+
+def test_a_pipe_is_a_bad_file_and_what_is_no_audio_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "folder.wav").mkdir()
+    soundfile.write(tmp_path / "folder.wav" / "good.wav", np.zeros(800), 16000)
+    (tmp_path / "a.m4a").touch()
+    arguments = ["manifest", str(tmp_path), "--out", str(tmp_path / "out"), "--no-progress"]
+    assert main(arguments) == 2
+    assert "pipe.wav: is a named pipe" in capsys.readouterr().err
+    assert main([*arguments, "--skip-bad"]) == 0
+    assert "1 files" in (said := capsys.readouterr().out) and "left out, as no .wav" in said and "1 .m4a" in said
+
+
+def test_a_manifest_that_is_a_pipe_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "train.csv")
+    with pytest.raises(UserError, match=r"train\.csv: is a named pipe; expected a text file"):
+        read_manifest([tmp_path / "train.csv"], tmp_path)

@@ -129,3 +129,28 @@ def test_an_effect_that_cannot_be_applied_is_refused_in_one_line(effect, told):
 def test_integer_samples_are_refused():
     with pytest.raises(UserError, match="expected \\(channels, samples\\) of floats"):
         sox_effects.apply_effects(torch.zeros(1, 100, dtype=torch.int16), 16000, [["norm"]])
+
+
+@pytest.mark.parametrize("rate_hz", [16000, 44100, 22050, 11025, 8000])
+@pytest.mark.parametrize("samples", [0, 1, 5, 319, 320, 800])
+def test_short_signals_are_processed_as_any_other(rate_hz: int, samples: int) -> None:
+    effects = [effect.split() for effect in ("channels 1", "rate 16000", "gain -3", "silence 1 0.1 0.1% -1 0.1 0.1%")]
+    cut, _ = sox_effects.apply_effects(torch.full((2, samples), 0.5), rate_hz, effects)
+    assert cut.shape[0] == 1 and cut.shape[1] <= 1600
+    kept, _ = sox_effects.apply_effects(torch.full((1, 319), 0.5), 16000, [["silence", "1", "0.01", "0.1%"]])
+    assert kept.shape[1] > 150
+
+
+def test_a_fault_in_the_computation_is_not_taken_for_one_in_the_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object) -> torch.Tensor:
+        raise IndexError("ours")
+
+    monkeypatch.setattr(sox_effects, "cut_silence", broken)
+    with pytest.raises(IndexError, match="ours"):
+        sox_effects.apply_effects(torch.zeros(1, 800), 16000, [["silence", "1", "0.1", "0.1%"]])
+
+
+@pytest.mark.parametrize("written", ["gain nan", "rate inf", "norm -inf"])
+def test_numbers_that_are_none_are_refused(written: str) -> None:
+    with pytest.raises(UserError, match="cannot be read; expected"):
+        sox_effects.apply_effects(torch.zeros(1, 800), 16000, [written.split()])
