@@ -10,7 +10,7 @@ from __future__ import annotations
 import abc
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,8 +90,13 @@ class UnitHead(UnitSource):
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor], temperature: float = HEAD_TEMPERATURE) -> UnitHead:
-        """A head with the weights of `state`, under fairseq's names."""
+        """A head with the weights of `state`, under fairseq's names.
+
+        Raises:
+            ValueError, KeyError, RuntimeError: they are no head's.
+        """
         weight, embeddings = state["final_proj.weight"], state["label_embs_concat"]
+        _check_matrices(weight, embeddings)
         head = cls(weight.shape[1], len(embeddings), len(weight), temperature)
         head.load_state_dict({name: state[name].float() for name in head.state_dict()})
         return head
@@ -112,6 +117,15 @@ class KmeansUnits(UnitSource):
         self.centroids = nn.Parameter(centroids.float())
         self.scale = scale
 
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor], scale: float) -> KmeansUnits:
+        """
+        Raises:
+            ValueError, KeyError: there are no centroids.
+        """
+        _check_matrices(state["centroids"])
+        return cls(state["centroids"], scale)
+
     @property
     def number(self) -> float:
         return self.scale
@@ -129,6 +143,12 @@ class KmeansUnits(UnitSource):
         # |x|^2 is the same for all units of a frame and changes no softmax
         products = float32_or_better(states) @ self.centroids.T
         return (2 * products - self.centroids.square().sum(-1)) / (SHARPNESS * self.scale)
+
+
+def _check_matrices(*values: Tensor) -> None:
+    for value in values:
+        if value.dim() != 2 or not value.numel() or not value.is_floating_point():
+            raise ValueError(f"found {value.dtype} of shape {tuple(value.shape)}, expected a matrix of floats")
 
 
 @dataclass(frozen=True)
@@ -182,26 +202,45 @@ class Units:
                 raise UserError(f"{path}: found format {metadata.get('format')}, expected {FORMAT}; {remedy}")
             state = {name.removeprefix("predict."): value for name, value in tensors.items() if "predict." in name}
             number = float(metadata["number"])
-            predict: UnitSource
-            if metadata["kind"] == KmeansUnits.kind:
-                predict = KmeansUnits(state["centroids"], number)
-            else:
-                predict = UnitHead.from_state(state, number)
+            kind = {source.kind: source for source in (UnitHead, KmeansUnits)}[metadata["kind"]]
+            predict = kind.from_state(state, number)
             layer, facts = int(metadata["layer"]), parse_json(metadata["facts"], str(path))
             found = cls(predict, layer, tensors["counts"], tensors["kept"], tensors["nearest"], facts)
-        except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
-            raise UserError(f"{path}: not readable as units ({error}); {remedy}") from error
-        wrong = [name for name, value in tensors.items() if not value.isfinite().all()]
-        if wrong or not math.isfinite(number):
-            raise UserError(f"{path}: found numbers that are not finite in {', '.join(wrong) or 'number'}; {remedy}")
-        units, kept = len(predict.embeddings), found.kept
-        whole = len(found.counts) == len(found.nearest) == units and 1 <= len(kept) <= units
-        if not whole or not 0 <= kept.min() <= kept.max() < units or not found.nearest.min() >= 0:
-            raise UserError(f"{path}: found kept units that are not among the {units} of the codebook; {remedy}")
-        if found.nearest.max() >= len(kept):
-            raise UserError(f"{path}: found units mapped beyond the {len(kept)} that are kept; {remedy}")
+        except (safetensors.SafetensorError, LookupError, ValueError, RuntimeError, OSError) as error:
+            raise UserError(f"{path}: not readable as units ({str(error)[:200]}); {remedy}") from error
+        problem = next(found._problems(tensors), None)
+        if problem is not None:
+            raise UserError(f"{path}: found {problem}; {remedy}")
         predict.requires_grad_(False)
         return found
+
+    def _problems(self, tensors: Mapping[str, Tensor]) -> Iterator[str]:
+        """What a file of this program cannot hold, the first of which spoils the rest."""
+        wrong = [name for name, value in tensors.items() if not value.isfinite().all()]
+        if wrong or not math.isfinite(self.predict.number):
+            yield f"numbers that are not finite in {', '.join(wrong) or 'number'}"
+        if self.predict.number <= 0:
+            yield f"the number {self.predict.number}, expected a temperature or a distance above 0"
+        if self.layer < 0 or not isinstance(self.facts, dict):
+            yield f"layer {self.layer} and facts of {type(self.facts).__name__}, expected a layer from 0 and a mapping"
+        for name in ("counts", "kept", "nearest"):
+            value = tensors[name]
+            if value.dtype != torch.int64 or value.dim() != 1:
+                yield f"{name} of {value.dtype} and shape {tuple(value.shape)}, expected a row of int64"
+        own = {f"predict.{name}" for name in self.predict.state_dict()} | {"counts", "kept", "nearest"}
+        if tensors.keys() - own:
+            yield f"{', '.join(sorted(tensors.keys() - own)[:3])}, expected {', '.join(sorted(own))} alone"
+        counts, kept, nearest = self.counts, self.kept, self.nearest
+        units = len(self.predict.embeddings)
+        whole = len(counts) == len(nearest) == units and 1 <= len(kept) <= units
+        if not whole or not 0 <= kept.min() <= kept.max() < units or not nearest.min() >= 0:
+            yield f"kept units that are not among the {units} of the codebook"
+        if nearest.max() >= len(kept):
+            yield f"units mapped beyond the {len(kept)} that are kept"
+        if len(kept.unique()) < len(kept) or not torch.equal(nearest[kept], torch.arange(len(kept))):
+            yield "a unit that is kept twice, or that is not its own nearest"
+        if counts.min() < 0 or not counts.any():
+            yield "counts below 0, or of no frame at all"
 
     def check_teacher(self, name: str, fingerprint: str, width: int, num_layers: int) -> None:
         """Refuses to be used with another teacher than the one that it was made with.

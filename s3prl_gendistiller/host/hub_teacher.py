@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from s3prl_gendistiller.distill.teacher import EncoderLayout, Teacher
+from s3prl_gendistiller.distill.teacher import EncoderLayout, Teacher, check_finite
 from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.upstream_files import check_file
@@ -53,6 +53,7 @@ def load_hub_teacher(name: str, checkpoint: str | None = None) -> Teacher:
     with torch.random.fork_rng(devices=[]):
         expert = _build(entry_name, checkpoint)
         _turn_off_layerdrop(expert)
+        check_finite(expert.state_dict(), f"teacher.upstream: {name}")
         num_layers, width = _probe(expert.eval(), name)
     return Teacher(
         name,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from tqdm import tqdm
 from s3prl_gendistiller.config import TeacherConfig
 from s3prl_gendistiller.distill.audio import read_audio
 from s3prl_gendistiller.distill.manifest import Utterance, replacing
-from s3prl_gendistiller.distill.teacher import Teacher
+from s3prl_gendistiller.distill.teacher import Teacher, check_finite
 from s3prl_gendistiller.distill.units import HEAD_TEMPERATURE, UnitHead
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.paths import teacher_folder
@@ -35,16 +37,7 @@ def teacher_head(teacher: Teacher, config: TeacherConfig) -> UnitHead | None:
         path = teacher_folder(config.folder) / HEAD_FILE
         if not path.is_file():
             return None
-        import safetensors
-
-        try:
-            with safetensors.safe_open(path, "pt") as file:
-                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-                return UnitHead.from_state(state, float((file.metadata() or {}).get("temperature", HEAD_TEMPERATURE)))
-        except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
-            raise UserError(
-                f"{path}: not readable as a unit head ({error}); write it again, or take --source kmeans"
-            ) from error
+        return _read_head(path, teacher)
     found = teacher.encoder.state_dict()
     prefix = next(
         (name.removesuffix("label_embs_concat") for name in found if name.endswith("label_embs_concat")), None
@@ -57,7 +50,33 @@ def teacher_head(teacher: Teacher, config: TeacherConfig) -> UnitHead | None:
     if "target_glu.0.weight" in state:  # fairseq passes the embeddings through it each time; once is enough
         gated = functional.linear(state["label_embs_concat"], state["target_glu.0.weight"], state["target_glu.0.bias"])
         state["label_embs_concat"] = functional.glu(gated)
-    return UnitHead.from_state(state)
+    try:
+        return UnitHead.from_state(state)
+    except (ValueError, LookupError, RuntimeError) as error:  # one projection for each of several codebooks
+        raise UserError(
+            f"teacher {teacher.name}: its unit head has parts that are not known here ({str(error)[:200]}); take "
+            "--source kmeans"
+        ) from error
+
+
+def _read_head(path: Path, teacher: Teacher) -> UnitHead:
+    import safetensors
+
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            temperature = float((file.metadata() or {}).get("temperature", HEAD_TEMPERATURE))
+        head = UnitHead.from_state(state, temperature)
+        if not 0.0 < temperature < math.inf:
+            raise ValueError(f"temperature {temperature}, expected a number above 0")
+        if head.width != teacher.width:
+            raise ValueError(f"of width {head.width}, expected the teacher's {teacher.width}")
+    except (safetensors.SafetensorError, LookupError, ValueError, RuntimeError, OSError) as error:
+        raise UserError(
+            f"{path}: not readable as a unit head ({str(error)[:200]}); write it again, or take --source kmeans"
+        ) from error
+    check_finite(state, str(path))
+    return head
 
 
 @torch.no_grad()
@@ -102,14 +121,14 @@ def count_units(
     utterances = sorted(utterances, key=lambda utterance: str(utterance.path))
     identity = content_hash(utterances) + teacher.fingerprint() + str((layer, num_units, codebook))
     counts, done = _read_partial(partial, identity, num_units)
+    _write_partial(partial, identity, counts, done)  # a place that cannot be written to is found before the work
     rest = utterances[done:]
     for number, states in enumerate(states_of(teacher, layer, rest, device, progress), start=done + 1):
         logits = predict(states)
         _check_finite(logits, utterances[number - 1], teacher)
         counts += torch.bincount(logits.argmax(-1).cpu(), minlength=num_units)
         if number % SAVED_EVERY == 0:
-            with replacing(partial) as part:
-                torch.save({"identity": identity, "counts": counts, "done": number}, part)
+            _write_partial(partial, identity, counts, number)
     if not counts.any():
         raise UserError("the manifest: found no frame in it, expected speech; name another one")
     partial.unlink(missing_ok=True)
@@ -129,9 +148,18 @@ def content_hash(utterances: Iterable[Utterance]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
+def _write_partial(partial: Path, identity: str, counts: Tensor, done: int) -> None:
+    with replacing(partial) as part:
+        part.write_text(json.dumps({"identity": identity, "counts": counts.tolist(), "done": done}), encoding="utf-8")
+
+
 def _read_partial(partial: Path, identity: str, num_units: int) -> tuple[Tensor, int]:
-    if partial.is_file():
-        content = torch.load(partial, weights_only=True)
-        if content["identity"] == identity:
-            return content["counts"], content["done"]
+    """What was counted before; nothing where the file is another count's, or not whole."""
+    try:
+        content = json.loads(partial.read_text(encoding="utf-8"))
+        counts, done = torch.tensor(content["counts"], dtype=torch.long), content["done"]
+        if content["identity"] == identity and counts.shape == (num_units,) and counts.min() >= 0 and done >= 0:
+            return counts, int(done)
+    except (OSError, ValueError, LookupError, TypeError, RuntimeError, RecursionError):
+        pass
     return torch.zeros(num_units, dtype=torch.long), 0

@@ -53,9 +53,16 @@ class Codebook:
 
         try:
             with safetensors.safe_open(path, "numpy") as file:
-                return cls(file.get_tensor("centroids"), (file.metadata() or {}).get("source", "unknown"))
+                found = cls(file.get_tensor("centroids"), (file.metadata() or {}).get("source", "unknown"))
         except (OSError, safetensors.SafetensorError) as error:
             raise UserError(f"{path}: not readable as a codebook ({error}); write it again") from error
+        centroids = found.centroids
+        if centroids.ndim != 2 or centroids.dtype != np.float32 or not np.isfinite(centroids).all():
+            raise UserError(
+                f"{path}: found centroids of {centroids.dtype} and shape {centroids.shape}, expected a matrix of "
+                "finite float32; write it again"
+            )
+        return found
 
 
 def frames_to_cluster(states: Iterable[np.ndarray], wanted: int, progress: bool) -> np.ndarray:

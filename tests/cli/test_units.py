@@ -96,6 +96,45 @@ def test_a_broken_head_is_named(bench: Bench, tmp_path: Path, capsys: pytest.Cap
     save_file({"label_embs_concat": torch.zeros(3, 4)}, teacher / host_units.HEAD_FILE)
     assert main(command(bench, tmp_path / "u", teacher=str(teacher))) == 2
     assert "not readable as a unit head ('final_proj.weight')" in capsys.readouterr().err
+    good = {
+        "label_embs_concat": torch.ones(3, 4),
+        "final_proj.weight": torch.ones(4, 24),
+        "final_proj.bias": torch.ones(4),
+    }
+    for changes, metadata, message in (
+        ({"final_proj.weight": torch.ones(4, 25)}, {}, "of width 25, expected the teacher's 24"),
+        ({"final_proj.bias": torch.full((4,), float("nan"))}, {}, "found NaN in the weight final_proj.bias"),
+        ({"label_embs_concat": torch.ones(3)}, {}, "expected a matrix of floats"),
+        ({}, {"temperature": "0"}, "temperature 0.0, expected a number above 0"),
+        ({}, {"temperature": "-inf"}, "temperature -inf"),
+    ):
+        save_file({**good, **changes}, teacher / host_units.HEAD_FILE, metadata)
+        assert main(command(bench, tmp_path / "u", teacher=str(teacher))) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_to_is_found_before_the_count(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(self: Path, *unused: object, **unnamed: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    config = TeacherConfig(folder="teachers/hubert_mini")
+    teacher = load_teacher(config)
+    utterances = read_manifest(
+        [bench.data / "LibriSpeech/len_for_bucket/train-clean-100.csv"], bench.data / "LibriSpeech"
+    )
+    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(host_units, "states_of", lambda *unused: pytest.fail("the count began"))
+    with pytest.raises(UserError, match="No space left on device"):
+        count_units(teacher, teacher_head(teacher, config), 6, utterances, 200, tmp_path / "a.partial")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"identity": 1}', '{"identity": "x", "counts": "a", "done": 1}'])
+def test_a_count_whose_file_is_broken_begins_again(content: str, tmp_path: Path) -> None:
+    (tmp_path / "a.partial").write_text(content)
+    counts, done = host_units._read_partial(tmp_path / "a.partial", "x", 3)
+    assert done == 0 and counts.tolist() == [0, 0, 0]
 
 
 def test_a_teacher_without_finite_states_is_named_before_k_means(

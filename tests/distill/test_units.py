@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
@@ -111,3 +113,48 @@ def test_units_of_another_teacher_are_refused() -> None:
     for width, layers in ((9, 2), (8, 1)):
         with pytest.raises(UserError, match=f"units of layer 2, 8 wide; teacher mine has {layers} layers of {width}"):
             made.check_teacher("mine", "abc", width=width, num_layers=layers)
+
+
+def rewritten(path: Path, tensors: dict[str, object], metadata: dict[str, str]) -> Path:
+    """The file with some of its parts replaced; None takes one out."""
+    with safe_open(path, "pt") as file:
+        stored = {name: file.get_tensor(name) for name in file.keys()} | tensors  # noqa: SIM118 (no mapping)
+        facts = {**file.metadata(), **metadata}
+    save_file({name: value for name, value in stored.items() if value is not None}, path, facts)
+    return path
+
+
+BROKEN: list[tuple[dict[str, object], dict[str, str], str]] = [
+    ({}, {"number": "0.0"}, "the number 0.0, expected a temperature or a distance above 0"),
+    ({}, {"number": "-0.1"}, "the number -0.1"),
+    ({}, {"number": "nan"}, "not finite in number"),
+    ({}, {"number": "ten"}, "not readable as units"),
+    ({}, {"kind": "other"}, "not readable as units"),
+    ({}, {"layer": "-1"}, "layer -1 and facts of dict"),
+    ({}, {"facts": "[1]"}, "facts of list, expected .* a mapping"),
+    ({}, {"facts": "{"}, "not readable as units"),
+    ({"counts": None}, {}, "not readable as units"),
+    ({"counts": torch.tensor([3, -1, 2, 5])}, {}, "counts below 0, or of no frame at all"),
+    ({"counts": torch.zeros(4, dtype=torch.long)}, {}, "counts below 0, or of no frame at all"),
+    ({"counts": torch.ones(4)}, {}, "counts of torch.float32 .* expected a row of int64"),
+    ({"counts": torch.ones(4, 1, dtype=torch.long)}, {}, r"counts of torch.int64 and shape \(4, 1\)"),
+    ({"kept": torch.tensor([0, 0])}, {}, "a unit that is kept twice"),
+    ({"kept": torch.tensor([-1, 0])}, {}, "kept units that are not among the 4"),
+    ({"kept": torch.tensor([0.0, float("nan")])}, {}, "not finite in kept"),
+    ({"predict.centroids": torch.ones(4)}, {}, "not readable as units .*expected a matrix of floats"),
+    ({"predict.centroids": torch.ones(4, 8, dtype=torch.long)}, {}, "expected a matrix of floats"),
+    ({"predict.other": torch.ones(1)}, {}, "found predict.other, expected"),
+]
+
+
+@pytest.mark.parametrize(("tensors", "metadata", "message"), BROKEN, ids=range(len(BROKEN)))
+def test_a_file_with_numbers_that_cannot_be_is_refused(
+    tensors: dict[str, object], metadata: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    counts, kept = torch.tensor([9, 1, 5, 2]), torch.tensor([0, 2])
+    source = KmeansUnits(randn(4, 8), 0.5)
+    path = tmp_path / "u.safetensors"
+    Units(source, 2, counts, kept, nearest_kept(source.embeddings.detach(), kept, "euclidean"), {"a": 1}).save(path)
+    Units.load(path)
+    with pytest.raises(UserError, match=f"u.safetensors: .*{message}.*; make it with `gendistiller units`"):
+        Units.load(rewritten(path, tensors, metadata))
