@@ -1,13 +1,16 @@
 # `make` lists the targets. Nothing outside this folder is written, and an active environment is not touched.
 .DEFAULT_GOAL := help
 
-# The first Python 3.10 to 3.12 that runs and can make a virtual environment; 3.11 is the one that is tested.
+# The first of these Pythons that runs and can make a virtual environment; 3.11 is the one of constraints.txt.
 # Give your own: make test PYTHON=/path/to/python3.12
-SUPPORTED := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
+PYTHONS := 3.10 3.11 3.12
+SUPPORTED := import sys, venv, ensurepip; sys.exit("%d.%d" % sys.version_info[:2] not in "$(PYTHONS)".split())
 CANDIDATES := python3.11 python3 python3.12 python3.10 python
 PYTHON ?= $(shell for p in $(CANDIDATES); do $$p -c '$(SUPPORTED)' >/dev/null 2>&1 && { command -v $$p; break; }; done)
 
 VENV := .venv
+CONSTRAINTS := constraints.txt
+STACKS := $(patsubst stacks/%.txt,%,$(wildcard stacks/*.txt))
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -19,12 +22,12 @@ SOURCES := $(wildcard setup.py run_*.py s3prl_gendistiller upstream tests benchm
 # Settings of the caller's environment that would send an installation or an import elsewhere.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH PIP_USER PIP_TARGET PIP_PREFIX
 
-.PHONY: help setup demo test lint format typecheck wheel clean
+.PHONY: help setup demo test $(STACKS:%=test-%) lint format typecheck wheel clean clean-stacks
 
 help:  ## list these targets
 	@echo "usage: make TARGET [PYTHON=python3.11] [ARGS='...']"
-	@sed -n 's/^\([a-z][a-z]*\):.*##  *\(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) \
-		| while IFS='|' read -r name text; do printf '%-13s%s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z][a-z0-9.-]*\):.*##  *\(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) \
+		| while IFS='|' read -r name text; do printf '%-18s%s\n' "$$name" "$$text"; done
 
 setup: $(STAMP)  ## make .venv with the tested stack (demo and test do it by themselves)
 
@@ -33,6 +36,14 @@ demo: $(STAMP)  ## distil two students on a made corpus and evaluate both; write
 
 test: $(STAMP)  ## run the whole test suite (WORKERS=2); ARGS='-k link' runs a part
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0 $(ARGS)
+
+test-oldest:  ## the suite on the lower bounds of setup.py, in .venv-oldest
+test-newest:  ## the suite on the newest releases that setup.py admits, in .venv-newest
+test-torch-2.11:  ## the suite on torch 2.11 and transformers 5.17, in .venv-torch-2.11
+
+# A stack is a file of constraints; its first line names the Python.
+$(STACKS:%=test-%): test-%: stacks/%.txt
+	$(MAKE) test VENV=.venv-$* CONSTRAINTS=$< PYTHONS=$$(sed -n '1s/^# Python \(3\.[0-9]*\):.*/\1/p' $<)
 
 lint: $(STAMP)  ## check style and formatting
 	$(BIN)/ruff check $(SOURCES)
@@ -49,17 +60,21 @@ wheel: $(STAMP)  ## build dist/*.whl
 	rm -rf build dist
 	$(PIP) wheel --no-deps --wheel-dir dist .
 
-clean:  ## remove what builds and tools leave behind (.venv and result/ stay)
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
-	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+clean-stacks:  ## remove the environments of the other stacks, several GB each
+	rm -rf $(STACKS:%=.venv-%)
 
-$(STAMP): setup.py constraints.txt | $(BIN)/python
-	@$(BIN)/python -c '$(SUPPORTED)' || { echo "make: $(VENV) holds a Python that is not 3.10 to 3.12; remove $(VENV) and run make again" >&2; exit 2; }
+clean:  ## remove what builds and tools leave behind (environments and result/ stay)
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
+
+# Installed as --use-pep517 asks: without it the pip of Python 3.10 cannot build s3prl while it replaces setuptools.
+$(STAMP): setup.py $(CONSTRAINTS) | $(BIN)/python
+	@$(BIN)/python -c '$(SUPPORTED)' || { echo "make: $(VENV) holds a Python that is none of $(PYTHONS); remove $(VENV) and run make again" >&2; exit 2; }
 	@$(BIN)/python -c 'import pip' 2>/dev/null || $(BIN)/python -m ensurepip  # a .venv that uv made has none
-	$(PIP) install --constraint constraints.txt torch
-	$(PIP) install --constraint constraints.txt --editable '.[superb,corpus,dev]'
+	$(PIP) install --constraint $(CONSTRAINTS) torch
+	$(PIP) install --constraint $(CONSTRAINTS) --use-pep517 --editable '.[superb,corpus,dev]'
 	@touch $@
 
 $(BIN)/python:
-	@$(or $(PYTHON),false) -c '$(SUPPORTED)' >/dev/null 2>&1 || { echo "make: no Python 3.10 to 3.12 with venv and ensurepip (found: '$(PYTHON)'); install one (Debian: python3-venv) or name it: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@$(or $(PYTHON),false) -c '$(SUPPORTED)' >/dev/null 2>&1 || { echo "make: no Python of $(PYTHONS) with venv and ensurepip (found: '$(PYTHON)'); install one (Debian: python3-venv) or name it: make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	$(PYTHON) -m venv --clear $(VENV)

@@ -51,27 +51,20 @@ def test_the_host_imports_after_apply():
     assert out.splitlines()[-1] == "imported"
 
 
-def test_the_hub_stand_ins_say_why_they_cannot_work():
+def test_the_hub_classes_that_are_still_there_are_left_alone():
     out = run_code(
         """
+        import huggingface_hub
+        own = [name for name in ("HfFolder", "Repository") if hasattr(huggingface_hub, name)]
         from s3prl_gendistiller.host import compat
         compat.apply()
-        from huggingface_hub import HfApi, HfFolder, Repository
-        token = HfApi().login(username=None, password=None)
-        print(token, HfFolder.get_token(), HfFolder.save_token(token))
-        for call in (lambda: Repository(local_dir="x"), lambda: HfFolder.save_token("other")):
-            try:
-                call()
-            except Exception as error:
-                print(type(error).__name__, error)
-        """,
-        env={"HF_TOKEN": "mine", "HF_HUB_OFFLINE": "1"},
+        classes = [getattr(huggingface_hub, name) for name in ("HfFolder", "Repository")]
+        print(own == [found.__name__ for found in classes if found.__module__.startswith("huggingface_hub")])
+        print(huggingface_hub.HfApi().login(username=None, password=None))
+    """,
+        env={"HF_TOKEN": "mine"},
     )
-    first, repository, folder = out.splitlines()
-    assert first == "mine mine None"
-    assert "UserError" in repository
-    assert "hf upload" in repository
-    assert "hf auth login" in folder
+    assert out.split() == ["True", "mine"]
 
 
 def test_snapshot_download_takes_the_call_that_the_host_makes(tmp_path):

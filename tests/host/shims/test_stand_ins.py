@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.utils.data import WeightedRandomSampler
 
+from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.shims import flags, hub_access, samplers
 
 
@@ -19,6 +20,15 @@ def test_the_old_arguments_become_the_new_ones():
     assert widened("a/b", token="new", local_dir="x") == ("a/b", None, "new", "x")
     with pytest.raises(TypeError):
         widened("a/b", unheard_of=1)
+
+
+def test_what_the_hub_no_longer_does_says_what_to_run_instead(monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "mine")
+    assert (hub_access.HfFolder.get_token(), hub_access.HfFolder.save_token("mine")) == ("mine", None)
+    with pytest.raises(UserError, match="hf auth login"):
+        hub_access.HfFolder.save_token("other")
+    with pytest.raises(UserError, match="hf upload"):
+        hub_access.Repository(local_dir="x")
 
 
 def test_processes_share_out_what_a_sampler_draws():
