@@ -14,7 +14,7 @@ from typing import Any
 
 from s3prl_gendistiller.cli import downstream_flags, launch
 from s3prl_gendistiller.cli.downstream_flags import parser as _parser
-from s3prl_gendistiller.cli.resume import refuse_other_than_begun, refuse_to_overwrite
+from s3prl_gendistiller.cli.resume import refuse_other_than_begun, refuse_to_overwrite, resume_overrides
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import feature_cache, mount, soft_labels
 from s3prl_gendistiller.host.checkpoint import newest_student, read_checkpoint
@@ -95,7 +95,7 @@ def _go_on(args: argparse.Namespace, device: str, checkpoint: Path, filled: dict
     command = ["-m", args.mode, "-e", str(checkpoint), "--device", device]
     if args.mode != "train":
         command += ["-t", downstream_flags.check_split(args, args.downstream, states["Config"])]
-    command += ["-o", launch.resume_overrides(checkpoint, args.override, device)]
+    command += ["-o", resume_overrides(checkpoint, args.override, device)]
     return launch.Plan(command, checkpoint.resolve().parent, read_by=states["Config"])
 
 

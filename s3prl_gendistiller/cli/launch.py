@@ -23,7 +23,6 @@ from s3prl_gendistiller.cli import arguments, resume
 from s3prl_gendistiller.cli.record import record_run
 from s3prl_gendistiller.distill.metrics import METRICS_FILE
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.checkpoint import read_checkpoint
 from s3prl_gendistiller.host.devices import check_device
 from s3prl_gendistiller.host.failures import explained, user_cause, workers_key
 from s3prl_gendistiller.host.lock import locked
@@ -247,30 +246,13 @@ def take_overrides(args: argparse.Namespace, script: str) -> Overrides:
             raise UserError(f"-o: found args.{name}, which has no effect there; give it as a flag of its own")
         if name not in vars(args):
             continue
-        kind = type(vars(args)[name]) if isinstance(vars(args)[name], bool | int) else str
+        kind = int if name == "seed" else bool if isinstance(vars(args)[name], bool) else str
         if kind is not str and type(value) is not kind:
             raise UserError(
                 f"-o: found {value!r} for args.{name}, expected {'True or False' if kind is bool else 'a whole number'}"
             )
         setattr(args, name, None if value is None else kind(value))
     return overrides
-
-
-def resume_overrides(checkpoint: Path, asked: str | None, device: str) -> str:
-    """s3prl takes device and folder from the checkpoint; this puts today's in their place, then the user's own.
-
-    Raises:
-        UserError: a flag has no effect on a run that goes on.
-    """
-    overrides = read_overrides(asked)
-    for name in ("config", "expname", "init_ckpt", "upstream_config"):
-        if name in overrides.flags:
-            raise UserError(f"-o: found args.{name}, which has no effect on a run that goes on; leave it out")
-    stored = read_checkpoint(checkpoint, mmap=True)["Args"]
-    folder = str(checkpoint.resolve().parent)
-    moved = {"expdir": folder} if str(Path(stored.expdir).resolve()) != folder else {}
-    given = {name: value for name, value in overrides.flags.items() if name not in ("device", "mode")}
-    return Overrides({"device": device, **moved, **given}, overrides.keys).text()
 
 
 def write_yaml(content: dict[str, Any], path: Path) -> Path:

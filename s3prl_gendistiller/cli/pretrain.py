@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.cli import arguments, launch
-from s3prl_gendistiller.cli.resume import refuse_other_than_begun, refuse_to_overwrite
+from s3prl_gendistiller.cli.resume import refuse_other_than_begun, refuse_to_overwrite, resume_overrides
 from s3prl_gendistiller.config import MODEL_CONFIGS, ModelConfig, RunnerConfig, read_model_config
 from s3prl_gendistiller.config_objectives import GlmdConfig
 from s3prl_gendistiller.distill.fit import check_fit
@@ -56,7 +56,7 @@ def _resume(checkpoint: Path, args: argparse.Namespace, device: str, filled: dic
     if sections.get("runner", {}).get("n_epochs", -1) > 0 and states["Args"].upstream in MODEL_CONFIGS:
         _check_data(from_dict(RunnerConfig, sections, f"{checkpoint}: Config"))
     check_changes(checkpoint, args.override)
-    command = ["-e", str(checkpoint), "-o", launch.resume_overrides(checkpoint, args.override, device)]
+    command = ["-e", str(checkpoint), "-o", resume_overrides(checkpoint, args.override, device)]
     return launch.Plan(command, checkpoint.resolve().parent, read_by=states["Config"])
 
 

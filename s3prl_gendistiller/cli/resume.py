@@ -13,6 +13,7 @@ from typing import Any
 from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
+from s3prl_gendistiller.host.overrides import Overrides, read_overrides
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +100,23 @@ def check_resumable(checkpoint: Path, program: str) -> None:
             f"-e {checkpoint}: found a run of {wrote}, expected one of {program}; python {wrote} -e {checkpoint} goes "
             f"on with it{use}"
         )
+
+
+def resume_overrides(checkpoint: Path, asked: str | None, device: str) -> str:
+    """s3prl takes device and folder from the checkpoint; this puts today's in their place, then the user's own.
+
+    Raises:
+        UserError: a flag has no effect on a run that goes on.
+    """
+    overrides = read_overrides(asked)
+    for name in ("config", "expname", "init_ckpt", "upstream_config"):
+        if name in overrides.flags:
+            raise UserError(f"-o: found args.{name}, which has no effect on a run that goes on; leave it out")
+    stored = read_checkpoint(checkpoint, mmap=True)["Args"]
+    folder = str(checkpoint.resolve().parent)
+    moved = {"expdir": folder} if str(Path(stored.expdir).resolve()) != folder else {}
+    given = {name: value for name, value in overrides.flags.items() if name not in ("device", "mode")}
+    return Overrides({"device": device, **moved, **given}, overrides.keys).text()
 
 
 def refuse_other_than_begun(args: argparse.Namespace, flags: Mapping[str, str], checkpoint: Path) -> None:

@@ -225,11 +225,11 @@ def test_two_runs_do_not_train_in_one_folder_and_the_refused_one_takes_nothing_a
 def test_a_moved_run_is_resumed_where_it_lies(tmp_path: Path) -> None:
     path = tmp_path / "states-1.ckpt"
     torch.save({"Args": argparse.Namespace(expdir="/somewhere/else")}, path)
-    assert launch.resume_overrides(path, "config.a=1", "cpu") == (
+    assert resume.resume_overrides(path, "config.a=1", "cpu") == (
         f"args.device='cpu',,args.expdir='{tmp_path}',,config.a=1"
     )
     torch.save({"Args": argparse.Namespace(expdir=str(tmp_path))}, path)
-    assert launch.resume_overrides(path, None, "cuda") == "args.device='cuda'"
+    assert resume.resume_overrides(path, None, "cuda") == "args.device='cuda'"
 
 
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,7 +83,7 @@ def followed(problem: str) -> dict[str, Any]:
         ({"hidden_act": "relu"}, {"activation_fn"}),
         ({"conv_dim": [8] * 7, "conv_kernel": [10, 3, 3, 3, 3, 2, 4]}, {"extractor_conv_feature_layers"}),
     ],
-    ids=lambda value: ",".join(value),
+    ids=lambda value: ",".join(sorted(value)),  # a set has no order of its own
 )
 def test_all_that_differs_is_listed_and_the_advice_works(
     task: str, changes: dict[str, Any], keys: set[str], tmp_path: Path
