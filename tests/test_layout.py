@@ -21,7 +21,17 @@ SOURCES = sorted(
 LINES_AT_MOST = 300
 
 # What each room may import of the package, besides itself: rooms by name, single modules by dotted name.
-GROUND = {"errors", "documents", "schema", "schema_values", "config", "config_objectives", "config_optimizer", "shipped", "_version"}
+GROUND = {
+    "errors",
+    "documents",
+    "schema",
+    "schema_values",
+    "config",
+    "config_objectives",
+    "config_optimizer",
+    "shipped",
+    "_version",
+}
 MAY_IMPORT: dict[str, set[str]] = {
     "_version": set(),
     "errors": set(),
