@@ -14,6 +14,7 @@ from typing import Any
 
 from s3prl_gendistiller.config_objectives import LayerwiseConfig, ObjectiveConfig, objective_problems
 from s3prl_gendistiller.config_optimizer import OPTIMIZERS, SCHEDULERS, schedule_problems
+from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.schema import from_dict, key, read_layered_yaml
 
 CONTROLS = ("recur", "echo")  # values of history_input that feed no generated layer back
@@ -274,8 +275,11 @@ def read_model_config(task: str, source: str | Path | Mapping[str, Any]) -> Mode
     """The model configuration of `task` ("gendistiller" or "distilhubert") from a YAML path or a dictionary.
 
     Raises:
+        UserError: it is a runner YAML.
         ConfigError: lists everything that is wrong.
     """
-    if isinstance(source, Mapping):
-        return from_dict(MODEL_CONFIGS[task], source, f"{task} configuration")
-    return from_dict(MODEL_CONFIGS[task], read_layered_yaml(source), str(source))
+    named = f"{task} configuration" if isinstance(source, Mapping) else str(source)
+    content = source if isinstance(source, Mapping) else read_layered_yaml(source)
+    if "runner" in content and "teacher" not in content:
+        raise UserError(f"{named}: a runner YAML, which -c takes; expected a model YAML, with teacher and student")
+    return from_dict(MODEL_CONFIGS[task], content, named)

@@ -71,6 +71,8 @@ def read_layered_yaml(path: str | Path) -> dict[str, Any]:
 def yaml_layers(path: str | Path) -> list[tuple[Path, dict[str, Any]]]:
     """A YAML file and the files that it is based on, the deepest last, each without its key `base`.
 
+    ``${HERE}`` is left to whoever knows the folder of the first; in one of another folder it becomes that folder.
+
     Raises:
         UserError: as `read_layered_yaml`.
     """
@@ -81,6 +83,9 @@ def yaml_layers(path: str | Path) -> list[tuple[Path, dict[str, Any]]]:
             raise UserError(f"{path}: base files form a circle at {current}; remove one of the `base` keys")
         content = read_yaml(current)
         base = content.pop("base", None)
+        folder = current.resolve().parent
+        if layers and folder != layers[0][0].parent:
+            content = _placed(content, str(folder))
         layers.append((current.resolve(), content))
         if base is not None and not isinstance(base, str):
             raise UserError(f"{current}: found {kind(base)} as base, expected the path of another file")
@@ -94,6 +99,14 @@ def merge_layers(contents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     for content in reversed(list(contents)):
         merged = merge(merged, content)
     return merged
+
+
+def _placed(value: Any, folder: str) -> Any:
+    if isinstance(value, str):
+        return value.replace("${HERE}", folder)
+    if isinstance(value, dict):
+        return {name: _placed(item, folder) for name, item in value.items()}
+    return [_placed(item, folder) for item in value] if isinstance(value, list) else value
 
 
 def _base_file(folder: Path, base: str) -> Path:

@@ -172,7 +172,8 @@ def _check_epochs(runner: RunnerConfig, manifests: Path) -> None:
     """s3prl's Runner asserts, once teacher and data are loaded, that a run is longer than its pauses."""
     section, data = runner.runner, runner.pretrain_expert.datarc
     paths = [manifests / f"{name}.csv" for name in data.sets]
-    utterances = len(read_manifest(paths, data.libri_root, skip_bad=data.skip_bad))
+    root = expand(data.libri_root, "pretrain_expert.datarc.libri_root")
+    utterances = len(read_manifest(paths, root, skip_bad=data.skip_bad))
     batches = math.ceil(utterances / data.train_batch_size)
     steps = section.n_epochs * batches // section.gradient_accumulate_steps
     for name in ("log_step", "save_step"):

@@ -10,6 +10,7 @@ import functools
 import os
 import pickle
 from collections.abc import Callable, Iterable, Mapping
+from types import ModuleType
 from typing import IO, Any
 
 import torch
@@ -50,6 +51,20 @@ class PlainPickle:
 class _NoObjects(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         raise pickle.UnpicklingError(f"{module}.{name}")
+
+
+def class_of(module: ModuleType) -> Callable[[str], type]:
+    """`eval` as a module sees it that evaluates the name of one of its classes, out of a checkpoint."""
+
+    def named(text: str) -> type:
+        found = vars(module).get(text) if isinstance(text, str) else None
+        if not isinstance(found, type):
+            raise UserError(
+                f"{module.__name__}: found {str(text)[:80]!r} in a checkpoint, expected the name of a class"
+            )
+        return found
+
+    return named
 
 
 def stay(tensor: torch.Tensor, *place: Any, **options: Any) -> torch.Tensor:
