@@ -17,8 +17,8 @@ WEIGHTS, HEAD, CODEBOOK = "model.safetensors", "unit_head.safetensors", "codeboo
 def write_hubert_folder(model: MaskedUnitModel, codebook: Codebook, folder: Path) -> Path:
     """Writes config.json, preprocessor_config.json, encoder, head and codebook; the encoder in half precision.
 
-    transformers, s3prl's `hf_hubert_custom` and this package's teachers read the folder; all of them compute in
-    float32, as config.json says.
+    transformers, s3prl's `hf_hubert_custom` and this package's `transformers_local` read the folder; all of them
+    compute in float32, as config.json says.
 
     Args:
         codebook: of frames of this very model.
