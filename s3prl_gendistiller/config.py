@@ -281,5 +281,5 @@ def read_model_config(task: str, source: str | Path | Mapping[str, Any]) -> Mode
     named = f"{task} configuration" if isinstance(source, Mapping) else str(source)
     content = source if isinstance(source, Mapping) else read_layered_yaml(source)
     if "runner" in content and "teacher" not in content:
-        raise UserError(f"{named}: a runner YAML, which -c takes; expected a model YAML, with teacher and student")
+        raise UserError(f"{named}: found a runner YAML, expected a model YAML, with the sections teacher and student")
     return from_dict(MODEL_CONFIGS[task], content, named)

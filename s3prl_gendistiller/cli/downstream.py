@@ -29,6 +29,7 @@ from s3prl_gendistiller.host.stored_run import check_settings, check_stored_down
 from s3prl_gendistiller.host.upstream_files import LOCAL
 from s3prl_gendistiller.host.upstreams import check_layer, check_upstream
 from s3prl_gendistiller.models.upstream import read_generation
+from s3prl_gendistiller.outputs import check_writable
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml
 from s3prl_gendistiller.shipped import existing_or_shipped, shipped_folder
 from s3prl_gendistiller.superb.run_data import refuse_unfit
@@ -72,6 +73,7 @@ def _cache(args: argparse.Namespace) -> list[str]:
         if limit is not None:
             raise UserError(f"{LIMIT_FLAG}: found without {CACHE_FLAG}, which it bounds; leave it out")
         return []
+    check_writable(args.cache_features, CACHE_FLAG, folder=True)
     FeatureCache(args.cache_features, None if limit is None else read_size(limit))
     return [CACHE_FLAG, str(args.cache_features), *([LIMIT_FLAG, limit] if limit is not None else [])]
 

@@ -16,7 +16,6 @@ from s3prl_gendistiller.host.weights import check_weights
 
 Method = Callable[..., Any]
 NO_ROOM = ("out of memory", "not enough memory", "can't allocate memory")
-WORKER = "DataLoader worker"
 HEADS = ("Featurizer", "Downstream")  # what a run of run_downstream.py always stores
 UNFIT = (AssertionError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 
@@ -83,7 +82,7 @@ def weight_loader(stock: Method) -> Method:
 
 
 def ended(stock: Method, watch: Watch) -> Method:
-    """A loop that ends with one message where memory or a reading process has failed it."""
+    """A loop that ends with one message where memory has failed it."""
 
     @functools.wraps(stock)
     def run(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -94,15 +93,9 @@ def ended(stock: Method, watch: Watch) -> Method:
             error.begun = watch.steps > 0
             raise
         except RuntimeError as error:
-            if any(words in str(error) for words in NO_ROOM):
-                problem = watch.out_of_memory("")
-            elif WORKER in str(error):
-                problem = UserError(
-                    f"a process that reads the data was ended from outside ({str(error).splitlines()[0]}); often "
-                    "memory is short: lower num_workers, or end other programs. Then add -a to go on"
-                )
-            else:
+            if not any(words in str(error) for words in NO_ROOM):
                 raise
+            problem = watch.out_of_memory("")
             problem.begun = watch.steps > 0
             raise problem from error
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 
 from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.checkpoint import is_whole, stored_step
+from s3prl_gendistiller.host.checkpoint import is_whole, newest_checkpoint, stored_step
 
 REGULAR = "states-*.ckpt"
 PARTIAL = ".*.ckpt.part-*"
@@ -38,10 +39,23 @@ def save_checkpoint(states: Mapping[str, Any], path: Path, keep: int) -> None:
             file.flush()
             os.fsync(file.fileno())
     except RuntimeError as error:  # of torch's writer, on a full disk
-        raise UserError(f"{path}: cannot be written ({str(error).splitlines()[0]}); make room, then add -a") from error
+        raise UserError(
+            f"{path}: cannot be written ({str(error).splitlines()[0]}); make room. {way_on(path.parent)}"
+        ) from error
     _sync(path.parent)
     if path.match(REGULAR):
         delete_surplus(path, keep)
+
+
+def way_on(folder: Path, options: str = "") -> str:
+    """What to type to go on with a run that has ended.
+
+    Args:
+        options: that are to be added to the command, each with a space before it.
+    """
+    if newest_checkpoint(folder) is None:
+        return f"Nothing was saved yet: the same command{options and ' with'}{options} begins again"
+    return f"-e {shlex.quote(os.path.relpath(folder))}{options} goes on with the run"
 
 
 def delete_surplus(written: Path, keep: int) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.saving import save_checkpoint
+from s3prl_gendistiller.host.saving import save_checkpoint, way_on
 from s3prl_gendistiller.host.weights import is_finite
 
 NON_FINITE_IN_A_ROW = 5
@@ -40,12 +40,14 @@ class Watch:
     def __init__(self) -> None:
         self.steps = self.skipped = self._first = 0
         self.config: Mapping[str, Any] = {}
+        self._folder = Path()
 
     def begin(self, runner: Any, optimizer: Any) -> None:
         """At the beginning of a Runner's loop, when its optimiser has been built."""
         self.steps = self.skipped = 0
         self._losses = self._row = self._memory = 0
         self.config, self._optimizer = runner.config, optimizer
+        self._folder = Path(runner.args.expdir)
         self._first = runner.init_ckpt.get("Step", 0)
         self._bad_loss = False
         self._scaled = bool(runner.config["runner"].get("fp16")) and torch.cuda.is_available()
@@ -127,7 +129,7 @@ class Watch:
         return UserError(
             f"step {self.step + 1}: out of memory{often}; lower {' or '.join(sizes) or 'the batch size'}, or leave "
             "other programs off the device. config.runner.gradient_accumulate_steps, raised by the same factor, keeps "
-            "the batch of an optimiser step as large as it was. Then add -a to go on"
+            f"the batch of an optimiser step as large as it was. {way_on(self._folder)}"
         )
 
     def report(self) -> None:
@@ -140,10 +142,11 @@ class Watch:
     def _not_finite(self, problem: str) -> UserError:
         rate, asked = self._rate(), self.config["optimizer"].get("lr")
         lower = f"{float(asked) / 10:g}" if isinstance(asked, int | float) else "RATE"
+        options = f" -o config.optimizer.lr={lower}"
         return UserError(
             f"step {self.step}: {problem}, at learning rate {rate:g} (config.optimizer.lr {asked}); expected finite "
-            f"numbers. What was saved before stays. Add -a -o config.optimizer.lr={lower} to go on from there with a "
-            "lower one, -e CHECKPOINT in place of -a for an older one of them, or begin again under another -n"
+            f"numbers. What was saved before stays. {way_on(self._folder, options)}; a "
+            "checkpoint in place of the folder goes on from there"
         )
 
     def _rate(self) -> float:

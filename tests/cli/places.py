@@ -14,7 +14,9 @@ import torch
 
 from s3prl_gendistiller.cli import downstream
 from s3prl_gendistiller.distill.random_teacher import write_random_teacher
+from s3prl_gendistiller.schema import read_layered_yaml
 from tests.bench import TINY_TEACHER, Bench
+from tests.conftest import ROOT
 from tests.fairseq import host_checkpoint
 from tests.host.test_checkpoint import save_student
 
@@ -28,7 +30,11 @@ def save_run(path: Path, **arguments: object) -> Path:
     stored = {"expdir": str(path.parent), "upstream": "fbank", "upstream_ckpt": None, "downstream": "asr", "seed": 1337}
     states = {"Optimizer": {}, "Step": 1, "Featurizer": {}, "Downstream": {}}
     states["Args"] = argparse.Namespace(**{**stored, **arguments})
-    states["Config"] = {"downstream_expert": {"datarc": {**SPLITS, "num_workers": 3}}}
+    states["Config"] = read_layered_yaml(ROOT / "downstream_runs/asr/small.yaml")
+    expert = states["Config"]["downstream_expert"]
+    datarc = {name: value for name, value in expert["datarc"].items() if not isinstance(value, list)}
+    dictionary = str(ROOT / "downstream_runs/asr/char.dict")
+    expert["datarc"] = {**datarc, **SPLITS, "num_workers": 3, "dict_path": dictionary}
     path.parent.mkdir(exist_ok=True)
     torch.save(states, path)
     return path

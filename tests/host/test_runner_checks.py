@@ -67,13 +67,3 @@ def test_an_upstream_that_cannot_be_built_is_one_message_and_a_bug_of_ours_stays
         runner_checks.built(stock)(runner())
     with pytest.raises(URLError):
         runner_checks.built(stock)(runner(upstream="gendistiller_local"))
-
-
-def test_weights_that_do_not_fit_name_their_file() -> None:
-    def stock(runner: Any, model: Any, name: str) -> None:
-        model.load_state_dict({})
-
-    with pytest.raises(
-        UserError, match="run/states-1.ckpt: its Featurizer does not fit this run .*same -u, -k, -d and -c"
-    ):
-        runner_checks.loading(stock)(runner(), torch.nn.Linear(1, 1), "Featurizer")

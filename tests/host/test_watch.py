@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -62,7 +63,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_a_few_in_a_row_end_the_run(
         "step 7: " in message
         and "not finite 5 times in a row, at learning rate 0.1 (config.optimizer.lr 0.1)" in message
     )
-    assert "Add -a -o config.optimizer.lr=0.01 to go on" in message
+    assert re.search(r"-e \S*ever -o config\.optimizer\.lr=0\.01 goes on with the run", message)
     kept = newest_checkpoint(loops.folder / "ever")
     assert kept is not None and stored_step(kept) in (2, 4, 6)
 
@@ -100,24 +101,17 @@ def test_memory_that_never_suffices_ends_the_run_with_the_keys_to_lower(loops: L
     assert caught.value.begun and "config.runner.gradient_accumulate_steps" in str(caught.value)
 
 
-def test_memory_that_fails_elsewhere_and_a_lost_worker_are_one_message(loops: Loops) -> None:
-    def lost(batch: int, loss: Tensor) -> Tensor:
-        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
-
+def test_memory_that_fails_elsewhere_is_one_message(loops: Loops) -> None:
     def full(batch: int, loss: Tensor) -> Tensor:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: 9 bytes")
 
     def wrong(batch: int, loss: Tensor) -> Tensor:
         raise RuntimeError("sizes of tensors must match")
 
-    for fault, message in (
-        (lost, "worker .pid 7. is killed.*lower num_workers"),
-        (full, "step 1: out of memory; lower"),
-    ):
-        loops.task.fault = fault
-        with pytest.raises(UserError, match=message) as caught:
-            loops.train("run")
-        assert not caught.value.begun
+    loops.task.fault = full
+    with pytest.raises(UserError, match="step 1: out of memory; lower") as caught:
+        loops.train("run")
+    assert not caught.value.begun
     loops.task.fault = wrong
     with pytest.raises(RuntimeError, match="must match"):
         loops.train("run")
@@ -130,7 +124,9 @@ def test_a_gradient_scaler_may_overflow_until_it_has_found_its_factor(monkeypatc
     config = {"runner": {"fp16": True, "total_steps": 9}, "optimizer": {"lr": 0.1}}
     for bad_loss, allowed in ((False, OVERFLOWS_IN_A_ROW), (True, NON_FINITE_IN_A_ROW)):
         watch = Watch()
-        watch.begin(SimpleNamespace(init_ckpt={}, config=config, upstream=model), optimizer)
+        watch.begin(
+            SimpleNamespace(init_ckpt={}, config=config, upstream=model, args=SimpleNamespace(expdir="run")), optimizer
+        )
         for number in range(1, allowed + 1):
             if bad_loss:
                 watch.look_at_loss(model, (), torch.tensor(torch.inf))
