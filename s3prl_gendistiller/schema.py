@@ -192,7 +192,7 @@ def _build(cls: Any, content: Any, prefix: str, problems: list[str]) -> Any:
     fields = {_spelling(field): field for field in dataclasses.fields(cls) if field.init}
     for name in content:
         if name not in fields:
-            here.append(f"{prefix}{str(name)[:80]}: unknown key; {suggest(str(name), list(fields))}")
+            here.append(f"{prefix}{str(name)[:80]}: unknown key; {suggest(name, list(fields))}")
     values: dict[str, Any] = {}
     for name, field in fields.items():
         if name in content:
@@ -239,7 +239,7 @@ def _named(kinds: list[Any], value: Any, name: str, problems: list[str]) -> Any:
     given = value.get("name", next(iter(known))) if isinstance(value, Mapping) else next(iter(known))
     if not isinstance(given, str) or given not in known:
         names = list(known)
-        problems.append(f"{name}.name: found {shown(given)}, {one_of(str(given), names)}")
+        problems.append(f"{name}.name: found {shown(given)}, {one_of(given, names)}")
         return None
     return known[given]
 
@@ -253,7 +253,7 @@ def _reader(kinds: Kinds, value: Any, name: str, problems: list[str]) -> Any:
         given, names = value.get(found.by), list(found.of)
         if not isinstance(given, str) or given not in names:
             is_there = "missing" if given is None else f"found {shown(given)}"
-            problems.append(f"{name}.{found.by}: {is_there}, {one_of(str(given), names)}")
+            problems.append(f"{name}.{found.by}: {is_there}, {one_of(given, names)}")
             return None
         found = found.of[given]
     return found

@@ -32,30 +32,32 @@ def _out_of_range(value: Any, checks: Mapping[str, Any]) -> Iterator[str]:
     choices = checks.get("choices")
     if choices is not None and value not in choices:
         names = [str(choice) for choice in choices]
-        yield f"found {shown(value)}, {one_of(str(value), names)}"
+        yield f"found {shown(value)}, {one_of(value, names)}"
     if "low" in checks and value < checks["low"]:
-        yield f"found {value}, expected at least {checks['low']}"
+        yield f"found {shown(value)}, expected at least {checks['low']}"
     if "high" in checks and value > checks["high"]:
-        yield f"found {value}, expected at most {checks['high']}"
+        yield f"found {shown(value)}, expected at most {checks['high']}"
     if "above" in checks and value <= checks["above"]:
-        yield f"found {value}, expected more than {checks['above']}"
+        yield f"found {shown(value)}, expected more than {checks['above']}"
     if "below" in checks and value >= checks["below"]:
-        yield f"found {value}, expected less than {checks['below']}"
+        yield f"found {shown(value)}, expected less than {checks['below']}"
 
 
-def suggest(found: str, known: Sequence[str]) -> str:
+def suggest(found: object, known: Sequence[str]) -> str:
     """What a misspelt name may have meant, or every name that is known."""
     return _closest(found, known) or f"known here: {', '.join(known)}"
 
 
-def one_of(found: str, known: Sequence[str]) -> str:
+def one_of(found: object, known: Sequence[str]) -> str:
     """The names that are expected, and which of them a misspelt one may have meant."""
     expected = f"expected one of {', '.join(known)}" if len(known) > 1 else f"expected {known[0]}"
     closest = _closest(found, known)
     return f"{expected}; {closest}" if closest else expected
 
 
-def _closest(found: str, known: Sequence[str]) -> str:
+def _closest(found: object, known: Sequence[str]) -> str:
+    if not isinstance(found, str):
+        return ""
     spelt = {name.lower(): name for name in known}
     close = difflib.get_close_matches(found[:80].lower(), spelt, n=1, cutoff=0.5)
     return f"did you mean {spelt[close[0]]}?" if close else ""
@@ -77,5 +79,8 @@ def kind(value: Any) -> str:
 
 def shown(value: Any) -> str:
     """A value in a message; a configuration's text may be of any length."""
-    text = repr(value) if not isinstance(value, int) or abs(value) < 10**40 else "a number of more than 40 digits"
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # Python writes down no number of thousands of digits, nor thousands of lists
+        return "what is too long to be shown"
     return text if len(text) <= 120 else f"{text[:120]}..."

@@ -53,5 +53,7 @@ def next_commands(package: Path) -> str:
         "\nnext:\n"
         f"  cd {package}\n"
         "  python run_pretrain.py -u gendistiller -n my_student\n"
-        "  python -m s3prl_gendistiller run_downstream.py -u gendistiller_local -d asr"
+        "  python -m s3prl_gendistiller run_downstream.py -u gendistiller_local -d asr\n"
+        "\ns3prl's scripts as they stand evaluate names in checkpoints and configurations as Python: start those of\n"
+        "others with -m s3prl_gendistiller, which checks them first"
     )

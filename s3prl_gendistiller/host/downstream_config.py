@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.config_optimizer import OPTIMIZERS, SCHEDULERS, schedule_problems
+from s3prl_gendistiller.documents import DEPTH
 from s3prl_gendistiller.errors import ConfigError, UserError
 from s3prl_gendistiller.host import expert_configs as experts
 from s3prl_gendistiller.host import matching_configs as matching
@@ -232,13 +233,15 @@ def _check_names(downstream: str, content: Mapping[str, Any], source: str) -> No
         raise ConfigError(source, problems)
 
 
-def _texts(content: Any, name: str) -> Iterator[tuple[str, str]]:
+def _texts(content: Any, name: str, depth: int = 0) -> Iterator[tuple[str, str]]:
+    if depth > DEPTH:
+        raise UserError(f"{name.partition('.')[0]}: nested deeper than {DEPTH} levels, expected a configuration")
     if isinstance(content, Mapping):
         for part, value in content.items():
-            yield from _texts(value, f"{name}.{part}")
+            yield from _texts(value, f"{name}.{part}", depth + 1)
     elif isinstance(content, list | tuple):
         for index, value in enumerate(content):
-            yield from _texts(value, f"{name}[{index}]")
+            yield from _texts(value, f"{name}[{index}]", depth + 1)
     elif isinstance(content, str):
         yield name, content
 

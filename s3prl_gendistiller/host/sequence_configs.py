@@ -10,6 +10,7 @@ from typing import Any
 from s3prl_gendistiller.host.expert_configs import SPLITS, FrameLevelConfig
 from s3prl_gendistiller.host.soft_labels import SoftLabelConfig
 from s3prl_gendistiller.schema import Kinds, key
+from s3prl_gendistiller.schema_values import shown
 
 ASR_SPLITS = ("train", "dev", "test", "dev-clean", "dev-other", "test-clean", "test-other")
 UNKNOWN_WORD = 'float("-inf")'  # of a language model: the text that s3prl evaluates
@@ -60,6 +61,9 @@ class SequenceModelConfig:
             yield "RNNs: missing; select names it"
 
 
+_NUMBER = re.compile(r"[-+]?\d+(\.\d*)?")
+
+
 @dataclass(frozen=True)
 class DecoderConfig:
     decoder_type: str | None = key("None", choices=("None", "kenlm"))
@@ -77,8 +81,8 @@ class DecoderConfig:
 
     def problems(self) -> Iterator[str]:
         known = isinstance(self.unk_weight, int | float) or self.unk_weight in (UNKNOWN_WORD, "-math.inf")
-        if not known and not re.fullmatch(r"[-+]?\d+(\.\d*)?", str(self.unk_weight)):
-            yield f"unk_weight: found {str(self.unk_weight)[:80]!r}, expected a number or {UNKNOWN_WORD}"
+        if not known and not (isinstance(self.unk_weight, str) and _NUMBER.fullmatch(self.unk_weight)):
+            yield f"unk_weight: found {shown(self.unk_weight)}, expected a number or {UNKNOWN_WORD}"
 
 
 @dataclass(frozen=True)

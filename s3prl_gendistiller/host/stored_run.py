@@ -74,7 +74,7 @@ def check_stored_pretrain(
     args, config = _parts(states, source, overrides)
     task = args.get("upstream")
     if task is not None and task not in tasks:
-        raise UserError(f"{source}: found task {shown(task)} in it, {one_of(str(task), tasks)}")
+        raise UserError(f"{source}: found task {shown(task)} in it, {one_of(task, tasks)}")
     sections = {
         name: config[name] for name in ("runner", "optimizer", "scheduler", "pretrain_expert") if name in config
     }

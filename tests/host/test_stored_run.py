@@ -67,6 +67,25 @@ def test_a_downstream_run_that_would_do_more_is_refused(states: dict[str, Any], 
     assert expected in str(caught.value)
 
 
+def test_what_no_yaml_could_hold_is_refused_without_a_traceback() -> None:
+    deep: Any = []
+    for _ in range(100_000):
+        deep = [deep]
+    round_about: dict[str, Any] = {}
+    round_about["a"] = round_about
+    for wrong in (
+        downstream({"optimizer": {"name": deep}}),
+        downstream({"optimizer": {"name": "Adam", "lr": -(10**5000)}}),
+        downstream({"runner": {"total_steps": -(10**5000)}}),
+        downstream({"downstream_expert": round_about}),
+        downstream({"downstream_expert": round_about}, downstream="atis"),
+        downstream(seed=deep),
+        downstream(upstream=deep),
+    ):
+        with pytest.raises(UserError):
+            check_stored_downstream(wrong, "x.ckpt", Overrides())
+
+
 @pytest.mark.parametrize("answer", ["True", "False"])
 def test_an_upload_is_asked_for_by_the_command(answer: str) -> None:
     override = read_overrides(f"args.push_to_hf_hub={answer}")
