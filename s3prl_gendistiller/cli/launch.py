@@ -22,7 +22,7 @@ import yaml
 from s3prl_gendistiller.cli.record import record_run
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
-from s3prl_gendistiller.host.memory import keep_freed_memory
+from s3prl_gendistiller.host.memory import keep_few_primitives, keep_freed_memory
 from s3prl_gendistiller.host.overrides import OVERRIDE_SEPARATOR
 from s3prl_gendistiller.host.paths import RESOLVED_CONFIG
 
@@ -34,6 +34,7 @@ def guarded(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | N
     """Runs `main`; a user's mistake becomes one message and exit status 2, ctrl-C status 130."""
     configure_logging()
     keep_freed_memory()
+    keep_few_primitives()
     try:
         status = main(sys.argv[1:] if argv is None else argv) or 0
         sys.stdout.flush()
