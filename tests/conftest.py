@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,16 @@ def run_python(
     return subprocess.run(
         command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, check=False
     )
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """A command run in this process sets our log lines up; the next test may look for them."""
+    package = logging.getLogger("s3prl_gendistiller")
+    before = (package.handlers[:], package.level, package.propagate)
+    yield
+    package.handlers[:], _, package.propagate = before
+    package.setLevel(before[1])
 
 
 @pytest.fixture

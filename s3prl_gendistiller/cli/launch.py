@@ -26,7 +26,7 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.devices import check_device
 from s3prl_gendistiller.host.failures import explained, user_cause, workers_key
 from s3prl_gendistiller.host.lock import locked
-from s3prl_gendistiller.host.memory import keep_freed_memory
+from s3prl_gendistiller.host.memory import keep_few_primitives, keep_freed_memory
 from s3prl_gendistiller.host.overrides import Overrides, read_overrides, script_flags
 from s3prl_gendistiller.host.paths import RESOLVED_CONFIG
 from s3prl_gendistiller.outputs import check_writable
@@ -49,6 +49,7 @@ def guarded(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | N
     configure_logging()
     keep_freed_memory()
     os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)  # with it, torch.load runs what stands in a file
+    keep_few_primitives()
     try:
         given = sys.argv[1:] if argv is None else argv
         arguments.refuse_unreadable(given)

@@ -133,7 +133,7 @@ def _install_hooks(folder: Path, model: Any, encode: Encode, num_layers: int) ->
     every state would be listed several times.
     """
     samples = 2 * SAMPLE_RATE // 10
-    with torch.no_grad():
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):  # transformers 4 draws for layerdrop in eval mode too
         states = encode(model.eval(), torch.zeros(1, samples), torch.tensor([samples]), num_layers)
     if len(states) != num_layers + 1:
         raise UserError(
@@ -155,6 +155,8 @@ def _build(folder: Path, shape: FolderShape) -> Any:
     strict = getattr(huggingface_hub.errors, "StrictDataclassError", ValueError)
     try:
         config = getattr(transformers, name.replace("Model", "Config")).from_dict(content)
+        if not isinstance(config.num_hidden_layers, int):  # transformers 4 checks no types
+            raise TypeError(f"num_hidden_layers is {config.num_hidden_layers!r}, expected a whole number")
         with torch.device("meta"):
             return getattr(transformers, name)(config)
     except (TypeError, ValueError, AttributeError, KeyError, RuntimeError, ArithmeticError, strict) as error:

@@ -12,6 +12,10 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 _KEPT_BYTES = 2**31 - 1
 _STEP_BYTES = 2**28
 
+# What oneDNN compiles for one shape of one operation is a primitive: a student's training step takes 79, a teacher's
+# forward pass 31.
+_KEPT_PRIMITIVES = 128
+
 
 def keep_freed_memory() -> bool:
     """Lets glibc keep what torch frees, up to 2 GiB, instead of giving it back and asking for it again page by page.
@@ -29,6 +33,21 @@ def keep_freed_memory() -> bool:
         return False
     settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _KEPT_BYTES), (_TOP_PAD, _STEP_BYTES))
     return all(mallopt(parameter, value) == 1 for parameter, value in settings)
+
+
+def keep_few_primitives() -> None:
+    """Lets oneDNN keep the primitives of one training step, 128 instead of 1024, unless the environment says how many.
+
+    oneDNN reads the number at the first operation of a process. Each new length of audio needs new primitives. A
+    primitive is small, but the next activations go around it: those of 1024 primitives scattered over the heap left
+    holes that no activation of another length fitted, gigabytes in all.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(_KEPT_PRIMITIVES))
+
+
+def resident_gib() -> float:
+    """The memory that this process holds now, in GiB (Linux)."""
+    return _kib_of("VmRSS", "/proc/self/status") / 2**20
 
 
 def peak_resident_gib() -> float:

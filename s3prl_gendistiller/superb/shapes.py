@@ -36,7 +36,7 @@ class ShapesOnly(TorchDispatchMode):
         returned = func._schema.returns
         if returned and returned[0].alias_info is not None:  # it writes into an argument and returns it
             return _written(func, args, kwargs)
-        call = (func, structure, *map(_described, leaves))
+        call = (func, repr(structure), *map(_described, leaves))  # torch 2.6 cannot hash a structure
         if call not in self._shapes:  # torch infers a shape in Python, and most layers are alike
             try:
                 self._shapes[call] = func(*_on_meta(args), **_on_meta(kwargs))

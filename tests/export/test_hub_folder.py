@@ -132,7 +132,8 @@ print(len(UpstreamExpert()(wavs)["hidden_states"]), len(UpstreamExpert(model_con
     assert succeed(run_python("-c", code)).split() == ["3", "4"]
     (snapshot / "model.safetensors").unlink()
     answer = run_python("-c", code)
-    assert answer.returncode == 1 and f"No such file or directory: {snapshot}/model.safetensors" in answer.stderr
+    assert answer.returncode == 1  # safetensors 0.4 writes the path in quotes
+    assert f"No such file or directory: {snapshot}/model.safetensors" in answer.stderr.replace('"', "")
 
 
 def test_the_folder_holds_the_weights_the_costs_and_no_path_of_this_machine(tmp_path: Path) -> None:

@@ -41,6 +41,36 @@ def wave(tmp_path: Path) -> Path:
     return path
 
 
+def test_the_installed_torchaudio_reads_writes_and_changes_audio_and_keeps_what_it_has(tmp_path, wave):
+    """Whatever stack this is: the fakes below are what its neighbours look like."""
+    out = run_code(f"""
+        import sys, torch
+        own = {{}}
+        try:
+            import torchaudio
+            own = dict(vars(torchaudio))
+        except OSError:  # a compiled library that does not fit
+            for name in [name for name in sys.modules if name.split(".")[0] == "torchaudio"]:
+                del sys.modules[name]
+        from s3prl_gendistiller.host import compat
+        supplied = " ".join(compat.apply())
+        import torchaudio
+        from torchaudio import sox_effects
+        names = ("load", "save", "info", "set_audio_backend", "list_audio_backends", "sox_effects")
+        now = vars(torchaudio)
+        print([name for name in names if name in own and name not in supplied and now[name] is not own[name]])
+        torchaudio.set_audio_backend("sox_io")
+        samples, rate_hz = torchaudio.load({str(wave)!r})
+        found = torchaudio.info({str(wave)!r})
+        print(tuple(samples.shape), rate_hz, found.num_frames, found.num_channels, found.sample_rate)
+        torchaudio.save("{tmp_path}/copy.wav", samples, rate_hz)
+        print(torch.equal(torchaudio.load("{tmp_path}/copy.wav")[0], samples))
+        changed, changed_hz = sox_effects.apply_effects_file({str(wave)!r}, [["channels", "1"], ["rate", "16000"]])
+        print(tuple(changed.shape), changed_hz)
+        """)
+    assert out.splitlines()[-4:] == ["[]", "(2, 1000) 8000 1000 2 8000", "True", "(1, 2000) 16000"]
+
+
 def test_a_torchaudio_that_works_is_left_alone(tmp_path):
     env = fake_torchaudio(tmp_path, WHOLE_TORCHAUDIO)
     out = run_code(
