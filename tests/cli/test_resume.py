@@ -54,7 +54,7 @@ def test_a_student_that_is_gone_is_named_before_a_run_goes_on(
     run = save_run(tmp_path / "r/states-1.ckpt", upstream="gendistiller_local", upstream_ckpt="/gone/states-3.ckpt")
     error = downstream_refuses(capsys, "-e", str(run))
     assert "-k /gone/states-3.ckpt: no such file" in error and "-o args.upstream_ckpt=PATH" in error
-    assert "args.upstream_ckpt=gen.ckpt" in accepted("-e", str(run), "-o", "args.upstream_ckpt=gen.ckpt")[-1]
+    assert "args.upstream_ckpt='gen.ckpt'" in accepted("-e", str(run), "-o", "args.upstream_ckpt=gen.ckpt")[-1]
 
 
 def test_a_run_that_was_killed_in_its_first_save_begins_again(

@@ -30,7 +30,7 @@ CLASS = HOST + "shims.downstream_experts.class_of"
 UPSTREAM_TEXT = HOST + "shims.upstream_files.literal"
 UPSTREAM_FEATURE = HOST + "shims.upstream_files.kaldi_feature"
 UPSTREAM_LOADER = HOST + "shims.upstream_files.GUARDS"  # `torch` in their place, which loads by our reader
-UPSTREAM_FILE = HOST + "upstream_file.check_upstream_file"
+UPSTREAM_FILE = HOST + "upstream_files.check_file"
 COMMAND = HOST + "shims.task_data.NoSubprocess"
 # Calls that need no guard, and why.
 LITERAL = "the text stands in s3prl's source"
