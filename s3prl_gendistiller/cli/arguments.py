@@ -65,6 +65,13 @@ def name(given: str) -> str:
     return given
 
 
+def run_name(given: str) -> str:
+    """Of a run below the folder of results; with slashes, a run in folders of its own there."""
+    for part in given.split("/"):
+        name(part)
+    return given
+
+
 def seed(given: str) -> int:
     """What random, numpy and torch all take."""
     return _whole(given, 0, MAX_SEED)

@@ -138,8 +138,6 @@ def run(
 
 def _check_place(args: argparse.Namespace) -> None:
     """Of the flags that say where a run lives, those that belong together."""
-    if args.expname is not None and args.expdir is not None:
-        raise UserError(f"-n {args.expname}: found together with -p {args.expdir}, which says where; give one of them")
     if args.auto_resume and args.past_exp is not None:
         raise UserError(f"-a: found together with -e {args.past_exp}, which says with what to go on; leave -a out")
     if args.auto_resume and args.expname is None and args.expdir is None:
@@ -162,7 +160,7 @@ def host_flags(name: str) -> argparse.ArgumentParser:
     parser.add_argument("-o", "--override")
     parser.add_argument("-c", "--config", type=arguments.text)
     parser.add_argument("-u", "--upstream", type=arguments.text)
-    parser.add_argument("-n", "--expname", type=arguments.name)
+    parser.add_argument("-n", "--expname", type=arguments.run_name)
     parser.add_argument("-p", "--expdir", type=arguments.text)
     parser.add_argument("-a", "--auto_resume", action="store_true")
     parser.add_argument("--seed", type=arguments.seed)

@@ -233,7 +233,7 @@ def newest_student(root: str | Path, kind: str) -> Path | None:
     Runs are ordered by when they last wrote a checkpoint; inside a run the stored step decides.
     """
     written: dict[Path, float] = {}
-    for path in Path(root).glob("*/states-*.ckpt"):
+    for path in Path(root).rglob("states-*.ckpt"):
         written[path.parent] = max(written.get(path.parent, 0.0), path.stat().st_mtime)
     for folder in sorted(written, key=lambda folder: written[folder], reverse=True):
         newest = newest_checkpoint(folder)

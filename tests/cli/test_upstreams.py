@@ -41,7 +41,7 @@ def test_an_upstream_that_cannot_be_built_as_asked_is_refused(
     [
         ("hubert_local", "nope.pt", "-k nope.pt: no such file"),
         ("hubert_local", "wavlm", "found a folder, expected a checkpoint file; it holds a wavlm of transformers"),
-        ("hubert_local", "hubert", "it holds a hubert of transformers; give -u hf_hubert_custom"),
+        ("hubert_local", "hubert", "it holds a hubert of transformers; give -u transformers_local"),
         ("hubert_local", "students", "name students/states-3.ckpt"),
         ("hubert_local", "empty", "it holds no whole states-*.ckpt either"),
         ("hubert_local", "raw.pt", "python -m s3prl.upstream.hubert.convert raw.pt --output_dir DIR"),
@@ -58,7 +58,7 @@ def test_an_upstream_that_cannot_be_built_as_asked_is_refused(
         ("gendistiller_local", "odd.ckpt", "which distiller_local reads; give -u distiller_local"),
         ("wavlm_local", "odd.ckpt", "which distiller_local reads"),
         ("gendistiller_local", "students", "name students/states-3.ckpt"),
-        ("gendistiller_local", "hubert", "it holds a hubert of transformers; give -u hf_hubert_custom"),
+        ("gendistiller_local", "hubert", "it holds a hubert of transformers; give -u transformers_local"),
         ("gendistiller_url", "gen.ckpt", "expected an address (https://...); gendistiller_local reads files"),
         ("distiller_local", "gen.ckpt", "which gendistiller_local reads; give -u gendistiller_local"),
         ("distiller_local", "https://x/y", "found an address, expected a file; distiller_url reads addresses"),
