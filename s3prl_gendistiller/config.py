@@ -234,11 +234,17 @@ class DataConfig:
             yield "sets: found an empty list, expected at least one manifest name"
 
 
+def steps_problems(total_steps: int, n_epochs: int) -> Iterator[str]:
+    """Of the end of a run; s3prl's own files say -1 where epochs are counted."""
+    if total_steps < 1 and n_epochs <= 0:
+        yield f"total_steps: found {total_steps}, expected at least 1"
+
+
 @dataclass(frozen=True)
 class RunnerSectionConfig:
     """The keys that s3prl's pretrain Runner reads from `runner`."""
 
-    total_steps: int = key(low=1)
+    total_steps: int
     log_step: int = key(low=1)
     save_step: int = key(low=1)
     max_keep: int = key(low=1)  # so many checkpoints stay; the oldest goes when the newest is on the disk
@@ -248,6 +254,7 @@ class RunnerSectionConfig:
     fp16: bool = False
 
     def problems(self) -> Iterator[str]:
+        yield from steps_problems(self.total_steps, self.n_epochs)
         for name in ("log_step", "save_step"):
             if self.n_epochs <= 0 and getattr(self, name) >= self.total_steps:
                 yield f"{name}: found {getattr(self, name)}, expected less than total_steps {self.total_steps}"

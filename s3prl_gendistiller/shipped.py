@@ -53,6 +53,8 @@ def is_shipped(given: str | Path) -> bool:
 
 
 def _inside(given: Path) -> Path | None:
+    if given.parts[:1] == ("downstream",):  # as s3prl's documentation names its files
+        given = Path("downstream_runs", *given.parts[1:])
     if given.is_absolute() or not given.parts or given.parts[0] not in SHIPPED_FOLDERS:
         return None
     inside = shipped_folder(given.parts[0]).joinpath(*given.parts[1:])

@@ -139,6 +139,11 @@ def test_steps_must_fit_the_runner(tmp_path: Path) -> None:
     assert "optimizer: missing" in message and "pretrain_expert: missing" in message
 
 
+@pytest.mark.parametrize(("n_epochs", "total_steps", "right"), [(3, -1, True), (-1, 0, False), (0, -1, False)])
+def test_steps_or_epochs_say_where_a_run_ends(n_epochs: int, total_steps: int, right: bool) -> None:
+    assert (not list(steps_problems(total_steps, n_epochs))) == right
+
+
 def test_a_base_may_be_a_shipped_file_from_any_folder(tmp_path: Path) -> None:
     shipped = "pretrain_configs/distilhubert/config_model.yaml"
     (tmp_path / "mine.yaml").write_text(f"base: {shipped}\nstudent: {{dropout: 0.3}}\n")

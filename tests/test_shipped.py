@@ -63,3 +63,11 @@ def test_what_is_here_comes_before_what_is_shipped(tmp_path: Path, monkeypatch: 
     assert not shipped.is_shipped("teachers/hubert_mini")
     monkeypatch.chdir(shipped.shipped_folder("teachers").parent)
     assert shipped.is_shipped("teachers/hubert_mini")
+
+
+def test_a_configuration_is_found_under_the_name_that_s3prl_gives_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = shipped.existing_or_shipped("downstream/ctc/libriphone.yaml")
+    assert found == shipped.shipped_folder("downstream_runs") / "ctc/libriphone.yaml"

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.overrides import Overrides, read_overrides, script_flags
+from s3prl_gendistiller.schema_values import one_of
 
 MAX_SEED = 2**32 - 1  # numpy's
 _NAME_BYTES = 200  # of a folder; file systems take 255, and names get numbers
@@ -123,3 +125,42 @@ def typed(args: argparse.Namespace, flags: dict[str, str]) -> list[tuple[str, An
     """Those of `flags` (destination: flag) that were given, with their values."""
     found = [(flag, getattr(args, destination)) for destination, flag in flags.items()]
     return [(flag, value) for flag, value in found if value is not None and value is not False]
+
+
+def take_overrides(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Overrides:
+    """What ``-o`` asks for; a flag that it sets is set in `args` as well, read as if it had been given.
+
+    Args:
+        parser: of the flags of the host's script of its name.
+
+    Raises:
+        UserError: a flag is not known, has another value as a flag, is of another type, or is read by s3prl before it
+            reads ``-o``.
+    """
+    overrides = read_overrides(args.override, script_flags(parser.prog))
+    actions = {action.dest: action for action in parser._actions}
+    for name, value in overrides.flags.items():
+        if name in ("override", "past_exp", "auto_resume", "backend", "local_rank"):
+            raise UserError(f"-o: found args.{name}, which has no effect there; give it as a flag of its own")
+        if name not in actions:
+            continue
+        action, given = actions[name], getattr(args, name)
+        if action.nargs == 0 and not isinstance(value, bool):
+            raise UserError(f"-o: found {value!r} for args.{name}, expected True or False")
+        read = value if action.nargs == 0 or value is None else _read(action, value)
+        if given not in (None, False) and given != read:
+            flag = action.option_strings[0]
+            raise UserError(f"-o: found args.{name}={value} beside {flag} {given}; leave one of them out")
+        setattr(args, name, read)
+    return overrides
+
+
+def _read(action: argparse.Action, value: Any) -> Any:
+    """The value of a flag, as its parser reads it."""
+    try:
+        read = action.type(str(value)) if callable(action.type) else str(value)
+    except argparse.ArgumentTypeError as error:
+        raise UserError(f"-o: args.{action.dest}: {error}") from error
+    if action.choices is not None and read not in action.choices:
+        raise UserError(f"-o: found {value!r} for args.{action.dest}, {one_of(str(value), list(action.choices))}")
+    return read

@@ -14,6 +14,7 @@ from typing import Any
 
 from s3prl_gendistiller.cli import downstream_flags, launch
 from s3prl_gendistiller.cli.downstream_flags import parser as _parser
+from s3prl_gendistiller.cli.record import check_same_source
 from s3prl_gendistiller.cli.resume import refuse_other_than_begun, refuse_to_overwrite, resume_overrides
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import feature_cache, mount, soft_labels
@@ -109,10 +110,10 @@ def _check_begun(begun: argparse.Namespace, overrides: Overrides, checkpoint: Pa
     try:
         check_upstream(begun.upstream, path, goes_on=True)
     except UserError as error:
-        raise UserError(
-            f"{checkpoint}: was trained on what is not there as it was: {error}; "
-            "where it has moved, say so with -o args.upstream_ckpt=PATH"
-        ) from error
+        moved = "; where it has moved, say so with -o args.upstream_ckpt=PATH" if path is not None else ""
+        raise UserError(f"{checkpoint}: was trained on what is not there as it was: {error}{moved}") from error
+    if path is not None and Path(path).exists():
+        check_same_source(checkpoint.resolve().parent, Path(path))
 
 
 def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> launch.Plan:
@@ -149,7 +150,8 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> lau
     given = {"-t": split, "-k": args.upstream_ckpt, "-g": generation or args.upstream_model_config}
     for flag, value in (given | {"-i": args.init_ckpt, "-o": Overrides(args.overrides.flags).text()}).items():
         command += [flag, value] if value else []
-    return launch.Plan(command, folder, config)
+    local = args.upstream_ckpt is not None and Path(args.upstream_ckpt).exists()
+    return launch.Plan(command, folder, config, source=Path(args.upstream_ckpt) if local else None)
 
 
 def _check_downstream(args: argparse.Namespace) -> None:

@@ -27,7 +27,6 @@ from s3prl_gendistiller.host.devices import check_device
 from s3prl_gendistiller.host.failures import explained, user_cause, workers_key
 from s3prl_gendistiller.host.lock import locked
 from s3prl_gendistiller.host.memory import keep_few_primitives, keep_freed_memory
-from s3prl_gendistiller.host.overrides import Overrides, read_overrides, script_flags
 from s3prl_gendistiller.host.paths import RESOLVED_CONFIG
 from s3prl_gendistiller.outputs import check_writable
 
@@ -83,6 +82,7 @@ class Plan:
         config: a resolved configuration that is written to the folder and given as ``-c``.
         trains: whether checkpoints are written, with which a stopped run goes on.
         read_by: the configuration that says with how many processes data are read; none where that is not known.
+        source: checkpoint or folder that is evaluated, whose content the run records.
     """
 
     command: list[str]
@@ -90,6 +90,7 @@ class Plan:
     config: dict[str, Any] | None = None
     trains: bool = True
     read_by: Mapping[str, Any] | None = None
+    source: Path | None = None
 
 
 def run(
@@ -112,7 +113,7 @@ def run(
             print(parser.epilog, flush=True)
         host(["--help"])
     args = parser.parse_args(argv)
-    args.overrides = take_overrides(args, parser.prog)
+    args.overrides = arguments.take_overrides(args, parser)
     _check_place(args)
     filled: dict[str, str] = {}
     device = choose_device(args.device, filled)
@@ -126,7 +127,7 @@ def run(
         if args.auto_resume and checkpoint is None:
             resume.set_aside(planned.folder)
         say_filled_in(filled)
-        record_run(planned.folder, argv, SEED if args.seed is None else args.seed)
+        record_run(planned.folder, argv, SEED if args.seed is None else args.seed, planned.source)
         command = planned.command
         if planned.config is not None:
             command = [*command, "-c", str(write_yaml(planned.config, planned.folder / RESOLVED_CONFIG))]
@@ -228,30 +229,6 @@ def free_name(root: Path, name: str) -> str:
         count += 1
         candidate = f"{name}-{count}"
     return candidate
-
-
-def take_overrides(args: argparse.Namespace, script: str) -> Overrides:
-    """What ``-o`` asks for; a flag that it sets is set in `args` as well, as if it had been given.
-
-    Args:
-        script: of the host, whose flags these are.
-
-    Raises:
-        UserError: a flag is not known, is of another type, or is read by s3prl before it reads ``-o``.
-    """
-    overrides = read_overrides(args.override, script_flags(script))
-    for name, value in overrides.flags.items():
-        if name in ("override", "past_exp", "auto_resume", "backend", "local_rank"):
-            raise UserError(f"-o: found args.{name}, which has no effect there; give it as a flag of its own")
-        if name not in vars(args):
-            continue
-        kind = int if name == "seed" else bool if isinstance(vars(args)[name], bool) else str
-        if kind is not str and type(value) is not kind:
-            raise UserError(
-                f"-o: found {value!r} for args.{name}, expected {'True or False' if kind is bool else 'a whole number'}"
-            )
-        setattr(args, name, None if value is None else kind(value))
-    return overrides
 
 
 def write_yaml(content: dict[str, Any], path: Path) -> Path:

@@ -53,7 +53,7 @@ def _resume(checkpoint: Path, args: argparse.Namespace, device: str, filled: dic
             filled[flag] = "from the checkpoint"
     states = read_checkpoint(checkpoint, mmap=True)
     sections = check_stored_pretrain(states, checkpoint, args.overrides, mount.pretrain_tasks(find_host().package))
-    if sections.get("runner", {}).get("n_epochs", -1) > 0 and states["Args"].upstream in MODEL_CONFIGS:
+    if states["Args"].upstream in MODEL_CONFIGS and sections.keys() >= {"runner", "optimizer", "pretrain_expert"}:
         _check_data(from_dict(RunnerConfig, sections, f"{checkpoint}: Config"))
     check_changes(checkpoint, args.override)
     command = ["-e", str(checkpoint), "-o", resume_overrides(checkpoint, args.override, device)]
@@ -155,14 +155,14 @@ def _check_units(model: ModelConfig) -> None:
 
 def _check_data(runner: RunnerConfig) -> None:
     data = runner.pretrain_expert.datarc
-    expand(data.libri_root, "pretrain_expert.datarc.libri_root")
+    root = expand(data.libri_root, "pretrain_expert.datarc.libri_root")
     manifests = Path(expand(data.file_path, "pretrain_expert.datarc.file_path"))
     missing = [name for name in (*data.sets, *data.valid_sets) if not (manifests / f"{name}.csv").is_file()]
     if missing:
         there = ", ".join(sorted(path.stem for path in manifests.glob("*.csv"))) or "no manifest"
         raise UserError(
             f"pretrain_expert.datarc.sets: {', '.join(missing)} not found in {manifests} (found {there}); "
-            f"write manifests with `gendistiller manifest {data.libri_root}`"
+            f"write manifests with `gendistiller manifest {root} --out {manifests}`"
         )
     if runner.runner.n_epochs > 0:
         _check_epochs(runner, manifests)

@@ -13,12 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.feature_cache import files_hash
 
 RUN_FILE = "run.json"
+SOURCE = "source"
 
 
-def record_run(folder: Path, argv: Sequence[str], seed: int) -> None:
-    """Appends what ran, with which versions, to the folder's run.json."""
+def record_run(folder: Path, argv: Sequence[str], seed: int, source: Path | None = None) -> None:
+    """Appends what ran, with which versions, to the folder's run.json.
+
+    Args:
+        source: checkpoint or folder of what is evaluated, whose content is recorded as a hash.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / RUN_FILE
     runs = _earlier(path)
@@ -32,11 +38,26 @@ def record_run(folder: Path, argv: Sequence[str], seed: int) -> None:
             "git_commit": _git_commit(),
             "python": platform.python_version(),
             "packages": {name: _version(name) for name in packages},
+            SOURCE: None if source is None else files_hash(source),
         }
     )
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(runs, indent=2) + "\n", encoding="utf-8")
     os.replace(partial, path)
+
+
+def check_same_source(folder: Path, source: Path) -> None:
+    """
+    Raises:
+        UserError: a run's head was trained on the features of a file of other content.
+    """
+    runs = [run for run in _earlier(folder / RUN_FILE) if isinstance(run, dict) and isinstance(run.get(SOURCE), str)]
+    if runs and runs[-1][SOURCE] != files_hash(source):
+        raise UserError(
+            f"{source}: is not what the run in {folder} was trained on (hash {files_hash(source)}, then "
+            f"{runs[-1][SOURCE]}); put that file back, name it with -o args.upstream_ckpt=PATH, or begin another run "
+            "with -n"
+        )
 
 
 def _earlier(path: Path) -> list[Any]:

@@ -114,13 +114,14 @@ def resume_overrides(checkpoint: Path, asked: str | None, device: str) -> str:
             raise UserError(f"-o: found args.{name}, which has no effect on a run that goes on; leave it out")
     stored = read_checkpoint(checkpoint, mmap=True)["Args"]
     folder = str(checkpoint.resolve().parent)
-    moved = {"expdir": folder} if str(Path(stored.expdir).resolve()) != folder else {}
+    before = getattr(stored, "expdir", None)
+    moved = {"expdir": folder} if before is None or str(Path(before).resolve()) != folder else {}
     given = {name: value for name, value in overrides.flags.items() if name not in ("device", "mode")}
     return Overrides({"device": device, **moved, **given}, overrides.keys).text()
 
 
 def refuse_other_than_begun(args: argparse.Namespace, flags: Mapping[str, str], checkpoint: Path) -> None:
-    """A run that goes on keeps what it began with, so that another value would be dropped.
+    """A run that goes on keeps what it began with, so that another value than ``-o``'s would be dropped.
 
     Args:
         flags: flags by their destination in s3prl's arguments.
@@ -129,7 +130,8 @@ def refuse_other_than_begun(args: argparse.Namespace, flags: Mapping[str, str], 
         UserError: a flag was given with another value than the checkpoint's.
     """
     begun = vars(read_checkpoint(checkpoint, mmap=True)["Args"])
-    for flag, value in arguments.typed(args, dict(flags)):
+    typed = {name: flag for name, flag in flags.items() if name not in args.overrides.flags}  # `-o` is applied
+    for flag, value in arguments.typed(args, typed):
         stored = begun.get({flag: name for name, flag in flags.items()}[flag], value)
         if stored != value and not _same_file(stored, value):
             raise UserError(

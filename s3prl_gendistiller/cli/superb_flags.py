@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import devices
+from s3prl_gendistiller.host.downstream_config import check_downstream
 from s3prl_gendistiller.host.feature_store import CACHE_FLAG, LIMIT_FLAG
 from s3prl_gendistiller.outputs import check_writable
 from s3prl_gendistiller.superb.decoding import require_decoder
@@ -33,6 +34,9 @@ def check_pairs(args: argparse.Namespace, suite: Suite) -> None:
     for device in args.devices:  # a plan may be for another machine, whose devices bear such names
         if not devices.NAME.fullmatch(device):
             raise UserError(f"--devices: found {device}, expected cpu, cuda or such as cuda:0")
+    for task in suite.tasks if args.override else ():
+        if task.trained:
+            check_downstream(task.downstream, suite.content(task), f"{suite.config_file(task)} with -o {args.override}")
     names = {student.name for student in suite.students}
     for flag, name, usual in (("--score-from", args.score_from, "fbank"), ("--score-to", args.score_to, "teacher")):
         if name != usual and name not in names:

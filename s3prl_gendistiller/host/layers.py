@@ -10,7 +10,7 @@ import torch
 from s3prl_gendistiller.host.feature_cache import identity
 from s3prl_gendistiller.host.generation import generation_text
 from s3prl_gendistiller.host.upstream_files import check_file
-from s3prl_gendistiller.host.upstreams import LAUNCHER, building, require_upstream
+from s3prl_gendistiller.host.upstreams import STUDENT, building, require_upstream
 
 SAMPLE_RATE = 16_000
 
@@ -24,10 +24,10 @@ def load_upstream(upstream: str, checkpoint: Path | None, steps: int | None = No
     Raises:
         UserError: there is no such upstream, or what it loads is neither here nor to be had.
     """
-    entry, given = require_upstream(upstream), None if checkpoint is None else str(checkpoint)
+    entry, given = require_upstream(upstream, STUDENT), None if checkpoint is None else str(checkpoint)
     if given is not None:
-        check_file(upstream, given, LAUNCHER)
-    with building(upstream, given):
+        check_file(upstream, given, STUDENT)
+    with building(upstream, given, STUDENT):
         expert: torch.nn.Module = entry(
             ckpt=given, model_config=None if steps is None else generation_text(steps), refresh=False
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from s3prl_gendistiller.config import MODEL_CONFIGS, RunnerConfig
+from s3prl_gendistiller.config import MODEL_CONFIGS, RunnerConfig, steps_problems
 from s3prl_gendistiller.config_optimizer import OPTIMIZERS, SCHEDULERS, schedule_problems
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.schema import checked, from_dict, key, to_dict
@@ -16,7 +16,7 @@ from s3prl_gendistiller.schema import checked, from_dict, key, to_dict
 class StockRunnerConfig:
     """As `config.RunnerSectionConfig`; s3prl's own tasks have s3prl's own settings."""
 
-    total_steps: int = key(low=1)
+    total_steps: int
     log_step: int = key(low=1)
     save_step: int = key(low=1)
     max_keep: int = key(low=1)
@@ -24,6 +24,9 @@ class StockRunnerConfig:
     gradient_accumulate_steps: int = key(low=1)
     n_epochs: int = key()
     fp16: bool = False
+
+    def problems(self) -> Iterator[str]:
+        yield from steps_problems(self.total_steps, self.n_epochs)
 
 
 @dataclass(frozen=True)

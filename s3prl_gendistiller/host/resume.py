@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -38,7 +39,9 @@ def check_changes(checkpoint: Path, asked: str | None) -> None:
     if any(key in stored for key in WEIGHT_KEYS.values()):
         kind = student_kind(stored, checkpoint)
         check_size(read_model_config(kind, stored["Upstream_Config"]).student, stored[WEIGHT_KEYS[kind]], checkpoint)
-        from_dict(RunnerConfig, after, f"{checkpoint} with -o")
+        sections = {field.name for field in dataclasses.fields(RunnerConfig)}  # a baseline's Config holds more
+        content = {name: value for name, value in after.items() if name in sections or name not in before}
+        from_dict(RunnerConfig, content, f"{checkpoint} with -o")
     if not asked:
         return
     problems = [*_loop_problems(before, after, stored["Step"]), *_optimizer_problems(before, after)]
@@ -76,6 +79,10 @@ def check_sections(stored: Mapping[str, Any], checkpoint: Path) -> None:
 def _loop_problems(before: Mapping[str, Any], after: Mapping[str, Any], step: int) -> Iterator[str]:
     old, new = before.get("runner", {}), after.get("runner", {})
     changed = old.get("total_steps") != new.get("total_steps")
+    epochs = new.get("n_epochs", -1)
+    if step >= old.get("total_steps", step + 1) and not changed and epochs <= old.get("n_epochs", -1):
+        longer = f"n_epochs above {epochs}" if epochs > 0 else f"total_steps above {step}"
+        yield f"the run is finished, at step {step}, and would not be changed; add config.runner.{longer}"
     if new.get("n_epochs", -1) > 0 and changed:
         yield f"config.runner.total_steps: the run counts {new['n_epochs']} epochs; change config.runner.n_epochs"
     elif changed and new["total_steps"] < step:

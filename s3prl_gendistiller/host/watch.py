@@ -53,8 +53,9 @@ class Watch:
         self._scaled = bool(runner.config["runner"].get("fp16")) and torch.cuda.is_available()
         total = runner.config["runner"]["total_steps"]
         if self._first >= total:
+            longer = "n_epochs" if runner.config["runner"].get("n_epochs", -1) > 0 else "total_steps"
             logger.info(
-                "step %d of %d is done, nothing is left; config.runner.total_steps makes it longer", self._first, total
+                "step %d of %d is done, nothing is left; config.runner.%s makes it longer", self._first, total, longer
             )
         model = runner.downstream.model if hasattr(runner, "downstream") else runner.upstream
         model.register_forward_hook(self.look_at_loss)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from pathlib import Path
@@ -112,16 +111,3 @@ def test_nothing_is_said_twice_after_two_calls(capsys: pytest.CaptureFixture[str
     logging.getLogger("s3prl_gendistiller.x").info("once")
     assert capsys.readouterr().err.count("once") == 1
     assert os.path.basename(resume.__file__) == "resume.py"
-
-
-def test_a_log_with_other_lines_is_drawn_as_far_as_it_goes(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    run.mkdir()
-    lines = [5, None, {"split": "train", "step": 1}, {"split": "train", "step": "x", "loss": 1}]
-    lines += [
-        {"split": "valid", "step": 1, "l1_layer1": 0.5, "l1_layerx": 1},
-        {"split": "valid", "step": 2, "loss": 3.0},
-    ]
-    (run / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n[")
-    assert main(["curves", str(run), "--out", str(tmp_path / "x.png")]) == 0
-    assert (tmp_path / "x.png").stat().st_size > 1000

@@ -64,7 +64,7 @@ def given(command: list[str], flag: str = "-c") -> dict[str, Any]:
         ("runner.total_steps=3", "such as config.runner.total_steps=3"),
         ("conifg.runner.total_steps=3", "such as config.runner.total_steps=3"),
         ("args.sede=3", "did you mean seed?"),
-        ("args.seed='a'", "found 'a' for args.seed, expected a whole number"),
+        ("args.seed='a'", "args.seed: found 'a'; expected a whole number"),
         ("args.past_exp='x'", "give it as a flag of its own"),
         ("config.runner=5", "runner: found 5 (a whole number), expected a section of keys"),
         ("config.optimizer.lrr=1", "optimizer.lrr: unknown key; did you mean lr?"),
@@ -135,7 +135,7 @@ def test_a_model_yaml_and_a_runner_yaml_are_told_apart(
 ) -> None:
     model, runner = files[1], files[3]
     error = refused(capsys, distil("-g", runner, "-c", model)[0])
-    assert "a runner YAML, which -c takes" in error and "a model YAML, which -g takes" in error
+    assert "found a runner YAML, expected a model YAML" in error and "a model YAML, which -g takes" in error
     assert "a configuration of run_pretrain.py" in refused(capsys, evaluate("-d", "asr", "-c", model)[0])
     assert main(["config", "asr", "--check", "downstream_runs/asr/small.yaml"]) == 0
     assert main(["config", "asr", "--check", runner]) == 2
@@ -197,7 +197,7 @@ def test_a_stored_run_is_checked_and_goes_on_with_literals_alone(
     values = dict(option.split("=") for option in text.split(",,"))  # as s3prl reads it
     assert eval(values["args.expdir"]) == str(inside / "a=b")
     assert eval(values["config.downstream_expert.datarc.root"]) == EVIL and not Path("evil").exists()
-    assert "has no effect on a run that goes on" in refused(
+    assert "-i: found x beside -e" in refused(
         capsys, downstream.main(["-e", str(checkpoint), "-o", "args.init_ckpt='x'"], host=commands.append)
     )
     assert "did you mean total_steps?" in refused(

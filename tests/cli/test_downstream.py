@@ -116,3 +116,25 @@ def test_a_variant_that_the_configuration_overrules_is_refused() -> None:
     check_variant("fold1", "emotion", config)
     with pytest.raises(UserError, match=r"-o config\.downstream_expert\.datarc\.test_fold='fold2' in its place"):
         check_variant("fold2", "glmd_er", config)
+
+
+def test_a_name_may_hold_folders_and_stand_beside_a_place(inside_place: Path) -> None:
+    command = accepted(*FBANK, "-n", "fbank/asr")
+    assert command[command.index("-p") + 1] == str(Path("result/downstream/fbank/asr").absolute())
+    command = accepted(*FBANK, "-n", "mine", "-p", "there")
+    assert command[command.index("-n") + 1] == "mine" and command[command.index("-p") + 1] == str(
+        Path("there").absolute()
+    )
+
+
+def test_flags_that_come_with_an_override_are_read_as_flags(
+    inside_place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    accepted(*FBANK, "-o", "args.upstream_layer_selection=0")
+    for override, said in (
+        ("args.upstream_layer_selection='x'", "-o: args.upstream_layer_selection: found 'x'"),
+        ("args.mode='banana'", "found 'banana' for args.mode"),
+        ("args.device='cuda'", "found args.device=cuda beside --device cpu"),
+        ("args.verbose=3", "found 3 for args.verbose, expected True or False"),
+    ):
+        assert said in downstream_refuses(capsys, *FBANK, "--device", "cpu", "-o", override)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 
 from s3prl_gendistiller.cli import downstream, pretrain
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint
-from tests.cli.places import FBANK, accepted, downstream_refuses, never, refuses, save_run, stopped
+from tests.cli.places import ASR, FBANK, accepted, downstream_refuses, never, refuses, save_run, stopped
 
 
 @pytest.mark.parametrize(
@@ -127,3 +128,29 @@ def test_a_bug_keeps_its_traceback(inside_place: Path, tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="a bug"):
         downstream.main([*FBANK, "-p", str(tmp_path / "run")], host=host)
+
+
+def test_a_run_goes_on_only_with_the_student_that_its_head_was_trained_on(
+    inside_place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    student, run = tmp_path / "student.ckpt", tmp_path / "run"
+    shutil.copy("gen.ckpt", student)
+    flags = ("-u", "gendistiller_local", "-k", str(student), *ASR, "-p", str(run))
+    assert downstream.main(list(flags), host=lambda command: None) == 0
+    save_run(run / "states-1.ckpt", upstream="gendistiller_local", upstream_ckpt=str(student))
+    evaluate = ("-m", "evaluate", "-t", "dev-clean", "-e", str(run))
+    accepted(*evaluate)
+    student.rename(tmp_path / "moved.ckpt")
+    accepted(*evaluate, "-o", f"args.upstream_ckpt={tmp_path / 'moved.ckpt'}")
+    shutil.copy("students/states-3.ckpt", student)
+    states = torch.load(student, weights_only=False)
+    torch.save({**states, "Step": 99}, student)
+    assert "is not what the run in" in downstream_refuses(capsys, *evaluate)
+
+
+def test_a_checkpoint_without_a_folder_goes_on_where_it_lies(inside_place: Path, tmp_path: Path) -> None:
+    run = save_run(tmp_path / "r/states-1.ckpt")
+    states = torch.load(run, weights_only=False)
+    del states["Args"].expdir
+    torch.save(states, run)
+    assert f"args.expdir={str(run.parent)!r}" in accepted("-e", str(run))[-1]

@@ -71,6 +71,14 @@ def test_a_dry_run_prints_the_commands_and_makes_nothing(
     assert not Path("result").exists()
 
 
+def test_an_override_that_a_task_does_not_read_is_refused_before_the_plan(
+    inside: Path, student: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["superb", "--student", f"mine={student}", "--tasks", "ks", "-o", "config.runner.total_step=3"]
+    assert main([*command, "--dry-run"]) == 2
+    assert "runner.total_step: unknown key; did you mean total_steps?" in capsys.readouterr().err
+
+
 def test_the_official_plan_needs_no_corpora_and_states_hours_and_paths(
     inside: Path, student: Path, counted: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,7 +124,7 @@ def test_mistakes_are_named_before_anything_runs(
     assert "did you mean ks (keyword spotting)?" in refused(capsys, *mine, "--tasks", "keyword")
     assert "expected TASK=RATE" in refused(capsys, *mine, "--tasks", "ks", "--lr", "ks=fast")
     assert "no such file or folder" in refused(capsys, "--student", "mine=none/states-1.ckpt")
-    assert "--jobs: found 0" in refused(capsys, *mine, "--jobs", "0")
+    assert "--jobs: found '0'" in refused(capsys, *mine, "--jobs", "0")
     assert "--tflops: found 0" in refused(capsys, *mine, "--tflops", "0")
     assert "--hardware: found 8gb with --preset small" in refused(capsys, *mine, "--hardware", "8gb")
     assert "--lm: found without asr among the tasks" in refused(capsys, *mine, "--tasks", "ks", "--lm", "lm")

@@ -12,6 +12,8 @@ def test_an_upstream_that_cannot_be_fetched_is_named(monkeypatch: pytest.MonkeyP
     def unreachable(**unused: object) -> None:
         raise URLError("no network")
 
-    monkeypatch.setattr(layers, "require_upstream", lambda name: unreachable)
-    with pytest.raises(UserError, match=r"-u: hubert could not be downloaded or loaded \(.*no network.*s3prl's cache"):
+    monkeypatch.setattr(layers, "require_upstream", lambda name, door: unreachable)
+    with pytest.raises(
+        UserError, match=r"--student: hubert could not be downloaded or loaded \(.*no network.*s3prl's cache"
+    ):
         layers.load_upstream("hubert", None)

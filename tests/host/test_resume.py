@@ -111,3 +111,16 @@ def test_a_configuration_without_its_sections_is_named(tmp_path: Path) -> None:
             check_changes(begun(tmp_path, kind, TORCH, optimizer=None), None)
     with pytest.raises(UserError, match="found no section downstream_expert in its Config"):
         check_sections({"Downstream": {}, "Config": {"runner": {}, "optimizer": {}, "downstream_expert": 5}}, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["pretrain", "downstream"])
+def test_a_finished_run_is_changed_only_if_it_is_made_longer(tmp_path: Path, kind: str) -> None:
+    path = begun(tmp_path, kind, TORCH, runner={**LOOP, "total_steps": 4})
+    check_changes(path, None)
+    check_changes(path, "config.optimizer.lr=0.5,,config.runner.total_steps=9")
+    with pytest.raises(UserError, match=r"is finished, at step 4, .*add config\.runner\.total_steps above 4"):
+        check_changes(path, "config.optimizer.lr=0.5")
+    if kind == "pretrain":
+        path = begun(tmp_path, kind, TORCH, runner={**LOOP, "total_steps": 4, "n_epochs": 3})
+        with pytest.raises(UserError, match="add config.runner.n_epochs above 2"):
+            check_changes(path, "config.runner.n_epochs=2")
