@@ -34,6 +34,7 @@ from s3prl_gendistiller.host.shims import (
     audio_effects,
     audio_extension,
     audio_files,
+    exits,
     flags,
     hub_access,
     samplers,
@@ -43,25 +44,15 @@ from s3prl_gendistiller.host.shims import (
 # learning rate schedule inside the parameter groups of s3prl's BertAdam and Lamb (`AdamW_with_schedule`).
 # Schedulers store no classes. The pretraining runner imports `optimizers` from the top, the downstream
 # runner `s3prl.optimizers`.
-SCHEDULES = (
-    "ConstantLR",
-    "WarmupConstantSchedule",
-    "WarmupCosineSchedule",
-    "WarmupCosineWithHardRestartsSchedule",
-    "WarmupCosineWithWarmupRestartsSchedule",
-    "WarmupLinearSchedule",
-)
+SHAPES = ("Constant", "Cosine", "CosineWithHardRestarts", "CosineWithWarmupRestarts", "Linear")
+SCHEDULES = ("ConstantLR", *(f"Warmup{shape}Schedule" for shape in SHAPES))
 SCHEDULE_MODULES = ("optimizers", "s3prl.optimizers")
 
 logger = logging.getLogger(__name__)
 
 
 def apply() -> list[str]:
-    """Supplies what is missing; a second call finds nothing to do.
-
-    Returns:
-        One line for each thing supplied.
-    """
+    """Supplies what is missing and says what, a line each; a second call finds nothing to do."""
     supplied = [line for shim in SHIMS if (line := shim()) is not None]
     if supplied:
         logger.info("s3prl on today's libraries: supplied %s", "; ".join(supplied))
@@ -136,25 +127,18 @@ def supply_audio_info() -> str | None:
 def supply_audio_backends() -> str | None:
     """torchaudio 2.9 removed the choice of backends, which s3prl makes at import."""
     torchaudio = importlib.import_module("torchaudio")
-    stand_ins: dict[str, Callable[..., Any]] = {
-        "set_audio_backend": lambda backend: None,
-        "get_audio_backend": lambda: "soundfile",
-        "list_audio_backends": lambda: ["soundfile"],
-    }
-    missing = [name for name in stand_ins if not hasattr(torchaudio, name)]
-    for name in missing:
-        setattr(torchaudio, name, stand_ins[name])
-    return f"torchaudio.{', '.join(missing)}" if missing else None
+    return _supply_missing(
+        torchaudio,
+        set_audio_backend=lambda backend: None,
+        get_audio_backend=lambda: "soundfile",
+        list_audio_backends=lambda: ["soundfile"],
+    )
 
 
 def supply_hub_classes() -> str | None:
     """huggingface_hub 1 removed `HfFolder` and `Repository`, which both runners import at the top."""
     hub = _module("huggingface_hub")
-    stand_ins = {"HfFolder": hub_access.HfFolder, "Repository": hub_access.Repository}
-    missing = [name for name in stand_ins if hub is not None and not hasattr(hub, name)]
-    for name in missing:
-        setattr(hub, name, stand_ins[name])
-    return f"huggingface_hub.{', '.join(missing)}" if missing else None
+    return hub and _supply_missing(hub, HfFolder=hub_access.HfFolder, Repository=hub_access.Repository)
 
 
 def supply_hub_calls() -> str | None:
@@ -199,6 +183,15 @@ def supply_distutils() -> str | None:
     return "distutils.util.strtobool"
 
 
+def supply_exits() -> str | None:
+    """tensorboardX closes a log without events by a new thread, which Python 3.12 refuses at its end: a traceback."""
+    writer = _module("tensorboardX.writer") if sys.version_info >= (3, 12) else None
+    if writer is None or writer.atexit is exits:
+        return None
+    writer.atexit = exits  # type: ignore[attr-defined]
+    return "tensorboardX.writer.atexit"
+
+
 def supply_safe_globals() -> str | None:
     """From torch 2.6 `torch.load` refuses s3prl's own checkpoints; resume and evaluation need them."""
     if not _loads_weights_only() or importlib.util.find_spec("s3prl") is None:
@@ -223,6 +216,7 @@ SHIMS: tuple[Callable[[], str | None], ...] = (
     supply_hub_calls,
     supply_catalyst,
     supply_distutils,
+    supply_exits,
     supply_safe_globals,
 )
 
@@ -273,6 +267,13 @@ def _module(name: str) -> ModuleType | None:
         return importlib.import_module(name)
     except (ImportError, AttributeError, OSError, RuntimeError):
         return None
+
+
+def _supply_missing(module: ModuleType, **stand_ins: Any) -> str | None:
+    missing = [name for name in stand_ins if not hasattr(module, name)]
+    for name in missing:
+        setattr(module, name, stand_ins[name])
+    return f"{module.__name__}.{', '.join(missing)}" if missing else None
 
 
 def _forget(before: set[str]) -> None:

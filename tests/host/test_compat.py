@@ -126,6 +126,15 @@ def test_distutils_is_supplied_only_where_python_has_none():
         assert run_code(code.format(absent=False)).split() == ["False", "1", "0"]
 
 
+def test_a_log_without_an_event_ends_without_a_word(tmp_path):
+    code = "from s3prl_gendistiller.host import compat; print(compat.apply())\n"
+    code += f"from tensorboardX import SummaryWriter; SummaryWriter({str(tmp_path)!r}); print(compat.apply())"
+    done = run_python("-c", code)
+    first, second = done.stdout.splitlines()
+    assert (done.returncode, done.stderr, second) == (0, "", "[]")
+    assert ("tensorboardX" in first) == (sys.version_info >= (3, 12))
+
+
 @pytest.mark.parametrize("module", ["optimizers", "s3prl.optimizers"])
 def test_checkpoints_of_the_host_load_with_either_name_of_its_modules(tmp_path, module):
     write = f"""
