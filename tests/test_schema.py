@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from s3prl_gendistiller.config import GenDistillerModelConfig, RunnerConfig, TeacherConfig, read_model_config
+from s3prl_gendistiller.config import (
+    GenDistillerModelConfig,
+    RunnerConfig,
+    TeacherConfig,
+    read_model_config,
+    steps_problems,
+)
 from s3prl_gendistiller.config_objectives import CkdConfig, LayerwiseConfig
 from s3prl_gendistiller.errors import ConfigError, UserError
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml, to_dict

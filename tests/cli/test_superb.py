@@ -130,7 +130,8 @@ def test_mistakes_are_named_before_anything_runs(
     assert "--lm: found without asr among the tasks" in refused(capsys, *mine, "--tasks", "ks", "--lm", "lm")
     assert "4-gram.arpa.gz (openslr.org/11)" in refused(capsys, *mine, "--tasks", "asr", "--lm", "lm")
     assert "--devices: found cuda:64" in refused(capsys, *mine, "--tasks", "ks", "--devices", "cuda:64")
-    schedule = ("--preset", "official", "-o", "config.scheduler.name='x'")
+    section = "{'name': 'linear_schedule_with_warmup', 'num_warmup_steps': 1}"
+    schedule = ("--preset", "official", "-o", f"config.scheduler={section}")
     assert "ks: found config.scheduler" in refused(capsys, *mine, "--tasks", "ks", *schedule)
     monkeypatch.setenv("SUPERB_DATA", str(data / "SNIPS"))
     error = refused(capsys, *mine, "--tasks", "sid", "sf")
