@@ -26,7 +26,7 @@ from s3prl_gendistiller.corpora.espeak import Espeak
 from s3prl_gendistiller.corpora.layout import Plan, write_plans
 from s3prl_gendistiller.corpora.recording import Recorder
 from s3prl_gendistiller.distill.audio import read_audio
-from s3prl_gendistiller.distill.files import within
+from s3prl_gendistiller.distill.files import csv_reader, within
 from s3prl_gendistiller.errors import UserError
 
 REAL_TASKS = ("ks", "sid", "ic")
@@ -91,7 +91,7 @@ def _table(source: Path, name: str, columns: Sequence[str]) -> list[dict[str, st
     path = source / name
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
+            reader = csv_reader(path, file)
             absent = [column for column in ("file", "split", *columns) if column not in (reader.fieldnames or [])]
             rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -146,3 +147,20 @@ def read_text(path: Path) -> str:
         ) from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); expected a text file") from None
+
+
+def csv_reader(path: Path, lines: Iterable[str]) -> csv.DictReader[str]:
+    """Rows by column, where readers that take the first and readers that take the last of two columns agree.
+
+    Args:
+        path: for messages.
+        lines: of the file.
+
+    Raises:
+        UserError: two columns have one name.
+    """
+    reader = csv.DictReader(lines)
+    twice = [name for name, count in Counter(reader.fieldnames or []).items() if name and count > 1]
+    if twice:
+        raise UserError(f"{path}: has the column {', '.join(twice)} more than once, expected it once; remove one")
+    return reader

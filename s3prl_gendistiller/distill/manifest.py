@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import logging
 import os
+import reprlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -26,6 +27,7 @@ DEFAULT_FOLDER = "len_for_bucket"
 SPLIT_PREFIXES = ("train-clean", "train-other", "dev-clean", "dev-other", "test-clean", "test-other")
 """What the split folders of LibriSpeech and its smaller relatives are called, up to a size such as `-100`."""
 _LISTED = 10
+_LENGTH_DIGITS = 15
 _SKIP_ROWS = "run `gendistiller manifest --skip-bad`, or run_pretrain.py -o config.pretrain_expert.datarc.skip_bad=True"
 
 
@@ -214,16 +216,22 @@ def _read_csv(path: Path, root: Path, listed: list[Utterance], problems: list[st
             for row in reader:
                 origin = f"{path.name} line {reader.line_num}"
                 file_path, length = pick(row)
-                if file_path and length.isdecimal() and int(length) >= MIN_SAMPLES:
-                    listed.append(Utterance(root / file_path, int(length), origin))
+                samples = sample_count(length)
+                if file_path and samples is not None and samples >= MIN_SAMPLES:
+                    listed.append(Utterance(root / file_path, samples, origin))
                 elif row:
-                    found = f"file_path {file_path!r}, length {length!r}"
+                    found = f"file_path {file_path!r}, length {reprlib.repr(length)}"
                     problems.append(f"{origin}: {found}; expected a path and at least {MIN_SAMPLES} samples")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         found = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
         raise UserError(f"{path}: {found}; expected a manifest; run `gendistiller manifest`") from None
     if len(listed) + len(problems) == before:
         raise UserError(f"{path}: no rows; expected one per audio file; repeat `gendistiller manifest`")
+
+
+def sample_count(text: str) -> int | None:
+    """Of a length in a manifest; None for all that pandas and C would not read as a whole number, as longer ones."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _LENGTH_DIGITS else None
 
 
 def _columns(path: Path, header: list[str]) -> Callable[[list[str]], tuple[str, str]]:
@@ -233,6 +241,9 @@ def _columns(path: Path, header: list[str]) -> Callable[[list[str]], tuple[str, 
             f"{path}: no column {' and no column '.join(absent)}, found {', '.join(header) or 'nothing'}; "
             "expected file_path and length; write it again with `gendistiller manifest`"
         )
+    twice = [column for column in ("file_path", "length") if header.count(column) > 1]
+    if twice:
+        raise UserError(f"{path}: has the column {' and '.join(twice)} more than once, expected it once; remove one")
     file_path, length = header.index("file_path"), header.index("length")
 
     def pick(row: list[str]) -> tuple[str, str]:

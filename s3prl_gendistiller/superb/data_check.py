@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import os
+import reprlib
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from s3prl_gendistiller.distill.files import files_below, of_each_file, refuse_irregular
 from s3prl_gendistiller.errors import UserError, few
@@ -18,6 +22,8 @@ COMPLETE, INCOMPLETE, ABSENT, SYNTHETIC = "complete", "incomplete", "absent", "s
 Stamp = Callable[[Path], bool | None]
 """Of a corpus folder: None for one of another origin; of one that `gendistiller corpus` wrote, whether it is whole."""
 
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, csv.Error)
+"""What reading a list raises that is not of the form that is expected of it."""
 REPEAT = "repeat `gendistiller corpus`"
 _HOURS_OFF = 0.02
 
@@ -126,7 +132,7 @@ def check(need: Need, shelf: Shelf, stamp: Stamp) -> Report:
     unlisted = list(_absent_listings(absent, ours=ours))
     for listing in need.listings:
         if listing not in absent and listing.named is not None:
-            unlisted += listing_problems(listing, listing.named, present, compared=not ours)
+            unlisted += listing_problems(listing, listing.named, present, compared=not ours, config=need.config)
     seconds = [audio.seconds for audio in found.values()]
     problems = (*unfinished, *silent, *unlisted)
     return Report(
@@ -166,16 +172,34 @@ def _absent_listings(listings: Sequence[Listing], *, ours: bool) -> Iterator[str
 
 
 def listing_problems(
-    listing: Listing, named: Callable[[Path], Iterator[str]], present: set[str], *, compared: bool
+    listing: Listing,
+    named: Callable[[Path], Iterator[str]],
+    present: set[str],
+    *,
+    compared: bool,
+    config: Mapping[str, Any],
 ) -> Iterator[str]:
+    """What is wrong in a list of audio files; one line each.
+
+    Args:
+        named: its `Listing.named`.
+        present: the audio files that were found.
+        compared: hold the number of entries against the published one.
+        config: the task's `downstream_expert`.
+    """
     try:
         refuse_irregular(listing.path, "text")
         names = list(named(listing.path))
     except UserError as error:
         yield str(error)
         return
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except UNREADABLE as error:
         yield f"{listing.path}: cannot be read ({error}){_remedy(listing)}"
+        return
+    misfits = [(number, name) for number, name in enumerate(names, start=1) if not isinstance(name, str) or not name]
+    if misfits:
+        number, found = misfits[0][0], reprlib.repr(misfits[0][1])
+        yield f"{listing.path} entry {number}: found {found}, expected the path of an audio file; correct it"
         return
     if compared and listing.rows is not None and len(names) != listing.rows:
         yield f"{listing.path}: {len(names):,} entries, expected {listing.rows:,}"
@@ -184,12 +208,25 @@ def listing_problems(
         twice = [name for name, count in Counter(names).items() if count > 1]
         yield f"{listing.path}: names {len(twice):,} audio files more than once: {few(twice)}; keep one line of each"
     lost = [name for name in named_once if not any(str(folder / name) in present for folder in listing.folders)]
-    lost = [name for name in lost if not any((folder / name).exists() for folder in listing.folders)]  # elsewhere
+    lost = [name for name in lost if not any(os.path.isfile(folder / name) for folder in listing.folders)]  # elsewhere
     if lost:
-        alike = _alike(listing, lost, present)
-        yield f"{listing.path}: names {len(lost):,} audio files that are not there: {few(lost)}{alike}"
+        hint = _alike(listing, lost, present) or (_origin(listing, config) if 2 * len(lost) > len(named_once) else "")
+        yield f"{listing.path}: names {len(lost):,} audio files that are not there: {few(lost)}{hint}"
     elif not names:
         yield f"{listing.path}: names no audio file{_remedy(listing)}"
+
+
+def _origin(listing: Listing, config: Mapping[str, Any]) -> str:
+    """The key of the configuration that says where the audio is, for lists of which most is missing."""
+    keys = [
+        (f"{section}.{key}", Path(value))
+        for section, entries in config.items()
+        if isinstance(entries, Mapping)
+        for key, value in entries.items()
+        if isinstance(value, str) and any(folder.is_relative_to(value) for folder in listing.folders)
+    ]
+    key, folder = max(keys, key=lambda found: len(found[1].parts), default=("", Path()))
+    return f"; they are looked for where downstream_expert.{key} points, {folder}" if key else ""
 
 
 def _alike(listing: Listing, lost: Sequence[str], present: Iterable[str]) -> str:

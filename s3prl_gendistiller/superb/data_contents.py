@@ -6,23 +6,31 @@ stands in a Kaldi table.
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import re
+import reprlib
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE, audio_frames
-from s3prl_gendistiller.distill.files import files_below, read_text
+from s3prl_gendistiller.distill.files import csv_reader, files_below, read_text, refuse_irregular
+from s3prl_gendistiller.distill.manifest import sample_count
 from s3prl_gendistiller.errors import UserError, few
+from s3prl_gendistiller.host.shims.ctc_corpora import read_lexicons, refuse_unfit_lexicon
+from s3prl_gendistiller.superb.data_check import UNREADABLE
+from s3prl_gendistiller.superb.detection import read_truth
+from s3prl_gendistiller.superb.diarization import read_rttm
 from s3prl_gendistiller.superb.kaldi_check import LEFT_OUT, full_lines, kaldi_faults, misshapen_line
 from s3prl_gendistiller.superb.needs import Need, Part
 
 Files = Callable[[Part], Sequence[Path]]
 """The audio files of a part."""
 
+NOISE = "_background_noise_"
+"""The folder of KS that a list of the others' is a file for."""
 KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go", "_unknown_", "_silence_")
 """The classes of s3prl's KS."""
 SPEAKERS = range(10001, 10001 + 1251)
@@ -33,18 +41,31 @@ SLOTS = ("action", "object", "location")
 
 def contents(need: Need, files: Files) -> Iterator[str]:
     """What is wrong in the lists and folders of a task that are there; one line each."""
+    lists = [listing.path for listing in need.listings if listing.path.exists()]
     try:
+        for path in lists:
+            if path.name != NOISE:
+                refuse_irregular(path, "text")
         yield from _READERS[need.task.name](need, files)
     except UserError as error:
         yield str(error)
+    except UNREADABLE as error:
+        yield f"{need.task.name}: {few(lists)} cannot be read ({type(error).__name__}: {error}); write the lists again"
 
 
 def _phonemes(need: Need, files: Files) -> Iterator[str]:
-    lexicons = [Path(path) for path in need.config["corpus"]["lexicon"]]
-    known = {line.split()[0] for path in lexicons if path.is_file() for line in full_lines(path)}
+    lexicons = [listing.path for listing in need.listings]
+    there = [str(path) for path in lexicons if path.exists()]
+    vocabulary = Path(need.config.get("text", {}).get("vocab_file", ""))
+    known = read_lexicons(there)
+    if there and vocabulary.is_file():
+        try:
+            refuse_unfit_lexicon(known, {*read_text(vocabulary).split("\n")}, there)
+        except UserError as error:
+            yield str(error)
     for part in need.parts:
         said = yield from _transcripts(part, files)
-        unknown = sorted({word for text in said.values() for word in text.split()} - known)
+        unknown = sorted({word for text in said.values() for word in text.split()} - known.keys())
         if known and unknown:
             yield f"{part.name}: {len(unknown):,} words are not in {few(lexicons)}: {few(unknown)}; add them"
 
@@ -53,10 +74,12 @@ def _letters(need: Need, files: Files) -> Iterator[str]:
     dictionary = need.config["datarc"].get("dict_path")
     known = {line.split(" ")[0] for line in full_lines(Path(dictionary))} if dictionary else set()
     for listing in need.listings:
-        rows = csv.DictReader(io.StringIO(read_text(listing.path))) if listing.path.is_file() else ()
-        wrong = [row for row in rows if not (row.get("length") or "").isdecimal()]
-        if wrong:
-            yield f"{listing.path}: {len(wrong):,} lengths are no numbers of samples: {wrong[0].get('length')!r}"
+        rows = csv_reader(listing.path, io.StringIO(read_text(listing.path) if listing.path.exists() else ""))
+        lengths = [(rows.line_num, row.get("length")) for row in rows]
+        wrong = [(line, length) for line, length in lengths if sample_count(length or "") is None]
+        for line, length in wrong[:1]:
+            found = reprlib.repr(length)
+            yield f"{listing.path} line {line}: {len(wrong):,} lengths are no numbers of samples, here {found}"
     for part in need.parts:
         said = yield from _transcripts(part, files)
         for folder in sorted({file.parent for file in files(part)}):
@@ -104,7 +127,7 @@ def _keywords(need: Need, files: Files) -> Iterator[str]:
     strange = sorted(heard - {*KEYWORDS})
     if strange:
         yield f"{test}: holds the classes {few(strange)}, expected {', '.join(KEYWORDS)}; remove or rename them"
-    noise = training / "_background_noise_"
+    noise = training / NOISE
     if noise.is_dir():
         recordings = list(files_below(noise, ".wav"))
         if not recordings:
@@ -119,6 +142,11 @@ def _queries(need: Need, files: Files) -> Iterator[str]:
     for listing in need.listings:
         if listing.path.suffix == ".lst" and listing.path.is_file():
             yield from misshapen_line(listing.path, 2, "a path without spaces and a language")
+        elif listing.path.suffix == ".rttm" and listing.path.is_file():
+            try:
+                read_truth(listing.path.parent)
+            except UserError as error:
+                yield str(error)
 
 
 def _speakers(need: Need, files: Files) -> Iterator[str]:
@@ -129,7 +157,7 @@ def _speakers(need: Need, files: Files) -> Iterator[str]:
     yield from misshapen
     for number, line in enumerate(full_lines(path), start=1) if not misshapen else ():
         purpose, name = line.split()
-        speaker = re.fullmatch(r"id(\d{5})", [*Path("//", name).parts][-3])
+        speaker = re.fullmatch(r"id(\d{5})", ["", *Path("//", name).parts][-3])
         if purpose not in ("1", "2", "3") or speaker is None or int(speaker[1]) not in SPEAKERS:
             yield (
                 f"{path} line {number}: found {line.strip()!r}, expected 1 (train), 2 (dev) or 3 (test) and "
@@ -162,6 +190,9 @@ def _conversations(need: Need, files: Files) -> Iterator[str]:
         folder = Path(need.config["loaderrc"][f"{part.name}_dir"])
         if folder.is_dir():
             yield from kaldi_faults(folder, files(part), speakers)
+    rttm = Path(need.config["loaderrc"]["test_dir"]) / "rttm"
+    if rttm.is_file() and not read_rttm(rttm):
+        yield f"{rttm}: found no line SPEAKER RECORDING 1 START SECONDS, expected who speaks when"
 
 
 def _commands(need: Need, files: Files) -> Iterator[str]:
@@ -169,7 +200,7 @@ def _commands(need: Need, files: Files) -> Iterator[str]:
     for listing in need.listings:  # train first
         if not listing.path.is_file():
             continue
-        reader = csv.DictReader(io.StringIO(read_text(listing.path)))
+        reader = csv_reader(listing.path, io.StringIO(read_text(listing.path)))
         absent = [column for column in ("path", *SLOTS) if column not in (reader.fieldnames or [])]
         if absent:
             yield f"{listing.path}: no column {few(absent)}, found {', '.join(reader.fieldnames or [])}"
@@ -202,12 +233,23 @@ def _slots(need: Need, files: Files) -> Iterator[str]:
         lacking = [file for file in files(part) if file.stem not in said]
         if lacking:
             yield f"{part.name}: {len(lacking):,} utterances have no line in {labels} and {LEFT_OUT}: {few(lacking)}"
+        heard, infix = {file.stem for file in found}, f"-{part.folder.name}-"
+        lost = [name for name in said if name.startswith(part.beginnings) and infix in name and name not in heard]
+        if lost:
+            yield f"{labels}: {len(lost):,} lines have no .wav file in {part.folder} and {LEFT_OUT}: {few(lost)}"
         for file in found:
             words, *tags = said[file.stem].split("\t")
             if len(tags) != 1 or not words:
                 yield f"{labels}: the line of {file.stem} is {said[file.stem]!r}, expected BOS WORDS EOS, tab, slots"
                 return
-            unknown = {*tags[0].split(" ")[1:-1]} - known
+            signs, marks = words.strip(" ").split(" "), tags[0].split(" ")  # as s3prl splits them
+            if len(signs) != len(marks):
+                yield (
+                    f"{labels}: the line of {file.stem} has {len(signs) - 2} words between BOS and EOS and "
+                    f"{len(marks) - 2} slots between O and the intent, expected as many; correct it"
+                )
+                return
+            unknown = {*marks[1:-1]} - known
             if unknown:
                 yield f"{labels}: the line of {file.stem} has the slot {few(sorted(unknown))}, which {slots} lacks"
                 return
@@ -217,16 +259,32 @@ def _emotions(need: Need, files: Files) -> Iterator[str]:
     for path in (listing.path for listing in need.listings if listing.path.is_file()):
         try:
             content = json.loads(read_text(path))
-            labels, rows = content["labels"], content["meta_data"]
-            named = [(row["path"], row["label"]) for row in rows]
-            unknown = sorted({label for _, label in named} - {*labels})
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            yield f"{path}: found {type(error).__name__} ({error}), expected labels and meta_data with path and label"
+        except (ValueError, RecursionError) as error:
+            yield f"{path}: found {type(error).__name__} ({error}), expected JSON; write it again with --make"
             continue
-        if not named:
-            yield f"{path}: names no utterance; write it again with --make"
-        if unknown:
-            yield f"{path}: has the label {few(unknown)}, expected {', '.join(labels)}; correct it"
+        yield from _fold(path, content)
+
+
+def _fold(path: Path, content: Any) -> Iterator[str]:
+    """What is wrong in one fold's list of IEMOCAP: labels, class -> number, and meta_data, of path and label."""
+    labels, rows = (content.get(key) if isinstance(content, dict) else None for key in ("labels", "meta_data"))
+    if not isinstance(labels, dict) or not isinstance(rows, list):
+        yield f"{path}: found {reprlib.repr(content)}, expected labels and meta_data, a mapping and a list; correct it"
+        return
+    for emotion, number in labels.items():
+        if type(number) is not int or not 0 <= number < len(labels):
+            found = f"labels.{emotion} is {reprlib.repr(number)}"
+            yield f"{path}: {found}, expected a whole number from 0 to {len(labels) - 1}; correct it"
+    for position, row in enumerate(rows, start=1):
+        if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in ("path", "label")):
+            found = f"entry {position} of meta_data is {reprlib.repr(row)}"
+            yield f"{path}: {found}, expected a path and a label, both texts; correct it"
+            return
+    unknown = sorted({row["label"] for row in rows} - {*labels})
+    if not rows:
+        yield f"{path}: names no utterance; write it again with --make"
+    if unknown:
+        yield f"{path}: has the label {few(unknown)}, expected {', '.join(labels)}; correct it"
 
 
 _READERS: Mapping[str, Callable[[Need, Files], Iterator[str]]] = {

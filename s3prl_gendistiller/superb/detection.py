@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from s3prl_gendistiller.distill.files import read_text, refuse_irregular
 from s3prl_gendistiller.errors import UserError
 
 P_TARGET, C_MISS, C_FALSE_ALARM = 0.0008, 100.0, 1.0
@@ -87,19 +88,32 @@ def read_truth(folder: Path) -> tuple[dict[str, set[str]], set[str]]:
         folder: quesst14Database/scoring/groundtruth_quesst14_dev, or _eval.
 
     Raises:
-        UserError: there is no .rttm in it.
+        UserError: there is no .rttm in it, or none that says where a query occurs, or the .ecf.xml is no XML.
     """
     files = sorted(folder.glob("*.rttm"))
     if not files:
         raise UserError(f"{folder}: found no .rttm, expected QUESST's ground truth (lines LEXEME DOCUMENT ... QUERY)")
     truth: dict[str, set[str]] = {}
-    for line in files[0].read_text(encoding="utf-8").splitlines():
+    for number, line in enumerate(read_text(files[0]).splitlines(), start=1):
         fields = line.split()
-        if len(fields) > 5 and fields[0] == "LEXEME":  # NIST's RTTM: type, file, channel, start, duration, word
+        if fields[:1] == ["LEXEME"]:  # NIST's RTTM: type, file, channel, start, duration, word
+            if len(fields) < 6:
+                raise UserError(
+                    f"{files[0]} line {number}: found {line!r}, expected LEXEME DOCUMENT 1 START SECONDS QUERY"
+                )
             truth.setdefault(fields[5], set()).add(fields[1])
+    if not truth:
+        raise UserError(
+            f"{files[0]}: found no line LEXEME DOCUMENT 1 START SECONDS QUERY, expected QUESST's ground truth"
+        )
     documents: set[str] = set()
     for path in folder.glob("*.ecf.xml"):
-        names = (Path(part.attrib.get("audio_filename", "")).stem for part in ElementTree.parse(path).iter("excerpt"))
+        refuse_irregular(path, "text")
+        try:
+            excerpts = ElementTree.parse(path).iter("excerpt")
+        except (ElementTree.ParseError, ValueError) as error:
+            raise UserError(f"{path}: found {error}, expected the XML list of QUESST's documents") from error
+        names = (Path(part.attrib.get("audio_filename", "")).stem for part in excerpts)
         documents |= {name for name in names if name}
     return truth, documents
 

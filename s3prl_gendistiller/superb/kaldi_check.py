@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
+import os
 import re
+import reprlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -39,6 +42,10 @@ def kaldi_faults(folder: Path, files: Sequence[Path], speakers: int) -> Iterator
     for line in full_lines(folder / "segments"):
         name, recording, *_ = line.split()
         spoken[recording].append(name)
+    untimely = [line.strip() for line in full_lines(folder / "segments") if not _is_span(*line.split()[2:])]
+    if untimely:
+        expected = "seconds with 0 <= START < END"
+        yield f"{folder / 'segments'}: {len(untimely):,} lines without {expected}: {few(untimely)}; correct them"
     speaker = dict(line.split() for line in full_lines(folder / "utt2spk"))
     seconds = dict(line.split() for line in full_lines(folder / "reco2dur"))
     if (folder / "wav.scp").is_file():
@@ -51,6 +58,14 @@ def kaldi_faults(folder: Path, files: Sequence[Path], speakers: int) -> Iterator
             return
     faults = list(_incomplete(folder, named, spoken, speaker, seconds, speakers))
     yield from faults or _recordings(folder, named, files)
+
+
+def _is_span(start: str, end: str) -> bool:
+    """Whether a segment lasts from a second to a later one."""
+    try:
+        return 0 <= float(start) < float(end) < math.inf
+    except ValueError:
+        return False
 
 
 def _incomplete(
@@ -76,8 +91,9 @@ def _incomplete(
     if crowded:
         yield f"{folder / 'segments'}: {len(crowded):,} recordings have more than {speakers} speakers: {few(crowded)}"
     for recording in named:
-        if recording in seconds and not re.fullmatch(r"\d+(\.\d*)?", seconds[recording]):
-            yield f"{folder / 'reco2dur'}: {recording} lasts {seconds[recording]!r}, expected seconds"
+        lasts = seconds.get(recording, "1")
+        if not re.fullmatch(r"\d+(\.\d*)?", lasts) or not 0 < float(lasts) < math.inf:
+            yield f"{folder / 'reco2dur'}: {recording} lasts {reprlib.repr(lasts)}, expected seconds above 0"
 
 
 def _recordings(folder: Path, named: Mapping[str, str], files: Sequence[Path]) -> Iterator[str]:
@@ -86,7 +102,7 @@ def _recordings(folder: Path, named: Mapping[str, str], files: Sequence[Path]) -
     looked_at = {str(file) for file in files}
     for recording, path in [*named.items()][:: -(-len(named) // _MEASURED) or 1]:
         heard = listen(Path(path))
-        if not Path(path).exists() or ((heard.fault or not heard.frames) and path in looked_at):
+        if not os.path.exists(path) or ((heard.fault or not heard.frames) and path in looked_at):
             continue  # which is said of the list, or of the file
         if heard.fault or not heard.frames:
             yield heard.fault or f"{path}: holds no audio"

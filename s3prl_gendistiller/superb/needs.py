@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from s3prl_gendistiller.distill.files import csv_reader
 from s3prl_gendistiller.host.paths import expand_tree
 from s3prl_gendistiller.schema import read_layered_yaml
 from s3prl_gendistiller.shipped import shipped_folder
@@ -277,7 +277,7 @@ def _paths(path: Path) -> Iterator[str]:
 def _csv_column(name: str) -> Callable[[Path], Iterator[str]]:
     def named(path: Path) -> Iterator[str]:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
+            reader = csv_reader(path, file)
             for row in reader:
                 if not row.get(name):
                     raise ValueError(f"no {name} in line {reader.line_num}")

@@ -43,12 +43,13 @@ def refuse_unfit(downstream: str, expert: Mapping[str, Any]) -> None:
     present = {str(file) for audio in found.values() for file in audio.files}
     for listing in need.listings:
         if listing.named is not None and listing.path.exists():
-            problems += listing_problems(listing, listing.named, present, compared=False)
+            problems += listing_problems(listing, listing.named, present, compared=False, config=need.config)
     for problem in contents(need, lambda part: shelf.audio(part).files):
         if LEFT_OUT in problem:
             logger.warning("%s", problem)
         else:
             problems.append(problem)
+    problems = list(dict.fromkeys(problems))
     if problems:
         more = [f"and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
         head = f"-d {downstream}: {len(problems)} problems in its data (`gendistiller data check` looks at all of it)"

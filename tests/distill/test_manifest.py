@@ -180,11 +180,24 @@ def test_rows_that_point_nowhere_are_named_and_counted(
     assert "2 of 3 manifest rows skipped" in caplog.text
 
 
-@pytest.mark.parametrize("length", ["", "abc", "-5", "1e4", "399", "nan", "12.5"])
+@pytest.mark.parametrize("length", ["", "abc", "-5", "1e4", "399", "nan", "12.5", "9" * 16, "٤٠٠٠"])
 def test_row_without_a_valid_length_is_named(recordings: Path, tmp_path: Path, length: str) -> None:
     path = write_rows(tmp_path / "m.csv", "0,same.mp3,1000,", f"1,b/short.wav,{length},")
     found = rf"m\.csv line 3: file_path 'b/short\.wav', length '{length}'; expected"
     with pytest.raises(UserError, match=found):
+        read_manifest([path], recordings)
+
+
+def test_a_length_of_thousands_of_digits_is_named_in_short(recordings: Path, tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "m.csv", "0,same.mp3,1000,", f"1,b/short.wav,{'9' * 5000},")
+    with pytest.raises(UserError, match=r"m\.csv line 3: file_path 'b/short\.wav', length '9+\.\.\.9+'; expected"):
+        read_manifest([path], recordings)
+
+
+def test_a_column_that_stands_twice_is_named(recordings: Path, tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text(",file_path,length,length\n0,same.mp3,1000,2000\n")
+    with pytest.raises(UserError, match=r"m\.csv: has the column length more than once"):
         read_manifest([path], recordings)
 
 

@@ -119,7 +119,7 @@ def _write_snips(root: Path) -> None:
             name = f"{speaker}-{split}-{index}"
             _noise(root / split / f"{name}.wav", 200 + 100 * (index % 2), 1.0)
             artist = ("BOWIE", "ABBA")[index % 2]
-            lines.append(f"{name} BOS PLAY {artist} EOS\tO O artist O PlayMusic")
+            lines.append(f"{name} BOS PLAY {artist} EOS\tO O artist PlayMusic")
     (root / "all.iob.snips.txt").write_text("\n".join(lines) + "\n")
     (root / "slots.txt").write_text("O\nartist\ntrack")
 

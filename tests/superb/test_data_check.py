@@ -120,6 +120,22 @@ def test_what_a_list_names_has_to_be_there(data: Path) -> None:
     assert report.state == "incomplete" and report.audible
 
 
+def test_a_list_of_which_most_is_missing_says_where_the_audio_is_looked_for(data: Path) -> None:
+    found = books(data)
+    for file in (found.parts[1].folder / "1/7").glob("*.flac"):
+        file.unlink()
+    (problem,) = (problem for problem in of(found, ours=True).problems if "dev-clean.csv" in problem)
+    assert problem.endswith(f"; they are looked for where downstream_expert.datarc.libri_root points, {found.roots[0]}")
+
+
+def test_a_list_of_other_things_than_paths_is_a_problem(data: Path) -> None:
+    found = books(data)
+    for names, expected in (([3.5], "entry 1: found 3.5"), (["a", None], "entry 2: found None"), ([""], "found ''")):
+        listing = dataclasses.replace(found.listings[0], named=lambda path, names=names: iter(names))
+        (problem,) = of(dataclasses.replace(found, listings=[listing]), ours=True).problems
+        assert expected in problem and "expected the path of an audio file" in problem
+
+
 def test_a_list_that_can_be_made_says_so(data: Path) -> None:
     found = books(data)
     for listing in found.listings[:2]:

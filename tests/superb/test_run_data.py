@@ -70,6 +70,24 @@ def added(name: str, text: str) -> Change:
     return change
 
 
+def spoilt(*keys: str | int, to: object) -> Change:
+    """Changes a value of one fold's list of IEMOCAP."""
+
+    def change(root: Path) -> None:
+        path = root / "IEMOCAP/meta_data/Session1/test_meta_data.json"
+        content = inner = json.loads(path.read_text())
+        for key in keys[:-1]:
+            inner = inner[key]
+        inner[keys[-1]] = to
+        path.write_text(json.dumps(content))
+
+    return change
+
+
+def fifo(name: str) -> Change:
+    return lambda root: piped(root / name)
+
+
 @pytest.fixture
 def data(ten: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "data"
@@ -163,6 +181,58 @@ FAULTS: list[tuple[str, Change, str]] = [
         lambda root: next(root.glob("IEMOCAP/meta_data/Session1/test*")).write_text("[]"),
         "expected labels and meta",
     ),
+    ("er", spoilt("labels", "neu", to=7), "test_meta_data.json: labels.neu is 7, expected a whole number from 0 to 3"),
+    ("er", spoilt("labels", "neu", to=-1), "labels.neu is -1, expected a whole number"),
+    ("er", spoilt("labels", "neu", to="zero"), "labels.neu is 'zero', expected a whole number"),
+    ("er", spoilt("labels", "neu", to=True), "labels.neu is True, expected a whole number"),
+    ("er", spoilt("labels", to=["neu", "hap", "ang", "sad"]), "expected labels and meta_data, a mapping and a list"),
+    ("er", spoilt("meta_data", 1, "path", to=3.5), "entry 2 of meta_data is .*3.5.*, expected a path and a label"),
+    ("er", spoilt("meta_data", 0, "label", to=[]), "entry 1 of meta_data is .*, expected a path and a label"),
+    ("er", spoilt("meta_data", 0, to=None), "entry 1 of meta_data is None, expected a path and a label"),
+    ("er", spoilt("meta_data", 0, "path", to=""), "entry 1: found '', expected the path of an audio file"),
+    ("er", spoilt("meta_data", 0, "path", to="x" * 5000), "names 1 audio files that are not there"),
+    ("sid", added("VoxCeleb1/veri_test_class.txt", "1 foo.wav\n"), "found '1 foo.wav', expected 1 .train., 2 .dev."),
+    (
+        "asr",
+        line("LibriSpeech/len_for_bucket/dev*.csv", ".flac,", ".flac," + "9" * 5000),
+        "csv line 2: 1 lengths are no",
+    ),
+    ("asr", line("LibriSpeech/len_for_bucket/dev*.csv", "label", "length"), "has the column length more than once"),
+    ("ic", line("fluent*/data/train_data.csv", "speakerId", "action"), "has the column action more than once"),
+    ("sd", line("Libri2Mix/dev/segments", "0.20 1.80", "nan nan"), "segments: 1 lines without seconds .*mix0 nan nan"),
+    ("sd", line("Libri2Mix/dev/segments", "0.20 1.80", "-5 1"), "segments: 1 lines without seconds .*mix0 -5 1"),
+    ("sd", line("Libri2Mix/dev/segments", "0.20 1.80", "5 1"), "segments: 1 lines without seconds .*mix0 5 1"),
+    ("sd", line("Libri2Mix/dev/segments", "0.20 1.80", "0 inf"), "segments: 1 lines without seconds .*mix0 0 inf"),
+    ("sd", line("Libri2Mix/dev/segments", "0.20 1.80", "one 2"), "segments: 1 lines without seconds .*mix0 one 2"),
+    ("sd", line("Libri2Mix/dev/reco2dur", "mix0 3.0", "mix0 0"), "mix0 lasts '0', expected seconds above 0"),
+    ("sd", line("Libri2Mix/dev/reco2dur", "mix0 3.0", "mix0 " + "9" * 500), "mix0 lasts '99.*, expected seconds above"),
+    ("sd", lambda root: (root / "Libri2Mix/test/rttm").write_text("garbage\n"), "found no line SPEAKER"),
+    ("sd", fifo("Libri2Mix/test/segments"), "segments: is a named pipe"),
+    (
+        "sf",
+        line("SNIPS/all.iob.snips.txt", "O O artist", "O artist"),
+        "2 words .* and 1 slots between O and the intent",
+    ),
+    (
+        "sf",
+        line("SNIPS/all.iob.snips.txt", "O O artist", "O O O artist"),
+        "2 words .* and 3 slots between O and the int",
+    ),
+    (
+        "qbe",
+        lambda root: next(root.glob("quesst14Database/scoring/*dev/*.rttm")).write_text("garbage\n"),
+        "dev.rttm: found no line LEXEME DOCUMENT",
+    ),
+    (
+        "qbe",
+        added("quesst14Database/scoring/*eval/*.rttm", "LEXEME d 1\n"),
+        "rttm line 3: found 'LEXEME d 1', expected",
+    ),
+    ("qbe", fifo("quesst14Database/scoring/groundtruth_quesst14_dev/quesst14_dev.rttm"), "rttm: is a named pipe"),
+    ("pr", lambda root: (root / "LibriSpeech/lexicon.txt").write_text(""), "lexicon.txt: holds no word"),
+    ("pr", added("LibriSpeech/lexicon.txt", "ZYX ZZ9\n"), "the word ZYX has the phoneme ZZ9"),
+    ("pr", added("LibriSpeech/lexicon.txt", "ZYX\n"), "the word ZYX has no phoneme"),
+    ("pr", fifo("LibriSpeech/lexicon.txt"), "lexicon.txt: is a named pipe"),
 ]
 
 
@@ -175,12 +245,14 @@ def test_lists_that_s3prl_would_fail_on_are_named_before_the_run(
         assert re.search(expected or "9000 samples at 16 kHz, expected 16000", said), said
 
 
-def test_what_s3prl_passes_over_is_said_and_stops_no_run(
-    data: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_s3prl_passes_over_is_said_and_stops_no_run(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line("SNIPS/all.iob.snips.txt", "Ivy-train-0 ", "Zoe-train-0 ")(data)
     checked, refused = said_of("sf", capsys)
     assert "train: 1 utterances have no line in" in checked and "Ivy-train-0.wav" in checked and refused == ""
+    (data / "SNIPS/valid/Amy-valid-0.wav").rename(data / "SNIPS/valid/Amy-valid-0.mp3")
+    checked, refused = said_of("sf", capsys)
+    assert "all.iob.snips.txt: 1 lines have no .wav file in" in checked and "out: Amy-valid-0" in checked
+    assert refused == "" and "left out: Amy-valid-0" in capsys.readouterr().err
 
 
 def test_a_name_in_another_unicode_form_is_told_from_a_missing_one(

@@ -6,7 +6,7 @@ size above 1 a list of that many neighbours in length, so that a batch holds utt
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -73,8 +73,9 @@ class LibriPhoneDataset(BucketedDataset):
         ascending: bool = False,
         **unused: Any,
     ) -> None:
-        phonemes = _read_lexicons(lexicon)
-        _refuse_unknown_phonemes(phonemes, tokenizer, lexicon)
+        phonemes = read_lexicons(lexicon)
+        known: Mapping[str, int] = tokenizer._vocab2idx  # type: ignore[attr-defined]  # s3prl has no public name for it
+        refuse_unfit_lexicon(phonemes, known, lexicon)
         items = []
         for file, words in _transcribed(Path(path), split):
             unknown = [word for word in words if word not in phonemes]
@@ -122,7 +123,12 @@ class SnipsDataset(BucketedDataset):
         super().__init__(items, bucket_size, ascending)
 
 
-def _read_lexicons(files: Iterable[str]) -> dict[str, list[str]]:
+def read_lexicons(files: Iterable[str]) -> dict[str, list[str]]:
+    """Word -> phonemes of its first pronunciation.
+
+    Raises:
+        UserError: a file is missing, no regular one, or not UTF-8.
+    """
     found: dict[str, list[str]] = {}
     for file in files:
         for line in read_text(Path(file)).splitlines():
@@ -132,13 +138,26 @@ def _read_lexicons(files: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
-def _refuse_unknown_phonemes(lexicon: Mapping[str, list[str]], tokenizer: Tokenizer, files: Sequence[str]) -> None:
-    known: Mapping[str, int] = tokenizer._vocab2idx  # type: ignore[attr-defined]  # s3prl has no public name for it
+def refuse_unfit_lexicon(lexicon: Mapping[str, list[str]], known: Container[str], files: Sequence[str]) -> None:
+    """
+    Args:
+        lexicon: of `read_lexicons`.
+        known: the phonemes of the vocabulary.
+        files: of the lexicon, for messages.
+
+    Raises:
+        UserError: it is empty, or a word has no phoneme or one that is not known.
+    """
+    where = ", ".join(map(str, files))
+    if not lexicon:
+        raise UserError(f"{where}: holds no word; expected lines WORD PH ON EM ES")
     for word, sounds in lexicon.items():
         unknown = [sound for sound in sounds if sound not in known]
+        if not sounds:
+            raise UserError(f"{where}: the word {word} has no phoneme; expected lines WORD PH ON EM ES")
         if unknown:
             raise UserError(
-                f"{', '.join(map(str, files))}: the word {word} has the phoneme {unknown[0]}, "
+                f"{where}: the word {word} has the phoneme {unknown[0]}, "
                 "which is not in downstream_expert.text.vocab_file; expected ARPAbet with stress marks"
             )
 
