@@ -199,14 +199,14 @@ class Units:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
             if metadata.get("format") != FORMAT:
-                raise UserError(f"{path}: found format {metadata.get('format')}, expected {FORMAT}; {remedy}")
+                raise ValueError(f"found format {metadata.get('format')}, expected {FORMAT}")
             state = {name.removeprefix("predict."): value for name, value in tensors.items() if "predict." in name}
             number = float(metadata["number"])
             kind = {source.kind: source for source in (UnitHead, KmeansUnits)}[metadata["kind"]]
             predict = kind.from_state(state, number)
-            layer, facts = int(metadata["layer"]), parse_json(metadata["facts"], str(path))
+            layer, facts = int(metadata["layer"]), parse_json(metadata["facts"], "facts")
             found = cls(predict, layer, tensors["counts"], tensors["kept"], tensors["nearest"], facts)
-        except (safetensors.SafetensorError, LookupError, ValueError, RuntimeError, OSError) as error:
+        except (safetensors.SafetensorError, UserError, LookupError, ValueError, RuntimeError, OSError) as error:
             raise UserError(f"{path}: not readable as units ({str(error)[:200]}); {remedy}") from error
         problem = next(found._problems(tensors), None)
         if problem is not None:
