@@ -24,11 +24,11 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat
 from s3prl_gendistiller.host.paths import VARIABLE
 from s3prl_gendistiller.host.soft_labels import BASES, PREFIX, SECTION, teacher_checkpoint
-from s3prl_gendistiller.superb import launcher
-from s3prl_gendistiller.superb.plan import Suite
-from s3prl_gendistiller.superb.runs import Outcome, run_suite
-from s3prl_gendistiller.superb.students import LOCAL, Student
-from s3prl_gendistiller.superb.table import RESULTS, markdown, mean_and_spread
+from s3prl_gendistiller.superb.models import LOCAL, Student
+from s3prl_gendistiller.superb.suite import pool as launcher
+from s3prl_gendistiller.superb.suite.runs import Outcome, run_suite
+from s3prl_gendistiller.superb.suite.suite import Suite
+from s3prl_gendistiller.superb.suite.table import RESULTS, markdown, mean_and_spread
 from s3prl_gendistiller.superb.tasks import TASKS
 
 Scores = dict[str, list[float]]  # kind of student -> one number a seed

@@ -33,7 +33,7 @@ from s3prl_gendistiller.models.upstream import read_generation
 from s3prl_gendistiller.outputs import check_writable
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml
 from s3prl_gendistiller.shipped import existing_or_shipped, shipped_folder
-from s3prl_gendistiller.superb.run_data import refuse_unfit
+from s3prl_gendistiller.superb.corpus.before_run import refuse_unfit
 from s3prl_gendistiller.superb.tasks import TASKS, require_packages
 
 RESULTS = Path("result/downstream")

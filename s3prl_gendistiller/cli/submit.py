@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.outputs import check_writable
-from s3prl_gendistiller.superb.submission import ARCHIVE, BY_FLAG, PARTS, Checked, check_parts, er_folders, pack
+from s3prl_gendistiller.superb.entry.archive import ARCHIVE, BY_FLAG, PARTS, Checked, check_parts, er_folders, pack
 from s3prl_gendistiller.superb.tasks import TASKS, choose_tasks
 
 if TYPE_CHECKING:
-    from s3prl_gendistiller.superb.finished import Finished
-    from s3prl_gendistiller.superb.students import Student
+    from s3prl_gendistiller.superb.entry.from_suite import Finished
+    from s3prl_gendistiller.superb.models import Student
 
 _DESCRIPTION = """\
 Pack predict.zip for the leaderboard's public set, as s3prl's submit.py does, from a suite of `gendistiller superb` or
@@ -112,7 +112,7 @@ def _given(args: argparse.Namespace) -> tuple[dict[str, Path], list[str]]:
 
 
 def _finished(args: argparse.Namespace) -> Finished | None:
-    from s3prl_gendistiller.superb.finished import read_finished
+    from s3prl_gendistiller.superb.entry.from_suite import read_finished
 
     if args.suite is None:
         _refuse(args, "student", "tasks")
@@ -164,7 +164,7 @@ def _tasks(asked: Sequence[str], finished: Finished) -> list[str]:
 def _write_hub_folder(folder: Path, student: Student, finished: Finished | None) -> None:
     from s3prl_gendistiller.export.card import Card
     from s3prl_gendistiller.export.hub_folder import write_hub_folder
-    from s3prl_gendistiller.superb import costs
+    from s3prl_gendistiller.superb.cost import costs
 
     assert student.checkpoint is not None  # _student has looked
     parameters, gmacs_per_s = costs.size(student)
@@ -179,7 +179,7 @@ def _student(args: argparse.Namespace, finished: Finished | None) -> Student:
     from s3prl_gendistiller.host.generation import check_steps
     from s3prl_gendistiller.host.upstream_files import LOCAL, check_file
     from s3prl_gendistiller.host.upstreams import STUDENT
-    from s3prl_gendistiller.superb.students import find_students
+    from s3prl_gendistiller.superb.models import find_students
 
     if args.checkpoint is not None and Path(args.checkpoint).is_file():
         check_file(LOCAL["gendistiller"], args.checkpoint, replace(STUDENT, checkpoint="--checkpoint"))

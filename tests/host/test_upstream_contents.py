@@ -23,7 +23,7 @@ from s3prl_gendistiller.host.mount import mount_hub
 from s3prl_gendistiller.host.students import build_student, weight_module
 from s3prl_gendistiller.host.upstream_files import check_file
 from s3prl_gendistiller.host.upstreams import LAUNCHER, TEACHER, Door
-from s3prl_gendistiller.superb.students import find_students
+from s3prl_gendistiller.superb.models import find_students
 from tests.bench import TINY_TEACHER, write_corpus
 from tests.conftest import TINY, TINY_CONV, run_python
 from tests.fairseq import host_checkpoint
