@@ -36,9 +36,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "outputs": {"errors"},
     "models": GROUND,
     "distill": GROUND | {"models"},
-    "corpora": {"documents", "errors", "distill.audio", "distill.files", "distill.manifest", "distill.processes"},
-    "hubert": {"errors", "documents", "schema", "shipped"}
-    | {f"distill.{name}" for name in ("audio", "files", "folders", "manifest", "metrics", "units")},
+    "corpora": {
+        "documents",
+        "errors",
+        "outputs",
+        "distill.audio",
+        "distill.files",
+        "distill.manifest",
+        "distill.processes",
+    },
+    "hubert": {"errors", "documents", "outputs", "schema", "shipped"}
+    | {f"distill.{name}" for name in ("audio", "files", "manifest", "metrics", "units")},
     "host": GROUND | {"models", "distill"},
     "superb": GROUND | {"models", "distill", "host"},
     "export": GROUND | {"models", "distill", "host"},

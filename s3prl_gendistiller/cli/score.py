@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.cli import arguments
-from s3prl_gendistiller.distill.manifest import replacing
-from s3prl_gendistiller.outputs import check_writable
+from s3prl_gendistiller.outputs import check_writable, replacing
 from s3prl_gendistiller.superb.anchors import ANCHORS
 from s3prl_gendistiller.superb.finished import read_results
 from s3prl_gendistiller.superb.scores import COUNTED, LEADERBOARD, overall_score, task_score

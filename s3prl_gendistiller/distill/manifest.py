@@ -11,14 +11,14 @@ import logging
 import os
 import reprlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from s3prl_gendistiller.distill.audio import MIN_SAMPLES, SAMPLE_RATE, SUFFIXES, audio_frames
 from s3prl_gendistiller.distill.files import files_below, of_each_file, refuse_irregular
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.outputs import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -154,22 +154,6 @@ def report_bad(problems: Sequence[str], total: int, what: str, skip_bad: bool, s
         return
     head = f"{len(problems)} of {total} {what} cannot be used; repair them{f' or {skip}' * (len(problems) < total)}:"
     raise UserError("\n  ".join([head, *lines]))
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to that becomes `path` when the block ends well and leaves nothing behind otherwise."""
-    part = path.with_name(f".{path.name}.part-{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        os.replace(part, path)
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"{path}: cannot be written ({reason}); choose another output folder") from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def _set_folders(root: Path, name: str | None, splits: Sequence[str] | None) -> dict[str, Path]:

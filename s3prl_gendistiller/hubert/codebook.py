@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.outputs import replacing
 
 _FIT_BATCH = 8192
 _ASSIGN_ROWS = 65_536

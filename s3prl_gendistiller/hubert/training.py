@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.distill.metrics import append_metrics
 from s3prl_gendistiller.documents import read_json
 from s3prl_gendistiller.errors import UserError
@@ -25,6 +24,7 @@ from s3prl_gendistiller.hubert.masking import span_mask
 from s3prl_gendistiller.hubert.model import MaskedUnitModel, Prediction
 from s3prl_gendistiller.hubert.recipe import HubertRecipe, RoundConfig
 from s3prl_gendistiller.hubert.units import cnn_frames, make_units
+from s3prl_gendistiller.outputs import replacing, write_text
 from s3prl_gendistiller.schema import to_dict
 from s3prl_gendistiller.shipped import existing_or_shipped
 
@@ -228,9 +228,7 @@ def _claim(out: Path, recipe: HubertRecipe, speech: Speech) -> None:
     }
     path = out / RECIPE
     if not path.is_file():
-        out.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as part:
-            part.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(wanted, indent=2) + "\n")
         return
     found = read_json(path)
     changed = [name for name in wanted if found.get(name) != wanted[name]]

@@ -13,12 +13,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from s3prl_gendistiller.distill.audio import read_audio
-from s3prl_gendistiller.distill.manifest import Utterance, replacing
+from s3prl_gendistiller.distill.manifest import Utterance
 from s3prl_gendistiller.hubert.batches import Speech, frames_of
 from s3prl_gendistiller.hubert.codebook import Codebook, fit_codebook, frames_to_cluster
 from s3prl_gendistiller.hubert.mfcc import mfcc
 from s3prl_gendistiller.hubert.model import MaskedUnitModel
 from s3prl_gendistiller.hubert.recipe import HubertRecipe, RoundConfig
+from s3prl_gendistiller.outputs import replacing
 
 UNITS, CODEBOOK = "units.npz", "codebook.safetensors"
 Input = Utterance | np.ndarray

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from s3prl_gendistiller.distill.manifest import replacing
+from s3prl_gendistiller.outputs import replacing
 from s3prl_gendistiller.superb.costs import Cost
 from s3prl_gendistiller.superb.decoding import DECODED, LM_METRIC
 from s3prl_gendistiller.superb.plan import Suite
