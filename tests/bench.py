@@ -10,8 +10,8 @@ import pytest
 import soundfile
 import yaml
 
+from hubert.random_teacher import write_random_teacher
 from s3prl_gendistiller.distill.manifest import write_manifest
-from s3prl_gendistiller.distill.random_teacher import write_random_teacher
 from s3prl_gendistiller.schema import merge, read_layered_yaml
 from tests.conftest import ROOT, TINY, TINY_CONV
 

@@ -45,12 +45,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         "distill.manifest",
         "distill.processes",
     },
-    "hubert": {"errors", "documents", "outputs", "schema", "shipped"}
-    | {f"distill.{name}" for name in ("audio", "files", "manifest", "metrics", "units")},
     "host": GROUND | {"models", "distill"},
     "superb": GROUND | {"models", "distill", "host"},
     "export": GROUND | {"models", "distill", "host"},
-    "cli": GROUND | {"", "models", "distill", "corpora", "hubert", "host", "superb", "export"},
+    "cli": GROUND | {"", "models", "distill", "corpora", "host", "superb", "export"},
     "": GROUND | {"models", "distill", "host"},  # the package's public face
     "__main__": {"cli", "host"},
 }

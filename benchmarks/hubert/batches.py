@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hubert.recipe import SUBSAMPLING
 from s3prl_gendistiller.distill.audio import MIN_SAMPLES, SAMPLE_RATE, read_audio
 from s3prl_gendistiller.distill.manifest import Utterance
-from s3prl_gendistiller.hubert.recipe import SUBSAMPLING
 
 _JITTER = 0.1
 

@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from hubert.batches import CropPlanner, Plan, Speech, UnitBatch, read_batch, slice_batch
+from hubert.masking import span_mask
+from hubert.model import MaskedUnitModel, Prediction
+from hubert.recipe import HubertRecipe, RoundConfig
+from hubert.units import cnn_frames, make_units
 from s3prl_gendistiller.distill.metrics import append_metrics
 from s3prl_gendistiller.documents import read_json
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.hubert.batches import CropPlanner, Plan, Speech, UnitBatch, read_batch, slice_batch
-from s3prl_gendistiller.hubert.masking import span_mask
-from s3prl_gendistiller.hubert.model import MaskedUnitModel, Prediction
-from s3prl_gendistiller.hubert.recipe import HubertRecipe, RoundConfig
-from s3prl_gendistiller.hubert.units import cnn_frames, make_units
 from s3prl_gendistiller.outputs import replacing, write_text
 from s3prl_gendistiller.schema import to_dict
 from s3prl_gendistiller.shipped import existing_or_shipped

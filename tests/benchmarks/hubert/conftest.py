@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from hubert.batches import Speech
+from hubert.recipe import HubertRecipe, RoundConfig, ShapeConfig
 from s3prl_gendistiller.distill.manifest import Utterance
 from s3prl_gendistiller.host import compat
-from s3prl_gendistiller.hubert.batches import Speech
-from s3prl_gendistiller.hubert.recipe import HubertRecipe, RoundConfig, ShapeConfig
 
 compat.apply()  # transformers imports torchaudio
 

@@ -10,17 +10,17 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
+from hubert import training, units
+from hubert.batches import Speech
+from hubert.codebook import Codebook
+from hubert.folder import write_hubert_folder
+from hubert.model import MaskedUnitModel
+from hubert.recipe import RoundConfig
+from hubert.training import load_round, pretrain
 from s3prl_gendistiller.distill.metrics import read_metrics
 from s3prl_gendistiller.distill.units import UnitHead
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.hubert import training, units
-from s3prl_gendistiller.hubert.batches import Speech
-from s3prl_gendistiller.hubert.codebook import Codebook
-from s3prl_gendistiller.hubert.folder import write_hubert_folder
-from s3prl_gendistiller.hubert.model import MaskedUnitModel
-from s3prl_gendistiller.hubert.recipe import RoundConfig
-from s3prl_gendistiller.hubert.training import load_round, pretrain
-from tests.hubert.conftest import TINY
+from tests.benchmarks.hubert.conftest import TINY
 
 
 @pytest.fixture(scope="module")
