@@ -69,13 +69,6 @@ def round_folder(out: Path, number: int) -> Path:
     return out / f"round{number}"
 
 
-def load_round(out: Path, recipe: HubertRecipe, number: int) -> MaskedUnitModel:
-    """The finished model of a round."""
-    model = MaskedUnitModel(recipe, recipe.rounds[number - 1].clusters)
-    model.load_state_dict(_read(round_folder(out, number) / WEIGHTS))
-    return model.eval()
-
-
 class _Round:
     """One round of masked prediction."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.corpora.catalogue import TASKS, check_corpora, write_corpora
-from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.errors import UserError, shortened
 from s3prl_gendistiller.outputs import check_writable
 
 _LISTED = 20
@@ -84,6 +84,5 @@ def _check(out: Path, tasks: list[str] | None) -> int:
             print(f"{state.root}: {state.files} files as they were written")
     problems = [problem for state in states for problem in state.problems]
     if problems:
-        more = [f"and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
-        raise UserError("\n  ".join([f"{len(problems)} problems in {out}:", *problems[:_LISTED], *more]))
+        raise UserError("\n  ".join([f"{len(problems)} problems in {out}:", *shortened(problems, _LISTED)]))
     return 0

@@ -184,7 +184,6 @@ class TrainLoader:
         csv_paths: manifests, their paths relative to `root`.
         crop_samples: longest piece of an utterance; None for whole utterances.
         skip_bad: leave out bad files with a warning instead of raising.
-        min_samples, max_samples: utterances outside this range are left out.
 
     Raises:
         UserError: as `read_manifest`; while iterating, for a bad audio file.
@@ -200,11 +199,9 @@ class TrainLoader:
         seed: int,
         num_workers: int = 0,
         skip_bad: bool = False,
-        min_samples: int = MIN_SAMPLES,
-        max_samples: int | None = None,
         pin_memory: bool = False,
     ) -> None:
-        utterances = read_manifest(csv_paths, root, min_samples=min_samples, max_samples=max_samples, skip_bad=skip_bad)
+        utterances = read_manifest(csv_paths, root, skip_bad=skip_bad)
         self.crops = CropDataset(utterances, crop_samples, seed)
         self.sampler = BucketBatchSampler(self.crops.crop_lengths, batch_size, seed)
         self.journal = LoadJournal(skip_bad)
