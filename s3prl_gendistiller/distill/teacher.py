@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.models.front_end import FollowingGroupNorm, ignore_padding
+from s3prl_gendistiller.models.front_end import UtteranceGroupNorm, num_frames
 
 MAX_FRAME_DIFFERENCE = 2
 
@@ -53,8 +53,28 @@ class EncoderLayout:
     position_norm: bool | None = None
 
 
+class SampleGroupNorm(UtteranceGroupNorm):
+    """A teacher's group norm behind its convolution over samples, over each utterance's own frames alone.
+
+    Attributes:
+        lengths: (B,) samples of the batch that comes next, set by the caller of the encoder; None for no padding.
+    """
+
+    def __init__(self, norm: nn.GroupNorm, conv: nn.Conv1d) -> None:
+        super().__init__(norm.num_groups, norm.num_channels, norm.eps, norm.affine)
+        self.weight, self.bias = norm.weight, norm.bias
+        self.shape = (conv.out_channels, conv.kernel_size[0], conv.stride[0])
+        self.lengths: Tensor | None = None
+
+    def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
+        """(B, C, T) -> (B, C, T), zero behind the real frames."""
+        if self.lengths is not None:
+            frames = num_frames(self.lengths, [self.shape]).clamp(max=x.shape[-1])
+        return super().forward(x, frames)
+
+
 class Teacher(nn.Module):
-    """A speech encoder that is only listened to.
+    """A frozen speech encoder.
 
     Args:
         name: how the configuration names it, for messages.
@@ -99,8 +119,18 @@ class Teacher(nn.Module):
         return super().train(False)
 
     def ignore_padding(self) -> None:
-        """From now on no frame depends on the padding of a batch: for a student of which that is true as well."""
-        ignore_padding(self.encoder)
+        """Makes every frame independent of the padding of its batch, for a student whose frames are so as well.
+
+        The group norm of a HuBERT Base is replaced in place, under the names of its weights; layer norms are left.
+        """
+        for parent in list(self.encoder.modules()):
+            children = dict(parent.named_children())
+            conv = next((child for child in children.values() if isinstance(child, nn.Conv1d)), None)
+            if conv is None or conv.in_channels != 1:  # only the convolution over samples
+                continue
+            for name, norm in children.items():
+                if isinstance(norm, nn.GroupNorm) and norm.num_groups == norm.num_channels:
+                    setattr(parent, name, SampleGroupNorm(norm, conv).train(norm.training))
 
     @torch.no_grad()
     def forward(self, wavs: Tensor, lengths: Tensor, layers: Sequence[int]) -> Tensor:
@@ -120,7 +150,7 @@ class Teacher(nn.Module):
             raise ValueError(f"layers: found {list(layers)}, expected some of 0..{self.num_layers} of {self.name}")
         super().train(False)  # in case somebody reached past `train` to a part of the encoder
         for module in self.encoder.modules():
-            if isinstance(module, FollowingGroupNorm):
+            if isinstance(module, SampleGroupNorm):
                 module.lengths = lengths
         with torch.autocast(wavs.device.type, enabled=False):
             states = self._encode(self.encoder, wavs.float(), lengths, max(layers))
