@@ -28,7 +28,6 @@ from hubert.codebook import Codebook
 from hubert.mfcc import mfcc
 from hubert.purity import purity
 from hubert.random_teacher import write_random_like
-from hubert.recipe import SUBSAMPLING
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.corpora.augment import INDOORS
 from s3prl_gendistiller.corpora.espeak import Espeak
@@ -41,6 +40,7 @@ from s3prl_gendistiller.distill.kmeans import fit_centroids
 from s3prl_gendistiller.distill.teacher import Teacher
 from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher
 from s3prl_gendistiller.host import compat
+from s3prl_gendistiller.models.upstream import FRAME_SAMPLES
 from s3prl_gendistiller.shipped import shipped_folder
 
 SEED = 7
@@ -73,7 +73,7 @@ def spoken_phones() -> list[Labelled]:
             said = engine.speak(clip.text.lower(), voice, **pace).phones
             wav = torch.from_numpy(clip.record(engine).wav).float()
             starts = np.array([phone.start_s / clip.speed for phone in said])
-            centres = (np.arange(frames_of(len(wav))) * SUBSAMPLING + MIN_SAMPLES / 2) / SAMPLE_RATE
+            centres = (np.arange(frames_of(len(wav))) * FRAME_SAMPLES + MIN_SAMPLES / 2) / SAMPLE_RATE
             place = np.clip(np.searchsorted(starts, centres, side="right") - 1, 0, None)
             found.append((wav, np.array([names.setdefault(said[i].name, len(names)) for i in place])))
     return found
