@@ -176,22 +176,40 @@ class Teacher(nn.Module):
         return {name[size:]: value for name, value in state.items() if name.startswith(self._prefix)}
 
 
+def common_frames(theirs: Tensor, ours: Tensor, remedy: str) -> Tensor:
+    """Frames that teacher and student both have: their counts may differ by a frame or two (s3prl issue 331).
+
+    Args:
+        theirs, ours: (B,) frames that the teacher and the student give for each utterance.
+        remedy: for the message.
+
+    Returns:
+        (B,) the smaller counts.
+
+    Raises:
+        UserError: the counts of an utterance are more than `MAX_FRAME_DIFFERENCE` apart, as at two frame rates.
+    """
+    worst = int((theirs - ours).abs().argmax())
+    if abs(int(theirs[worst]) - int(ours[worst])) > MAX_FRAME_DIFFERENCE:
+        raise UserError(
+            f"teacher gives {int(theirs[worst])} frames where the student gives {int(ours[worst])}; expected at most "
+            f"{MAX_FRAME_DIFFERENCE} apart. {remedy}"
+        )
+    return torch.minimum(theirs, ours)
+
+
 def trim_to_shorter(targets: Tensor, predictions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Cuts teacher and student to the same number of frames: conversions differ by a frame (s3prl issue 331).
+    """Cuts teacher and student to `common_frames`.
 
     Args:
         targets: (B, L, T', D_t); predictions: (B, N, T, D_s); mask: (B, T) of the student.
 
     Raises:
-        UserError: T and T' are more than two frames apart, so the two do not share a frame rate.
+        UserError: as `common_frames`.
     """
-    ours, theirs = predictions.shape[2], targets.shape[2]
-    if abs(ours - theirs) > MAX_FRAME_DIFFERENCE:
-        raise UserError(
-            f"teacher gives {theirs} frames where the student gives {ours}; expected at most {MAX_FRAME_DIFFERENCE} "
-            "apart. Use a teacher with 50 frames a second, or change student.extractor_conv_feature_layers"
-        )
-    frames = min(ours, theirs)
+    theirs, ours = torch.tensor([targets.shape[2]]), torch.tensor([predictions.shape[2]])
+    remedy = "Use a teacher with 50 frames a second, or change student.extractor_conv_feature_layers"
+    frames = int(common_frames(theirs, ours, remedy))
     return targets[:, :, :frames], predictions[:, :, :frames], mask[:, :frames]
 
 
