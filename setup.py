@@ -47,7 +47,7 @@ TASKS: dict[str, list[str]] = {
     "qbe": ["dtw-python>=1.3.1", "lxml>=4.9", "scipy>=1.10"],  # 1.3.0 fails with numpy 2
 }
 CORPUS = ["espeakng-loader==0.2.4"]  # pinned: other versions synthesise other words and voices
-UNITS = ["scikit-learn>=1.2"]  # k-means, for pretraining a HuBERT and for making units
+UNITS = ["scikit-learn>=1.2"]  # k-means over a layer of a teacher
 DEV = [
     "pytest>=8",
     "pytest-xdist>=3.5",
@@ -56,6 +56,7 @@ DEV = [
     "pre-commit>=3.5",
     "types-PyYAML",
     "setuptools>=77",  # tests build the wheel with setuptools
+    "pyannote.metrics>=3.2.1",  # tests compare our DER with it
 ]
 SUPERB = sorted({requirement for task in TASKS.values() for requirement in task})
 

@@ -31,10 +31,10 @@ from torch.nn.functional import scaled_dot_product_attention
 from tqdm import tqdm
 
 from s3prl_gendistiller.cli.launch import guarded
-from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.host.memory import available_gib, peak_resident_gib
 from s3prl_gendistiller.host.students import build_student
 from s3prl_gendistiller.models.attention import SelfAttention
+from s3prl_gendistiller.outputs import write_text
 from s3prl_gendistiller.schema import merge, read_layered_yaml
 from s3prl_gendistiller.shipped import shipped_folder
 from s3prl_gendistiller.superb.suite.table import markdown
@@ -153,8 +153,7 @@ def measurements(args: argparse.Namespace) -> list[dict[str, Any]]:
         wanted = {"steps": steps, "frames": frames, "rounds": args.rounds}
         row = next((row for row in known if wanted.items() <= row.items()), None)
         rows.append(row or measure(steps, frames, args.rounds))
-        with replacing(kept) as part:
-            part.write_text(json.dumps(rows + [row for row in known if row not in rows], indent=2), encoding="utf-8")
+        write_text(kept, json.dumps(rows + [row for row in known if row not in rows], indent=2))
         gc.collect()
     return rows
 

@@ -20,12 +20,12 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from hubert.random_teacher import write_random_teacher
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.config import GenDistillerConfig
 from s3prl_gendistiller.config_objectives import CkdConfig, LayerwiseConfig, ObjectiveConfig
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.distill.objectives import build_objectives
-from s3prl_gendistiller.distill.random_teacher import write_random_teacher
 from s3prl_gendistiller.distill.task import DistillTask
 from s3prl_gendistiller.distill.teacher import Teacher
 from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from miniature.recipe import add_arguments, from_arguments
 from s3prl_gendistiller.cli.launch import guarded
-from s3prl_gendistiller.cli.miniature import add_arguments, from_arguments
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint

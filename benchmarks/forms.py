@@ -16,9 +16,9 @@ import itertools
 import sys
 from pathlib import Path
 
+from miniature.recipe import TARGETS, Miniature, add_arguments, form, form_name, from_arguments
 from s3prl_gendistiller.cli.curves import draw
 from s3prl_gendistiller.cli.launch import guarded
-from s3prl_gendistiller.cli.miniature import TARGETS, Miniature, add_arguments, form, form_name, from_arguments
 from s3prl_gendistiller.host import compat
 from s3prl_gendistiller.superb.cost import costs
 from s3prl_gendistiller.superb.models import find_students

@@ -21,9 +21,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from miniature.recipe import CONTENDERS, Miniature, add_arguments, from_arguments
 from s3prl_gendistiller.cli.curves import draw
 from s3prl_gendistiller.cli.launch import guarded
-from s3prl_gendistiller.cli.miniature import CONTENDERS, Miniature, add_arguments, from_arguments
 from s3prl_gendistiller.distill.metrics import read_metrics
 from s3prl_gendistiller.host import compat
 from s3prl_gendistiller.superb.suite.table import markdown, mean_and_spread

@@ -21,6 +21,7 @@ import torch
 
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.config import GenDistillerConfig
+from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.host import memory
 from s3prl_gendistiller.models.gendistiller import GenDistiller
 
@@ -42,7 +43,7 @@ def run(argv: Sequence[str]) -> None:
     draw = random.Random(0)
     student = GenDistiller(GenDistillerConfig(extractor_conv_feature_layers=CONV, **WIDE), 3)
     batch, shortest, longest = (1, 2, 10) if args.evaluate else (8, 1, 3)
-    low, high = (int(seconds * args.scale * 16_000) for seconds in (shortest, longest))
+    low, high = (int(seconds * args.scale * SAMPLE_RATE) for seconds in (shortest, longest))
     held: dict[int, float] = {}
     costs: list[float] = []
     for step in range(1, args.steps + 1):

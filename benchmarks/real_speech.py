@@ -11,19 +11,18 @@ compares how well the students follow a fixed deep network; it says nothing of s
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import sys
 import time
 from collections import defaultdict
 from pathlib import Path
 
+from hubert.random_teacher import write_random_teacher
+from recordings.tables import read_table
 from s3prl_gendistiller.cli.curves import draw
 from s3prl_gendistiller.cli.experiment import Contender, Experiment, Recipe, contender
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.distill.manifest import write_manifest
-from s3prl_gendistiller.distill.random_teacher import write_random_teacher
-from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat
 
 CONTENDERS = {
@@ -36,30 +35,23 @@ CONTENDERS = {
 DIGIT_SPLITS = {"train": "train-clean-100", "dev": "dev-clean", "test": "test-clean"}
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        raise UserError(f"--real: {path} is not there; expected a folder with digits.csv, orders.csv and recordings")
-    with path.open(encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def lay_out(real: Path, data: Path) -> None:
     """Links the recordings into `data`/speech (orders, digits) and `data`/LibriSpeech (digits with transcripts)."""
     if data.exists():
         return
-    for row in read_rows(real / "orders.csv"):
-        link(real / row["file"], data / "speech" / f"orders-{row['split']}" / Path(row["file"]).name)
+    for row in read_table(real, "orders.csv", ()):
+        link(Path(row["file"]), data / "speech" / f"orders-{row['split']}" / Path(row["file"]).name)
     transcripts: dict[Path, list[str]] = defaultdict(list)
     speakers: dict[str, int] = {}
-    for row in read_rows(real / "digits.csv"):
+    for row in read_table(real, "digits.csv", ("speaker", "word")):
         speaker = speakers.setdefault(row["speaker"], len(speakers) + 1)
         split, chapter = DIGIT_SPLITS[row["split"]], list(DIGIT_SPLITS).index(row["split"])
         folder = data / "LibriSpeech" / split / str(speaker) / str(chapter)
         name = f"{speaker}-{chapter}-{len(transcripts[folder]):04d}"
-        link(real / row["file"], folder / f"{name}.flac")
+        link(Path(row["file"]), folder / f"{name}.flac")
         transcripts[folder].append(f"{name} {row['word'].upper()}")
         if row["split"] == "dev":
-            link(real / row["file"], data / "speech" / "digits" / Path(row["file"]).name)
+            link(Path(row["file"]), data / "speech" / "digits" / Path(row["file"]).name)
     for folder, lines in transcripts.items():
         chapter = f"{folder.parent.name}-{folder.name}"
         (folder / f"{chapter}.trans.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -11,21 +11,20 @@ another seed shares an utterance with it; the synthesiser's 104 voices are the s
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from pathlib import Path
 
+from hubert.batches import Speech
+from hubert.folder import write_hubert_folder
+from hubert.recipe import HubertRecipe
+from hubert.training import pretrain, round_folder
+from hubert.units import CODEBOOK, make_codebook, unit_features
+from recordings.tables import read_table
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.distill.manifest import Utterance, read_manifest, write_manifest
 from s3prl_gendistiller.distill.metrics import read_metrics
 from s3prl_gendistiller.documents import read_yaml
-from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat
-from s3prl_gendistiller.hubert.batches import Speech
-from s3prl_gendistiller.hubert.folder import write_hubert_folder
-from s3prl_gendistiller.hubert.recipe import HubertRecipe
-from s3prl_gendistiller.hubert.training import pretrain, round_folder
-from s3prl_gendistiller.hubert.units import CODEBOOK, make_codebook, unit_features
 from s3prl_gendistiller.schema import from_dict
 from s3prl_gendistiller.shipped import shipped_folder
 
@@ -45,16 +44,12 @@ def corpus_speech(corpus: Path, out: Path) -> Speech:
 
 def real_speech(real: Path) -> list[Utterance]:
     """The training split of the recordings."""
-    found = []
-    for name in ("digits.csv", "orders.csv"):
-        path = real / name
-        if not path.is_file():
-            raise UserError(f"--real: {path} is not there; expected a folder with digits.csv and orders.csv")
-        with path.open(encoding="utf-8") as file:
-            for number, row in enumerate(csv.DictReader(file), 2):
-                if row["split"] == "train":
-                    found.append(Utterance(real / row["file"], int(row["num_samples"]), f"{name} line {number}"))
-    return found
+    return [
+        Utterance(Path(row["file"]), int(row["num_samples"]), f"{name} line {line}")
+        for name in ("digits.csv", "orders.csv")
+        for line, row in enumerate(read_table(real, name, ("num_samples",)), start=2)
+        if row["split"] == "train"
+    ]
 
 
 def run(argv: list[str]) -> int:

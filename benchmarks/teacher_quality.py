@@ -23,6 +23,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from hubert.batches import frames_of
+from hubert.codebook import Codebook
+from hubert.mfcc import mfcc
+from hubert.purity import purity
+from hubert.random_teacher import write_random_like
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.corpora.augment import INDOORS
 from s3prl_gendistiller.corpora.espeak import Espeak
@@ -31,15 +36,11 @@ from s3prl_gendistiller.corpora.speech_commands import KEYWORDS
 from s3prl_gendistiller.corpora.vocabulary import RICH
 from s3prl_gendistiller.corpora.voices import AMERICAN, Studio, draw_voices
 from s3prl_gendistiller.distill.audio import MIN_SAMPLES, SAMPLE_RATE, read_audio
-from s3prl_gendistiller.distill.random_teacher import write_random_like
+from s3prl_gendistiller.distill.kmeans import fit_centroids
 from s3prl_gendistiller.distill.teacher import Teacher
 from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher
 from s3prl_gendistiller.host import compat
-from s3prl_gendistiller.hubert.batches import frames_of
-from s3prl_gendistiller.hubert.codebook import fit_codebook
-from s3prl_gendistiller.hubert.mfcc import mfcc
-from s3prl_gendistiller.hubert.purity import purity
-from s3prl_gendistiller.hubert.recipe import SUBSAMPLING
+from s3prl_gendistiller.models.upstream import FRAME_SAMPLES
 from s3prl_gendistiller.shipped import shipped_folder
 
 SEED = 7
@@ -72,7 +73,7 @@ def spoken_phones() -> list[Labelled]:
             said = engine.speak(clip.text.lower(), voice, **pace).phones
             wav = torch.from_numpy(clip.record(engine).wav).float()
             starts = np.array([phone.start_s / clip.speed for phone in said])
-            centres = (np.arange(frames_of(len(wav))) * SUBSAMPLING + MIN_SAMPLES / 2) / SAMPLE_RATE
+            centres = (np.arange(frames_of(len(wav))) * FRAME_SAMPLES + MIN_SAMPLES / 2) / SAMPLE_RATE
             place = np.clip(np.searchsorted(starts, centres, side="right") - 1, 0, None)
             found.append((wav, np.array([names.setdefault(said[i].name, len(names)) for i in place])))
     return found
@@ -109,7 +110,7 @@ def phone_scores(
     phones = np.concatenate([labels for _, labels in spoken[half:]])
     scores = []
     for states in layers:
-        codebook = fit_codebook(np.concatenate(states[:half]), UNITS, name, SEED)
+        codebook = Codebook(fit_centroids(np.concatenate(states[:half]), UNITS, SEED), name)
         scores.append(purity(codebook.assign(np.concatenate(states[half:])), phones)._asdict())
     return scores
 

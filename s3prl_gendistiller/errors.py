@@ -46,8 +46,12 @@ class ConfigError(UserError):
         self.source = source
         self.problems = tuple(problems)
         count = f"{len(problems)} problem" + ("s" if len(problems) != 1 else "")
-        more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
-        super().__init__("\n  ".join([f"{source}: {count}", *problems[:SHOWN], *more]))
+        super().__init__("\n  ".join([f"{source}: {count}", *shortened(problems, SHOWN)]))
+
+
+def shortened(lines: Sequence[str], most: int) -> list[str]:
+    """The first `most` lines, and a line with the number of the others."""
+    return [*lines[:most], *([f"and {len(lines) - most} more"] if len(lines) > most else [])]
 
 
 def few(names: Iterable[object]) -> str:

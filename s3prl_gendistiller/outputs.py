@@ -1,20 +1,27 @@
-"""Whether something can be written where a command is to write, found out before the work."""
+"""Output files and folders: checked before the work, written whole or not at all."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from s3prl_gendistiller.errors import UserError
 
+PARTS = ".*.part-*"
+"""Pattern of the names that `replacing` writes under; they end with the number of the process."""
+
 
 def check_writable(path: Path, flag: str, *, folder: bool) -> None:
-    """Tries the nearest folder that is there with a byte; nothing is made.
+    """Writes one byte into the nearest existing folder, and removes it again.
 
     Args:
         path: of the file or folder to be written.
-        flag: that names it, for the message.
-        folder: whether `path` is a folder; else its parent takes the file.
+        flag: the flag that gave `path`, for the message.
+        folder: whether `path` is a folder; otherwise its parent takes the file.
 
     Raises:
         UserError: a file stands where a folder is to be or the reverse, or the folder takes no files.
@@ -33,3 +40,65 @@ def check_writable(path: Path, flag: str, *, folder: bool) -> None:
         raise UserError(
             f"{flag} {path}: nothing can be written there ({error.strerror or error}); give another place"
         ) from error
+
+
+@contextmanager
+def replacing(path: Path, remedy: str = "choose another output folder") -> Iterator[Path]:
+    """A path to write to that becomes `path` when the block ends well and leaves nothing behind otherwise.
+
+    Args:
+        path: of the file; its folder is made if it is not there.
+        remedy: what the user can do about a file that cannot be written, for the message.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    part = path.with_name(f".{path.name}.part-{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        os.replace(part, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}); {remedy}") from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """A whole text file or none, in UTF-8, with Unix line ends on every system.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")
+
+
+@contextmanager
+def atomic_folder(folder: Path, content: str) -> Iterator[Path]:
+    """A folder to fill that becomes `folder` when the block ends well and leaves nothing behind otherwise.
+
+    Args:
+        folder: must not exist; everyone may read it and the files in it.
+        content: what the folder is for, for the message.
+
+    Raises:
+        UserError: the folder exists, or it cannot be written.
+    """
+    if folder.exists():
+        raise UserError(f"{folder}: already there; expected a new folder for {content}")
+    partial = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        yield partial
+        partial.chmod(0o755)
+        for path in partial.rglob("*"):  # safetensors gives its files to their owner alone
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        os.rename(partial, folder)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror or error}); choose another place") from error
+    finally:
+        if partial is not None:  # after a rename nothing is left under this name
+            shutil.rmtree(partial, ignore_errors=True)

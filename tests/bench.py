@@ -10,8 +10,9 @@ import pytest
 import soundfile
 import yaml
 
+from hubert.random_teacher import write_random_teacher
+from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.distill.manifest import write_manifest
-from s3prl_gendistiller.distill.random_teacher import write_random_teacher
 from s3prl_gendistiller.schema import merge, read_layered_yaml
 from tests.conftest import ROOT, TINY, TINY_CONV
 
@@ -32,7 +33,7 @@ def write_corpus(root: Path) -> Path:
             name = f"{speaker}-7-{index:04d}"
             samples = int(rng.integers(9_000, 15_000))
             swell = np.sin(np.arange(samples) / 900) ** 2
-            soundfile.write(folder / f"{name}.flac", 0.1 * swell * rng.standard_normal(samples), 16_000)
+            soundfile.write(folder / f"{name}.flac", 0.1 * swell * rng.standard_normal(samples), SAMPLE_RATE)
             lines.append(f"{name} {WORDS[index % 4]} {WORDS[(index + 1) % 4]}")
         (folder / f"{speaker}-7.trans.txt").write_text("\n".join(lines) + "\n")
     write_manifest(root / "LibriSpeech", None, progress=False)

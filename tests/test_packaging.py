@@ -105,9 +105,9 @@ def test_the_wheel_states_the_version_of_the_package(metadata: Message) -> None:
 
 def test_the_oldest_stack_is_made_of_the_lower_bounds(metadata: Message) -> None:
     requires = metadata.get_all("Requires-Dist") or []
-    bounds = {found[1].lower(): found[2] for line in requires if (found := re.match(r"([\w-]+)[^;]*>=([\d.]+)", line))}
+    bounds = {found[1].lower(): found[2] for line in requires if (found := re.match(r"([\w.-]+)[^;]*>=([\d.]+)", line))}
     pinned = dict(
-        re.findall(r"^([\w-]+)==([\d.]+)$", (ROOT / "stacks" / "oldest.txt").read_text().lower(), re.MULTILINE)
+        re.findall(r"^([\w.-]+)==([\d.]+)$", (ROOT / "stacks" / "oldest.txt").read_text().lower(), re.MULTILINE)
     )
     assert bounds.keys() == pinned.keys()
     assert {name for name in bounds if not (pinned[name] + ".0.0").startswith(bounds[name] + ".")} == set()

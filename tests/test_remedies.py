@@ -32,7 +32,6 @@ LAUNCHERS = ("run_pretrain.py", "run_downstream.py")
 PRINTED_BY = {
     "config.py": (*LAUNCHERS, "config"),
     "corpora/catalogue.py": ("corpus",),
-    "corpora/real.py": ("corpus",),
     "corpora/recording.py": ("corpus",),
     "distill/audit.py": ("run_pretrain.py",),
     "distill/manifest.py": ("manifest",),
@@ -58,7 +57,6 @@ PRINTED_BY = {
     "host/units.py": ("units",),
     "host/upstream_files.py": ("run_downstream.py",),
     "host/upstreams.py": ("run_downstream.py",),
-    "hubert/recipe.py": (),
     "models/upstream.py": ("run_downstream.py",),
     "superb/corpus/check.py": ("data",),
     "superb/corpus/contents.py": ("data",),

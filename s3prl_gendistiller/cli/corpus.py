@@ -8,8 +8,7 @@ from pathlib import Path
 
 from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.corpora.catalogue import TASKS, check_corpora, write_corpora
-from s3prl_gendistiller.corpora.real import REAL_TASKS, write_real
-from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.errors import UserError, shortened
 from s3prl_gendistiller.outputs import check_writable
 
 _LISTED = 20
@@ -27,8 +26,7 @@ _EXAMPLE = """\
 example:
   gendistiller corpus data --size small
   gendistiller corpus data --size tiny --tasks ks er
-  gendistiller corpus data --check
-  gendistiller corpus real_data --real ~/real_speech"""
+  gendistiller corpus data --check"""
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -47,12 +45,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--size", metavar="SIZE", help=sizes)
     parser.add_argument("--seed", metavar="N", type=arguments.seed, help="other voices, sentences and noise (0)")
     parser.add_argument("--tasks", metavar="TASK", nargs="+", help="only the corpora that these tasks need")
-    parser.add_argument(
-        "--real",
-        metavar="PATH",
-        type=arguments.path,
-        help=f"recordings of people instead: a folder with digits.csv and orders.csv, for {', '.join(REAL_TASKS)}",
-    )
     parser.add_argument("--check", action="store_true", help="write nothing; compare what is there with its checksums")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (one per core)")
     parser.add_argument("--no-progress", action="store_true", help="no progress bar")
@@ -64,27 +56,21 @@ def run(args: argparse.Namespace) -> int:
     if args.workers is not None and args.workers < 1:
         raise UserError(f"--workers: found {args.workers}, expected at least 1")
     tasks = None if args.tasks is None else [task for text in args.tasks for task in text.split(",") if task]
-    for beside, flags in (("check", ("size", "seed", "real", "workers")), ("real", ("size", "workers"))):
-        for flag in flags:
-            if getattr(args, beside) and getattr(args, flag) is not None:
-                raise UserError(f"--{flag}: found with --{beside}, which has no use for it; leave one out")
     if args.check:
+        for flag in ("size", "seed", "workers"):
+            if getattr(args, flag) is not None:
+                raise UserError(f"--{flag}: found with --check, which has no use for it; leave one out")
         return _check(args.out, tasks)
     started = time.monotonic()
     check_writable(args.out, "OUT", folder=True)
-    seed = args.seed or 0
-    if args.real is not None:
-        show = not args.no_progress
-        written = write_real(args.out, args.real, tasks=tasks or REAL_TASKS, seed=seed, progress=show)
-    else:
-        written = write_corpora(
-            args.out,
-            size=args.size or "small",
-            seed=seed,
-            tasks=tasks or tuple(TASKS),
-            workers=args.workers,
-            progress=not args.no_progress,
-        )
+    written = write_corpora(
+        args.out,
+        size=args.size or "small",
+        seed=args.seed or 0,
+        tasks=tasks or tuple(TASKS),
+        workers=args.workers,
+        progress=not args.no_progress,
+    )
     for root in written:
         print(root)
     print(f"{time.monotonic() - started:.0f} s; now: export SUPERB_DATA={args.out.absolute()}")
@@ -98,6 +84,5 @@ def _check(out: Path, tasks: list[str] | None) -> int:
             print(f"{state.root}: {state.files} files as they were written")
     problems = [problem for state in states for problem in state.problems]
     if problems:
-        more = [f"and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
-        raise UserError("\n  ".join([f"{len(problems)} problems in {out}:", *problems[:_LISTED], *more]))
+        raise UserError("\n  ".join([f"{len(problems)} problems in {out}:", *shortened(problems, _LISTED)]))
     return 0

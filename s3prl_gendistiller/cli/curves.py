@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.cli import arguments
-from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.distill.metrics import read_metrics
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.outputs import check_writable
+from s3prl_gendistiller.outputs import check_writable, replacing
 
 
 def add_parser(subparsers: Any) -> None:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from s3prl_gendistiller.cli import arguments
-from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.outputs import check_writable
+from s3prl_gendistiller.outputs import check_writable, replacing
 
 if TYPE_CHECKING:
     from s3prl_gendistiller.superb.cost.leaderboard import ProtocolCount

@@ -14,6 +14,7 @@ from typing import Any
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.feature_cache import files_hash
+from s3prl_gendistiller.outputs import write_text
 
 RUN_FILE = "run.json"
 SOURCE = "source"
@@ -25,7 +26,6 @@ def record_run(folder: Path, argv: Sequence[str], seed: int, source: Path | None
     Args:
         source: checkpoint or folder of what is evaluated, whose content is recorded as a hash.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / RUN_FILE
     runs = _earlier(path)
     packages = ("s3prl-gendistiller", "s3prl", "torch", "torchaudio", "transformers", "numpy")
@@ -41,9 +41,7 @@ def record_run(folder: Path, argv: Sequence[str], seed: int, source: Path | None
             SOURCE: None if source is None else files_hash(source),
         }
     )
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(runs, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, json.dumps(runs, indent=2) + "\n")
 
 
 def check_same_source(folder: Path, source: Path) -> None:

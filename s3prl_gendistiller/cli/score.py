@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.cli import arguments
-from s3prl_gendistiller.distill.manifest import replacing
-from s3prl_gendistiller.outputs import check_writable
+from s3prl_gendistiller.outputs import check_writable, replacing
 from s3prl_gendistiller.superb.entry.from_suite import read_results
 from s3prl_gendistiller.superb.leaderboard.anchors import ANCHORS
 from s3prl_gendistiller.superb.leaderboard.scores import COUNTED, LEADERBOARD, overall_score, task_score

@@ -10,6 +10,7 @@ import torch
 
 from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.config import TeacherConfig
+from s3prl_gendistiller.distill.kmeans import fit_centroids, frames_to_cluster
 from s3prl_gendistiller.distill.manifest import Utterance, read_manifest
 from s3prl_gendistiller.distill.teacher import Teacher, weights_hash
 from s3prl_gendistiller.distill.units import KmeansUnits, Units, UnitSource, choose_kept, nearest_kept
@@ -19,7 +20,6 @@ from s3prl_gendistiller.host.hub_teacher import check_hub_teacher
 from s3prl_gendistiller.host.teachers import load_teacher
 from s3prl_gendistiller.host.units import content_hash, count_units, states_of, teacher_head
 from s3prl_gendistiller.host.upstreams import UNITS
-from s3prl_gendistiller.hubert.codebook import fit_codebook, frames_to_cluster
 from s3prl_gendistiller.outputs import check_writable
 from s3prl_gendistiller.shipped import existing_or_shipped
 
@@ -167,6 +167,6 @@ def _source(
     sample = frames_to_cluster(
         (found.cpu().numpy() for found in states), FRAMES if args.frames is None else args.frames, not args.no_progress
     )
-    centroids = torch.from_numpy(fit_codebook(sample, clusters, f"layer {layer}", args.seed).centroids)
+    centroids = torch.from_numpy(fit_centroids(sample, clusters, args.seed))
     nearest = torch.cat([torch.cdist(p, centroids).min(-1).values for p in torch.from_numpy(sample).split(8192)])
     return KmeansUnits(centroids, float(nearest.square().mean())), layer

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from s3prl_gendistiller.corpora.recording import write_text
 from s3prl_gendistiller.distill.files import within
 from s3prl_gendistiller.documents import parse_json
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.outputs import PARTS, write_text
 
 STAMP = "synthetic.json"
 SUMS = "SHA256SUMS"
@@ -102,7 +102,7 @@ def mend(root: Path) -> list[Damage]:
 
     Also removes what a process that was killed had half written.
     """
-    for path in root.rglob(".*.part-*"):
+    for path in root.rglob(PARTS):
         if not _is_running(path.name.rpartition("-")[2]):
             path.unlink(missing_ok=True)
     if not is_sealed(root):

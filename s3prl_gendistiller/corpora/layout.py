@@ -10,7 +10,8 @@ from typing import Any
 
 from s3prl_gendistiller.corpora import folder
 from s3prl_gendistiller.corpora.clips import Clip
-from s3prl_gendistiller.corpora.recording import Recorder, files_of, write_text
+from s3prl_gendistiller.corpora.recording import Recorder, files_of
+from s3prl_gendistiller.outputs import write_text
 
 logger = logging.getLogger(__name__)
 

@@ -19,9 +19,9 @@ from tqdm import tqdm
 from s3prl_gendistiller.corpora.clips import Clip, Conversation, Turn
 from s3prl_gendistiller.corpora.espeak import Espeak
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
-from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.distill.processes import serve_parent
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.outputs import replacing, write_text
 
 TURNS = "turns"
 """Beside the folder of a recording with several speakers: when each of them speaks, in NIST's format."""
@@ -99,12 +99,6 @@ def duration_s(path: Path) -> float:
     """Length of an audio file, from its header."""
     info = soundfile.info(path)
     return info.frames / info.samplerate
-
-
-def write_text(path: Path, text: str) -> None:
-    """A whole text file or none, with Unix line ends on every system."""
-    with replacing(path) as part:
-        part.write_text(text, encoding="utf-8", newline="\n")
 
 
 def rttm(recording: str, turns: Iterable[Turn]) -> str:

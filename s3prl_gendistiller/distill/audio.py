@@ -23,7 +23,7 @@ from s3prl_gendistiller.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-SAMPLE_RATE = 16000
+SAMPLE_RATE = 16_000  # Hz
 MIN_SAMPLES = 400
 """Samples under the convolutional front end's first frame: less than this gives no frame at all."""
 LENGTH_TOLERANCE = 320

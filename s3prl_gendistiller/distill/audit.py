@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from tqdm import tqdm
 
 from s3prl_gendistiller.distill.audio import MIN_SAMPLES, check_header, read_audio
 from s3prl_gendistiller.distill.data import CropDataset
+from s3prl_gendistiller.distill.files import of_each_file
+from s3prl_gendistiller.distill.manifest import report_bad
 from s3prl_gendistiller.errors import UserError
 
 DECODED = 16
-LISTED = 10
 SHOWN_FROM = 5_000  # files: with fewer there is nothing to wait for
-_CHUNK = 64
 
 
 def check_audio(crops: CropDataset) -> None:
@@ -30,20 +28,16 @@ def check_audio(crops: CropDataset) -> None:
     """
     total = len(crops)
     decoded = set(np.linspace(0, total - 1, min(DECODED, total)).astype(int).tolist())
-    chunks = [range(start, min(start + _CHUNK, total)) for start in range(0, total, _CHUNK)]
-    problems: list[str] = []
-    bar = tqdm(total=total, desc="audio headers", unit="file", disable=total < SHOWN_FROM)
-    with bar, ThreadPoolExecutor(4 * (os.cpu_count() or 1)) as pool:
-        for found in pool.map(lambda chunk: [_problem(crops, index, index in decoded) for index in chunk], chunks):
-            problems += [problem for problem in found if problem is not None]
-            bar.update(len(found))
-    if problems:
-        more = [f"and {len(problems) - LISTED} more"] if len(problems) > LISTED else []
-        head = (
-            f"{len(problems)} of {total} audio files cannot be used; repair them, or add "
-            "-o config.pretrain_expert.datarc.skip_bad=True to leave them out:"
-        )
-        raise UserError("\n  ".join([head, *problems[:LISTED], *more]))
+    found = of_each_file(
+        range(total),
+        lambda index: _problem(crops, index, index in decoded),
+        workers=None,
+        description="audio headers",
+        progress=total >= SHOWN_FROM,
+    )
+    problems = [problem for problem in found if problem is not None]
+    skip = "add -o config.pretrain_expert.datarc.skip_bad=True to leave them out"
+    report_bad(problems, total, "audio files", skip_bad=False, skip=skip)
 
 
 def speech_hash(crops: CropDataset) -> str:

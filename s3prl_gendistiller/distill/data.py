@@ -26,7 +26,7 @@ from s3prl_gendistiller.errors import UserError
 logger = logging.getLogger(__name__)
 
 LENGTH_JITTER = 0.1
-"""Lengths are blurred by this share before they are bucketed, so that companions change every epoch."""
+"""Share by which lengths are blurred before they are sorted, so that every epoch has other companions."""
 
 
 class Batch(NamedTuple):
@@ -120,6 +120,11 @@ def collate(crops: Sequence[Crop]) -> LoadedBatch:
     return LoadedBatch(batch, problems, tuple(crop.silent for crop in crops if crop.silent))
 
 
+def shortest_first(lengths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Indices of the utterances by blurred length, (utterances,): neighbours are of similar length."""
+    return np.argsort(lengths * (1 + LENGTH_JITTER * rng.random(len(lengths))), kind="stable")
+
+
 class BucketBatchSampler:
     """Which utterances form which batch: similar lengths together, companions and order new in every epoch.
 
@@ -139,10 +144,9 @@ class BucketBatchSampler:
 
     def batches(self, epoch: int) -> list[list[int]]:
         """Utterance indices of every batch of an epoch, in order."""
-        # Only `random()` and a stable sort: what is least likely to change between numpy versions.
+        # Only `random()` and a stable sort: they are least likely to change between numpy versions.
         rng = np.random.default_rng((self.seed, epoch))
-        blurred = self.lengths * (1 + LENGTH_JITTER * rng.random(len(self.lengths)))
-        by_length = np.argsort(blurred, kind="stable")
+        by_length = shortest_first(self.lengths, rng)
         sizes = np.full(len(self), self.batch_size)
         sizes[int(rng.random() * len(self))] -= len(self) * self.batch_size - len(self.lengths)
         buckets = np.split(by_length, np.cumsum(sizes)[:-1])
@@ -184,7 +188,6 @@ class TrainLoader:
         csv_paths: manifests, their paths relative to `root`.
         crop_samples: longest piece of an utterance; None for whole utterances.
         skip_bad: leave out bad files with a warning instead of raising.
-        min_samples, max_samples: utterances outside this range are left out.
 
     Raises:
         UserError: as `read_manifest`; while iterating, for a bad audio file.
@@ -200,11 +203,9 @@ class TrainLoader:
         seed: int,
         num_workers: int = 0,
         skip_bad: bool = False,
-        min_samples: int = MIN_SAMPLES,
-        max_samples: int | None = None,
         pin_memory: bool = False,
     ) -> None:
-        utterances = read_manifest(csv_paths, root, min_samples=min_samples, max_samples=max_samples, skip_bad=skip_bad)
+        utterances = read_manifest(csv_paths, root, skip_bad=skip_bad)
         self.crops = CropDataset(utterances, crop_samples, seed)
         self.sampler = BucketBatchSampler(self.crops.crop_lengths, batch_size, seed)
         self.journal = LoadJournal(skip_bad)

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from s3prl_gendistiller.errors import UserError
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 _CHUNK = 64
@@ -94,19 +95,20 @@ def refuse_irregular(path: str | os.PathLike[str], kind: str) -> None:
 
 
 def of_each_file(
-    paths: Sequence[Path], look: Callable[[Path], T], *, workers: int | None, description: str, progress: bool
+    files: Sequence[S], look: Callable[[S], T], *, workers: int | None, description: str, progress: bool
 ) -> list[T]:
     """What a function finds in each file, in order, by threads and with a bar.
 
     Args:
+        files: paths, or what else stands for a file.
         workers: threads; None for four a core.
     """
-    chunks = [paths[i : i + _CHUNK] for i in range(0, len(paths), _CHUNK)]
+    chunks = [files[i : i + _CHUNK] for i in range(0, len(files), _CHUNK)]
     found: list[T] = []
-    bar = tqdm(total=len(paths), desc=description, unit="file", disable=not progress)
+    bar = tqdm(total=len(files), desc=description, unit="file", disable=not progress)
     with bar, ThreadPoolExecutor(workers or 4 * (os.cpu_count() or 1)) as pool:
         try:
-            for part in pool.map(lambda chunk: [look(path) for path in chunk], chunks):
+            for part in pool.map(lambda chunk: [look(file) for file in chunk], chunks):
                 found += part
                 bar.update(len(part))
         except BaseException:

@@ -11,14 +11,14 @@ import logging
 import os
 import reprlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from s3prl_gendistiller.distill.audio import MIN_SAMPLES, SAMPLE_RATE, SUFFIXES, audio_frames
 from s3prl_gendistiller.distill.files import files_below, of_each_file, refuse_irregular
-from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.errors import UserError, shortened
+from s3prl_gendistiller.outputs import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -101,19 +101,16 @@ def read_manifest(
     csv_paths: Sequence[str | Path],
     root: str | Path,
     *,
-    min_samples: int = MIN_SAMPLES,
-    max_samples: int | None = None,
     skip_bad: bool = False,
 ) -> list[Utterance]:
     """Read manifests in the order given; no audio file is opened.
 
     Args:
         root: what `file_path` is relative to.
-        min_samples, max_samples: utterances outside this range are left out, and counted in the log.
         skip_bad: leave out rows that point nowhere or hold no valid length with a warning instead of raising.
 
     Raises:
-        UserError: a manifest is missing, lacks a column or is empty; bad rows; nothing left.
+        UserError: a manifest is missing, lacks a column or is empty; bad rows.
     """
     root = Path(root)
     if not root.is_dir():
@@ -126,50 +123,19 @@ def read_manifest(
     missing = _missing(listed)
     problems += [f"{listed[i].origin}: no such file: {listed[i].path}" for i in sorted(missing)]
     report_bad(problems, total, "manifest rows", skip_bad, _SKIP_ROWS)
-    present = [utterance for i, utterance in enumerate(listed) if i not in missing]
-    return _within(present, min_samples, max_samples, ", ".join(str(path) for path in csv_paths))
-
-
-def _within(present: list[Utterance], min_samples: int, max_samples: int | None, names: str) -> list[Utterance]:
-    """The utterances whose length is in the range; the others are counted in the log."""
-    longest = float("inf") if max_samples is None else max_samples
-    kept = [utterance for utterance in present if min_samples <= utterance.num_samples <= longest]
-    span = f"{min_samples} samples or more" if max_samples is None else f"{min_samples} to {longest} samples"
-    if not kept:
-        raise UserError(
-            f"{names}: none of {len(present)} rows with a file has {span}; write the manifest again or widen the range"
-        )
-    if len(kept) < len(present):
-        logger.info("%s: %d of %d rows have %s", names, len(kept), len(present), span)
-    return kept
+    return [utterance for i, utterance in enumerate(listed) if i not in missing]
 
 
 def report_bad(problems: Sequence[str], total: int, what: str, skip_bad: bool, skip: str) -> None:
     """Raise one `UserError` that counts and names the problems, or warn under `skip_bad` if any are good."""
     if not problems:
         return
-    lines = [*problems[:_LISTED], *([f"and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else [])]
+    lines = shortened(problems, _LISTED)
     if skip_bad and len(problems) < total:
         logger.warning("\n  ".join([f"{len(problems)} of {total} {what} skipped:", *lines]))
         return
     head = f"{len(problems)} of {total} {what} cannot be used; repair them{f' or {skip}' * (len(problems) < total)}:"
     raise UserError("\n  ".join([head, *lines]))
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to that becomes `path` when the block ends well and leaves nothing behind otherwise."""
-    part = path.with_name(f".{path.name}.part-{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        os.replace(part, path)
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"{path}: cannot be written ({reason}); choose another output folder") from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def _set_folders(root: Path, name: str | None, splits: Sequence[str] | None) -> dict[str, Path]:

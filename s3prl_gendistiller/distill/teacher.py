@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.models.front_end import FollowingGroupNorm, ignore_padding
+from s3prl_gendistiller.models.front_end import UtteranceGroupNorm, num_frames
 
 MAX_FRAME_DIFFERENCE = 2
 
@@ -53,8 +53,28 @@ class EncoderLayout:
     position_norm: bool | None = None
 
 
+class SampleGroupNorm(UtteranceGroupNorm):
+    """A teacher's group norm behind its convolution over samples, over each utterance's own frames alone.
+
+    Attributes:
+        lengths: (B,) samples of the batch that comes next, set by the caller of the encoder; None for no padding.
+    """
+
+    def __init__(self, norm: nn.GroupNorm, conv: nn.Conv1d) -> None:
+        super().__init__(norm.num_groups, norm.num_channels, norm.eps, norm.affine)
+        self.weight, self.bias = norm.weight, norm.bias
+        self.shape = (conv.out_channels, conv.kernel_size[0], conv.stride[0])
+        self.lengths: Tensor | None = None
+
+    def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
+        """(B, C, T) -> (B, C, T), zero behind the real frames."""
+        if self.lengths is not None:
+            frames = num_frames(self.lengths, [self.shape]).clamp(max=x.shape[-1])
+        return super().forward(x, frames)
+
+
 class Teacher(nn.Module):
-    """A speech encoder that is only listened to.
+    """A frozen speech encoder.
 
     Args:
         name: how the configuration names it, for messages.
@@ -99,8 +119,18 @@ class Teacher(nn.Module):
         return super().train(False)
 
     def ignore_padding(self) -> None:
-        """From now on no frame depends on the padding of a batch: for a student of which that is true as well."""
-        ignore_padding(self.encoder)
+        """Makes every frame independent of the padding of its batch, for a student whose frames are so as well.
+
+        The group norm of a HuBERT Base is replaced in place, under the names of its weights; layer norms are left.
+        """
+        for parent in list(self.encoder.modules()):
+            children = dict(parent.named_children())
+            conv = next((child for child in children.values() if isinstance(child, nn.Conv1d)), None)
+            if conv is None or conv.in_channels != 1:  # only the convolution over samples
+                continue
+            for name, norm in children.items():
+                if isinstance(norm, nn.GroupNorm) and norm.num_groups == norm.num_channels:
+                    setattr(parent, name, SampleGroupNorm(norm, conv).train(norm.training))
 
     @torch.no_grad()
     def forward(self, wavs: Tensor, lengths: Tensor, layers: Sequence[int]) -> Tensor:
@@ -120,7 +150,7 @@ class Teacher(nn.Module):
             raise ValueError(f"layers: found {list(layers)}, expected some of 0..{self.num_layers} of {self.name}")
         super().train(False)  # in case somebody reached past `train` to a part of the encoder
         for module in self.encoder.modules():
-            if isinstance(module, FollowingGroupNorm):
+            if isinstance(module, SampleGroupNorm):
                 module.lengths = lengths
         with torch.autocast(wavs.device.type, enabled=False):
             states = self._encode(self.encoder, wavs.float(), lengths, max(layers))
@@ -146,22 +176,40 @@ class Teacher(nn.Module):
         return {name[size:]: value for name, value in state.items() if name.startswith(self._prefix)}
 
 
+def common_frames(theirs: Tensor, ours: Tensor, remedy: str) -> Tensor:
+    """Frames that teacher and student both have: their counts may differ by a frame or two (s3prl issue 331).
+
+    Args:
+        theirs, ours: (B,) frames that the teacher and the student give for each utterance.
+        remedy: for the message.
+
+    Returns:
+        (B,) the smaller counts.
+
+    Raises:
+        UserError: the counts of an utterance are more than `MAX_FRAME_DIFFERENCE` apart, as at two frame rates.
+    """
+    worst = int((theirs - ours).abs().argmax())
+    if abs(int(theirs[worst]) - int(ours[worst])) > MAX_FRAME_DIFFERENCE:
+        raise UserError(
+            f"teacher gives {int(theirs[worst])} frames where the student gives {int(ours[worst])}; expected at most "
+            f"{MAX_FRAME_DIFFERENCE} apart. {remedy}"
+        )
+    return torch.minimum(theirs, ours)
+
+
 def trim_to_shorter(targets: Tensor, predictions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Cuts teacher and student to the same number of frames: conversions differ by a frame (s3prl issue 331).
+    """Cuts teacher and student to `common_frames`.
 
     Args:
         targets: (B, L, T', D_t); predictions: (B, N, T, D_s); mask: (B, T) of the student.
 
     Raises:
-        UserError: T and T' are more than two frames apart, so the two do not share a frame rate.
+        UserError: as `common_frames`.
     """
-    ours, theirs = predictions.shape[2], targets.shape[2]
-    if abs(ours - theirs) > MAX_FRAME_DIFFERENCE:
-        raise UserError(
-            f"teacher gives {theirs} frames where the student gives {ours}; expected at most {MAX_FRAME_DIFFERENCE} "
-            "apart. Use a teacher with 50 frames a second, or change student.extractor_conv_feature_layers"
-        )
-    frames = min(ours, theirs)
+    theirs, ours = torch.tensor([targets.shape[2]]), torch.tensor([predictions.shape[2]])
+    remedy = "Use a teacher with 50 frames a second, or change student.extractor_conv_feature_layers"
+    frames = int(common_frames(theirs, ours, remedy))
     return targets[:, :, :frames], predictions[:, :, :frames], mask[:, :frames]
 
 

@@ -18,13 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.distill.teacher import EncoderLayout
 from s3prl_gendistiller.errors import ConfigError, UserError
 from s3prl_gendistiller.schema import from_dict, key
 
 CLASSES = {"hubert": "HubertModel", "wavlm": "WavLMModel", "wav2vec2": "Wav2Vec2Model"}
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
-SAMPLE_RATE = 16_000
 MAX_JSON = 10_000_000  # bytes; an index of weights takes a hundred thousand
 MAX_WIDTH = 1 << 16
 # Parts of pretraining and fine-tuning in a folder whose encoder has no prefix, and (masked_spec_embed, adapter) inside

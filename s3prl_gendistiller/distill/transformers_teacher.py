@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.distill.teacher import Encode, Teacher, check_finite
 from s3prl_gendistiller.distill.transformers_folder import (
     CLASSES,
-    SAMPLE_RATE,
     FolderShape,
     read_encoder_weights,
     read_shape,

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.distill.precision import float32_or_better
 from s3prl_gendistiller.documents import parse_json
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.outputs import replacing
 
 HEAD_TEMPERATURE = 0.1  # HuBERT's, for its cosines
 SHARPNESS = 0.1  # of k-means' soft assignment, relative to the mean squared distance to the nearest centroid

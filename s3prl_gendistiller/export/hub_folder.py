@@ -19,11 +19,11 @@ from safetensors.torch import save_file
 
 from s3prl_gendistiller._version import __version__
 from s3prl_gendistiller.config import ModelConfig, read_model_config
-from s3prl_gendistiller.distill.folders import atomic_folder
 from s3prl_gendistiller.export.card import Card, render
 from s3prl_gendistiller.host.checkpoint import read_checkpoint, student_kind
 from s3prl_gendistiller.host.generation import check_steps
 from s3prl_gendistiller.host.students import load_student, weight_module
+from s3prl_gendistiller.outputs import atomic_folder
 from s3prl_gendistiller.schema import to_dict
 
 PACKAGE, SUBPACKAGE = "s3prl_gendistiller", "gendistiller_student"

@@ -20,10 +20,9 @@ from typing import Any
 import numpy as np
 
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
-from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.drawn import Drawn, WatchedLoader
-from s3prl_gendistiller.outputs import check_writable
+from s3prl_gendistiller.outputs import check_writable, replacing
 
 CACHE_FLAG, LIMIT_FLAG = "--cache-features", "--cache-limit"
 FREE_BYTES = 10**9

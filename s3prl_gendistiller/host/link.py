@@ -20,11 +20,13 @@ from packaging.version import InvalidVersion, Version
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.hub_line import HUB_LINE, UPSTREAM, with_hub_line, without_hub_line
 from s3prl_gendistiller.host.locate import SUPPORTED
+from s3prl_gendistiller.outputs import replacing
 from s3prl_gendistiller.shipped import PACKAGE_DIR, shipped_folder
 
 # s3prl matches a task by `^{folder}_|^{folder}$`: a name with an underscore could be taken for another one.
 TASKS = ("gendistiller", "distilhubert")
 CONFIGS = ("config_model.yaml", "config_runner.yaml")
+_UNCHANGED = "nothing was changed; make it possible, then try again"
 
 
 @dataclass(frozen=True)
@@ -233,23 +235,15 @@ def _rewriting(file: Path, before: bytes, after: bytes, text: str) -> Step:
 
 def _point(place: Path, target: Path) -> None:
     """Make `place` a link to `target`, or leave it as it was."""
-    fresh = place.with_name(f".{place.name}.gendistiller")
-    try:
+    with replacing(place, _UNCHANGED) as fresh:
         fresh.symlink_to(target)
-        fresh.replace(place)
-    finally:
-        fresh.unlink(missing_ok=True)
 
 
 def _write(file: Path, content: bytes) -> None:
     """Replace a file's content and keep its mode; a crash leaves the old content or the new one."""
-    fresh = file.with_name(f".{file.name}.gendistiller")
-    try:
+    with replacing(file, _UNCHANGED) as fresh:
         fresh.write_bytes(content)
         shutil.copymode(file, fresh)
-        fresh.replace(file)
-    finally:
-        fresh.unlink(missing_ok=True)
 
 
 def _carry_out(steps: list[Step], folders: Iterable[Path]) -> list[str]:
@@ -266,10 +260,10 @@ def _carry_out(steps: list[Step], folders: Iterable[Path]) -> list[str]:
         for step in steps:
             step.do()
             done.append(step)
-    except (OSError, KeyboardInterrupt) as error:
+    except (OSError, UserError, KeyboardInterrupt) as error:
         for step in reversed(done):
             step.undo()
-        if isinstance(error, KeyboardInterrupt):
-            raise
-        raise UserError(f"{error}; nothing was changed; make it possible, then try again") from error
+        if isinstance(error, OSError):
+            raise UserError(f"{error}; {_UNCHANGED}") from error
+        raise
     return [step.text for step in steps]

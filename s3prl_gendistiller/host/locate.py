@@ -22,12 +22,10 @@ class Host:
     Attributes:
         package: the folder that holds run_downstream.py and hub.py.
         version: as s3prl's version.txt states it.
-        is_checkout: whether it is a source tree (which has task folders that the registry's package lacks).
     """
 
     package: Path
     version: str
-    is_checkout: bool
 
 
 def find_host() -> Host:
@@ -45,7 +43,7 @@ def find_host() -> Host:
     version = (package / "version.txt").read_text(encoding="utf-8").strip()
     if not _is_supported(version):
         raise UserError(f"s3prl: found version {version} in {package}; expected {SUPPORTED}; {REMEDY}")
-    return Host(package=package, version=version, is_checkout=is_checkout(package))
+    return Host(package=package, version=version)
 
 
 def is_host_package(folder: Path) -> bool:

@@ -8,11 +8,10 @@ from typing import Any
 
 import torch
 
+from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.upstream_files import check_file
 from s3prl_gendistiller.host.upstreams import LAUNCHER, building, no_layer, reads_checkpoint
-
-SAMPLE_RATE = 16_000
 
 
 def built(stock: Callable[[Any], Any]) -> Callable[[Any], Any]:

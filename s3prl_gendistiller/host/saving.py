@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import is_whole, newest_checkpoint, stored_step
+from s3prl_gendistiller.outputs import replacing
 
 REGULAR = "states-*.ckpt"
 PARTIAL = ".*.ckpt.part-*"

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from s3prl_gendistiller.distill.teacher import common_frames
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
 from s3prl_gendistiller.host.feature_cache import cached
@@ -39,7 +40,6 @@ BASES = {
 SECTION = "glmd"
 """Of `downstream_expert` in the configuration."""
 BEST = ("dev-best.ckpt", "dev-clean-best.ckpt")
-MAX_FRAME_DIFFERENCE = 2
 
 
 @dataclass(frozen=True)
@@ -194,17 +194,12 @@ def frame_loss(teacher: Tensor, student: Tensor, frames: tuple[Tensor, Tensor], 
     """Mean over real frames; logits (B, T', C) and (B, T, C), with the frames of each utterance on either side.
 
     Raises:
-        UserError: an utterance has more than two frames more on one side.
+        UserError: as `common_frames`.
     """
     theirs, ours = (torch.as_tensor(count).long().to(student.device) for count in frames)
-    apart = int((theirs - ours).abs().max())
-    if apart > MAX_FRAME_DIFFERENCE:
-        raise UserError(
-            f"the teacher's head gives {apart} frames more or less than the student's, expected at most "
-            f"{MAX_FRAME_DIFFERENCE}; teacher and student need the same frame rate"
-        )
+    shared = common_frames(theirs, ours, "Use a head and a student of the same frame rate")
     common = min(teacher.shape[1], student.shape[1])
-    real = torch.arange(common, device=student.device) < torch.minimum(theirs, ours)[:, None]
+    real = torch.arange(common, device=student.device) < shared[:, None]
     losses = soft_cross_entropy(teacher[:, :common], student[:, :common], temperature)
     return losses.masked_fill(~real, 0.0).sum() / real.sum().clamp(min=1)
 

@@ -15,11 +15,12 @@ from tqdm import tqdm
 
 from s3prl_gendistiller.config import TeacherConfig
 from s3prl_gendistiller.distill.audio import read_audio
-from s3prl_gendistiller.distill.manifest import Utterance, replacing
+from s3prl_gendistiller.distill.manifest import Utterance
 from s3prl_gendistiller.distill.teacher import Teacher, check_finite
 from s3prl_gendistiller.distill.units import HEAD_TEMPERATURE, UnitHead
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.paths import teacher_folder
+from s3prl_gendistiller.outputs import write_text
 
 HEAD_FILE = "unit_head.safetensors"
 SAVED_EVERY = 500  # utterances
@@ -149,8 +150,7 @@ def content_hash(utterances: Iterable[Utterance]) -> str:
 
 
 def _write_partial(partial: Path, identity: str, counts: Tensor, done: int) -> None:
-    with replacing(partial) as part:
-        part.write_text(json.dumps({"identity": identity, "counts": counts.tolist(), "done": done}), encoding="utf-8")
+    write_text(partial, json.dumps({"identity": identity, "counts": counts.tolist(), "done": done}))
 
 
 def _read_partial(partial: Path, identity: str, num_units: int) -> tuple[Tensor, int]:

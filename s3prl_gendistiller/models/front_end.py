@@ -88,47 +88,6 @@ class UtteranceGroupNorm(nn.GroupNorm):
         return torch.cat([nn.functional.pad(item, (0, total - item.shape[-1])) for item in items])
 
 
-class FollowingGroupNorm(UtteranceGroupNorm):
-    """`UtteranceGroupNorm` in a network that is not ours, behind the convolution that hears the samples.
-
-    Attributes:
-        lengths: (B,) samples of the batch that comes next; None for no padding. Whoever calls the network sets it.
-    """
-
-    def __init__(self, norm: nn.GroupNorm, conv: nn.Conv1d) -> None:
-        super().__init__(norm.num_groups, norm.num_channels, norm.eps, norm.affine)
-        self.weight, self.bias = norm.weight, norm.bias
-        self.shape = (conv.out_channels, conv.kernel_size[0], conv.stride[0])
-        self.lengths: Tensor | None = None
-
-    def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
-        if self.lengths is not None:
-            frames = num_frames(self.lengths, [self.shape]).clamp(max=x.shape[-1])
-        return super().forward(x, frames)
-
-
-def ignore_padding(encoder: nn.Module) -> int:
-    """Lets a HuBERT-shaped network of others take its group norm over each utterance alone.
-
-    Args:
-        encoder: changed in place; its weights keep their names.
-
-    Returns:
-        How many norms were changed: none where the CNN has layer norms.
-    """
-    changed = 0
-    for parent in list(encoder.modules()):
-        children = dict(parent.named_children())
-        conv = next((child for child in children.values() if isinstance(child, nn.Conv1d)), None)
-        if conv is None or conv.in_channels != 1:  # only what hears the samples
-            continue
-        for name, norm in children.items():
-            if isinstance(norm, nn.GroupNorm) and norm.num_groups == norm.num_channels:
-                setattr(parent, name, FollowingGroupNorm(norm, conv).train(norm.training))
-                changed += 1
-    return changed
-
-
 class ConvBlock(nn.Module):
     """One convolution without bias, its optional norm, dropout and GELU."""
 

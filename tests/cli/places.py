@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from hubert.random_teacher import write_random_teacher
 from s3prl_gendistiller.cli import downstream
-from s3prl_gendistiller.distill.random_teacher import write_random_teacher
 from s3prl_gendistiller.schema import read_layered_yaml
 from tests.bench import TINY_TEACHER, Bench
 from tests.conftest import ROOT

@@ -66,7 +66,7 @@ def test_every_command_says_its_own_way_to_go_on(
         ("corpus file", "OUT file: found a file"),
         ("corpus c --seed -1", "--seed: found '-1'"),
         ("corpus c --check --seed 3", "--seed: found with --check"),
-        ("corpus c --real r --workers 2", "--workers: found with --real"),
+        ("corpus c --check --workers 2", "--workers: found with --check"),
         ("manifest empty --name ../x", "expected one name, without slashes"),
         ("manifest hubert --out file", "--out file: found a file"),
         ("demo --out file", "--out file: found a file"),

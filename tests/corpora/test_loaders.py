@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from recordings.corpora import write_real
 from s3prl_gendistiller.corpora import fluent, snips
-from s3prl_gendistiller.corpora.real import write_real
+from tests.benchmarks.test_real_corpora import write_recordings
 from tests.conftest import run_python
-from tests.corpora.test_real import write_recordings
 
 KEYWORDS = {"yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go"}
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 from pathlib import Path
 
@@ -154,16 +153,6 @@ def test_manifests_are_read_one_after_another(recordings: Path, tmp_path: Path) 
     second = write_rows(tmp_path / "2.csv", "9000,x,middle.ogg", header="length,extra,file_path")
     utterances = read_manifest([first, second], recordings)
     assert [utterance.path.name for utterance in utterances] == ["same.mp3", "middle.ogg"]
-
-
-def test_rows_outside_the_range_are_left_out(recordings: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (written,) = write_manifest(recordings, None, progress=False)
-    caplog.set_level(logging.INFO)
-    utterances = read_manifest([written.path], recordings, min_samples=2000, max_samples=5000)
-    assert [utterance.num_samples for utterance in utterances] == [3628]
-    assert "1 of 4 rows have 2000 to 5000 samples" in caplog.text
-    with pytest.raises(UserError, match="none of 4 rows with a file has 99999 samples or more"):
-        read_manifest([written.path], recordings, min_samples=99999)
 
 
 def test_rows_that_point_nowhere_are_named_and_counted(

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hubert.random_teacher import write_random_teacher
 from s3prl_gendistiller.config_objectives import LayerwiseConfig
 from s3prl_gendistiller.distill.objectives import build_objectives
-from s3prl_gendistiller.distill.random_teacher import write_random_teacher
 from s3prl_gendistiller.distill.task import DistillTask, check_layers, score
 from s3prl_gendistiller.distill.teacher import Teacher
 from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher

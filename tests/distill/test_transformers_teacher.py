@@ -12,7 +12,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from s3prl_gendistiller.distill.random_teacher import write_random_teacher
+from hubert.random_teacher import write_random_teacher
 from s3prl_gendistiller.distill.transformers_teacher import (
     CLASSES,
     load_transformers_teacher,

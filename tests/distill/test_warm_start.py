@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from s3prl_gendistiller.distill.random_teacher import write_random_teacher
+from hubert.random_teacher import write_random_teacher
 from s3prl_gendistiller.distill.teacher import Teacher
 from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher
 from s3prl_gendistiller.distill.warm_start import warm_start

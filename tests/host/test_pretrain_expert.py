@@ -95,7 +95,7 @@ def test_a_state_brings_back_the_very_next_batch_and_random_numbers(make) -> Non
 
 
 def test_another_teacher_or_other_speech_than_a_run_began_with_is_refused(make, bench: Bench, tmp_path: Path) -> None:
-    from s3prl_gendistiller.distill.random_teacher import write_random_teacher
+    from hubert.random_teacher import write_random_teacher
     from tests.bench import TINY_TEACHER
 
     states = {**make().add_state_to_save({"Config": {}})}

@@ -66,7 +66,7 @@ def test_frames_are_compared_where_both_have_them() -> None:
     dirty = student.clone()
     dirty[1, 3:] = 1e4
     assert torch.equal(frame_loss(teacher, dirty, (theirs, ours), 2.0), found)
-    with pytest.raises(UserError, match="3 frames more or less"):
+    with pytest.raises(UserError, match="teacher gives 3 frames where the student gives 6; expected at most 2 apart"):
         frame_loss(teacher, student, (theirs, torch.tensor([7, 6])), 2.0)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from hubert.random_teacher import write_random_teacher
 from s3prl_gendistiller.config import TeacherConfig, read_model_config
-from s3prl_gendistiller.distill.random_teacher import write_random_teacher
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.students import build_student
 from s3prl_gendistiller.host.teachers import load_teacher, warm_start_student

@@ -8,7 +8,7 @@ import pytest
 import torch
 from s3prl.upstream.interfaces import Featurizer
 
-from s3prl_gendistiller.distill.random_teacher import write_random_teacher
+from hubert.random_teacher import write_random_teacher
 from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.hub_teacher import load_hub_teacher

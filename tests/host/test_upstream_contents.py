@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import torch
 
+from hubert.random_teacher import write_random_teacher
 from s3prl_gendistiller.config import read_model_config
-from s3prl_gendistiller.distill.random_teacher import write_random_teacher
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.baseline import host_config
 from s3prl_gendistiller.host.layers import load_upstream

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from s3prl_gendistiller.distill.random_teacher import write_random_teacher
+from hubert.random_teacher import write_random_teacher
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.baseline import host_config
 from s3prl_gendistiller.host.layers import load_upstream

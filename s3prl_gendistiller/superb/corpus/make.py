@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from s3prl_gendistiller.distill.files import files_below, read_text
-from s3prl_gendistiller.distill.manifest import replacing, write_manifest
+from s3prl_gendistiller.distill.manifest import write_manifest
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.outputs import replacing
 from s3prl_gendistiller.superb.corpus.kaldi import kaldi_tables
 from s3prl_gendistiller.superb.corpus.needs import FOLDS, KALDI, LENGTHS, LEXICON, Listing, Need
 

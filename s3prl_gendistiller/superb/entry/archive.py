@@ -17,10 +17,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.documents import read_yaml
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.soft_labels import SECTION
+from s3prl_gendistiller.outputs import replacing
 from s3prl_gendistiller.superb.entry.expected import Expected, NotAtHand, config_files, expected
 from s3prl_gendistiller.superb.entry.predictions import FRAME_SHIFT, differences, read_ids, read_predictions
 from s3prl_gendistiller.superb.tasks import TASKS, require_packages

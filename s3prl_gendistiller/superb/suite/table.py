@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from s3prl_gendistiller.distill.manifest import replacing
+from s3prl_gendistiller.outputs import replacing
 from s3prl_gendistiller.superb.cost.costs import Cost
 from s3prl_gendistiller.superb.leaderboard.scores import COUNTED, LEADERBOARD, References, overall_score, scored_tasks
 from s3prl_gendistiller.superb.suite.language_model import DECODED, LM_METRIC

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.documents import read_json
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint
+from s3prl_gendistiller.outputs import replacing
 from s3prl_gendistiller.superb.checks import AMOUNT, MAPPING, NUMBER, NUMBERS, TEXT, or_null, shown, unquoted, wrong
 from s3prl_gendistiller.superb.suite.suite import RUNS, Run, Suite
 from s3prl_gendistiller.superb.tasks import printed as metrics

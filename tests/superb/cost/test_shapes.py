@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from s3prl_gendistiller.distill.random_teacher import write_random_teacher
+from hubert.random_teacher import write_random_teacher
 from s3prl_gendistiller.host.layers import load_upstream
 from s3prl_gendistiller.host.students import build_student
 from s3prl_gendistiller.superb.cost.counting import count

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
+from hubert.batches import CropPlanner, Speech, frames_of, read_batch, samples_of, slice_batch
 from s3prl_gendistiller.distill.audio import read_audio
-from s3prl_gendistiller.hubert.batches import CropPlanner, Speech, frames_of, read_batch, samples_of, slice_batch
 
 
 def planner(speech: Speech, seed: int = 0) -> CropPlanner:

@@ -12,7 +12,7 @@ import torch
 
 from s3prl_gendistiller.errors import UserError
 
-FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
+FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py"))
 
 

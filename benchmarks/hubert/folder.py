@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
-from s3prl_gendistiller.distill.folders import atomic_folder
+from hubert.codebook import Codebook
+from hubert.model import MaskedUnitModel
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.hubert.codebook import Codebook
-from s3prl_gendistiller.hubert.model import MaskedUnitModel
+from s3prl_gendistiller.outputs import atomic_folder
 
 WEIGHTS, HEAD, CODEBOOK = "model.safetensors", "unit_head.safetensors", "codebook.safetensors"
 

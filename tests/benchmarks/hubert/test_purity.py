@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from s3prl_gendistiller.hubert.purity import purity
+from hubert.purity import purity
 
 
 def test_a_case_worked_by_hand() -> None:

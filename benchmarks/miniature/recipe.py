@@ -16,12 +16,12 @@ from typing import Any
 
 from torch import nn
 
+from hubert.random_teacher import write_random_like
 from s3prl_gendistiller.cli import main
 from s3prl_gendistiller.cli.experiment import Contender, Experiment, Recipe, contender
 from s3prl_gendistiller.config import TeacherConfig, read_model_config
 from s3prl_gendistiller.distill.data import HeldOutLoader
 from s3prl_gendistiller.distill.objectives.layerwise import Layerwise
-from s3prl_gendistiller.distill.random_teacher import write_random_like
 from s3prl_gendistiller.distill.task import DistillTask, score
 from s3prl_gendistiller.documents import read_json
 from s3prl_gendistiller.errors import UserError

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from hubert.batches import Speech
+from hubert.recipe import HubertRecipe, RoundConfig, ShapeConfig
+from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.distill.manifest import Utterance
 from s3prl_gendistiller.host import compat
-from s3prl_gendistiller.hubert.batches import Speech
-from s3prl_gendistiller.hubert.recipe import HubertRecipe, RoundConfig, ShapeConfig
 
 compat.apply()  # transformers imports torchaudio
 
@@ -42,12 +43,12 @@ def write_tones(folder: Path, count: int) -> list[Utterance]:
     folder.mkdir(parents=True)
     for number in range(count):
         pieces = [
-            np.sin(2 * np.pi * pitch * np.arange(4000 + 700 * number % 5000) / 16_000)
+            np.sin(2 * np.pi * pitch * np.arange(4000 + 700 * number % 5000) / SAMPLE_RATE)
             for pitch in rng.choice((300, 900, 2500), 2)
         ]
         wav = 0.3 * np.concatenate(pieces) + 0.01 * rng.standard_normal(sum(map(len, pieces)))
         path = folder / f"{number}.wav"
-        soundfile.write(path, wav, 16_000)
+        soundfile.write(path, wav, SAMPLE_RATE)
         found.append(Utterance(path, len(wav), f"row {number}"))
     return found
 

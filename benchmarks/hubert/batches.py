@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from s3prl_gendistiller.distill.audio import MIN_SAMPLES, SAMPLE_RATE, read_audio
+from s3prl_gendistiller.distill.data import shortest_first
 from s3prl_gendistiller.distill.manifest import Utterance
-from s3prl_gendistiller.hubert.recipe import SUBSAMPLING
-
-_JITTER = 0.1
+from s3prl_gendistiller.models.upstream import FRAME_SAMPLES
 
 
 @dataclass(frozen=True)
@@ -50,12 +49,12 @@ class UnitBatch(NamedTuple):
 
 def frames_of(samples: int | np.ndarray) -> int | np.ndarray:
     """Frames that HuBERT's CNN makes of so many samples."""
-    return (samples - MIN_SAMPLES) // SUBSAMPLING + 1
+    return (samples - MIN_SAMPLES) // FRAME_SAMPLES + 1
 
 
 def samples_of(frames: int) -> int:
     """The fewest samples that give so many frames."""
-    return (frames - 1) * SUBSAMPLING + MIN_SAMPLES
+    return (frames - 1) * FRAME_SAMPLES + MIN_SAMPLES
 
 
 class CropPlanner:
@@ -64,8 +63,8 @@ class CropPlanner:
     def __init__(self, utterances: Sequence[Utterance], crop_seconds: float, batch_seconds: float, seed: int) -> None:
         self.frames = np.array([frames_of(utterance.num_samples) for utterance in utterances])
         self.usable = np.flatnonzero(self.frames >= 2)  # masked and kept frames both need one
-        self.crop = max(2, int(crop_seconds * SAMPLE_RATE) // SUBSAMPLING)
-        self.budget = int(batch_seconds * SAMPLE_RATE) // SUBSAMPLING
+        self.crop = max(2, int(crop_seconds * SAMPLE_RATE) // FRAME_SAMPLES)
+        self.budget = int(batch_seconds * SAMPLE_RATE) // FRAME_SAMPLES
         self.seed = seed
         if not len(self.usable):
             raise ValueError(f"none of {len(utterances)} utterances has two frames")
@@ -74,11 +73,11 @@ class CropPlanner:
         """The batches of an epoch, a pure function of the seed and the number."""
         rng = np.random.default_rng((self.seed, number))
         lengths = np.minimum(self.frames[self.usable], self.crop)
-        order = np.argsort(-lengths * (1 + _JITTER * rng.random(len(lengths))), kind="stable")
+        longest_first = shortest_first(lengths, rng)[::-1]
         groups: list[tuple[list[int], int]] = []
         group: list[int] = []
         shortest = self.crop
-        for place in order.tolist():
+        for place in longest_first.tolist():
             shorter = min(shortest, int(lengths[place]))
             if group and (len(group) + 1) * shorter > self.budget:
                 groups.append((group, shortest))
@@ -114,7 +113,7 @@ def read_batch(utterances: Sequence[Utterance], units: Sequence[np.ndarray], pla
     wavs = [
         read_audio(
             utterances[index].path,
-            start=int(start) * SUBSAMPLING,
+            start=int(start) * FRAME_SAMPLES,
             num_samples=samples,
             expected_samples=utterances[index].num_samples,
         )

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from s3prl_gendistiller.distill.random_teacher import write_random_like, write_random_teacher
+from hubert.random_teacher import write_random_like, write_random_teacher
 from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher
 from s3prl_gendistiller.errors import UserError
 from tests.bench import TINY_TEACHER

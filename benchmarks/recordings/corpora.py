@@ -1,15 +1,14 @@
 """Recordings of people in place of synthetic speech: spoken digits for KS and SID, spoken orders for IC.
 
-Input is a folder with two tables, each with the columns `file` (below that folder), `split` (train, dev, test) and
-`num_samples`; `digits.csv` adds `speaker` and `word`, `orders.csv` adds `drink`, `size` and `roast`.
+Input are the tables that `tables` reads; `digits.csv` has the columns `speaker` and `word`, `orders.csv` has `drink`,
+`size` and `roast`.
 
 s3prl's keyword spotting knows ten keywords by name, so each digit lies in the folder of one of them; the README in
-every folder says what is what. Recordings are copied as 16-bit WAV files, never altered.
+every folder names the digit of each keyword. Recordings are copied as 16-bit WAV files, never altered.
 """
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
 import re
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from recordings.tables import PLAIN, SPLITS, read_table
 from s3prl_gendistiller.corpora import fluent, speech_commands, voxceleb
 from s3prl_gendistiller.corpora.catalogue import known
 from s3prl_gendistiller.corpora.clips import Clip, Recording
@@ -26,21 +26,18 @@ from s3prl_gendistiller.corpora.espeak import Espeak
 from s3prl_gendistiller.corpora.layout import Plan, write_plans
 from s3prl_gendistiller.corpora.recording import Recorder
 from s3prl_gendistiller.distill.audio import read_audio
-from s3prl_gendistiller.distill.files import csv_reader, within
 from s3prl_gendistiller.errors import UserError
 
 REAL_TASKS = ("ks", "sid", "ic")
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 KEYWORD_OF = dict(zip(DIGITS, speech_commands.KEYWORDS, strict=True))
 _SLOTS = {"action": "drink", "object": "size", "location": "roast"}
-_SPLITS = ("train", "dev", "test")
 _NOISE_S = 20
 _SILENCES = 40
 _NOT_SAID = "none"
 _SPEAKERS = 1251
 _HASHED = "_nohash_"
 """s3prl tells the split of a keyword's file by what stands before it."""
-_PLAIN = re.compile(r"[\w-]{1,64}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,71 +68,30 @@ def write_real(
     Raises:
         UserError: a task without recordings, a table that is missing or wrong, a folder that holds something else.
     """
-    known("--tasks with --real", tasks, REAL_TASKS)
+    known("--tasks", tasks, REAL_TASKS)
     source = Path(recordings)
-    if not source.is_dir():
-        raise UserError(f"--real: {source}: no such folder; expected one with digits.csv and orders.csv")
     plans: list[Plan] = []
     if {"ks", "sid"} & set(tasks):
-        digits = _table(source, "digits.csv", ("speaker", "word"))
+        digits = _named(source, read_table(source, "digits.csv", ("speaker", "word")))
         plans += _keywords(digits, seed) if "ks" in tasks else []
         plans += [_speakers(digits)] if "sid" in tasks else []
     if "ic" in tasks:
-        plans.append(_commands(_table(source, "orders.csv", tuple(_SLOTS.values()))))
+        plans.append(_commands(_named(source, read_table(source, "orders.csv", tuple(_SLOTS.values())))))
     with Recorder(workers=1, progress=progress) as recorder:
         return write_plans(Path(out), plans, recorder)
 
 
-def _table(source: Path, name: str, columns: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a table; `file` becomes a path that is there."""
-    path = source / name
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv_reader(path, file)
-            absent = [column for column in ("file", "split", *columns) if column not in (reader.fieldnames or [])]
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        found = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
-        raise UserError(f"--real: {path}: {found}; expected a table of recordings; correct the folder") from None
-    if absent or not rows:
-        raise UserError(f"--real: {path}: no {'column ' + absent[0] if absent else 'rows'}; correct the table")
-    for line, row in enumerate(rows, start=2):
-        _check_row(source, f"--real: {path} line {line}", row, columns)
-    twice = [file for file, count in Counter(row["file"] for row in rows).items() if count > 1]
-    if twice:
-        raise UserError(f"--real: {path}: names {twice[0]} more than once; keep one line of each file")
-    _name(source, rows)
-    return rows
-
-
-def _check_row(source: Path, where: str, row: dict[str, str], columns: Sequence[str]) -> None:
-    """
-    Raises:
-        UserError: it lacks a field, or what becomes part of a path is no plain name.
-    """
-    if None in row or None in row.values():
-        raise UserError(f"{where}: found more or fewer fields than columns; correct the table")
-    if row["split"] not in _SPLITS:
-        raise UserError(f"{where}: split is {row['split']!r}, expected {', '.join(_SPLITS)}")
-    if "word" in columns and not _PLAIN.fullmatch(row["word"]):
-        raise UserError(f"{where}: word is {row['word']!r}, expected letters, digits, _ and -, 64 at most")
-    if "speaker" in columns and not (row["speaker"].strip() and row["speaker"].isprintable()):
-        raise UserError(f"{where}: speaker is {row['speaker']!r}, expected a name in printable characters")
-    row["file"] = str(within(source, row["file"], where))
-    if not Path(row["file"]).is_file():
-        raise UserError(f"{where}: no such file: {row['file']}; repair the table or the folder")
-
-
-def _name(source: Path, rows: Sequence[dict[str, str]]) -> None:
-    """Adds `name`: the file's, with a checksum of its path where it is no plain name or another file has it too."""
+def _named(source: Path, rows: Sequence[dict[str, str]]) -> Sequence[dict[str, str]]:
+    """Adds the column `name`: the file's, with a checksum of its path where it is no plain name or stands twice."""
     stems = Counter(Path(row["file"]).stem.casefold() for row in rows)
     for row in rows:
         file = Path(row["file"])
         row["name"] = file.stem
-        if stems[file.stem.casefold()] > 1 or not _PLAIN.fullmatch(file.stem) or _HASHED in file.stem:
+        if stems[file.stem.casefold()] > 1 or not PLAIN.fullmatch(file.stem) or _HASHED in file.stem:
             path = file.relative_to(source).as_posix()
             digest = hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()[:12]
             row["name"] = f"{re.sub(f'{_HASHED}|[^A-Za-z0-9-]', '_', file.stem)[:32]}-{digest}"
+    return rows
 
 
 def _keywords(digits: Sequence[Mapping[str, str]], seed: int) -> list[Plan]:
@@ -143,7 +99,7 @@ def _keywords(digits: Sequence[Mapping[str, str]], seed: int) -> list[Plan]:
     strange = sorted({row["word"] for row in digits} - set(DIGITS))
     if strange:
         raise UserError(f"--real: digits.csv: word is {strange[0]!r}, expected one of {', '.join(DIGITS)}")
-    clips: dict[str, list[Clip]] = {split: [] for split in _SPLITS}
+    clips: dict[str, list[Clip]] = {split: [] for split in SPLITS}
     for row in digits:
         stem, split = row["name"], row["split"]
         asked = {"train": "train", "dev": "valid", "test": "test"}[split]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from recordings.corpora import DIGITS, write_real
 from s3prl_gendistiller.corpora.catalogue import check_corpora
-from s3prl_gendistiller.corpora.real import DIGITS, write_real
 from s3prl_gendistiller.corpora.speech_commands import split_of
 from s3prl_gendistiller.errors import UserError
 from tests.corpora.conftest import digests, names
@@ -82,7 +82,7 @@ def test_orders_name_the_slots_that_stand_in_for_the_columns(recordings: Path, t
 
 
 def test_task_without_recordings_is_refused(recordings: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--tasks with --real: found asr, expected one of ks, sid, ic"):
+    with pytest.raises(UserError, match="--tasks: found asr, expected one of ks, sid, ic"):
         write_real(tmp_path, recordings, tasks=["asr"])
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from s3prl_gendistiller.cli import miniature
-from s3prl_gendistiller.cli.miniature import CONTENDERS, Miniature, form, form_name
+from miniature import recipe as miniature
+from miniature.recipe import CONTENDERS, Miniature, form, form_name
 from s3prl_gendistiller.distill.metrics import read_metrics
 from s3prl_gendistiller.errors import UserError
 from tests.bench import Bench

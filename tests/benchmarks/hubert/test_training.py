@@ -10,17 +10,17 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
+from hubert import training, units
+from hubert.batches import Speech
+from hubert.codebook import Codebook
+from hubert.folder import write_hubert_folder
+from hubert.model import MaskedUnitModel
+from hubert.recipe import HubertRecipe, RoundConfig
+from hubert.training import pretrain, round_folder
 from s3prl_gendistiller.distill.metrics import read_metrics
 from s3prl_gendistiller.distill.units import UnitHead
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.hubert import training, units
-from s3prl_gendistiller.hubert.batches import Speech
-from s3prl_gendistiller.hubert.codebook import Codebook
-from s3prl_gendistiller.hubert.folder import write_hubert_folder
-from s3prl_gendistiller.hubert.model import MaskedUnitModel
-from s3prl_gendistiller.hubert.recipe import RoundConfig
-from s3prl_gendistiller.hubert.training import load_round, pretrain
-from tests.hubert.conftest import TINY
+from tests.benchmarks.hubert.conftest import TINY
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +28,13 @@ def finished(speech: Speech, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("pretraining") / "out"
     pretrain(TINY, speech, out, progress=False)
     return out
+
+
+def load_round(out: Path, recipe: HubertRecipe, number: int) -> MaskedUnitModel:
+    """The finished model of a round."""
+    model = MaskedUnitModel(recipe, recipe.rounds[number - 1].clusters)
+    model.load_state_dict(torch.load(round_folder(out, number) / training.WEIGHTS, weights_only=True))
+    return model.eval()
 
 
 def test_both_rounds_leave_weights_units_and_metrics(finished: Path, speech: Speech) -> None:

@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from s3prl_gendistiller.distill.manifest import replacing
+from hubert.batches import CropPlanner, Plan, Speech, UnitBatch, read_batch, slice_batch
+from hubert.masking import span_mask
+from hubert.model import MaskedUnitModel, Prediction
+from hubert.recipe import HubertRecipe, RoundConfig
+from hubert.units import cnn_frames, make_units
 from s3prl_gendistiller.distill.metrics import append_metrics
 from s3prl_gendistiller.documents import read_json
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.hubert.batches import CropPlanner, Plan, Speech, UnitBatch, read_batch, slice_batch
-from s3prl_gendistiller.hubert.masking import span_mask
-from s3prl_gendistiller.hubert.model import MaskedUnitModel, Prediction
-from s3prl_gendistiller.hubert.recipe import HubertRecipe, RoundConfig
-from s3prl_gendistiller.hubert.units import cnn_frames, make_units
+from s3prl_gendistiller.outputs import replacing, write_text
 from s3prl_gendistiller.schema import to_dict
 from s3prl_gendistiller.shipped import existing_or_shipped
 
@@ -67,13 +67,6 @@ def pretrain(recipe: HubertRecipe, speech: Speech, out: Path, *, progress: bool 
 def round_folder(out: Path, number: int) -> Path:
     """Where a round, counted from 1, keeps everything of its own."""
     return out / f"round{number}"
-
-
-def load_round(out: Path, recipe: HubertRecipe, number: int) -> MaskedUnitModel:
-    """The finished model of a round."""
-    model = MaskedUnitModel(recipe, recipe.rounds[number - 1].clusters)
-    model.load_state_dict(_read(round_folder(out, number) / WEIGHTS))
-    return model.eval()
 
 
 class _Round:
@@ -228,9 +221,7 @@ def _claim(out: Path, recipe: HubertRecipe, speech: Speech) -> None:
     }
     path = out / RECIPE
     if not path.is_file():
-        out.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as part:
-            part.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(wanted, indent=2) + "\n")
         return
     found = read_json(path)
     changed = [name for name in wanted if found.get(name) != wanted[name]]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from s3prl_gendistiller.distill.folders import atomic_folder
 from s3prl_gendistiller.distill.transformers_folder import CLASSES, read_json
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.outputs import atomic_folder
 
 
 def write_random_teacher(

@@ -8,12 +8,12 @@ import safetensors
 import torch
 import transformers
 
+from hubert.codebook import Codebook
+from hubert.folder import write_hubert_folder
+from hubert.model import MaskedUnitModel
 from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.hubert.codebook import Codebook
-from s3prl_gendistiller.hubert.folder import write_hubert_folder
-from s3prl_gendistiller.hubert.model import MaskedUnitModel
-from tests.hubert.conftest import TINY
+from tests.benchmarks.hubert.conftest import TINY
 
 
 @pytest.fixture(scope="module")

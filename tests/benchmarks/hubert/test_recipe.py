@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from hubert.recipe import HubertRecipe
 from s3prl_gendistiller.errors import ConfigError
-from s3prl_gendistiller.hubert.recipe import HubertRecipe
 from s3prl_gendistiller.schema import from_dict, read_yaml
 from s3prl_gendistiller.shipped import shipped_folder
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import HubertConfig, HubertModel
 
-from s3prl_gendistiller.hubert.mfcc import mfcc
+from hubert.mfcc import mfcc
 
 
 def wave(samples: int, seed: int = 0) -> torch.Tensor:

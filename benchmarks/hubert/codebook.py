@@ -1,19 +1,15 @@
-"""k-means over frames: the units that are predicted."""
+"""Codebooks: the k-means centroids whose numbers are the units that a HuBERT predicts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.outputs import replacing
 
-_FIT_BATCH = 8192
 _ASSIGN_ROWS = 65_536
 
 
@@ -63,37 +59,3 @@ class Codebook:
                 "finite float32; write it again"
             )
         return found
-
-
-def frames_to_cluster(states: Iterable[np.ndarray], wanted: int, progress: bool) -> np.ndarray:
-    """The first `wanted` frames of utterances (T, D), or all of them if they have no more."""
-    found: list[np.ndarray] = []
-    count = 0
-    with tqdm(total=wanted, desc="frames to cluster", unit="frame", disable=not progress) as bar:
-        for utterance in states:
-            found.append(utterance[: wanted - count])
-            count += len(found[-1])
-            bar.update(len(found[-1]))
-            if count >= wanted:
-                break
-    return np.concatenate(found)
-
-
-def fit_codebook(frames: np.ndarray, clusters: int, source: str, seed: int) -> Codebook:
-    """k-means from k-means++, always the same for a seed.
-
-    Args:
-        frames: (T, D) float32.
-
-    Raises:
-        UserError: fewer frames than clusters; scikit-learn is not installed.
-    """
-    if len(frames) < clusters:
-        raise UserError(f"{len(frames)} frames for {clusters} clusters; expected more speech or fewer clusters")
-    try:
-        from sklearn.cluster import MiniBatchKMeans
-    except ImportError as error:
-        raise UserError('scikit-learn is not installed; pip install "s3prl-gendistiller[units]"') from error
-    settings: dict[str, Any] = {"batch_size": _FIT_BATCH, "max_iter": 100, "n_init": 3, "reassignment_ratio": 0.0}
-    fitted = MiniBatchKMeans(clusters, random_state=seed, **settings).fit(frames)
-    return Codebook(np.ascontiguousarray(fitted.cluster_centers_, dtype=np.float32), source)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hubert.recipe import HubertRecipe
 from s3prl_gendistiller.distill.units import UnitHead
-from s3prl_gendistiller.hubert.recipe import HubertRecipe
 
 
 class Prediction(NamedTuple):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from s3prl_gendistiller.hubert.masking import span_mask
+from hubert.masking import span_mask
 
 
 def test_the_share_is_what_overlapping_spans_leave() -> None:

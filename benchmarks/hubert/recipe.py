@@ -8,9 +8,6 @@ from typing import Any
 
 from s3prl_gendistiller.schema import key
 
-SUBSAMPLING = 320
-"""Samples between frames of HuBERT's seven convolutions."""
-
 
 @dataclass(frozen=True)
 class ShapeConfig:

@@ -12,13 +12,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from hubert.batches import Speech, frames_of
+from hubert.codebook import Codebook
+from hubert.mfcc import mfcc
+from hubert.model import MaskedUnitModel
+from hubert.recipe import HubertRecipe, RoundConfig
 from s3prl_gendistiller.distill.audio import read_audio
-from s3prl_gendistiller.distill.manifest import Utterance, replacing
-from s3prl_gendistiller.hubert.batches import Speech, frames_of
-from s3prl_gendistiller.hubert.codebook import Codebook, fit_codebook, frames_to_cluster
-from s3prl_gendistiller.hubert.mfcc import mfcc
-from s3prl_gendistiller.hubert.model import MaskedUnitModel
-from s3prl_gendistiller.hubert.recipe import HubertRecipe, RoundConfig
+from s3prl_gendistiller.distill.kmeans import fit_centroids, frames_to_cluster
+from s3prl_gendistiller.distill.manifest import Utterance
+from s3prl_gendistiller.outputs import replacing
 
 UNITS, CODEBOOK = "units.npz", "codebook.safetensors"
 Input = Utterance | np.ndarray
@@ -79,7 +81,7 @@ def make_codebook(
     order = np.random.default_rng(recipe.seed).permutation(len(inputs))
     states = _in_parallel([inputs[i] for i in order], features)
     frames = frames_to_cluster(states, recipe.cluster_frames, progress)
-    codebook = fit_codebook(frames, round_.clusters, source, recipe.seed)
+    codebook = Codebook(fit_centroids(frames, round_.clusters, recipe.seed), source)
     codebook.save(path)
     return codebook
 

@@ -1,0 +1,1 @@
+"""Measurements in miniature: short distillations from the shipped teacher, evaluated on small tasks."""

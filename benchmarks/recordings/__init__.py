@@ -1,0 +1,1 @@
+"""Recordings of people: their tables, and corpora that are made of them."""
