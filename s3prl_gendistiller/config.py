@@ -15,9 +15,9 @@ from typing import Any
 from s3prl_gendistiller.config_objectives import LayerwiseConfig, ObjectiveConfig, objective_problems
 from s3prl_gendistiller.config_optimizer import OPTIMIZERS, SCHEDULERS, schedule_problems
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.forms import HISTORY_INPUTS, SKIP_CONNECTIONS
 from s3prl_gendistiller.schema import from_dict, key, read_layered_yaml
 
-CONTROLS = ("recur", "echo")  # values of history_input that feed no generated layer back
 HUBERT_CONV_LAYERS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
 
 
@@ -65,8 +65,8 @@ class GenDistillerConfig(BackboneConfig):
     feature_norm: bool = True  # HuBERT normalises the CNN's output before projecting it; DistilHuBERT does not
     position_bias: str = key("none", choices=("none", "gated"))  # "gated": WavLM's gated relative position bias
     history: str = key("previous", choices=("previous", "all"))  # "all": each step attends to all earlier ones too
-    history_input: str = key("carry", choices=("add", "project", "concat", "carry", *CONTROLS))
-    skip_connection: str = key("none", choices=("none", "history", "layer", "features"))
+    history_input: str = key("carry", choices=tuple(HISTORY_INPUTS))
+    skip_connection: str = key("none", choices=tuple(SKIP_CONNECTIONS))
     output_layer: bool = True
     output_init: str = key(
         "identity", choices=("random", "identity")
@@ -77,12 +77,18 @@ class GenDistillerConfig(BackboneConfig):
     silent_passes: int = key(0, low=0, high=8)  # passes through the shared layer before the first prediction
     gradient_checkpointing: bool = False  # each step's layer is computed again in the backward pass: less memory
 
+    @property
+    def feeds_back(self) -> bool:
+        """Whether a step uses the layer that the step before generated."""
+        return not HISTORY_INPUTS[self.history_input].control or SKIP_CONNECTIONS[self.skip_connection].feeds_back
+
     def problems(self) -> Iterator[str]:
         yield from super().problems()
-        if self.silent_passes and self.history_input not in ("carry", *CONTROLS):
+        if self.silent_passes and not HISTORY_INPUTS[self.history_input].carries:
+            *others, last = (name for name, form in HISTORY_INPUTS.items() if form.carries)
             yield (
                 f"silent_passes: found {self.silent_passes} with history_input {self.history_input}, expected 0; "
-                "only carry, recur and echo hand a silent pass on"
+                f"only {', '.join(others)} and {last} use the hidden state of a silent pass"
             )
         if self.history == "all" and self.position_bias == "gated":
             yield (
@@ -184,7 +190,7 @@ class GenDistillerModelConfig:
 
     def problems(self) -> Iterator[str]:
         feeds_back = self.distill.feedback != "free_running"
-        if feeds_back and self.student.history_input in CONTROLS and self.student.skip_connection != "history":
+        if feeds_back and not self.student.feeds_back:
             yield (
                 f"distill.feedback: found {self.distill.feedback} with student.history_input "
                 f"{self.student.history_input}, expected free_running; that student feeds no generated layer back"

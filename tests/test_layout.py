@@ -36,7 +36,7 @@ SOURCES = sources(ROOT)
 
 # What each room may import of the package, besides itself: rooms by name, single modules by dotted name.
 _CONFIGURATION = {"documents", "schema", "schema_values", "config", "config_objectives", "config_optimizer"}
-GROUND = _CONFIGURATION | {"errors", "shipped", "outputs", "_version"}
+GROUND = _CONFIGURATION | {"errors", "forms", "shipped", "outputs", "_version"}
 MAY_IMPORT: dict[str, set[str]] = {
     "_version": set(),
     "errors": set(),
@@ -45,7 +45,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "schema_values": set(),
     "config_objectives": {"schema"},
     "config_optimizer": {"schema"},
-    "config": {"errors", "schema", "config_objectives", "config_optimizer"},
+    "forms": set(),
+    "config": {"errors", "forms", "schema", "config_objectives", "config_optimizer"},
     "shipped": {"errors"},
     "outputs": {"errors"},
     "models": GROUND,

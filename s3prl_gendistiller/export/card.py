@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from s3prl_gendistiller.config import CONTROLS, GenDistillerModelConfig, ModelConfig
+from s3prl_gendistiller.config import GenDistillerModelConfig, ModelConfig
+from s3prl_gendistiller.forms import HISTORY_INPUTS
 
 # the tags of s3prl's own cards
 _HEAD = """\
@@ -86,7 +87,7 @@ def _what(config: ModelConfig, steps: int | None) -> str:
             f"predict layers {named} of {teacher}.\n"
         )
     history = {"previous": "the one before", "all": "all before"}[config.student.history]
-    if config.student.history_input in CONTROLS:
+    if HISTORY_INPUTS[config.student.history_input].control:
         history = "its hidden state alone"
     stops = "" if steps is None else f" It stops after the first {steps} of them unless it is asked for more."
     return (

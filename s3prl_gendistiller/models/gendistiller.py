@@ -7,23 +7,13 @@ with three linear heads.
 
 With z the front end's frames, e_n the step embedding, n = 1..N, y_0 = z and no h_0:
 
-    u_n = what `history_input` says (below)          (B, T, D)
+    u_n = form of `history_input` + e_n              (B, T, D)
     y_n = Layer(u_n)                                 (B, T, D)   the same layer at every step; with `step_norms` each
                                                                  step scales and shifts its two LayerNorms; with
                                                                  `history: all` it attends to u_1..u_n
-    h_n = W y_n (+ the skip connection)              (B, T, D)   generates teacher layer target_layers[n]
+    h_n = W y_n + form of `skip_connection`          (B, T, D)   generates teacher layer target_layers[n]
 
-    history_input   u_n
-    add             z + e_n + h_(n-1)                            the plain form
-    project         z + e_n + P LN(h_(n-1))
-    concat          P [z; LN(h_(n-1))] + e_n
-    carry           y_(n-1) + e_n + P LN(h_(n-1))                the hidden state goes on as well
-    recur           y_(n-1) + e_n                                control: recurrence without generated history
-    echo            y_(n-1) + e_n + P LN(y_(n-1))                control: the same at the size and cost of carry
-
-    skip_connection   added to W y_n
-    none | history    nothing | h_(n-1)
-    layer | features  u_n | z
+The tables of both forms stand in `forms.py`.
 """
 
 from __future__ import annotations
@@ -34,14 +24,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from s3prl_gendistiller.config import CONTROLS, GenDistillerConfig
+from s3prl_gendistiller.config import GenDistillerConfig
+from s3prl_gendistiller.forms import HISTORY_INPUTS, SKIP_CONNECTIONS
 from s3prl_gendistiller.models.attention import KeyValues
 from s3prl_gendistiller.models.encoder_layer import EncoderLayer
 from s3prl_gendistiller.models.front_end import ConvFrontEnd, ConvPosition, frame_mask, normalise_samples
 from s3prl_gendistiller.models.student import Student, StudentOutput
-
-CARRYING = ("carry", *CONTROLS)
-PROJECTING = ("project", "concat", "carry", "echo")
 
 
 class GenDistiller(Student):
@@ -55,6 +43,7 @@ class GenDistiller(Student):
     def __init__(self, config: GenDistillerConfig, num_steps: int) -> None:
         super().__init__()
         self.config = config
+        form = HISTORY_INPUTS[config.history_input]
         self.num_steps = num_steps
         width = config.encoder_embed_dim
         conv_layers = config.extractor_conv_feature_layers
@@ -92,15 +81,14 @@ class GenDistiller(Student):
         if self.step_embedding is not None:
             nn.init.normal_(self.step_embedding.weight, std=0.02)
         self.step_norms = nn.Parameter(torch.zeros(passes, 2, 2, width)) if config.step_norms else None
-        projects = config.history_input in PROJECTING and num_steps > 1
-        inputs = 2 * width if config.history_input == "concat" else width
+        projects = form.widths > 0 and num_steps > 1
         self.history_norm = nn.LayerNorm(width) if projects else None
-        self.history_projection = nn.Linear(inputs, width) if projects else None
+        self.history_projection = nn.Linear(form.widths * width, width) if projects else None
         if self.history_projection is not None and config.history_init == "zero":
             nn.init.zeros_(self.history_projection.weight)
             nn.init.zeros_(self.history_projection.bias)
-            if config.history_input == "concat":
-                nn.init.eye_(self.history_projection.weight[:, :width])  # z passes as it is
+            if form.widths > 1:
+                nn.init.eye_(self.history_projection.weight[:, :width])  # at first the projection returns z unchanged
 
     def forward(
         self,
@@ -166,7 +154,7 @@ class GenDistiller(Student):
 
     def _known_ahead(self, z: Tensor, teacher: Tensor) -> bool:
         """Whether no step's input depends on what the student makes, if the teacher's layers are fed back."""
-        return self.config.history_input not in CARRYING and teacher.shape[2] >= z.shape[1]
+        return not HISTORY_INPUTS[self.config.history_input].carries and teacher.shape[2] >= z.shape[1]
 
     def _all_at_once(self, z: Tensor, mask: Tensor | None, teacher: Tensor, steps: int) -> list[Tensor]:
         """What `forward` gives step by step, in one pass: all histories are the teacher's, so all inputs are known."""
@@ -210,22 +198,26 @@ class GenDistiller(Student):
         return x if self.step_embedding is None else x + self.step_embedding.weight[index]
 
     def _layer_input(self, step: int, z: Tensor, hidden: Tensor, history: Tensor | None) -> Tensor:
-        base = hidden if self.config.history_input in CARRYING or history is None else self.dropout(z)
+        form = HISTORY_INPUTS[self.config.history_input]
+        base = hidden if form.carries or history is None else self.dropout(z)
         if history is not None:
-            if self.config.history_input == "add":
-                base = base + history
-            elif self.history_projection is not None and self.history_norm is not None:
-                normed = self.history_norm(hidden if self.config.history_input == "echo" else history)
-                if self.config.history_input == "concat":
-                    base = self.history_projection(torch.cat((base, normed), dim=-1))
-                else:
-                    base = base + self.history_projection(normed)
+            base = form.compute(self, base, hidden, history)
         return self._embed(base, self.config.silent_passes + step)
+
+    def project(self, x: Tensor) -> Tensor:
+        """P LN(x) of `forms.HistoryParts`, (B, T, D)."""
+        assert self.history_projection is not None and self.history_norm is not None
+        return self.history_projection(self.history_norm(x))
+
+    def project_joined(self, base: Tensor, x: Tensor) -> Tensor:
+        """P [base; LN(x)] of `forms.HistoryParts`, (B, T, D)."""
+        assert self.history_projection is not None and self.history_norm is not None
+        return self.history_projection(torch.cat((base, self.history_norm(x)), dim=-1))
 
     def _generate(self, hidden: Tensor, layer_input: Tensor, z: Tensor, history: Tensor | None) -> Tensor:
         y = self.encoder_norm(hidden) if self.config.layer_norm_first else hidden
         h = y if self.output is None else self.output(y)
-        skip = {"none": None, "history": history, "layer": layer_input, "features": z}[self.config.skip_connection]
+        skip = SKIP_CONNECTIONS[self.config.skip_connection].choose(history, layer_input, z)
         return h if skip is None else h + skip
 
 
