@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from s3prl_gendistiller.config_objectives import LayerwiseConfig, ObjectiveConfig, objective_problems
+from s3prl_gendistiller.config_objectives import ENTRY, LayerwiseConfig, ObjectiveConfig, objective_problems
 from s3prl_gendistiller.config_optimizer import OPTIMIZERS, SCHEDULERS, schedule_problems
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.forms import HISTORY_INPUTS, SKIP_CONNECTIONS
@@ -186,7 +186,7 @@ class GenDistillerModelConfig:
     student: GenDistillerConfig = field(default_factory=GenDistillerConfig)
     distill: GenerationTargetsConfig = field(default_factory=GenerationTargetsConfig)
     warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
-    objectives: tuple[ObjectiveConfig, ...] = (LayerwiseConfig(),)
+    objectives: tuple[ObjectiveConfig, ...] = key((LayerwiseConfig(),), kinds=ENTRY)
 
     def problems(self) -> Iterator[str]:
         feeds_back = self.distill.feedback != "free_running"
@@ -211,7 +211,7 @@ class DistilHubertModelConfig:
     student: DistilHubertConfig = field(default_factory=DistilHubertConfig)
     distill: TargetsConfig = field(default_factory=TargetsConfig)
     warm_start: BaselineWarmStartConfig = field(default_factory=BaselineWarmStartConfig)
-    objectives: tuple[ObjectiveConfig, ...] = (LayerwiseConfig(),)
+    objectives: tuple[ObjectiveConfig, ...] = key((LayerwiseConfig(),), kinds=ENTRY)
 
     def problems(self) -> Iterator[str]:
         yield from objective_problems(self.objectives, self.distill.target_layers, feeds_teacher_back=False)

@@ -25,10 +25,17 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class Kinds:
-    """Which dataclass reads a section: `of` names it, or asks another key, by what the section's key `by` says."""
+    """Chooses the dataclass that reads a section by the value of one of the section's keys.
+
+    Attributes:
+        by: that key.
+        of: by its value, the dataclass, or a further choice by another key.
+        default: the value of a section that lacks the key; None where the key is required.
+    """
 
     by: str
     of: Mapping[str, type | Kinds]
+    default: str | None = None
 
 
 def key(
@@ -48,7 +55,7 @@ def key(
         low, high: ``low <= value <= high``.
         above, below: ``above < value < below``.
         choices: every value that it may take.
-        kinds: which dataclass reads the section, where one of its own keys decides.
+        kinds: chooses the dataclass of a section, or of each section of a list.
         spelt: the key in the file, where it is no name of Python's.
     """
     checks: dict[str, Any] = {"low": low, "high": high, "choices": choices, "above": above, "below": below}
@@ -209,19 +216,16 @@ def _build(cls: Any, content: Any, prefix: str, problems: list[str]) -> Any:
 
 
 def _convert(value: Any, hint: Any, name: str, checks: Mapping[str, Any], problems: list[str]) -> Any:
-    if "kinds" in checks and not (value is None and "optional" in checks):
-        reader = _reader(checks["kinds"], value, name, problems)
-        return None if reader is None else _build(reader, value, f"{name}.", problems)
     origin = typing.get_origin(hint)
     arguments = typing.get_args(hint)
+    if "kinds" in checks and origin is not tuple and not (value is None and "optional" in checks):
+        reader = _reader(checks["kinds"], value, name, problems)
+        return None if reader is None else _build(reader, value, f"{name}.", problems)
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
-        kinds = [argument for argument in arguments if argument is not type(None)]
-        hint = kinds[0] if len(kinds) == 1 else _named(kinds, value, name, problems)
-        if hint is None:
-            return None
-        return _convert(value, hint, name, checks, problems)
+        (given,) = (argument for argument in arguments if argument is not type(None))
+        return _convert(value, given, name, checks, problems)
     if dataclasses.is_dataclass(hint):
         return _build(hint, value, f"{name}.", problems)
     if origin is tuple:
@@ -233,24 +237,13 @@ def _convert(value: Any, hint: Any, name: str, checks: Mapping[str, Any], proble
     return convert_scalar(value, hint, name, checks, problems)
 
 
-def _named(kinds: list[Any], value: Any, name: str, problems: list[str]) -> Any:
-    """Of several dataclasses the one whose default `name` a section bears; the first if it bears none."""
-    known = {str(field.default): kind for kind in kinds for field in dataclasses.fields(kind) if field.name == "name"}
-    given = value.get("name", next(iter(known))) if isinstance(value, Mapping) else next(iter(known))
-    if not isinstance(given, str) or given not in known:
-        names = list(known)
-        problems.append(f"{name}.name: found {shown(given)}, {one_of(given, names)}")
-        return None
-    return known[given]
-
-
 def _reader(kinds: Kinds, value: Any, name: str, problems: list[str]) -> Any:
     found: Any = kinds
     while isinstance(found, Kinds):
         if not isinstance(value, Mapping):
             problems.append(f"{name}: found {kind(value)}, expected a section of keys")
             return None
-        given, names = value.get(found.by), list(found.of)
+        given, names = value.get(found.by, found.default), list(found.of)
         if not isinstance(given, str) or given not in names:
             is_there = "missing" if given is None else f"found {shown(given)}"
             problems.append(f"{name}.{found.by}: {is_there}, {one_of(given, names)}")

@@ -13,11 +13,10 @@ from typing import Any
 from s3prl_gendistiller.cli import arguments, launch
 from s3prl_gendistiller.cli.resume import refuse_other_than_begun, refuse_to_overwrite, resume_overrides
 from s3prl_gendistiller.config import MODEL_CONFIGS, ModelConfig, RunnerConfig, read_model_config
-from s3prl_gendistiller.config_objectives import GlmdConfig
 from s3prl_gendistiller.distill.fit import check_fit
 from s3prl_gendistiller.distill.manifest import read_manifest
+from s3prl_gendistiller.distill.objectives import check_files
 from s3prl_gendistiller.distill.transformers_teacher import read_teacher_shape
-from s3prl_gendistiller.distill.units import Units
 from s3prl_gendistiller.documents import read_yaml
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
@@ -25,7 +24,7 @@ from s3prl_gendistiller.host.checkpoint import read_checkpoint
 from s3prl_gendistiller.host.hub_teacher import check_hub_teacher
 from s3prl_gendistiller.host.locate import find_host
 from s3prl_gendistiller.host.overrides import Overrides
-from s3prl_gendistiller.host.paths import expand, teacher_folder
+from s3prl_gendistiller.host.paths import expand, teacher_folder, with_absolute_files
 from s3prl_gendistiller.host.pretrain_config import runner_for_host
 from s3prl_gendistiller.host.resume import check_changes
 from s3prl_gendistiller.host.stored_run import check_stored_pretrain
@@ -132,7 +131,7 @@ def _check(task: str, model_path: str, runner_path: str, overrides: Overrides) -
         raise UserError("\n".join(problems))
     assert model is not None
     _check_teacher(model)
-    _check_units(model)
+    check_files([with_absolute_files(objective) for objective in model.objectives])
     _check_data(from_dict(RunnerConfig, content, runner_path))
     return content
 
@@ -144,13 +143,6 @@ def _check_teacher(model: ModelConfig) -> None:
     elif model.teacher.upstream is not None:
         given = model.teacher.checkpoint
         check_hub_teacher(model.teacher.upstream, None if given is None else expand(given, "teacher.checkpoint"))
-
-
-def _check_units(model: ModelConfig) -> None:
-    """That of another teacher is found out when the teacher is loaded, for which its weights must be read."""
-    for objective in model.objectives:
-        if isinstance(objective, GlmdConfig) and objective.units is not None:
-            Units.load(expand(objective.units, "objectives: glmd: units"))
 
 
 def _check_data(runner: RunnerConfig) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from s3prl_gendistiller.config import GenDistillerModelConfig, ModelConfig
-from s3prl_gendistiller.config_objectives import LayerwiseConfig
 from s3prl_gendistiller.distill.teacher import EncoderLayout
 from s3prl_gendistiller.errors import ConfigError
 
@@ -103,7 +102,7 @@ def _warm_start_problems(
 
 
 def _compares_layers(config: ModelConfig) -> bool:
-    return any(isinstance(objective, LayerwiseConfig) for objective in config.objectives)
+    return any(objective.compares_layers for objective in config.objectives)
 
 
 def _differs(key: str, config: ModelConfig, expected: Any, remark: str) -> Iterator[str]:

@@ -25,19 +25,18 @@ from s3prl_gendistiller.config import (
     ModelConfig,
     read_model_config,
 )
-from s3prl_gendistiller.config_objectives import GlmdConfig
 from s3prl_gendistiller.distill.audit import check_audio, speech_hash
 from s3prl_gendistiller.distill.data import Batch, HeldOutLoader, TrainLoader
 from s3prl_gendistiller.distill.fit import check_fit
 from s3prl_gendistiller.distill.metrics import append_metrics
-from s3prl_gendistiller.distill.objectives import build_objectives
+from s3prl_gendistiller.distill.objectives import Setting, build_objectives
 from s3prl_gendistiller.distill.task import DistillTask, score
 from s3prl_gendistiller.distill.teacher import Teacher, values_hash
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
 from s3prl_gendistiller.host.checkpoint import FORMAT_VERSION, WEIGHT_KEYS
 from s3prl_gendistiller.host.fingerprints import batches_done, check_same_source, random_state
-from s3prl_gendistiller.host.paths import expand
+from s3prl_gendistiller.host.paths import expand, with_absolute_files
 from s3prl_gendistiller.host.students import build_student, load_weights, weight_module
 from s3prl_gendistiller.host.teachers import load_teacher, warm_start_student
 from s3prl_gendistiller.models.gendistiller import GenDistiller, count_parameters
@@ -80,12 +79,8 @@ class PretrainExpert(nn.Module):
             teacher.ignore_padding()  # which this student cannot hear; s3prl's DistillerModel does, as the teacher
         if fresh:
             warm_start_student(student, teacher, self.config)
-        objectives = build_objectives(
-            self.config.objectives,
-            self.config.distill.target_layers,
-            width=self.config.student.encoder_embed_dim,
-            teacher=teacher,
-        )
+        setting = Setting(self.config.distill.target_layers, self.config.student.encoder_embed_dim, teacher)
+        objectives = build_objectives(self.config.objectives, setting)
         self.model = nn.ModuleDict({"student": student, "objectives": objectives})
         distill = self.config.distill
         random_depth = isinstance(distill, GenerationTargetsConfig) and distill.random_depth
@@ -230,13 +225,8 @@ def _with_absolute_paths(config: ModelConfig) -> ModelConfig:
         for name, value in values.items()
         if value is not None and not value.startswith("${") and "://" not in value and not is_shipped(value)
     }
-    objectives = tuple(
-        dataclasses.replace(objective, units=os.path.abspath(expand(objective.units, "objectives: glmd: units")))
-        if isinstance(objective, GlmdConfig) and objective.units is not None
-        else objective
-        for objective in config.objectives
-    )
-    return dataclasses.replace(config, teacher=dataclasses.replace(config.teacher, **paths), objectives=objectives)
+    teacher = dataclasses.replace(config.teacher, **paths)
+    return dataclasses.replace(config, teacher=teacher, objectives=tuple(map(with_absolute_files, config.objectives)))
 
 
 def _check_same_units(objectives: nn.Module, saved: Mapping[str, Tensor]) -> None:

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from s3prl_gendistiller.config_objectives import CkdConfig
+from s3prl_gendistiller.distill.objectives import Setting
 from s3prl_gendistiller.distill.precision import float32_or_better
 
 MASKED = -1e4  # a cosine over a temperature stays far above it; -inf would make 0 * inf of what is masked
@@ -34,6 +35,10 @@ NO_DIRECTION = 1e-4  # a teacher's squared distance below this share of the mean
 NORM_FLOOR = 1e-12  # relative: only a state that is exactly zero notices it
 
 Sums = tuple[Tensor, Tensor]  # sum and count
+
+
+def build(config: CkdConfig, setting: Setting) -> nn.Module:
+    return Ckd(config)
 
 
 class Ckd(nn.Module):

@@ -16,10 +16,30 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_gendistiller.config_objectives import GlmdConfig
+from s3prl_gendistiller.distill.objectives import Setting
 from s3prl_gendistiller.distill.units import UnitHead, Units
 from s3prl_gendistiller.errors import UserError
 
 UNIT_DIM = 256  # of the student's head where the teacher has none, as in HuBERT Base
+
+
+def build(config: GlmdConfig, setting: Setting) -> nn.Module:
+    """Reads the units and compares them with the teacher.
+
+    Raises:
+        UserError: the units cannot be read, belong to another teacher, or do not fit the student.
+    """
+    assert config.units is not None and setting.width is not None
+    units, teacher = Units.load(config.units), setting.teacher
+    if teacher is not None:
+        units.check_teacher(teacher.name, teacher.fingerprint(), teacher.width, teacher.num_layers)
+    return Glmd(config, units, setting.width, len(setting.target_layers))
+
+
+def check_files(config: GlmdConfig) -> None:
+    """Reads the units alone: `build` compares them with the teacher, whose weights that needs."""
+    assert config.units is not None
+    Units.load(config.units)
 
 
 class Glmd(nn.Module):

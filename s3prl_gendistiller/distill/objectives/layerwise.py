@@ -10,6 +10,13 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, logsigmoid
 
+from s3prl_gendistiller.config_objectives import LayerwiseConfig
+from s3prl_gendistiller.distill.objectives import Setting
+
+
+def build(config: LayerwiseConfig, setting: Setting) -> nn.Module:
+    return Layerwise(setting.target_layers, weight=config.weight, cosine_weight=config.cosine_weight)
+
 
 class Layerwise(nn.Module):
     """``weight * mean over layers of (L1 + cosine_weight * (-log sigmoid cos))``.
