@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from setuptools import find_namespace_packages, setup
+from setuptools import find_packages, setup
 
 ROOT = Path(__file__).resolve().parent
 PACKAGE = "s3prl_gendistiller"
@@ -83,8 +83,7 @@ def shipped_packages() -> dict[str, str]:
     return packages
 
 
-# Namespace packages are included: the folders in host/tasks extend s3prl's package `pretrain` and have no __init__.py.
-CODE = find_namespace_packages(include=[PACKAGE, f"{PACKAGE}.*"], exclude=["*.__pycache__", "*._shipped*"])
+CODE = find_packages(include=[PACKAGE, f"{PACKAGE}.*"])
 SHIPPED = shipped_packages()
 README = ROOT / "README.md"
 

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from hubert.random_teacher import write_random_teacher
 from s3prl_gendistiller.cli.launch import guarded
-from s3prl_gendistiller.config import GenDistillerConfig
+from s3prl_gendistiller.config_gendistiller import GenDistillerConfig
 from s3prl_gendistiller.config_objectives import CkdConfig, LayerwiseConfig, ObjectiveConfig
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.distill.objectives import Setting, build_objectives

@@ -35,8 +35,9 @@ def sources(root: Path) -> list[Path]:
 SOURCES = sources(ROOT)
 
 # What each room may import of the package, besides itself: rooms by name, single modules by dotted name.
-_CONFIGURATION = {"documents", "schema", "schema_values", "config", "config_objectives", "config_optimizer"}
-GROUND = _CONFIGURATION | {"errors", "forms", "shipped", "outputs", "_version"}
+_CONFIGURATION = {"documents", "schema", "schema_values", "config", "student_kinds", "forms"}
+_CONFIGURATION |= {f"config_{part}" for part in ("gendistiller", "distilhubert", "objectives", "optimizer", "runner")}
+GROUND = _CONFIGURATION | {"errors", "shipped", "outputs", "_version"}
 MAY_IMPORT: dict[str, set[str]] = {
     "_version": set(),
     "errors": set(),
@@ -46,7 +47,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config_objectives": {"schema"},
     "config_optimizer": {"schema"},
     "forms": set(),
-    "config": {"errors", "forms", "schema", "config_objectives", "config_optimizer"},
+    "config_runner": {"schema", "config_optimizer"},
+    "config": {"schema", "config_objectives"},
+    "config_gendistiller": {"config", "forms", "schema"},
+    "config_distilhubert": {"config", "schema"},
+    "student_kinds": {"errors", "schema", "config", "config_gendistiller", "config_distilhubert"},
     "shipped": {"errors"},
     "outputs": {"errors"},
     "models": GROUND,

@@ -21,9 +21,10 @@ import pytest
 import yaml
 
 from s3prl_gendistiller.cli import downstream, parser, pretrain
-from s3prl_gendistiller.config import MODEL_CONFIGS, RunnerConfig
+from s3prl_gendistiller.config_runner import RunnerConfig
 from s3prl_gendistiller.schema import read_layered_yaml
 from s3prl_gendistiller.shipped import shipped_folder
+from s3prl_gendistiller.student_kinds import STUDENT_KINDS
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "s3prl_gendistiller"
@@ -218,7 +219,7 @@ def known_keys() -> frozenset[str]:
 
 
 def test_every_key_in_a_message_exists() -> None:
-    models = {key for cls in MODEL_CONFIGS.values() for key in _keys(cls)}
+    models = {key for kind in STUDENT_KINDS.values() for key in _keys(kind.config)}
     wrong = []
     for name, text in TEXTS:
         for key in re.findall(r"-o config\.([\w.]+)=", text):

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from s3prl_gendistiller.cli import arguments
-from s3prl_gendistiller.config import MODEL_CONFIGS, RunnerConfig
+from s3prl_gendistiller.config_runner import RunnerConfig
 from s3prl_gendistiller.host.downstream_config import EXPERTS, whole_config
 from s3prl_gendistiller.schema import Kinds, from_dict, read_layered_yaml
+from s3prl_gendistiller.student_kinds import STUDENT_KINDS
 
-KINDS = {**MODEL_CONFIGS, "runner": RunnerConfig, **{name: whole_config(name) for name in EXPERTS}}
+KINDS: dict[str, type] = {name: kind.config for name, kind in STUDENT_KINDS.items()}
+KINDS |= {"runner": RunnerConfig, **{name: whole_config(name) for name in EXPERTS}}
 
 
 def add_parser(subparsers: Any) -> None:

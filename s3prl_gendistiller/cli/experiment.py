@@ -26,10 +26,9 @@ from s3prl_gendistiller.host.students import load_student
 from s3prl_gendistiller.models.student import Student
 from s3prl_gendistiller.schema import merge, merge_layers, yaml_layers
 from s3prl_gendistiller.shipped import shipped_folder
+from s3prl_gendistiller.student_kinds import STUDENT_KINDS
 from s3prl_gendistiller.superb.cost.costs import cpu_times
 from s3prl_gendistiller.superb.suite.table import markdown
-
-UPSTREAMS = {"gendistiller": "gendistiller_local", "distilhubert": "distiller_local"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def contender(form: str | Path) -> Contender:
         known = ", ".join(sorted(file.stem for file in ablations.glob("*.yaml")))
         raise UserError(f"form of a student: found {form}, expected a YAML file or one of {known}")
     *differences, (recipe, _) = yaml_layers(path)
-    if not differences or recipe.parent.name not in UPSTREAMS:
+    if not differences or recipe.parent.name not in STUDENT_KINDS:
         raise UserError(f"{recipe}: found no base in it, expected the configuration that it differs from")
     return Contender(recipe.parent.name, merge_layers(content for _, content in differences))
 
@@ -110,7 +109,8 @@ class Experiment:
     def recognise(self, name: str) -> tuple[float, float]:
         """Trains s3prl's ASR on a distilled contender; returns letter and word error on test-clean, in percent."""
         steps, folder = self.recipe.asr_steps, self.folder / f"{name}_asr"
-        upstream, student = UPSTREAMS[self.contenders[name].task], newest_checkpoint(self.folder / name)
+        upstream = STUDENT_KINDS[self.contenders[name].task].upstream
+        student = newest_checkpoint(self.folder / name)
         length = ",,".join(f"config.runner.{key}={steps}" for key in ("total_steps", "eval_step", "save_step"))
         source = ["-u", upstream, "-k", str(student), "-c", "downstream_runs/asr/small.yaml"]
         self._launch("downstream", ["-m", "train", "-d", "asr", "-p", str(folder), *source, "-o", length])

@@ -12,7 +12,8 @@ from typing import Any
 
 from s3prl_gendistiller.cli import arguments, launch
 from s3prl_gendistiller.cli.resume import refuse_other_than_begun, refuse_to_overwrite, resume_overrides
-from s3prl_gendistiller.config import MODEL_CONFIGS, ModelConfig, RunnerConfig, read_model_config
+from s3prl_gendistiller.config import ModelConfig
+from s3prl_gendistiller.config_runner import RunnerConfig
 from s3prl_gendistiller.distill.fit import check_fit
 from s3prl_gendistiller.distill.manifest import read_manifest
 from s3prl_gendistiller.distill.objectives import check_files
@@ -30,6 +31,7 @@ from s3prl_gendistiller.host.resume import check_changes
 from s3prl_gendistiller.host.stored_run import check_stored_pretrain
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml
 from s3prl_gendistiller.shipped import existing_or_shipped, shipped_folder
+from s3prl_gendistiller.student_kinds import STUDENT_KINDS, read_model_config
 
 RESULTS = Path("result/pretrain")
 
@@ -52,7 +54,7 @@ def _resume(checkpoint: Path, args: argparse.Namespace, device: str, filled: dic
             filled[flag] = "from the checkpoint"
     states = read_checkpoint(checkpoint, mmap=True)
     sections = check_stored_pretrain(states, checkpoint, args.overrides, mount.pretrain_tasks(find_host().package))
-    if states["Args"].upstream in MODEL_CONFIGS and sections.keys() >= {"runner", "optimizer", "pretrain_expert"}:
+    if states["Args"].upstream in STUDENT_KINDS and sections.keys() >= {"runner", "optimizer", "pretrain_expert"}:
         _check_data(from_dict(RunnerConfig, sections, f"{checkpoint}: Config"))
     check_changes(checkpoint, args.override)
     command = ["-e", str(checkpoint), "-o", resume_overrides(checkpoint, args.override, device)]
@@ -71,7 +73,7 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> lau
         args.expname = filled["-n"] = launch.free_name(RESULTS, args.upstream)
     folder = Path(args.expdir or RESULTS / args.expname).absolute()
     refuse_to_overwrite(folder, args.auto_resume)
-    if args.upstream in MODEL_CONFIGS:
+    if args.upstream in STUDENT_KINDS:
         shipped = shipped_folder("pretrain_configs") / args.upstream
         args.config = args.config or _fill(filled, "-c", shipped / "config_runner.yaml")
         args.upstream_config = args.upstream_config or _fill(filled, "-g", shipped / "config_model.yaml")

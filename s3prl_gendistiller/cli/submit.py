@@ -177,12 +177,13 @@ def _write_hub_folder(folder: Path, student: Student, finished: Finished | None)
 def _student(args: argparse.Namespace, finished: Finished | None) -> Student:
     """Whose upstream is asked for, checked."""
     from s3prl_gendistiller.host.generation import check_steps
-    from s3prl_gendistiller.host.upstream_files import LOCAL, check_file
+    from s3prl_gendistiller.host.upstream_files import check_file
     from s3prl_gendistiller.host.upstreams import STUDENT
+    from s3prl_gendistiller.student_kinds import OWN_UPSTREAM
     from s3prl_gendistiller.superb.models import find_students
 
     if args.checkpoint is not None and Path(args.checkpoint).is_file():
-        check_file(LOCAL["gendistiller"], args.checkpoint, replace(STUDENT, checkpoint="--checkpoint"))
+        check_file(OWN_UPSTREAM, args.checkpoint, replace(STUDENT, checkpoint="--checkpoint"))
     named = None if args.checkpoint is None else find_students([f"student={args.checkpoint}"])[0]
     student = named if finished is None else finished.student
     if finished is not None and named is not None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from s3prl_gendistiller.config import GenDistillerModelConfig, ModelConfig
-from s3prl_gendistiller.forms import HISTORY_INPUTS
+from s3prl_gendistiller.config import ModelConfig
+from s3prl_gendistiller.student_kinds import kind_of
 
 # the tags of s3prl's own cards
 _HEAD = """\
@@ -73,27 +73,8 @@ def render(card: Card, config: ModelConfig, steps: int | None, version: str) -> 
 
 
 def _what(config: ModelConfig, steps: int | None) -> str:
-    teacher = config.teacher.upstream or config.teacher.folder
-    layers = config.distill.target_layers
-    named = ", ".join(map(str, layers))
-    student = config.student
-    shape = (
-        f"width {student.encoder_embed_dim}, feed-forward {student.encoder_ffn_embed_dim}, "
-        f"{student.encoder_attention_heads} heads"
-    )
-    if not isinstance(config, GenDistillerModelConfig):
-        return (
-            f"A DistilHuBERT (arXiv 2110.01900): {config.student.encoder_layers} transformer layers ({shape}) that "
-            f"predict layers {named} of {teacher}.\n"
-        )
-    history = {"previous": "the one before", "all": "all before"}[config.student.history]
-    if HISTORY_INPUTS[config.student.history_input].control:
-        history = "its hidden state alone"
     stops = "" if steps is None else f" It stops after the first {steps} of them unless it is asked for more."
-    return (
-        f"A GenDistiller (arXiv 2310.13418, 2406.09444): one transformer layer ({shape}) that generates layers {named} "
-        f"of {teacher} one after another, from {history}.{stops}\n"
-    )
+    return f"{config.description()}{stops}\n"
 
 
 def _cost(card: Card) -> str:
@@ -113,7 +94,7 @@ def _scores(card: Card) -> str:
 
 def _fewer(config: ModelConfig) -> str:
     layers = config.distill.target_layers
-    if not isinstance(config, GenDistillerModelConfig) or len(layers) < 2:
+    if not kind_of(config).stepwise or len(layers) < 2:
         return ""
     return (
         f'It generates {len(layers)} layers; `-g "steps: 1"` stops after the first: less time, fewer hidden states.\n'

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from s3prl_gendistiller.config import DistilHubertModelConfig
+from s3prl_gendistiller.config_distilhubert import DistilHubertModelConfig
 from s3prl_gendistiller.config_objectives import LayerwiseConfig
 from s3prl_gendistiller.models.student import Student, StudentOutput
 
@@ -42,16 +42,18 @@ class DistilHubert(Student):
     """s3prl's distiller behind ``student(wavs, lengths) -> StudentOutput``.
 
     Attributes:
-        distiller: the host's `DistillerModel`; its state_dict loads with the host's `distiller_local`, but not with
-            linear heads or a norm of features.
+        distiller: s3prl's `DistillerModel`. s3prl's `distiller_local` loads its state_dict, except with linear heads or
+            a feature norm.
     """
+
+    ignores_padding = False  # like HuBERT, s3prl's DistillerModel normalises over the padding too
 
     def __init__(self, config: DistilHubertModelConfig) -> None:
         super().__init__()
         self.config = config
         module = importlib.import_module("s3prl.upstream.distiller.model")
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints its settings, which our configuration states
-            self.distiller = module.DistillerModel(module.DistillerConfig(host_config(config)["distiller"]))
+        with contextlib.redirect_stdout(io.StringIO()):  # s3prl prints the settings, which our configuration states
+            self.distiller = module.DistillerModel(module.DistillerConfig(self.host_config()["distiller"]))
         if config.student.out_layer_type == "linear":
             self.distiller.output_layer = LinearHeads(
                 config.student.encoder_embed_dim, len(config.distill.target_layers)
@@ -59,11 +61,25 @@ class DistilHubert(Student):
         if config.student.feature_norm:
             self.distiller.post_extract_proj = NormedProjection(self.distiller.post_extract_proj)
 
+    @property
+    def heads(self) -> nn.Module:  # type: ignore[override]
+        return self.distiller.output_layer
+
+    @property
+    def stored_module(self) -> nn.Module:
+        return self.distiller
+
+    def host_config(self) -> dict[str, Any]:
+        return host_config(self.config)
+
+    def without_heads(self, wavs: Tensor) -> object:
+        return self.distiller(wavs, torch.ones_like(wavs), get_hidden=True, no_pred=True)
+
     def forward(self, wavs: Tensor, lengths: Tensor, *, steps: int | None = None) -> StudentOutput:
         """
         Args:
             wavs: (B, S), zero padded; lengths: (B,) samples.
-            steps: not a notion of this model; only None or the number of targets.
+            steps: None or the number of targets, because all targets are predicted at once.
 
         Returns:
             hidden states ``[projected frames, transformer layers..., predicted layers...]`` as the host's expert

@@ -24,12 +24,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from s3prl_gendistiller.config import GenDistillerConfig
+from s3prl_gendistiller.config_gendistiller import GenDistillerConfig, GenDistillerModelConfig
 from s3prl_gendistiller.forms import HISTORY_INPUTS, SKIP_CONNECTIONS
 from s3prl_gendistiller.models.attention import KeyValues
 from s3prl_gendistiller.models.encoder_layer import EncoderLayer
 from s3prl_gendistiller.models.front_end import ConvFrontEnd, ConvPosition, frame_mask, normalise_samples
 from s3prl_gendistiller.models.student import Student, StudentOutput
+
+
+def build(config: GenDistillerModelConfig) -> GenDistiller:
+    """The student of a whole configuration."""
+    return GenDistiller(config.student, len(config.distill.target_layers))
 
 
 class GenDistiller(Student):
@@ -220,19 +225,18 @@ class GenDistiller(Student):
         skip = SKIP_CONNECTIONS[self.config.skip_connection].choose(history, layer_input, z)
         return h if skip is None else h + skip
 
+    def count_parameters(self) -> dict[str, int]:
+        """Number of parameters by part; the papers' layout apart from what is ours.
 
-def count_parameters(student: GenDistiller) -> dict[str, int]:
-    """Parameters by part; the papers' layout apart from what is ours.
-
-    Returns:
-        "paper" (front end, projection, position, norms, layer, output), "step_embedding", "step_norms", "history"
-        (norm and projection), "feature_norm", "position_bias", and "total".
-    """
-    counts = dict.fromkeys(("paper", "step_embedding", "step_norms", "history", "feature_norm", "position_bias"), 0)
-    for name, parameter in student.named_parameters():
-        part = next((part for part in list(counts)[1:] if name.startswith(part) or f".{part}." in name), "paper")
-        counts[part] += parameter.numel()
-    return {**counts, "total": sum(counts.values())}
+        Returns:
+            "paper" (front end, projection, position, norms, layer, output), "step_embedding", "step_norms", "history"
+            (norm and projection), "feature_norm", "position_bias", and "total".
+        """
+        counts = dict.fromkeys(("paper", "step_embedding", "step_norms", "history", "feature_norm", "position_bias"), 0)
+        for name, parameter in self.named_parameters():
+            part = next((part for part in list(counts)[1:] if name.startswith(part) or f".{part}." in name), "paper")
+            counts[part] += parameter.numel()
+        return {**counts, "total": sum(counts.values())}
 
 
 def _mix(generated: Tensor, teacher: Tensor, probability: float) -> Tensor:

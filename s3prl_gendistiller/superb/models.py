@@ -12,9 +12,10 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint, student_kind
 from s3prl_gendistiller.host.feature_cache import files_hash
 from s3prl_gendistiller.host.generation import check_steps
-from s3prl_gendistiller.host.upstream_files import LOCAL, check_file
+from s3prl_gendistiller.host.upstream_files import check_file
 from s3prl_gendistiller.host.upstreams import FOLDERS_ENTRY, STUDENT
 from s3prl_gendistiller.shipped import existing_or_shipped
+from s3prl_gendistiller.student_kinds import OWN_UPSTREAM
 from s3prl_gendistiller.superb.checks import shown
 
 SIGNALS = ("baseline", "spectrogram", "fbank", "fbank_no_cmvn", "mfcc", "mel", "linear", "stft_mag")
@@ -117,7 +118,7 @@ def _stopped(name: str, source: str) -> Student | None:
     if not path or not steps.isdigit() or existing_or_shipped(source).exists():
         return None
     student = _find(name, path)
-    if student.checkpoint is None or student.baseline or student.upstream != LOCAL["gendistiller"]:
+    if student.checkpoint is None or student.baseline or student.upstream != OWN_UPSTREAM:
         raise UserError(f"--student {name}: found @{steps} after {path}, which is no GenDistiller; leave it out")
     check_steps(int(steps), student.checkpoint)
     return replace(student, steps=int(steps))
@@ -134,14 +135,11 @@ def _find(name: str, source: str) -> Student:
             raise UserError(f"--student {name}: {path} holds no whole states-*.ckpt and no config.json of transformers")
         path = newest
     if path.is_file():
-        check_file(LOCAL["gendistiller"], str(path), replace(STUDENT, checkpoint=f"--student {name}"))
+        check_file(OWN_UPSTREAM, str(path), replace(STUDENT, checkpoint=f"--student {name}"))
         states = read_checkpoint(path, mmap=True)
         kind = student_kind(states, path)
-        own = states["Upstream_Config"]["student"]
-        # what s3prl's DistillerModel has no place for, our upstream loads
-        changed = own.get("out_layer_type") == "linear" or own.get("feature_norm")
-        upstream = LOCAL["gendistiller" if changed else kind]
-        return Student(name, upstream, path.absolute(), baseline=kind == "distilhubert")
+        upstream = kind.upstream_for(states["Upstream_Config"]["student"])
+        return Student(name, upstream, path.absolute(), baseline=kind.heads)
     if not re.fullmatch(r"\w+", source):
         raise UserError(
             f"--student {name}: {source}: no such file or folder; expected a checkpoint of run_pretrain.py, a "

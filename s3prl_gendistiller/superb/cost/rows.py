@@ -8,20 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from s3prl_gendistiller.config import (
-    MODEL_CONFIGS,
-    DistilHubertConfig,
-    GenDistillerConfig,
-    GenDistillerModelConfig,
-    ModelConfig,
-    read_model_config,
-)
+from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.baseline import DistilHubert
 from s3prl_gendistiller.host.checkpoint import read_checkpoint, student_kind
 from s3prl_gendistiller.host.layers import load_upstream
 from s3prl_gendistiller.host.students import build_student, load_student
@@ -29,7 +20,14 @@ from s3prl_gendistiller.models.student import Student as Model
 from s3prl_gendistiller.models.upstream import upstream_output
 from s3prl_gendistiller.schema import merge_layers, yaml_layers
 from s3prl_gendistiller.shipped import existing_or_shipped
-from s3prl_gendistiller.superb.models import LOCAL, Student
+from s3prl_gendistiller.student_kinds import (
+    STUDENT_KINDS,
+    kind_of,
+    kind_of_settings,
+    read_model_config,
+    student_upstreams,
+)
+from s3prl_gendistiller.superb.models import Student
 
 WITHOUT_HEADS = "without heads"
 ALL = "all"
@@ -67,9 +65,8 @@ class AsUpstream(nn.Module):
         self.heads = heads
 
     def forward(self, wavs: Sequence[Tensor]) -> object:
-        if isinstance(self.student, DistilHubert) and not self.heads:
-            padded = pad_sequence(list(wavs), batch_first=True)
-            return self.student.distiller(padded, torch.ones_like(padded), get_hidden=True, no_pred=True)
+        if not self.heads:
+            return self.student.without_heads(pad_sequence(list(wavs), batch_first=True))
         return upstream_output(self.student, wavs, self.steps)
 
 
@@ -103,11 +100,11 @@ def sources(students: Sequence[Student], configs: Sequence[str], steps: Sequence
     found: list[Source] = []
     problems: list[str] = []
     for student in students:
-        if student.checkpoint is None or student.upstream not in LOCAL.values():
+        if student.checkpoint is None or student.upstream not in student_upstreams():
             found.append(Source(student.name, partial(load_upstream, student.upstream, student.checkpoint)))
             continue
         states = read_checkpoint(student.checkpoint, mmap=True)
-        config = read_model_config(student_kind(states, student.checkpoint), states["Upstream_Config"])
+        config = read_model_config(student_kind(states, student.checkpoint).name, states["Upstream_Config"])
         asked = steps if student.steps is None else [student.steps]
         chosen = _chosen_steps(student.name, config, asked, problems)
         found.append(Source(student.name, partial(load_student, student.checkpoint), chosen))
@@ -133,7 +130,7 @@ def sources(students: Sequence[Student], configs: Sequence[str], steps: Sequence
 
 
 def _chosen_steps(name: str, config: ModelConfig, steps: Sequence[int | str], problems: list[str]) -> tuple[int, ...]:
-    if not isinstance(config, GenDistillerModelConfig):
+    if not kind_of(config).stepwise:
         return ()
     layers = len(config.distill.target_layers)
     if ALL in steps:
@@ -152,20 +149,19 @@ def model_task(path: Path) -> str:
         UserError: the file is missing or not YAML.
     """
     layers = yaml_layers(path)
-    recipes = [file.parent.name for file, _ in layers if file.parent.name in MODEL_CONFIGS]
+    recipes = [file.parent.name for file, _ in layers if file.parent.name in STUDENT_KINDS]
     if recipes:
         return recipes[0]
     student = merge_layers(content for _, content in layers).get("student")
-    only_baseline = DistilHubertConfig.__dataclass_fields__.keys() - GenDistillerConfig.__dataclass_fields__.keys()
-    return "distilhubert" if isinstance(student, dict) and only_baseline & student.keys() else "gendistiller"
+    return kind_of_settings(student if isinstance(student, dict) else {}).name
 
 
 def subjects(source: Source) -> Iterator[Subject]:
     """The rows of one model: one a number of steps; a baseline with and without its prediction heads."""
     model: Any = source.load().eval()
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    if isinstance(model, DistilHubert):
-        heads = sum(parameter.numel() for parameter in model.distiller.output_layer.parameters())
+    if isinstance(model, Model) and model.heads is not None:
+        heads = sum(parameter.numel() for parameter in model.heads.parameters())
         yield Subject(source.name, None, parameters, AsUpstream(model))
         yield Subject(f"{source.name}, {WITHOUT_HEADS}", None, parameters - heads, AsUpstream(model, heads=False))
     elif source.steps:
