@@ -203,20 +203,21 @@ def _student(args: argparse.Namespace, finished: Finished | None) -> Student:
     return student
 
 
-def _scores(finished: Finished | None) -> tuple[list[tuple[str, str, str]], str]:
-    """Rows of the card's table, and with which settings they were reached."""
+def _scores(finished: Finished | None) -> tuple[list[tuple[str, str, str]], str, bool]:
+    """Rows of the card's table, the settings of the runs in words, and whether these settings are SUPERB's."""
     if finished is None:
-        return [], ""
+        return [], "", False
     rows = [
         (TASKS[task].title, metric.label, f"{values[metric.key]:.2f}")
         for task, values in finished.values.items()
         for metric in TASKS[task].metrics
     ]
+    official = finished.preset == "official"
     settings = "SUPERB's public set at its published settings"
-    if finished.preset != "official":
+    if not official:
         settings = (
             f"The configurations '{finished.preset}' of s3prl-gendistiller, made for small corpora: no SUPERB numbers"
         )
     features = {"weighted": "weighted sum of the hidden states", "last": "last hidden state"}[finished.features]
     score = "" if finished.score is None else f" Score {finished.score:.0f}."
-    return rows, f"{settings}; {features}.{score}"
+    return rows, f"{settings}; {features}.{score}", official
