@@ -63,6 +63,12 @@ def imports_of(name: str, trees: Mapping[str, ast.Module]) -> set[str]:
     return found & set(trees)
 
 
+def named_by(name: str, trees: Mapping[str, ast.Module]) -> set[str]:
+    """Modules that a module names by text for a later import (``.models.gendistiller:build``), as a table's rows do."""
+    texts = (node.value for node in ast.walk(trees[name]) if isinstance(node, ast.Constant))
+    return {text[1:].partition(":")[0] for text in texts if isinstance(text, str) and text[:1] == "."} & set(trees)
+
+
 def room_of(name: str, rooms: Iterable[str]) -> str:
     """The first part of a module's name, or `GROUND` for a single module."""
     first = name.partition(".")[0]
@@ -98,7 +104,7 @@ def _is_implied(above: str, below: str, edges: set[tuple[str, str]]) -> bool:
 def check_steps(trees: Mapping[str, ast.Module]) -> None:
     """
     Raises:
-        ValueError: a step is no class or function of its module, or its driver does not import the module.
+        ValueError: a step is no class or function of its module, or its driver neither imports nor names the module.
     """
     for steps, driver in DRIVERS:
         reached, waiting = set(), [driver]
@@ -106,7 +112,7 @@ def check_steps(trees: Mapping[str, ast.Module]) -> None:
             name = waiting.pop()
             if name not in reached:
                 reached.add(name)
-                waiting += imports_of(name, trees)
+                waiting += imports_of(name, trees) | named_by(name, trees)
         for module, name, _ in steps:
             if module not in trees:
                 raise ValueError(f"{module}: found no such module; correct the steps in {Path(__file__).name}")

@@ -62,7 +62,7 @@ class GenerationTargetsConfig(TargetsConfig):
     feedback_end: float = key(0.0, low=0.0, high=1.0)
     feedback_steps: int = key(100_000, low=1)
     # train each batch on its first k layers, k drawn from 1..N: for later use with fewer steps
-    random_depth: bool = False  # type: ignore[assignment]
+    random_depth: bool = False
 
     @property
     def feeds_teacher_back(self) -> bool:
