@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from s3prl_gendistiller.config_objectives import ENTRY, LayerwiseConfig, ObjectiveConfig, objective_problems
+from s3prl_gendistiller.config_objectives import ENTRY, LayerwiseConfig, ObjectiveConfig, TargetsConfig
 from s3prl_gendistiller.schema import key
 
 HUBERT_CONV_LAYERS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
@@ -68,37 +68,6 @@ class TeacherConfig:
 
 
 @dataclass(frozen=True)
-class TargetsConfig:
-    """Teacher layers that are distilled, in s3prl's counting (n = output of transformer layer n)."""
-
-    target_layers: tuple[int, ...] = (4, 8, 12)
-
-    @property
-    def feeds_teacher_back(self) -> bool:
-        """Whether the student gets teacher layers as history while it trains."""
-        return False
-
-    @property
-    def random_depth(self) -> bool:
-        """Whether each training batch stops after a random number of layers."""
-        return False
-
-    def teacher_probability(self, step: int) -> float:
-        """Probability that a teacher layer replaces a generated layer as history at training step `step`."""
-        return 0.0
-
-    def problems(self) -> Iterator[str]:
-        layers = self.target_layers
-        if not layers:
-            yield "target_layers: found an empty list, expected at least one layer"
-        for index, layer in enumerate(layers):
-            if layer < 1:
-                yield f"target_layers[{index}]: {layer} is below 1, the first transformer layer"
-        if any(after <= before for before, after in zip(layers, layers[1:], strict=False)):
-            yield f"target_layers: found {list(layers)}, expected increasing layer numbers"
-
-
-@dataclass(frozen=True)
 class WarmStartConfig:
     """Parts of the teacher that are copied into the student before training.
 
@@ -135,12 +104,14 @@ class ModelConfig:
     objectives: tuple[ObjectiveConfig, ...] = key((LayerwiseConfig(),), kinds=ENTRY)
 
     def problems(self) -> Iterator[str]:
-        yield from objective_problems(
-            self.objectives,
-            self.distill.target_layers,
-            feeds_teacher_back=self.distill.feeds_teacher_back,
-            random_depth=self.distill.random_depth,
-        )
+        names = [objective.name for objective in self.objectives]
+        if not names:
+            yield "objectives: found an empty list, expected at least one objective"
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            yield f"objectives: {name} is listed {names.count(name)} times, expected once"
+        for index, objective in enumerate(self.objectives):
+            others = (*self.objectives[:index], *self.objectives[index + 1 :])
+            yield from objective.combination_problems(others, self.distill)
 
     def num_states(self, steps: int | None) -> int:
         """Number of hidden states of the student, of which the last are its N predictions.

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from s3prl_gendistiller.config import BackboneConfig, ModelConfig, TargetsConfig, WarmStartConfig
+from s3prl_gendistiller.config import BackboneConfig, ModelConfig, WarmStartConfig
+from s3prl_gendistiller.config_objectives import TargetsConfig
 from s3prl_gendistiller.forms import HISTORY_INPUTS, SKIP_CONNECTIONS
 from s3prl_gendistiller.schema import key
 

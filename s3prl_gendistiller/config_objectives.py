@@ -1,4 +1,6 @@
-"""What a student is trained to match: the entries of the list `objectives` of a model YAML, each known by its `name`.
+"""What a student is trained to match: the teacher's layers, and the list `objectives` of a model YAML.
+
+The key `name` of an entry says which objective it is.
 
 A new objective is one module in `distill/objectives/`, its configuration here, and one row of `OBJECTIVES`.
 """
@@ -13,25 +15,34 @@ from s3prl_gendistiller.schema import Kinds, key
 
 
 @dataclass(frozen=True)
-class Combination:
-    """What an objective is combined with.
+class TargetsConfig:
+    """Teacher layers that are distilled, in s3prl's counting (n = output of transformer layer n)."""
 
-    Attributes:
-        others: the other objectives of the list.
-        target_layers: of the teacher.
-        feeds_teacher_back: the student gets the teacher's layers as history while it trains.
-        random_depth: a batch may stop before the last layer.
-    """
-
-    others: tuple[ObjectiveConfig, ...]
-    target_layers: Sequence[int]
-    feeds_teacher_back: bool
-    random_depth: bool
+    target_layers: tuple[int, ...] = (4, 8, 12)
 
     @property
-    def compares_layers(self) -> bool:
-        """Whether another objective compares layers number by number."""
-        return any(other.compares_layers for other in self.others)
+    def feeds_teacher_back(self) -> bool:
+        """Whether the student gets teacher layers as history while it trains."""
+        return False
+
+    @property
+    def random_depth(self) -> bool:
+        """Whether each training batch stops after a random number of layers."""
+        return False
+
+    def teacher_probability(self, step: int) -> float:
+        """Probability that a teacher layer replaces a generated layer as history at training step `step`."""
+        return 0.0
+
+    def problems(self) -> Iterator[str]:
+        layers = self.target_layers
+        if not layers:
+            yield "target_layers: found an empty list, expected at least one layer"
+        for index, layer in enumerate(layers):
+            if layer < 1:
+                yield f"target_layers[{index}]: {layer} is below 1, the first transformer layer"
+        if any(after <= before for before, after in zip(layers, layers[1:], strict=False)):
+            yield f"target_layers: found {list(layers)}, expected increasing layer numbers"
 
 
 @dataclass(frozen=True)
@@ -52,8 +63,8 @@ class ObjectiveConfig:
     name: str
     weight: float = key(1.0, above=0.0)
 
-    def combination_problems(self, combination: Combination) -> Iterator[str]:
-        """What is wrong with this objective beside the others and with the rest of the configuration."""
+    def combination_problems(self, others: Sequence[ObjectiveConfig], distill: TargetsConfig) -> Iterator[str]:
+        """What is wrong with this objective beside the other objectives of the list, and with these targets."""
         yield from ()
 
 
@@ -100,16 +111,16 @@ class CkdConfig(ObjectiveConfig):
     def relates_words(self) -> bool:
         return self.word_pair > 0.0 or self.word_angle > 0.0
 
-    def combination_problems(self, combination: Combination) -> Iterator[str]:
-        layers = len(combination.target_layers)
+    def combination_problems(self, others: Sequence[ObjectiveConfig], distill: TargetsConfig) -> Iterator[str]:
+        layers = len(distill.target_layers)
         if self.relates_layers and layers < 3:
             yield (
                 f"objectives: found ckd with layer_pair or layer_angle on {layers} target layers, expected at least 3: "
                 "two layers have no relation that could differ; set both weights to 0 or add target layers"
             )
-        if combination.compares_layers:
+        if any(other.compares_layers for other in others):
             return
-        if combination.feeds_teacher_back:
+        if distill.feeds_teacher_back:
             yield (
                 "objectives: found ckd alone with the teacher's layers fed back, expected layerwise beside it or "
                 "distill.feedback: free_running; ckd is blind to a rotation of a layer, so the student's layers may "
@@ -139,13 +150,13 @@ class GlmdConfig(ObjectiveConfig):
         if self.units is None:
             yield "units: missing; make the file with `gendistiller units` and name it here"
 
-    def combination_problems(self, combination: Combination) -> Iterator[str]:
-        if combination.feeds_teacher_back:
+    def combination_problems(self, others: Sequence[ObjectiveConfig], distill: TargetsConfig) -> Iterator[str]:
+        if distill.feeds_teacher_back:
             yield (
                 "objectives: found glmd with the teacher's layers fed back, expected distill.feedback: free_running; "
                 "units are predicted from the last layer, and the teacher's layers before it already determine them"
             )
-        if combination.random_depth and not combination.others:
+        if distill.random_depth and not others:
             yield (
                 "objectives: found glmd alone with distill.random_depth, expected layerwise or ckd beside it, or "
                 "random_depth: false; units are compared on the last layer, so a batch that stops before the last "
@@ -160,26 +171,3 @@ OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
 }
 """Every objective by its name. An entry of a YAML without a name is the first."""
 ENTRY = Kinds(by="name", of=OBJECTIVES, default=next(iter(OBJECTIVES)))
-
-
-def objective_problems(
-    objectives: Sequence[ObjectiveConfig],
-    target_layers: Sequence[int],
-    *,
-    feeds_teacher_back: bool,
-    random_depth: bool = False,
-) -> Iterator[str]:
-    """What is wrong with a list of objectives, and with its combination with the rest.
-
-    Args:
-        target_layers, feeds_teacher_back, random_depth: as in `Combination`.
-    """
-    names = [objective.name for objective in objectives]
-    if not names:
-        yield "objectives: found an empty list, expected at least one objective"
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        yield f"objectives: {name} is listed {names.count(name)} times, expected once"
-    for index, objective in enumerate(objectives):
-        others = (*objectives[:index], *objectives[index + 1 :])
-        combination = Combination(others, target_layers, feeds_teacher_back, random_depth)
-        yield from objective.combination_problems(combination)

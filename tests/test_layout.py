@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "forms": set(),
     "config_runner": {"schema", "config_optimizer"},
     "config": {"schema", "config_objectives"},
-    "config_gendistiller": {"config", "forms", "schema"},
+    "config_gendistiller": {"config", "config_objectives", "forms", "schema"},
     "config_distilhubert": {"config", "schema"},
     "student_kinds": {"errors", "schema", "config", "config_gendistiller", "config_distilhubert"},
     "shipped": {"errors"},
