@@ -87,7 +87,7 @@ def _header(card: Card) -> str:
 
 
 def _what(config: ModelConfig, steps: int | None) -> str:
-    stops = "" if steps is None else f" It stops after the first {steps} of them unless it is asked for more."
+    stops = "" if steps is None else f" It stops after the first {steps} of them unless `-g` gives another number."
     return f"{config.description()}{stops}\n"
 
 

@@ -2,8 +2,8 @@
 
 s3prl (downstream/runner.py, Runner._get_upstream) downloads a repository, appends its folder to `sys.path`, prints
 requirements.txt, and calls `UpstreamExpert` of expert.py with the path of model.pt (``--upstream_model_name``) in that
-folder. Whoever evaluates need not have this package: the few modules that a student is made of lie beside expert.py
-under a name of their own, `SUBPACKAGE`, and differ from ours in that name only.
+folder. The evaluating machine does not need this package: copies of the modules that a student needs lie beside
+expert.py in a package `SUBPACKAGE`, and differ from the originals only in that name.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ def write_hub_folder(checkpoint: Path, folder: Path, card: Card, steps: int | No
     """Writes expert.py and its modules, weights, configuration, requirements.txt and the model card.
 
     Args:
-        checkpoint: of run_pretrain.py.
-        folder: is made, whole or not at all.
-        steps: how many layers are generated unless s3prl's ``-g`` asks for others; None for all.
+        checkpoint: a file of run_pretrain.py.
+        folder: a new folder, which appears only when it is complete.
+        steps: number of layers that are generated unless s3prl's ``-g`` gives another number; None for all.
 
     Returns:
         The files, relative to `folder`.
 
     Raises:
-        UserError: the folder is there, the checkpoint cannot be used, or the student has not so many layers.
+        UserError: the folder exists, the checkpoint cannot be used, or the student generates fewer layers.
     """
     check_steps(steps, checkpoint)
     student = load_student(checkpoint)
@@ -73,7 +73,7 @@ def write_hub_folder(checkpoint: Path, folder: Path, card: Card, steps: int | No
 
 
 def needed_modules(start: Path) -> list[Path]:
-    """The modules of this package that `start` and students need, directly or not, and the packages that hold them."""
+    """Modules of this package that `start` and the networks of all students import, and the packages around them."""
     builders = [kind.build.partition(":")[0] for kind in STUDENT_KINDS.values()]
     found = {_module_file(name[1:]) for name in builders if name.startswith(".")}
     waiting = [start, *found]
@@ -100,7 +100,7 @@ def _module_file(name: str) -> Path:
 
 
 def _code() -> dict[str, str]:
-    """File of the folder -> its text."""
+    """The text of each Python file of the folder."""
     modules = {path.relative_to(HERE.parent).as_posix(): path for path in needed_modules(EXPERT)}
     head = f'"""The modules of s3prl-gendistiller {__version__} that its students are made of; Apache License 2.0."""\n'
     return {
@@ -115,7 +115,7 @@ def _renamed(path: Path) -> str:
 
 
 def _portable(config: ModelConfig) -> dict[str, Any]:
-    """What builds the student, without what trained it and without paths of this machine."""
+    """The keys that build the student, without those of its training and without paths of this machine."""
     content = to_dict(config)
     teacher = config.teacher
     named = {"folder": Path(teacher.folder).name} if teacher.folder is not None else {"upstream": teacher.upstream}

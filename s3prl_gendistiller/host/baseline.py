@@ -1,4 +1,4 @@
-"""DistilHuBERT (arXiv 2110.01900) as s3prl builds it: its own `DistillerModel`, with our student's call."""
+"""DistilHuBERT (arXiv 2110.01900): s3prl's own `DistillerModel` behind the interface of our students."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from s3prl_gendistiller.models.student import Student, StudentOutput
 
 
 class LinearHeads(nn.Module):
-    """One linear layer per target, without the stock head's hidden layer: the paper's 25.3 M count."""
+    """One linear layer per target, without the hidden layer of s3prl's heads: the paper's 25.3 M parameters."""
 
     def __init__(self, width: int, num_targets: int) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class LinearHeads(nn.Module):
 
 
 class NormedProjection(nn.Linear):
-    """HuBERT's projection with the LayerNorm before it, under one name."""
+    """HuBERT's projection and the LayerNorm before it in one module."""
 
     def __init__(self, projection: nn.Linear) -> None:
         super().__init__(projection.in_features, projection.out_features)
@@ -82,8 +82,8 @@ class DistilHubert(Student):
             steps: None or the number of targets, because all targets are predicted at once.
 
         Returns:
-            hidden states ``[projected frames, transformer layers..., predicted layers...]`` as the host's expert
-            lists them.
+            hidden states ``[projected frames, transformer layers..., predicted layers...]``, as s3prl's upstream lists
+            them.
         """
         if steps not in (None, self.distiller.n_tasks):
             raise ValueError(f"steps: found {steps}; DistilHuBERT predicts its {self.distiller.n_tasks} layers at once")
@@ -95,7 +95,7 @@ class DistilHubert(Student):
 
 
 def host_config(config: DistilHubertModelConfig) -> dict[str, Any]:
-    """The same model in the sections and spellings of s3prl's distiller, as its checkpoints store them."""
+    """The configuration in the sections and spellings of s3prl's distiller, as s3prl's checkpoints store it."""
     student, layers = config.student, list(config.distill.target_layers)
     shared = ("extractor_mode", "extractor_dropout", "feature_grad_mult", "conv_pos", "conv_pos_groups")
     encoder = ("encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "encoder_attention_heads")

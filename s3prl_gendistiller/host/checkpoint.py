@@ -1,8 +1,8 @@
 """Reading checkpoints without running anything that stands in them.
 
-A checkpoint of ours is the file that s3prl's Runner writes (`Optimizer`, `Step`, `Args`, `Config`) plus the student's
-weights under `GenDistiller` (or `Distiller`, the key that s3prl's `distiller_local` reads), `Upstream_Config`,
-`Progress`, `RNG` and `Format_Version`. It is loaded with ``weights_only=True`` and a fixed allow-list.
+A checkpoint of run_pretrain.py is the file that s3prl's Runner writes (`Optimizer`, `Step`, `Args`, `Config`) with
+further entries: the student's weights under the key of its kind (`StudentKind.weights`), `Upstream_Config`, `Progress`,
+`RNG` and `Format_Version`. It is loaded with ``weights_only=True`` and a fixed allow-list.
 """
 
 from __future__ import annotations

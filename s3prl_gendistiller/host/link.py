@@ -1,9 +1,8 @@
 """Our tasks inside a git checkout of s3prl: `link` puts them there, `unlink` leaves the checkout as it was.
 
-The checkout gets what s3prl's own guide asks of a guest: one folder per pretrain task, one upstream folder,
-and one import line in `hub.py`. The first two are symbolic links into this installation, which is how both
-functions know what is theirs. Everything is checked before anything is changed, and a change that fails is
-taken back.
+The checkout gets the parts that s3prl's own guide names: one folder per pretrain task, one upstream folder, and one
+import line in `hub.py`. The files in the folders are symbolic links into this installation, by which both functions
+recognise them. All checks come before the first change, and a failed change is undone.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def load_student(path: str | Path) -> Student:
     """A trained student in eval mode, from a checkpoint that run_pretrain.py wrote.
 
     Raises:
-        UserError: the file is missing, not whole, foreign, or needs code to be run.
+        UserError: the file is missing or not whole, holds no student of this package, or would run code.
     """
     states = read_checkpoint(path)
     kind = student_kind(states, path)
@@ -47,7 +47,7 @@ def load_student(path: str | Path) -> Student:
 
 
 def load_weights(student: Student, weights: Mapping[str, Any], path: str | Path) -> None:
-    """Puts a checkpoint's weights into a student, all or nothing.
+    """Puts a checkpoint's weights into a student; after an error, the student is unchanged.
 
     Raises:
         UserError: names are missing or left over, a shape or a type differs, or numbers are not finite.
@@ -58,13 +58,13 @@ def load_weights(student: Student, weights: Mapping[str, Any], path: str | Path)
 
 
 def check_size(student: Any, weights: Any, path: str | Path) -> None:
-    """Refuses a configuration that asks for more than its weights can be, before anything of that size is made.
+    """Compares the sizes in a configuration with the weights, before a network of these sizes is built.
 
     Args:
-        student: the configuration's section.
+        student: the section `student` of the configuration.
 
     Raises:
-        UserError: one of its numbers is larger than every dimension of the weights.
+        UserError: a number in the section is larger than every dimension of the weights.
     """
     found = weights.values() if isinstance(weights, Mapping) else ()
     largest = max((size for value in found if is_plain(value) for size in value.shape), default=0)

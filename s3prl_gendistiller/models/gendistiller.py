@@ -5,7 +5,7 @@ Sources: arXiv 2406.09444 (autoregressive, the previous layer as history, skip c
 layer, one output layer, 16,993,920 parameters) is inferred from them: 82 % below WavLM Base+, 33 % below two layers
 with three linear heads.
 
-With z the front end's frames, e_n the step embedding, n = 1..N, y_0 = z and no h_0:
+With z the front end's frames, e_n the step embedding, n = 1..N and y_0 = z; h_0 does not exist, and u_1 = z + e_1:
 
     u_n = form of `history_input` + e_n              (B, T, D)
     y_n = Layer(u_n)                                 (B, T, D)   the same layer at every step; with `step_norms` each
@@ -110,9 +110,9 @@ class GenDistiller(Student):
             wavs: (B, S) samples at 16 kHz, zero after each item's end.
             lengths: (B,) samples.
             steps: k <= N; all N when None.
-            teacher_layers: (B, N, T', D) with T' within two frames of T, the teacher's own target layers. They
-                replace the generated ones where these are fed back. None: free running.
-            teacher_probability: per utterance and step, how likely that replacement is (scheduled feedback).
+            teacher_layers: (B, N, T', D) with T' within two frames of T, the teacher's target layers, which replace
+                generated layers as history. None: free running.
+            teacher_probability: probability of that replacement for each utterance and step (scheduled feedback).
 
         Returns:
             hidden states ``[z, h_1, ..., h_k]``.
@@ -146,23 +146,23 @@ class GenDistiller(Student):
         return StudentOutput([z, *generated], mask, num_predicted=steps)
 
     def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """The prelude that all steps share: z (B, T, D) and the frame mask (B, T)."""
+        """The front end, which runs once for all steps: z (B, T, D) and the frame mask (B, T)."""
         if self.config.normalize:
             wavs = normalise_samples(wavs, frame_mask(lengths, wavs.shape[1]))
         x, mask = self.front_end(wavs, lengths)  # (B, T, C)
         if self.feature_norm is not None:
             x = self.feature_norm(x)
         x = self.feature_projection(x)  # (B, T, D)
-        x = x.masked_fill(~mask.unsqueeze(-1), 0.0)  # the positional convolution looks 64 frames ahead
+        x = x.masked_fill(~mask.unsqueeze(-1), 0.0)  # the positional convolution reaches 64 frames ahead
         x = x + self.position(x)
         return (x if self.config.layer_norm_first else self.encoder_norm(x)), mask
 
     def _known_ahead(self, z: Tensor, teacher: Tensor) -> bool:
-        """Whether no step's input depends on what the student makes, if the teacher's layers are fed back."""
+        """Whether the inputs of all steps are known before the first step, if the teacher's layers are fed back."""
         return not HISTORY_INPUTS[self.config.history_input].carries and teacher.shape[2] >= z.shape[1]
 
     def _all_at_once(self, z: Tensor, mask: Tensor | None, teacher: Tensor, steps: int) -> list[Tensor]:
-        """What `forward` gives step by step, in one pass: all histories are the teacher's, so all inputs are known."""
+        """All steps in one pass, with the same result as step by step: every history is a teacher layer."""
         frames = z.shape[1]
         histories = [None, *teacher[:, : steps - 1, :frames].to(z.dtype).unbind(1)]
         first = self.dropout(z)
@@ -186,7 +186,7 @@ class GenDistiller(Student):
     def _pass(
         self, index: int, x: Tensor, mask: Tensor | None, earlier: Sequence[KeyValues] = ()
     ) -> tuple[Tensor, KeyValues]:
-        """Through the shared layer, silent passes counted."""
+        """The shared layer with the norms of pass `index`; silent passes are counted first."""
         return self._through_layer(x, mask, None if self.step_norms is None else self.step_norms[index], earlier)
 
     def _through_layer(
@@ -226,11 +226,11 @@ class GenDistiller(Student):
         return h if skip is None else h + skip
 
     def count_parameters(self) -> dict[str, int]:
-        """Number of parameters by part; the papers' layout apart from what is ours.
+        """Number of parameters by part.
 
         Returns:
-            "paper" (front end, projection, position, norms, layer, output), "step_embedding", "step_norms", "history"
-            (norm and projection), "feature_norm", "position_bias", and "total".
+            "paper", the papers' layout (front end, projection, position, norms, layer, output); the parts beside it,
+            "step_embedding", "step_norms", "history" (norm and projection), "feature_norm", "position_bias"; "total".
         """
         counts = dict.fromkeys(("paper", "step_embedding", "step_norms", "history", "feature_norm", "position_bias"), 0)
         for name, parameter in self.named_parameters():
@@ -240,7 +240,7 @@ class GenDistiller(Student):
 
 
 def _mix(generated: Tensor, teacher: Tensor, probability: float) -> Tensor:
-    """Replaces whole utterances of `generated` (B, T, D) by the teacher's, with the given probability each."""
+    """Replaces each utterance of `generated` (B, T, D) by the teacher's with the given probability."""
     if probability <= 0.0:
         return generated
     frames = min(generated.shape[1], teacher.shape[1])
