@@ -25,8 +25,8 @@ from s3prl_gendistiller.host import compat
 from s3prl_gendistiller.host.paths import VARIABLE
 from s3prl_gendistiller.host.soft_labels import BASES, PREFIX, SECTION, teacher_checkpoint
 from s3prl_gendistiller.superb.models import LOCAL, Student
-from s3prl_gendistiller.superb.suite import pool as launcher
-from s3prl_gendistiller.superb.suite.runs import Outcome, run_suite
+from s3prl_gendistiller.superb.suite import processes as launcher
+from s3prl_gendistiller.superb.suite.benchmark import Outcome, run_suite
 from s3prl_gendistiller.superb.suite.suite import Suite
 from s3prl_gendistiller.superb.suite.table import RESULTS, markdown, mean_and_spread
 from s3prl_gendistiller.superb.tasks import TASKS

@@ -15,8 +15,8 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.outputs import check_writable
 
 if TYPE_CHECKING:
-    from s3prl_gendistiller.superb.cost.leaderboard import ProtocolCount
-    from s3prl_gendistiller.superb.cost.rows import Source, Subject
+    from s3prl_gendistiller.superb.cost.counted_models import Source, Subject
+    from s3prl_gendistiller.superb.cost.leaderboard_protocol import ProtocolCount
 
 _DESCRIPTION = """\
 Multiply-adds by the SUPERB leaderboard's protocol: 32 utterances of LibriSpeech test-clean (224.86 s, 1.28 to 20.38 s),
@@ -71,7 +71,7 @@ def _step(text: str) -> int | str:
 def run(args: argparse.Namespace) -> int:
     """Prints the table."""
     from s3prl_gendistiller.host.upstreams import STUDENT, check_upstream
-    from s3prl_gendistiller.superb.cost.rows import sources
+    from s3prl_gendistiller.superb.cost.counted_models import sources
     from s3prl_gendistiller.superb.models import find_students
 
     if not args.student and not args.config:
@@ -98,8 +98,8 @@ def run(args: argparse.Namespace) -> int:
 
 def count(found: Sequence[Source], *, progress: bool) -> list[tuple[Subject, ProtocolCount]]:
     """Each row of each model."""
-    from s3prl_gendistiller.superb.cost.leaderboard import LENGTHS, count_protocol
-    from s3prl_gendistiller.superb.cost.rows import subjects
+    from s3prl_gendistiller.superb.cost.counted_models import subjects
+    from s3prl_gendistiller.superb.cost.leaderboard_protocol import LENGTHS, count_protocol
 
     counts = []
     with tqdm(unit="utterance", disable=not progress) as bar:
@@ -113,7 +113,7 @@ def count(found: Sequence[Source], *, progress: bool) -> list[tuple[Subject, Pro
 
 def table(counts: Sequence[tuple[Subject, ProtocolCount]]) -> str:
     """One row a model and number of steps, then published models; billions of multiply-adds."""
-    from s3prl_gendistiller.superb.cost.leaderboard import SECONDS, bucket_ranges
+    from s3prl_gendistiller.superb.cost.leaderboard_protocol import SECONDS, bucket_ranges
     from s3prl_gendistiller.superb.leaderboard.anchors import ANCHORS
     from s3prl_gendistiller.superb.suite.table import markdown
 

@@ -19,7 +19,7 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.feature_store import CACHE_FLAG, LIMIT_FLAG, read_size
 from s3prl_gendistiller.host.paths import VARIABLE
 from s3prl_gendistiller.superb.models import FEATURES, Student, find_students
-from s3prl_gendistiller.superb.suite.agenda import Work, planned_work
+from s3prl_gendistiller.superb.suite.dry_run import Work, planned_work
 from s3prl_gendistiller.superb.suite.language_model import DECODED, find_model
 from s3prl_gendistiller.superb.suite.suite import HARDWARE, Layers, Suite
 from s3prl_gendistiller.superb.tasks import PRESETS, TASKS, choose_tasks
@@ -126,10 +126,10 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from s3prl_gendistiller.superb.suite import disk as space
-    from s3prl_gendistiller.superb.suite import pool as launcher
+    from s3prl_gendistiller.superb.suite import cache_size as space
+    from s3prl_gendistiller.superb.suite import experiment_folder as trial
+    from s3prl_gendistiller.superb.suite import processes as launcher
     from s3prl_gendistiller.superb.suite import results as results_file
-    from s3prl_gendistiller.superb.suite import trial
 
     suite = _suite(args)
     suite, kept = space.kept_features(suite)
@@ -169,9 +169,10 @@ def _run(suite: Suite, layers: Layers, jobs: int, devices: Sequence[str], refere
     """
     from s3prl_gendistiller.cli import downstream
     from s3prl_gendistiller.superb.cost import costs
-    from s3prl_gendistiller.superb.suite import pool as launcher
+    from s3prl_gendistiller.superb.suite import benchmark as runs
+    from s3prl_gendistiller.superb.suite import processes as launcher
     from s3prl_gendistiller.superb.suite import results as results_file
-    from s3prl_gendistiller.superb.suite import runs, table
+    from s3prl_gendistiller.superb.suite import table
 
     with _ended_by_signal(), launcher.running(suite.out, downstream.main, jobs, devices) as launch:
         results, failures = runs.run_suite(suite, launch, layers, jobs)
@@ -193,7 +194,7 @@ def _run(suite: Suite, layers: Layers, jobs: int, devices: Sequence[str], refere
 def _print_plan(args: argparse.Namespace, suite: Suite, agenda: Sequence[Work], at_a_time: int, on_gpu: bool) -> None:
     """As comments, so that a dry run's output is still a list of commands."""
     from s3prl_gendistiller.superb.cost import costs
-    from s3prl_gendistiller.superb.suite import hours
+    from s3prl_gendistiller.superb.suite import estimate as hours
 
     rate = hours.sustained(args.tflops, on_gpu, min(len(set(args.devices)) or 1, at_a_time), at_a_time)
     gmacs = {student.name: costs.size(student)[1] for student in suite.students}

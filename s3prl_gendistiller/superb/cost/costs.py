@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.host.layers import load_upstream
-from s3prl_gendistiller.superb.cost.counting import multiply_adds
+from s3prl_gendistiller.superb.cost.multiply_adds import multiply_adds
 from s3prl_gendistiller.superb.models import Student
 
 SECONDS = 8

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.entry.archive import PARTS, er_folders
 from s3prl_gendistiller.superb.models import Student
+from s3prl_gendistiller.superb.suite.experiment_folder import RECORD, checked_record
 from s3prl_gendistiller.superb.suite.results import read_content
 from s3prl_gendistiller.superb.suite.suite import RUNS
 from s3prl_gendistiller.superb.suite.table import RESULTS
-from s3prl_gendistiller.superb.suite.trial import RECORD, checked_record
 from s3prl_gendistiller.superb.tasks import TASKS
 
 T = TypeVar("T")

@@ -30,8 +30,8 @@ from s3prl_gendistiller.superb.checks import (
 from s3prl_gendistiller.superb.cost.costs import Cost
 from s3prl_gendistiller.superb.leaderboard.scores import COUNTED
 from s3prl_gendistiller.superb.models import FEATURES, NAME, Student
+from s3prl_gendistiller.superb.suite.benchmark import Outcome
 from s3prl_gendistiller.superb.suite.language_model import DECODED, LM_METRIC
-from s3prl_gendistiller.superb.suite.runs import Outcome
 from s3prl_gendistiller.superb.suite.suite import Suite
 from s3prl_gendistiller.superb.suite.table import RESULTS
 from s3prl_gendistiller.superb.tasks import PRESETS, TASKS

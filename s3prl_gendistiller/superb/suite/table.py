@@ -13,8 +13,8 @@ from typing import Any
 from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.superb.cost.costs import Cost
 from s3prl_gendistiller.superb.leaderboard.scores import COUNTED, LEADERBOARD, References, overall_score, scored_tasks
+from s3prl_gendistiller.superb.suite.benchmark import Outcome
 from s3prl_gendistiller.superb.suite.language_model import DECODED, LM_METRIC
-from s3prl_gendistiller.superb.suite.runs import Outcome
 from s3prl_gendistiller.superb.suite.suite import Suite
 from s3prl_gendistiller.superb.tasks import Metric, Task
 

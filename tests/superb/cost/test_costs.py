@@ -12,7 +12,7 @@ from s3prl_gendistiller.models.gendistiller import GenDistiller
 from s3prl_gendistiller.superb.cost import costs
 from s3prl_gendistiller.superb.cost.costs import Cost, cpu_times, multiply_adds
 from s3prl_gendistiller.superb.models import Student
-from s3prl_gendistiller.superb.suite.runs import Outcome
+from s3prl_gendistiller.superb.suite.benchmark import Outcome
 from s3prl_gendistiller.superb.suite.suite import Suite
 from s3prl_gendistiller.superb.suite.table import write_results
 from s3prl_gendistiller.superb.tasks import TASKS

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from s3prl_gendistiller.distill.random_teacher import write_random_teacher
 from s3prl_gendistiller.host.layers import load_upstream
 from s3prl_gendistiller.host.students import build_student
-from s3prl_gendistiller.superb.cost.counting import count
-from s3prl_gendistiller.superb.cost.rows import AsUpstream
+from s3prl_gendistiller.superb.cost.counted_models import AsUpstream
+from s3prl_gendistiller.superb.cost.multiply_adds import count
 from s3prl_gendistiller.superb.cost.shapes import ShapesOnly
 from tests.bench import TINY_TEACHER
 from tests.conftest import TINY, TINY_CONV

@@ -14,9 +14,9 @@ import torch
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.models import Student
 from s3prl_gendistiller.superb.suite import language_model as decoding
-from s3prl_gendistiller.superb.suite.agenda import planned_work
+from s3prl_gendistiller.superb.suite.benchmark import run_suite
+from s3prl_gendistiller.superb.suite.dry_run import planned_work
 from s3prl_gendistiller.superb.suite.language_model import decoder_overrides, find_model, require_decoder
-from s3prl_gendistiller.superb.suite.runs import run_suite
 from s3prl_gendistiller.superb.suite.suite import Suite
 from s3prl_gendistiller.superb.suite.table import write_results
 from s3prl_gendistiller.superb.tasks import TASKS

@@ -13,8 +13,8 @@ import pytest
 from s3prl_gendistiller.cli import main
 from s3prl_gendistiller.superb.cost import costs
 from s3prl_gendistiller.superb.cost.costs import Cost
-from s3prl_gendistiller.superb.suite import pool as launcher
-from s3prl_gendistiller.superb.suite import runs
+from s3prl_gendistiller.superb.suite import benchmark as runs
+from s3prl_gendistiller.superb.suite import processes as launcher
 from s3prl_gendistiller.superb.suite.suite import Suite
 from tests.host.test_checkpoint import save_student
 from tests.superb.standin import Host

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from s3prl_gendistiller.superb.leaderboard.scores import LEADERBOARD
 from s3prl_gendistiller.superb.models import Student
-from s3prl_gendistiller.superb.suite.runs import Outcome
+from s3prl_gendistiller.superb.suite.benchmark import Outcome
 from s3prl_gendistiller.superb.suite.suite import Suite
 from s3prl_gendistiller.superb.suite.table import choose_references, markdown, write_results
 from s3prl_gendistiller.superb.tasks import TASKS

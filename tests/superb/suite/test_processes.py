@@ -14,8 +14,15 @@ import pytest
 
 from s3prl_gendistiller.cli import downstream
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.superb.suite import pool as launcher
-from s3prl_gendistiller.superb.suite.pool import Processes, check_devices, jobs_that_fit, locked, placed, threads_of
+from s3prl_gendistiller.superb.suite import processes as launcher
+from s3prl_gendistiller.superb.suite.processes import (
+    Processes,
+    check_devices,
+    jobs_that_fit,
+    locked,
+    placed,
+    threads_of,
+)
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
-from s3prl_gendistiller.superb.cost.counting import count
+from s3prl_gendistiller.superb.cost.multiply_adds import count
 
 UTTERANCES = {  # of test-clean: samples at 16 kHz, shortest first
     "672-122797-0033": 20560,

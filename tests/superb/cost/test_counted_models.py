@@ -11,8 +11,8 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.baseline import host_config
 from s3prl_gendistiller.host.layers import load_upstream
 from s3prl_gendistiller.host.students import build_student
-from s3prl_gendistiller.superb.cost.counting import multiply_adds
-from s3prl_gendistiller.superb.cost.rows import Subject, model_task, sources, subjects
+from s3prl_gendistiller.superb.cost.counted_models import Subject, model_task, sources, subjects
+from s3prl_gendistiller.superb.cost.multiply_adds import multiply_adds
 from s3prl_gendistiller.superb.models import find_students
 from tests.conftest import ROOT
 from tests.host.test_checkpoint import CONFIG, save_student

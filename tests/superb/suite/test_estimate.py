@@ -9,9 +9,9 @@ import pytest
 
 from s3prl_gendistiller.superb.corpus.amounts import SPEECH
 from s3prl_gendistiller.superb.models import Student
-from s3prl_gendistiller.superb.suite import hours
-from s3prl_gendistiller.superb.suite.agenda import planned_work
-from s3prl_gendistiller.superb.suite.hours import Estimate, estimate, head_parameters, sustained, wall_hours
+from s3prl_gendistiller.superb.suite import estimate as hours
+from s3prl_gendistiller.superb.suite.dry_run import planned_work
+from s3prl_gendistiller.superb.suite.estimate import Estimate, estimate, head_parameters, sustained, wall_hours
 from s3prl_gendistiller.superb.suite.suite import Suite
 from s3prl_gendistiller.superb.tasks import PRESETS, TASKS
 from tests.conftest import run_python

@@ -15,12 +15,12 @@ import pytest
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.models import Student
-from s3prl_gendistiller.superb.suite import runs
+from s3prl_gendistiller.superb.suite import benchmark as runs
 from s3prl_gendistiller.superb.suite import suite as plan
-from s3prl_gendistiller.superb.suite.agenda import planned_work
-from s3prl_gendistiller.superb.suite.runs import run_suite
+from s3prl_gendistiller.superb.suite.benchmark import run_suite
+from s3prl_gendistiller.superb.suite.dry_run import planned_work
+from s3prl_gendistiller.superb.suite.experiment_folder import RECORD
 from s3prl_gendistiller.superb.suite.suite import Suite
-from s3prl_gendistiller.superb.suite.trial import RECORD
 from s3prl_gendistiller.superb.tasks import TASKS
 from tests.superb.standin import FBANK, Host
 

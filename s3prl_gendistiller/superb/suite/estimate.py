@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from s3prl_gendistiller.superb.corpus.amounts import SPEECH
-from s3prl_gendistiller.superb.suite.agenda import Work
+from s3prl_gendistiller.superb.suite.dry_run import Work
 from s3prl_gendistiller.superb.suite.suite import Run, Suite
 from s3prl_gendistiller.superb.suite.table import markdown
 
@@ -152,7 +152,7 @@ def describe(estimates: Sequence[Estimate], tflops: float, at_a_time: int, on_gp
         f"{total:.1f} hours of runs, {at_a_time} at a time: {wall_hours(estimates, at_a_time):.1f} hours; "
         f"{sum(one.gigabytes for one in estimates):.0f} GB of checkpoints.\n"
         f"The hours assume {tflops:g} TFLOP/s for each run, {'on GPUs' if on_gpu else 'on this CPU'}, and may be wrong "
-        "by a factor of two;\n--tflops sets what a device sustains (superb/suite/hours.py has the formula). "
+        "by a factor of two;\n--tflops sets what a device sustains (superb/suite/estimate.py has the formula). "
         "What is finished is not run again.\n"
     )
 

@@ -17,11 +17,11 @@ from typing import Any
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.models import Student
-from s3prl_gendistiller.superb.suite import trial
+from s3prl_gendistiller.superb.suite import experiment_folder as trial
+from s3prl_gendistiller.superb.suite.experiment_folder import Launch
 from s3prl_gendistiller.superb.suite.language_model import LM_METRIC
-from s3prl_gendistiller.superb.suite.search import Trials, budgets, cost_of, halve
+from s3prl_gendistiller.superb.suite.learning_rate_search import Trials, budgets, cost_of, halve
 from s3prl_gendistiller.superb.suite.suite import Layers, Suite, layer_run, trained_runs
-from s3prl_gendistiller.superb.suite.trial import Launch
 from s3prl_gendistiller.superb.tasks import Task
 from s3prl_gendistiller.superb.tasks import printed as metrics
 

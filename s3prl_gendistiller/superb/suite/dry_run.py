@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from s3prl_gendistiller.superb.models import Student
-from s3prl_gendistiller.superb.suite.search import budgets, halve
+from s3prl_gendistiller.superb.suite.experiment_folder import DEV_TRIALS
+from s3prl_gendistiller.superb.suite.learning_rate_search import budgets, halve
 from s3prl_gendistiller.superb.suite.suite import Layers, Run, Suite, layer_run, trained_runs
-from s3prl_gendistiller.superb.suite.trial import DEV_TRIALS
 from s3prl_gendistiller.superb.tasks import Task
 
 

@@ -14,10 +14,11 @@ import torch
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.models import Student
-from s3prl_gendistiller.superb.suite import runs, trial
-from s3prl_gendistiller.superb.suite.runs import run_suite
+from s3prl_gendistiller.superb.suite import benchmark as runs
+from s3prl_gendistiller.superb.suite import experiment_folder as trial
+from s3prl_gendistiller.superb.suite.benchmark import run_suite
+from s3prl_gendistiller.superb.suite.experiment_folder import RECORD
 from s3prl_gendistiller.superb.suite.suite import Suite
-from s3prl_gendistiller.superb.suite.trial import RECORD
 from s3prl_gendistiller.superb.tasks import TASKS
 from tests.superb.standin import FBANK, Host
 

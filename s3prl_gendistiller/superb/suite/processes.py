@@ -33,7 +33,7 @@ LOCK = ".superb.lock"
 GIB_PER_JOB = 2.5
 LAST_LINES = 4
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-IMPORTED_ONCE = "s3prl_gendistiller.superb.suite.pool_imports"
+IMPORTED_ONCE = "s3prl_gendistiller.superb.suite.process_imports"
 
 Main = Callable[[Sequence[str]], int]
 

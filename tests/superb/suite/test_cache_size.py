@@ -16,8 +16,8 @@ from s3prl_gendistiller.host import layers
 from s3prl_gendistiller.host.layers import Features
 from s3prl_gendistiller.superb.corpus.amounts import SPEECH
 from s3prl_gendistiller.superb.cost import costs
-from s3prl_gendistiller.superb.suite import disk as space
-from s3prl_gendistiller.superb.suite import pool as launcher
+from s3prl_gendistiller.superb.suite import cache_size as space
+from s3prl_gendistiller.superb.suite import processes as launcher
 from s3prl_gendistiller.superb.suite.suite import Suite
 from s3prl_gendistiller.superb.tasks import TASKS
 from tests.host.test_checkpoint import save_student
