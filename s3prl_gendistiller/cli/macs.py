@@ -15,7 +15,7 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.outputs import check_writable
 
 if TYPE_CHECKING:
-    from s3prl_gendistiller.superb.cost.counted_models import Source, Subject
+    from s3prl_gendistiller.superb.cost.counted_models import CountedModel, ModelSource
     from s3prl_gendistiller.superb.cost.leaderboard_protocol import ProtocolCount
 
 _DESCRIPTION = """\
@@ -28,8 +28,8 @@ examples:
   gendistiller macs --config pretrain_configs/gendistiller/config_model.yaml --steps all --out macs.png
   gendistiller macs --config small=my_model.yaml --student teacher=path/to/hubert --steps all --out macs.png
 
-A student is what `gendistiller superb` takes: NAME=CHECKPOINT (or CHECKPOINT@2, two layers of it), NAME=FOLDER of a run
-or of a transformers model, or the name of an s3prl upstream. A model YAML is counted before anything is trained.
+A student is named as for `gendistiller superb`: NAME=CHECKPOINT (or CHECKPOINT@2, its first two layers), NAME=FOLDER
+of a run or of a transformers model, or the name of an s3prl upstream. A model YAML is counted untrained.
 Matrix products and convolutions count. The leaderboard's profiler also counts softmax, mask, dropout and biases of
 attention: 0.2 % more for HuBERT Base. Published rows are the leaderboard's own numbers."""
 
@@ -43,9 +43,11 @@ def add_parser(subparsers: Any) -> None:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--student", metavar="NAME=PATH", action="append", default=[], help="one or several")
     parser.add_argument(
-        "--config", metavar="NAME=YAML", action="append", default=[], help="an untrained student of a model YAML"
+        "--student", metavar="NAME=PATH", action="append", default=[], help="a model, see below; repeat for several"
+    )
+    parser.add_argument(
+        "--config", metavar="NAME=YAML", action="append", default=[], help="untrained student of a model YAML"
     )
     parser.add_argument(
         "--steps",
@@ -53,7 +55,7 @@ def add_parser(subparsers: Any) -> None:
         nargs="+",
         type=_step,
         default=[],
-        help="generate so many layers; all: each number from 1; default: what the student generates",
+        help="numbers of generated layers; all: each number from 1; default: all layers of the student",
     )
     parser.add_argument("--out", type=arguments.path, metavar="PNG", help="draw multiply-adds against steps")
     parser.add_argument("--no-progress", action="store_true", help="no progress bar")
@@ -71,15 +73,15 @@ def _step(text: str) -> int | str:
 def run(args: argparse.Namespace) -> int:
     """Prints the table."""
     from s3prl_gendistiller.host.upstreams import STUDENT, check_upstream
-    from s3prl_gendistiller.superb.cost.counted_models import sources
-    from s3prl_gendistiller.superb.models import find_students
+    from s3prl_gendistiller.superb.cost.counted_models import model_sources
+    from s3prl_gendistiller.superb.models import find_models
 
     if not args.student and not args.config:
         raise UserError("found neither --student nor --config, expected at least one model")
     if args.out is not None:
         check_writable(args.out, "--out", folder=False)
-    students = find_students(args.student)
-    found = sources(students, args.config, args.steps)
+    students = find_models(args.student)
+    found = model_sources(students, args.config, args.steps)
     if args.steps and not any(source.steps for source in found):
         raise UserError("--steps: found without a student that generates its layers one by one; leave it out")
     for student in students:
@@ -87,43 +89,43 @@ def run(args: argparse.Namespace) -> int:
             check_upstream(student.upstream, None, door=STUDENT)
     counts = count(found, progress=not args.no_progress)
     print(table(counts))
-    for subject, counted in counts:
+    for row, counted in counts:
         if counted.uncounted:
-            print(f"{subject.name}: not counted: {', '.join(sorted(counted.uncounted))}")
+            print(f"{row.name}: not counted: {', '.join(sorted(counted.uncounted))}")
     if args.out is not None:
         draw(counts, args.out)
         print(f"{args.out}: multiply-adds against steps")
     return 0
 
 
-def count(found: Sequence[Source], *, progress: bool) -> list[tuple[Subject, ProtocolCount]]:
-    """Each row of each model."""
-    from s3prl_gendistiller.superb.cost.counted_models import subjects
+def count(found: Sequence[ModelSource], *, progress: bool) -> list[tuple[CountedModel, ProtocolCount]]:
+    """The rows of all models, each with its count."""
+    from s3prl_gendistiller.superb.cost.counted_models import counted_models
     from s3prl_gendistiller.superb.cost.leaderboard_protocol import LENGTHS, count_protocol
 
     counts = []
     with tqdm(unit="utterance", disable=not progress) as bar:
         for source in found:
-            for subject in subjects(source):
+            for row in counted_models(source):
                 bar.reset(len(LENGTHS))
-                bar.set_description(subject.name if subject.steps is None else f"{subject.name}, {subject.steps} steps")
-                counts.append((subject, count_protocol(subject.expert, bar.update)))
+                bar.set_description(row.name if row.steps is None else f"{row.name}, {row.steps} steps")
+                counts.append((row, count_protocol(row.expert, bar.update)))
     return counts
 
 
-def table(counts: Sequence[tuple[Subject, ProtocolCount]]) -> str:
-    """One row a model and number of steps, then published models; billions of multiply-adds."""
+def table(counts: Sequence[tuple[CountedModel, ProtocolCount]]) -> str:
+    """One row for each model and number of steps, then published models; billions of multiply-adds."""
     from s3prl_gendistiller.superb.cost.leaderboard_protocol import SECONDS, bucket_ranges
     from s3prl_gendistiller.superb.leaderboard.anchors import ANCHORS
     from s3prl_gendistiller.superb.suite.table import markdown
 
     header = ["model", "steps", "parameters", f"G multiply-adds, {SECONDS:.2f} s", "G per second", *bucket_ranges()]
     rows = [header]
-    for subject, counted in counts:
-        steps = "" if subject.steps is None else str(subject.steps)
+    for row, counted in counts:
+        steps = "" if row.steps is None else str(row.steps)
         totals = [f"{counted.total / 1e9:.2f}", f"{counted.per_second / 1e9:.3f}"]
         buckets = [f"{bucket / 1e9:.2f}" for bucket in counted.buckets]
-        rows.append([subject.name, steps, f"{subject.parameters:,}", *totals, *buckets])
+        rows.append([row.name, steps, f"{row.parameters:,}", *totals, *buckets])
     for anchor in ANCHORS:
         if anchor.gmacs is not None:
             published = [f"{anchor.gmacs:g}", f"{anchor.gmacs / SECONDS:.3f}"]
@@ -132,16 +134,16 @@ def table(counts: Sequence[tuple[Subject, ProtocolCount]]) -> str:
     return markdown(rows)
 
 
-def draw(counts: Sequence[tuple[Subject, ProtocolCount]], out: Path) -> None:
-    """A line for each student that generates, a level for each model that does not."""
+def draw(counts: Sequence[tuple[CountedModel, ProtocolCount]], out: Path) -> None:
+    """A line for each student that generates layers, a level for each other model."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot, ticker
 
     figure, axis = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
-    for index, name in enumerate(dict.fromkeys(subject.name for subject, _ in counts)):
-        rows = [(subject.steps or 0, counted.total / 1e9) for subject, counted in counts if subject.name == name]
+    for index, name in enumerate(dict.fromkeys(row.name for row, _ in counts)):
+        rows = [(row.steps or 0, counted.total / 1e9) for row, counted in counts if row.name == name]
         steps, totals = zip(*rows, strict=True)
         colour = f"C{index % 10}"
         if steps == (0,):

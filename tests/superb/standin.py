@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.superb.models import Student
+from s3prl_gendistiller.superb.models import BenchmarkedModel
 
-FBANK = Student("fbank", "fbank")
+FBANK = BenchmarkedModel("fbank", "fbank")
 
 
 class Host:

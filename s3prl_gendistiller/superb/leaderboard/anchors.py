@@ -1,7 +1,7 @@
-"""Published SUPERB rows of the public set: what a new row stands beside.
+"""Published SUPERB rows of the public set, for comparison with new rows.
 
 Read from the leaderboard and from the tables of DPHuBERT and ARMHuBERT's repositories; models without a published
-score have none here. PR, ASR, ASV and SD are error rates, QbE is MTWV x 100.
+score are left out. PR, ASR, ASV and SD are error rates, QbE is MTWV x 100.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Anchor:
         million_parameters: of the model that is evaluated.
         published: its score as its source prints it.
         row: its numbers.
-        gmacs: billions of multiply-adds by the leaderboard's protocol (see `protocol`); None where none are published.
+        gmacs: billions of multiply-adds as in `leaderboard_protocol`; None where none are published.
     """
 
     name: str

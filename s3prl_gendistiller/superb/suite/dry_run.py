@@ -1,15 +1,21 @@
-"""Everything that a suite without results will do, in order: each command, and how much work it is."""
+"""The plan of a dry run: the commands of a suite without results, from the code that runs them.
+
+`Recorder` takes the place of the executor. Where a result decides what runs next, it assumes one: a search ends at the
+middle of its list of learning rates, QbE's first layer is the best, and no training diverges.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from s3prl_gendistiller.superb.models import Student
-from s3prl_gendistiller.superb.suite.experiment_folder import DEV_TRIALS
-from s3prl_gendistiller.superb.suite.learning_rate_search import budgets, halve
-from s3prl_gendistiller.superb.suite.suite import Layers, Run, Suite, layer_run, trained_runs
-from s3prl_gendistiller.superb.tasks import Task
+from s3prl_gendistiller.superb.suite.benchmark import benchmark
+from s3prl_gendistiller.superb.suite.learning_rate_search import choose_rate
+from s3prl_gendistiller.superb.suite.record import Record
+from s3prl_gendistiller.superb.suite.run import DEV, Run
+from s3prl_gendistiller.superb.suite.suite import Layers, Suite
+from s3prl_gendistiller.superb.tasks.printed import dev_is_higher_better
 
 
 @dataclass(frozen=True)
@@ -17,11 +23,11 @@ class Work:
     """One command.
 
     Attributes:
-        run: whose folder it works in.
+        run: whose folder the command works in.
         command: arguments of run_downstream.py.
-        steps: that it trains; 0 for an evaluation.
-        split: that it evaluates; empty for a training.
-        checkpoints: how many of them, each in a command like this one.
+        steps: optimiser steps of a training; 0 for an evaluation.
+        split: split whose speech an evaluation reads; empty for a training.
+        checkpoints: number of checkpoints, each of which is evaluated by a command like this one.
     """
 
     run: Run
@@ -32,87 +38,70 @@ class Work:
 
 
 def planned_work(suite: Suite, layers: Layers) -> list[Work]:
-    """In order. Where dev decides, the middle of a list stands for the rate that wins, the first layer for QbE's.
+    """The commands of a suite without results: group by group, task by task.
 
     Args:
-        layers: by student, those that QbE looks at.
+        layers: see `Layers`.
     """
-    return [
-        work
-        for students in suite.kinds().values()
-        for task in suite.tasks
-        for work in _strand(suite, students, task, layers)
-    ]
+    recorder = Recorder()
+    for models in suite.groups().values():
+        for task in suite.tasks:
+            rate = choose_rate(suite, models[0], task, recorder)
+            for model in models:
+                benchmark(suite, model, task, recorder, layers, rate)
+    return recorder.work
 
 
-def _strand(suite: Suite, students: Sequence[Student], task: Task, layers: Layers) -> Iterator[Work]:
-    """One kind of student on one task, as `runs` does it."""
-    if not task.trained:
-        for student in students:
-            yield from _layers(suite, student, task, layers)
-        return
-    rates = suite.candidates(task)
-    middle = rates[(len(rates) - 1) // 2]
-    searched = list(_search(suite, students[0], task, rates, middle)) if len(rates) > 1 else []
-    yield from searched
-    for student in students:
-        for run in trained_runs(suite, student, task, middle):
-            before = [work.steps for work in searched if work.run == run]
-            yield from _to_the_end(run, before)
+class Recorder:
+    """`execution.Executor` that records commands, and touches no file.
+
+    Attributes:
+        work: the commands in order.
+    """
+
+    def __init__(self) -> None:
+        self.work: list[Work] = []
+        self._records: dict[Path, Record] = {}
+
+    def read(self, run: Run) -> Record:
+        return self._records.get(run.folder, {})
+
+    def write(self, run: Run, record: Record) -> Record:
+        self._records[run.folder] = record
+        return record
+
+    def report(self, text: str) -> None:
+        pass
+
+    def train(self, run: Run, record: Record, steps: int | None) -> float:
+        done = max((int(stage) for stage in record.get("stages", {})), default=0)
+        self.write(run, record)
+        self.work.append(Work(run, run.train_command(steps), (steps or run.runner["total_steps"]) - done))
+        return 0.0
+
+    def dev_of_training(self, run: Run, evaluations: int | None = None) -> float | None:
+        return _assumed_value(run) if run.task.best else None
+
+    def evaluate(self, run: Run, evaluation: str, steps: int | None = None) -> dict[str, Any]:
+        checkpoint, count = None, 1
+        if run.task.trained:
+            checkpoint = run.folder / (run.task.best or f"states-{steps or '*'}.ckpt")
+            count = 1 if run.task.best or steps else _kept_checkpoints(run)
+        command = run.evaluate_command(checkpoint, evaluation)
+        split = run.task.dev if evaluation == DEV else run.tested_split
+        self.work.append(Work(run, command, split=split, checkpoints=count))
+        values = {metric.key: _assumed_value(run) for metric in run.task.metrics}
+        return {"values": values, "seconds": 0.0, "fallback": None, "checkpoint": None}
 
 
-def _search(
-    suite: Suite, student: Student, task: Task, rates: Sequence[float | None], middle: float | None
-) -> Iterator[Work]:
-    first = trained_runs(suite, student, task, None)[0]
-    total = suite.content(task)["runner"]["total_steps"]
-    if not suite.halving:
-        for rate in rates:
-            run = replace(first, lr=rate)
-            yield Work(run, run.train_command(), total)
-            yield from _dev(run, None)
-        return
-    found: list[Work] = []
-    reached: dict[float, int] = {}
-    listed = [rate for rate in rates if rate is not None]
-    best = rates.index(middle)
-
-    def measure(rate: float, steps: int) -> float:
-        run = replace(first, lr=rate)
-        found.append(Work(run, run.train_command(steps), steps - reached.get(rate, 0)))
-        found.extend(_dev(run, steps))
-        reached[rate] = steps
-        return -abs(listed.index(rate) - best) if rate in listed else -len(listed)
-
-    halve(listed, budgets(suite.content(task), task.name), measure, higher_is_better=True)
-    yield from found
+def _assumed_value(run: Run) -> float:
+    """The closer to the middle of the list of learning rates, the better; the same for all layers of QbE."""
+    rates = run.suite.candidates(run.task)
+    distance = abs(rates.index(run.lr) - (len(rates) - 1) // 2) if run.lr in rates else len(rates)
+    return float(-distance if dev_is_higher_better(run.task) else distance)
 
 
-def _dev(run: Run, steps: int | None) -> Iterator[Work]:
-    """ASV's evaluation on dev, which its training leaves out."""
-    if not run.task.best:
-        name = "states-*.ckpt" if steps is None else f"states-{steps}.ckpt"
-        command = run.test_command(run.folder / name, run.task.test, run.folder / DEV_TRIALS)
-        yield Work(run, command, split=run.task.dev, checkpoints=_kept(run) if steps is None else 1)
-
-
-def _to_the_end(run: Run, before: Sequence[int]) -> Iterator[Work]:
-    """Training, less the steps that a search has done, and test."""
-    total, done = run.suite.content(run.task)["runner"]["total_steps"], sum(before)
-    if done < total:
-        yield Work(run, run.train_command(total if before else None), total - done)
-    checkpoint, kept = run.folder / (run.task.best or "states-*.ckpt"), 1 if run.task.best else _kept(run)
-    yield Work(run, run.test_command(checkpoint, run.task.test), split=run.task.test, checkpoints=kept)
-    if run.suite.metrics(run.task) != run.task.metrics:
-        yield Work(run, run.test_command(checkpoint, run.task.test, lm=run.suite.lm), split=run.task.test)
-
-
-def _layers(suite: Suite, student: Student, task: Task, layers: Layers) -> Iterator[Work]:
-    looked = [layer_run(suite, student, task, layer, task.dev) for layer in layers[student.name]]
-    for run in [*looked, replace(looked[0], split=task.test)]:
-        yield Work(run, run.test_command(None, run.split or ""), split=run.split or "")
-
-
-def _kept(run: Run) -> int:
-    runner = run.suite.content(run.task)["runner"]
+def _kept_checkpoints(run: Run) -> int:
+    """Number of checkpoints that s3prl leaves after a training."""
+    runner = run.runner
     return int(min(runner["max_keep"], max(1, runner["total_steps"] // runner["save_step"])))

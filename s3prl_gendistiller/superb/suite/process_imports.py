@@ -1,6 +1,6 @@
-"""What every run of run_downstream.py imports, for the process from which they are forked (see `launcher`).
+"""The imports of every run of run_downstream.py, for the process from which runs are forked (see `processes`).
 
-Nothing here may start a thread or compute: a forked copy would lack the thread.
+No line here may start a thread or compute: a forked copy would lack the thread.
 """
 
 import contextlib
@@ -9,6 +9,6 @@ import importlib
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
 
-with contextlib.suppress(UserError):  # the run itself says what is wrong
+with contextlib.suppress(UserError):  # each run raises the error again
     mount.mount_hub()
     importlib.import_module("s3prl.downstream.runner")

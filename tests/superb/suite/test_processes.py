@@ -14,7 +14,7 @@ import pytest
 
 from s3prl_gendistiller.cli import downstream
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.superb.suite import processes as launcher
+from s3prl_gendistiller.superb.suite import processes
 from s3prl_gendistiller.superb.suite.processes import (
     Processes,
     check_devices,
@@ -134,17 +134,17 @@ def test_a_device_is_free_again_when_its_run_failed(tmp_path: Path) -> None:
 
 
 def test_a_device_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launcher.torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(processes.torch.cuda, "device_count", lambda: 2)
     check_devices(["cuda:0", "cuda:1", "cpu", "cuda"])
     for wrong in ("cuda:2", "gpu", "cuda:x"):
         with pytest.raises(UserError, match=f"found {wrong}, expected cuda:0, cuda:1"):
             check_devices([wrong])
-    monkeypatch.setattr(launcher.torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(processes.torch.cuda, "device_count", lambda: 0)
     with pytest.raises(UserError, match="expected cpu, since this machine has no GPU"):
         check_devices(["cuda:0"])
 
 
 def test_there_is_a_job_for_each_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launcher, "available_gib", lambda: 1000.0)
+    monkeypatch.setattr(processes, "available_gib", lambda: 1000.0)
     assert jobs_that_fit(None, ["cuda:0", "cuda:1", "cuda:2"]) == 3
     assert jobs_that_fit(1, ["cuda:0", "cuda:1"]) == 1

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from s3prl_gendistiller.cli import main
-from s3prl_gendistiller.superb.cost import costs
-from s3prl_gendistiller.superb.cost.costs import Cost
+from s3prl_gendistiller.superb.cost import multiply_adds
+from s3prl_gendistiller.superb.cost.multiply_adds import Cost
 from s3prl_gendistiller.superb.suite import benchmark as runs
-from s3prl_gendistiller.superb.suite import processes as launcher
+from s3prl_gendistiller.superb.suite import processes
 from s3prl_gendistiller.superb.suite.suite import Suite
 from tests.host.test_checkpoint import save_student
 from tests.superb.standin import Host
@@ -35,8 +35,8 @@ def superb(suite: Suite, host: Host, students: dict[str, Path], monkeypatch: pyt
     def running(*_: Any) -> Iterator[Host]:
         yield host
 
-    monkeypatch.setattr(launcher, "running", running)
-    monkeypatch.setattr(costs, "measure", lambda given: {one.name: Cost(100, 1.5, 0.1) for one in given})
+    monkeypatch.setattr(processes, "running", running)
+    monkeypatch.setattr(multiply_adds, "measure", lambda given: {one.name: Cost(100, 1.5, 0.1) for one in given})
 
     def run(*arguments: str, names: Sequence[str] = ("a",)) -> int:
         given = [part for name in names for part in ("--student", f"{name}={students[name[0]]}")]
