@@ -76,7 +76,7 @@ PRINTED_BY = {
     "superb/cost/counted_models.py": ("macs",),
     "superb/entry/archive.py": ("submit",),
     "superb/tasks/__init__.py": ("superb", "submit", "data"),
-    "superb/suite/experiment_folder.py": ("superb",),
+    "superb/suite/record.py": ("superb",),
 }
 # cli/ files whose texts are printed by a launcher.
 LAUNCHING = {
