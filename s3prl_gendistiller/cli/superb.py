@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from s3prl_gendistiller.cli.superb_flags import EXAMPLE, add_flags, read_suite
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.devices import check_device
 from s3prl_gendistiller.host.paths import VARIABLE
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def run(args: argparse.Namespace) -> int:
             print(f"# {cache_size.describe(suite, suite.cache, kept)}")
         print("\n".join(f"run_downstream.py {shlex.join(work.command)}" for work in plan))
         return 0
-    processes.check_devices(args.devices)
+    for device in args.devices:
+        check_device(device, "--devices")
     results.require_same_settings(suite)
     record.require_own_folders(suite)
     if suite.cache is not None:

@@ -153,7 +153,7 @@ def read_suite(args: argparse.Namespace) -> Suite:
     _check_search(suite, args.halving)
     if suite.lm is not None:
         if TASKS[DECODED] not in tasks:
-            raise UserError(f"--lm: found without {DECODED} among the tasks, which it decodes; leave it out")
+            raise UserError(f"--lm: found without {DECODED} among the tasks, which alone is decoded; leave it out")
         find_model(suite.lm)
     for model in suite.models:
         if model.checkpoint is None:
@@ -217,6 +217,10 @@ def _rates(given: Sequence[str], asked: Sequence[Task]) -> dict[str, tuple[float
 
 
 def _check_search(suite: Suite, asked: bool | None) -> None:
+    """
+    Raises:
+        UserError: ``--halving`` was asked for without a search, or a search cannot compare parts of trainings.
+    """
     searched = [task for task in suite.tasks if len(suite.candidates(task)) > 1]
     if asked and not searched:
         raise UserError("--halving: found without a search; add --lr-search, or several rates of a task with --lr")

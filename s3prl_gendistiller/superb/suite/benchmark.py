@@ -59,7 +59,7 @@ def run_suite(suite: Suite, launch: Launch, layers: Layers, jobs: int = 1) -> tu
     disk_is_full = threading.Event()
 
     def search(task: Task, models: Sequence[BenchmarkedModel]) -> list[_Job]:
-        """The first model of a group chooses the learning rate of all; it then goes on at once."""
+        """Chooses the learning rate of a group with its first model, which then goes on before all other jobs."""
         rate = choose_rate(suite, models[0], task, executor)
         first, *others = (_Job(task.cost, model, task, partial(finish, task, model, rate)) for model in models)
         return [replace(first, cost=math.inf), *others]
@@ -94,23 +94,27 @@ def run_suite(suite: Suite, launch: Launch, layers: Layers, jobs: int = 1) -> tu
 
 
 def _run_jobs(jobs: Sequence[_Job], attempt: Callable[[_Job], Sequence[_Job]], threads: int) -> None:
-    """Attempts jobs in threads, the most expensive first, and the jobs that follow them."""
+    """Attempts jobs, and the jobs that follow them, in threads; of the waiting jobs the most expensive starts first."""
     number = itertools.count()  # keeps jobs of equal cost in order
     waiting: list[tuple[float, int, _Job]] = []
     running: set[Future[Sequence[_Job]]] = set()
     pool = ThreadPoolExecutor(max_workers=threads)
+
+    def start(*added: _Job) -> None:
+        for job in added:
+            heapq.heappush(waiting, (-job.cost, next(number), job))
+        while waiting and len(running) < threads:
+            running.add(pool.submit(attempt, heapq.heappop(waiting)[-1]))
+
     try:
-        while True:
-            for job in jobs:
-                heapq.heappush(waiting, (-job.cost, next(number), job))
-            while waiting and len(running) < threads:
-                running.add(pool.submit(attempt, heapq.heappop(waiting)[-1]))
-            if not running:
-                return
-            finished, running = wait(running, return_when=FIRST_COMPLETED)
-            jobs = [job for future in finished for job in future.result()]
+        for job in jobs:
+            start(job)
+        while running:
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            running -= finished
+            start(*(job for future in finished for job in future.result()))
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)  # when interrupted, whoever launches ends what is running
+        pool.shutdown(wait=False, cancel_futures=True)  # the runs that an interrupt leaves are ended by `processes`
 
 
 def benchmark(

@@ -174,15 +174,15 @@ def _seconds(work: Work, upstream: float, rate: float) -> float:
     expert = suite.content(task)["downstream_expert"]
     head = FRAMES_PER_S * head_parameters(expert) if task.trained else 0
     if not work.steps:
-        heard = speech.dev_s if work.split == task.dev else speech.test_s
+        audio_s = speech.dev_s if work.split == task.dev else speech.test_s
         warping = speech.pairs * PAIR_S / (os.cpu_count() or 1)
-        return work.checkpoints * (2 * heard * (upstream + head) / rate + warping)
+        return work.checkpoints * (2 * audio_s * (upstream + head) / rate + warping)
     runner = suite.content(task)["runner"]
     splits = {task.dev: speech.dev_s, task.test: speech.test_s}
-    heard_on_dev = sum(splits[split] for split in runner["eval_dataloaders"]) * (work.steps // runner["eval_step"])
+    dev_s = sum(splits[split] for split in runner["eval_dataloaders"]) * (work.steps // runner["eval_step"])
     batches = work.steps * runner["gradient_accumulate_steps"]
-    heard = batches * _batch(expert, task.name) * min(speech.utterance_s, _longest_s(expert))
-    arithmetic = heard * (upstream + 3 * head) + heard_on_dev * (upstream + head)
+    train_s = batches * _batch(expert, task.name) * min(speech.utterance_s, _longest_s(expert))
+    arithmetic = train_s * (upstream + 3 * head) + dev_s * (upstream + head)
     return batches * BATCH_S + 2 * arithmetic / rate
 
 

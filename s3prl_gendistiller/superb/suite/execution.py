@@ -19,41 +19,32 @@ class Executor(Protocol):
     """Carries out the commands of runs and keeps their records."""
 
     def read(self, run: Run) -> Record:
-        """The record of a run, as `record.read_record` has it."""
-        ...
+        """The record of a run, see `record`."""
 
     def write(self, run: Run, record: Record) -> Record:
         """Keeps the record of a run, and returns it."""
-        ...
 
     def train(self, run: Run, record: Record, steps: int | None) -> float:
-        """Trains a run on from its newest checkpoint, and returns the seconds that it took.
+        """Trains a run on from its newest checkpoint, and returns the seconds that the training took.
 
         Args:
-            record: kept before the training begins, so that whatever a killed run leaves has its settings beside it.
+            record: kept before the training begins, so that a killed run leaves its settings beside its checkpoints.
             steps: total number of steps; None leaves the configuration's own.
         """
-        ...
 
     def dev_of_training(self, run: Run, evaluations: int | None = None) -> float | None:
         """`printed.best_on_dev` of the run's training."""
-        ...
 
     def evaluate(self, run: Run, evaluation: str, steps: int | None = None) -> dict[str, Any]:
-        """Evaluates a run, and returns the entry of its record: values, seconds, fallback, checkpoint.
+        """Evaluates a run, and returns the entry of its record; NoNumber if no checkpoint gives a valid number.
 
         Args:
             evaluation: `TEST`, `DEV` or `TEST_WITH_LM`.
-            steps: evaluate the checkpoint after so many steps alone; None for the best checkpoint.
-
-        Raises:
-            NoNumber: no checkpoint gives a number that the metric can have.
+            steps: evaluate the checkpoint after so many steps; None for the best checkpoint.
         """
-        ...
 
     def report(self, text: str) -> None:
-        """Shows the user what was reached."""
-        ...
+        """Shows a value to the user."""
 
 
 def train(run: Run, executor: Executor) -> Record:

@@ -37,11 +37,7 @@ class ExperimentFolders:
     def __init__(self, launch: Launch) -> None:
         self._launch = launch
 
-    def read(self, run: Run) -> Record:
-        return read_record(run)
-
-    def write(self, run: Run, record: Record) -> Record:
-        return write_record(run, record)
+    read, write = staticmethod(read_record), staticmethod(write_record)
 
     def report(self, text: str) -> None:
         logger.info("%s", text)
@@ -74,7 +70,7 @@ class ExperimentFolders:
             NoNumber: no checkpoint gives a number that the metric can have.
             UserError: the evaluation failed.
         """
-        checkpoints, fallback = _checkpoints(run) if steps is None else ([_checkpoint_after(run, steps)], None)
+        checkpoints, fallback = _checkpoints(run, steps)
         if evaluation == DEV:
             write_dev_trials(run)
         found: list[tuple[dict[str, float], Path | None, dict[Path, bytes]]] = []
@@ -128,28 +124,21 @@ def write_dev_trials(run: Run) -> None:
         part.write_text(text, encoding="utf-8")
 
 
-def _checkpoints(run: Run) -> tuple[Sequence[Path | None], str | None]:
-    """The checkpoints to evaluate, and why another one than the best on dev is among them."""
+def _checkpoints(run: Run, steps: int | None) -> tuple[Sequence[Path | None], str | None]:
+    """The checkpoints to evaluate, and why another checkpoint than the best on dev is among them."""
     if not run.task.trained:
         return [None], None
-    if run.task.best and (run.folder / run.task.best).is_file():
-        return [run.folder / run.task.best], None
-    newest = _whole_checkpoint(run)
-    if run.task.best:  # s3prl saves no best checkpoint as long as dev is not better than nothing at all
-        return [newest], f"dev never became better than nothing, so {newest.name} was tested"
-    return sorted(run.folder.glob("states-*.ckpt")), None
-
-
-def _checkpoint_after(run: Run, steps: int) -> Path:
-    checkpoint = run.folder / f"states-{steps}.ckpt"
-    return checkpoint if checkpoint.is_file() else _whole_checkpoint(run)
-
-
-def _whole_checkpoint(run: Run) -> Path:
+    wanted = run.folder / (run.task.best if steps is None else f"states-{steps}.ckpt")
+    if wanted.is_file():
+        return [wanted], None
     newest = newest_checkpoint(run.folder)
     if newest is None:
         raise UserError(f"{run.folder}: holds no whole checkpoint to test; remove the folder to train it again")
-    return newest
+    if steps is not None:
+        return [newest], None
+    if run.task.best:  # s3prl saves no best checkpoint as long as dev is not better than nothing at all
+        return [newest], f"dev never became better than nothing, so {newest.name} was tested"
+    return sorted(run.folder.glob("states-*.ckpt")), None
 
 
 def _predictions(folder: Path) -> dict[Path, bytes]:

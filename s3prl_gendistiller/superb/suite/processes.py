@@ -25,7 +25,6 @@ import torch
 from s3prl_gendistiller.distill.processes import end_with_parent
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import lock as host_lock
-from s3prl_gendistiller.host.devices import check_device
 from s3prl_gendistiller.host.memory import available_gib
 from s3prl_gendistiller.outputs import check_writable
 
@@ -56,9 +55,10 @@ class Processes:
         self._context: Any = multiprocessing.get_context("forkserver" if forked else "spawn")
         if forked:
             self._context.set_forkserver_preload([IMPORTED_ONCE])
-        self._devices: queue.SimpleQueue[str] | None = queue.SimpleQueue() if devices else None
+        self._chosen = bool(devices)
+        self._devices: queue.SimpleQueue[str] = queue.SimpleQueue()
         for device in devices:
-            self._free(device)
+            self._devices.put(device)
         self._running: set[BaseProcess] = set()
         self._guard = threading.Lock()
         self._stopped = False
@@ -73,11 +73,14 @@ class Processes:
         Raises:
             UserError: the run failed; the message holds the last lines of its messages.
         """
-        device = self._devices.get() if self._devices is not None else None
+        if not self._chosen:
+            self._run_on(None, arguments, log)
+            return
+        device = self._devices.get()
         try:
             self._run_on(device, arguments, log)
         finally:
-            self._free(device)
+            self._devices.put(device)
 
     def _run_on(self, device: str | None, arguments: Sequence[str], log: Path) -> None:
         flags, visible = placed(device, os.environ.get(VISIBLE))
@@ -107,10 +110,6 @@ class Processes:
             lines = messages.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             said = [line for line in lines if line.startswith("error:")][-1:] or lines[-LAST_LINES:]
             raise UserError(f"ended with status {process.exitcode}: {' | '.join(said)} (all messages: {messages})")
-
-    def _free(self, device: str | None) -> None:
-        if self._devices is not None and device is not None:
-            self._devices.put(device)
 
     def stop(self) -> None:
         """Ends the runs; no further run starts."""
@@ -217,15 +216,6 @@ def placed(device: str | None, visible: str | None) -> tuple[list[str], dict[str
     names = visible.split(",") if visible else []
     name = names[int(number)] if int(number) < len(names) else number
     return ["--device", "cuda"], {VISIBLE: name}
-
-
-def check_devices(devices: Sequence[str]) -> None:
-    """
-    Raises:
-        UserError: this machine lacks one of the devices.
-    """
-    for device in devices:
-        check_device(device, "--devices")
 
 
 def needs_gpu(devices: Sequence[str]) -> bool:

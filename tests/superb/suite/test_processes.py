@@ -14,10 +14,10 @@ import pytest
 
 from s3prl_gendistiller.cli import downstream
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.devices import check_device
 from s3prl_gendistiller.superb.suite import processes
 from s3prl_gendistiller.superb.suite.processes import (
     Processes,
-    check_devices,
     jobs_that_fit,
     locked,
     placed,
@@ -135,13 +135,14 @@ def test_a_device_is_free_again_when_its_run_failed(tmp_path: Path) -> None:
 
 def test_a_device_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes.torch.cuda, "device_count", lambda: 2)
-    check_devices(["cuda:0", "cuda:1", "cpu", "cuda"])
+    for device in ("cuda:0", "cuda:1", "cpu", "cuda"):
+        check_device(device, "--devices")
     for wrong in ("cuda:2", "gpu", "cuda:x"):
         with pytest.raises(UserError, match=f"found {wrong}, expected cuda:0, cuda:1"):
-            check_devices([wrong])
+            check_device(wrong, "--devices")
     monkeypatch.setattr(processes.torch.cuda, "device_count", lambda: 0)
     with pytest.raises(UserError, match="expected cpu, since this machine has no GPU"):
-        check_devices(["cuda:0"])
+        check_device("cuda:0", "--devices")
 
 
 def test_there_is_a_job_for_each_device(monkeypatch: pytest.MonkeyPatch) -> None:
