@@ -116,7 +116,7 @@ def count(found: Sequence[ModelSource], *, progress: bool) -> list[tuple[Counted
 def table(counts: Sequence[tuple[CountedModel, ProtocolCount]]) -> str:
     """One row for each model and number of steps, then published models; billions of multiply-adds."""
     from s3prl_gendistiller.superb.cost.leaderboard_protocol import SECONDS, bucket_ranges
-    from s3prl_gendistiller.superb.leaderboard.anchors import ANCHORS
+    from s3prl_gendistiller.superb.leaderboard.published_models import PUBLISHED
     from s3prl_gendistiller.superb.suite.table import markdown
 
     header = ["model", "steps", "parameters", f"G multiply-adds, {SECONDS:.2f} s", "G per second", *bucket_ranges()]
@@ -126,11 +126,11 @@ def table(counts: Sequence[tuple[CountedModel, ProtocolCount]]) -> str:
         totals = [f"{counted.total / 1e9:.2f}", f"{counted.per_second / 1e9:.3f}"]
         buckets = [f"{bucket / 1e9:.2f}" for bucket in counted.buckets]
         rows.append([row.name, steps, f"{row.parameters:,}", *totals, *buckets])
-    for anchor in ANCHORS:
-        if anchor.gmacs is not None:
-            published = [f"{anchor.gmacs:g}", f"{anchor.gmacs / SECONDS:.3f}"]
-            millions = f"{anchor.million_parameters:.2f} M"
-            rows.append([f"{anchor.name} (published)", "", millions, *published, *[""] * len(bucket_ranges())])
+    for model in PUBLISHED:
+        if model.gmacs is not None:
+            published = [f"{model.gmacs:g}", f"{model.gmacs / SECONDS:.3f}"]
+            millions = f"{model.million_parameters:.2f} M"
+            rows.append([f"{model.name} (published)", "", millions, *published, *[""] * len(bucket_ranges())])
     return markdown(rows)
 
 

@@ -11,7 +11,7 @@ from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.outputs import check_writable
 from s3prl_gendistiller.superb.entry.from_suite import read_results
-from s3prl_gendistiller.superb.leaderboard.anchors import ANCHORS
+from s3prl_gendistiller.superb.leaderboard.published_models import PUBLISHED
 from s3prl_gendistiller.superb.leaderboard.scores import COUNTED, LEADERBOARD, overall_score, task_score
 from s3prl_gendistiller.superb.suite.table import markdown
 from s3prl_gendistiller.superb.tasks import TASKS
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     rows: list[tuple[str, float | None, Values]] = []
     for path in args.results:
         rows += _students(path)
-    rows += [(anchor.name, anchor.million_parameters, anchor.row.values()) for anchor in ANCHORS]
+    rows += [(model.name, model.million_parameters, model.row.values()) for model in PUBLISHED]
     print(table(rows))
     if args.out is not None:
         draw(rows, args.out)
@@ -76,7 +76,7 @@ def draw(rows: list[tuple[str, float | None, Values]], out: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    published = {anchor.name for anchor in ANCHORS}
+    published = {model.name for model in PUBLISHED}
     figure, axis = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
     shown: list[tuple[float, float, str]] = []
     for name, millions, values in rows:

@@ -33,7 +33,7 @@ from s3prl_gendistiller.superb.checks import (
     wrong,
 )
 from s3prl_gendistiller.superb.cost.multiply_adds import Cost
-from s3prl_gendistiller.superb.leaderboard.scores import COUNTED, References, scored_tasks
+from s3prl_gendistiller.superb.leaderboard.scores import COUNTED, References, overall_score, scored_tasks
 from s3prl_gendistiller.superb.models import FEATURES, NAME, BenchmarkedModel
 from s3prl_gendistiller.superb.suite.language_model import DECODED, LM_METRIC
 from s3prl_gendistiller.superb.suite.suite import Suite
@@ -74,22 +74,23 @@ Results = dict[str, dict[str, Outcome]]
 
 
 def write_results(
-    path: Path,
     suite: Suite,
     results: Results,
-    scores: Mapping[str, float | None],
-    costs: Mapping[str, Cost],
     failures: Sequence[str],
     references: References | None,
-) -> None:
-    """Writes results.json whole.
+    costs: Mapping[str, Cost],
+) -> dict[str, float | None]:
+    """Writes results.json whole, and returns the scores by model.
 
     Args:
-        scores: by model.
-        costs: by model; a model may be missing.
         failures: one line each.
-        references: of the scores; None for a suite without a score.
+        references: of the score; None for a suite without a score.
+        costs: by model; a model may be missing.
     """
+    scores = {
+        name: None if references is None else overall_score(values_of(outcomes), references)
+        for name, outcomes in results.items()
+    }
     content = {
         "preset": suite.preset,
         "features": suite.features,
@@ -109,8 +110,14 @@ def write_results(
         "scored_tasks": None if references is None else scored_tasks(references),
         "failures": list(failures),
     }
-    with replacing(path) as part:
+    with replacing(suite.out / RESULTS) as part:
         part.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return scores
+
+
+def values_of(outcomes: Mapping[str, Outcome]) -> dict[str, dict[str, float]]:
+    """Task -> metric -> value."""
+    return {task: outcome.values for task, outcome in outcomes.items()}
 
 
 def _plain(outcome: Outcome) -> dict[str, Any]:

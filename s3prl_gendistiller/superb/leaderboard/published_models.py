@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from s3prl_gendistiller.superb.leaderboard.scores import COUNTED
+
 
 class Row(NamedTuple):
     """One model's numbers in the order of the published tables."""
@@ -28,21 +30,13 @@ class Row(NamedTuple):
     def values(self) -> dict[str, dict[str, float]]:
         """Task -> metric -> value, as `gendistiller superb` names them."""
         return {
-            "pr": {"per": self.pr},
-            "asr": {"wer": self.asr},
-            "ks": {"acc": self.ks},
-            "qbe": {"mtwv": self.qbe},
-            "sid": {"acc": self.sid},
-            "asv": {"eer": self.asv},
-            "sd": {"der": self.sd},
-            "ic": {"acc": self.ic},
-            "sf": {"f1": self.f1, "cer": self.cer},
-            "er": {"acc": self.er},
+            task: {metric: getattr(self, metric if metric in self._fields else task) for metric in metrics}
+            for task, metrics in COUNTED.items()
         }
 
 
 @dataclass(frozen=True)
-class Anchor:
+class PublishedModel:
     """A published model.
 
     Attributes:
@@ -59,30 +53,36 @@ class Anchor:
     gmacs: float | None = None
 
 
-ANCHORS = (
-    Anchor(
+PUBLISHED = (
+    PublishedModel(
         "WavLM Base+", 94.70, 1106, Row(3.92, 97.37, 99.00, 89.42, 68.65, 5.59, 4.07, 3.50, 90.58, 21.20, 9.88), 1670
     ),
-    Anchor(
+    PublishedModel(
         "HuBERT Base", 94.68, 941, Row(5.41, 96.30, 98.34, 81.42, 64.92, 6.42, 5.11, 5.88, 88.53, 25.20, 7.36), 1669
     ),
-    Anchor("DPWavLM", 23.59, 926, Row(8.22, 96.27, 98.58, 82.11, 65.24, 10.19, 5.98, 5.53, 87.68, 26.11, 8.74), 589.2),
-    Anchor(
+    PublishedModel(
+        "DPWavLM", 23.59, 926, Row(8.22, 96.27, 98.58, 82.11, 65.24, 10.19, 5.98, 5.53, 87.68, 26.11, 8.74), 589.2
+    ),
+    PublishedModel(
         "LightHuBERT-small",
         27.00,
         901,
         Row(6.60, 96.07, 98.23, 69.70, 64.12, 8.34, 5.42, 5.85, 87.58, 26.90, 7.64),
         860.7,
     ),
-    Anchor(
+    PublishedModel(
         "STaRHuBERT-L", 26.63, 896, Row(7.97, 96.56, 97.50, 78.66, 63.48, 8.91, 5.45, 5.83, 88.01, 25.36, 6.77), 511.9
     ),
-    Anchor(
+    PublishedModel(
         "STaRHuBERT", 22.31, 887, Row(8.16, 96.27, 97.55, 77.58, 63.01, 9.35, 5.39, 6.05, 87.94, 25.31, 6.88), 463.5
     ),
-    Anchor("DPHuBERT", 23.59, 866, Row(9.67, 96.36, 97.92, 76.83, 63.16, 10.47, 5.84, 5.92, 86.86, 28.26, 6.93), 654.1),
-    Anchor(
+    PublishedModel(
+        "DPHuBERT", 23.59, 866, Row(9.67, 96.36, 97.92, 76.83, 63.16, 10.47, 5.84, 5.92, 86.86, 28.26, 6.93), 654.1
+    ),
+    PublishedModel(
         "ARMHuBERT-S", 22.39, 828, Row(8.63, 96.82, 97.02, 63.76, 62.96, 10.82, 5.58, 7.01, 86.34, 29.02, 7.20), 449.4
     ),
-    Anchor("DistilHuBERT", 23.49, 717, Row(16.27, 95.98, 94.99, 73.54, 63.02, 13.37, 8.55, 6.19, 82.57, 35.59, 5.11)),
+    PublishedModel(
+        "DistilHuBERT", 23.49, 717, Row(16.27, 95.98, 94.99, 73.54, 63.02, 13.37, 8.55, 6.19, 82.57, 35.59, 5.11)
+    ),
 )
