@@ -43,13 +43,10 @@ def add_parser(subparsers: Any) -> None:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--student", metavar="NAME=PATH", action="append", default=[], help="a model, see below; repeat for several"
-    )
-    parser.add_argument(
-        "--config", metavar="NAME=YAML", action="append", default=[], help="untrained student of a model YAML"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--student", metavar="NAME=PATH", action="append", default=[], help="a model, see below; repeat for several")
+    add("--config", metavar="NAME=YAML", action="append", default=[], help="untrained student of a model YAML")
+    add(
         "--steps",
         metavar="K",
         nargs="+",
@@ -57,8 +54,8 @@ def add_parser(subparsers: Any) -> None:
         default=[],
         help="numbers of generated layers; all: each number from 1; default: all layers of the student",
     )
-    parser.add_argument("--out", type=arguments.path, metavar="PNG", help="draw multiply-adds against steps")
-    parser.add_argument("--no-progress", action="store_true", help="no progress bar")
+    add("--out", type=arguments.path, metavar="PNG", help="draw multiply-adds against steps")
+    add("--no-progress", action="store_true", help="no progress bar")
     parser.set_defaults(run=run)
 
 

@@ -47,29 +47,19 @@ def add_parser(subparsers: Any) -> None:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "suite", nargs="?", type=arguments.path, help="folder of `gendistiller superb`, or its results.json"
-    )
-    parser.add_argument("--student", metavar="NAME", type=arguments.text, help="a student of the suite")
-    parser.add_argument("--tasks", metavar="TASK", nargs="+", help="tasks of the suite; default: all")
-    parser.add_argument(
-        "--out", "--output_dir", metavar="DIR", type=arguments.path, help="folder for predict.zip; default: submission"
-    )
-    parser.add_argument(
-        "--hub-folder",
-        metavar="DIR",
-        type=arguments.path,
-        help="new folder for the student as an upstream",
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("suite", nargs="?", type=arguments.path, help="folder of `gendistiller superb`, or its results.json")
+    add("--student", metavar="NAME", type=arguments.text, help="a student of the suite")
+    add("--tasks", metavar="TASK", nargs="+", help="tasks of the suite; default: all")
+    add("--out", "--output_dir", metavar="DIR", type=arguments.path, help="folder for predict.zip; default: submission")
+    add("--hub-folder", metavar="DIR", type=arguments.path, help="new folder for the student as an upstream")
+    add(
         "--checkpoint",
         metavar="PATH",
         type=arguments.text,
         help="checkpoint of the student, or its run folder; default: as in the suite",
     )
-    parser.add_argument(
-        "--steps", metavar="K", type=arguments.whole, help="number of layers that the upstream generates; default: all"
-    )
+    add("--steps", metavar="K", type=arguments.whole, help="number of layers that the upstream generates; default: all")
     folders = parser.add_argument_group("experiment folders", "in place of folders of the suite, or beside them")
     folders.add_argument("--er", metavar="DIR", nargs="+", type=arguments.path, help="the five folds, in any order")
     for part in PARTS:

@@ -41,31 +41,22 @@ fifth, then three times and a third of the best, and the winner to the end.
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--student",
-        metavar="NAME=CHECKPOINT",
-        action="append",
-        required=True,
-        help="a model; may be repeated",
-    )
-    parser.add_argument(
-        "--tasks", metavar="TASK", nargs="+", default=["all"], help=f"any of {', '.join(TASKS)}; default: all"
-    )
-    parser.add_argument(
-        "--preset", choices=PRESETS, default="small", help="small (a laptop) or official (SUPERB's settings)"
-    )
-    parser.add_argument("--out", metavar="DIR", type=arguments.path, default=Path("result/superb"))
-    parser.add_argument(
+    add = parser.add_argument
+    add("--student", metavar="NAME=CHECKPOINT", action="append", required=True, help="a model; may be repeated")
+    add("--tasks", metavar="TASK", nargs="+", default=["all"], help=f"any of {', '.join(TASKS)}; default: all")
+    add("--preset", choices=PRESETS, default="small", help="small (a laptop) or official (SUPERB's settings)")
+    add("--out", metavar="DIR", type=arguments.path, default=Path("result/superb"), help="of runs and table")
+    add(
         "--lr-search",
         action=argparse.BooleanOptionalAction,
         help="choose each task's learning rate on dev, once per group of seeds; default: with --preset official",
     )
-    parser.add_argument(
+    add(
         "--halving",
         action=argparse.BooleanOptionalAction,
         help="let a search drop the worse rates early, not train all to the end; default: with --preset official",
     )
-    parser.add_argument(
+    add(
         "--lr",
         metavar="TASK=RATE[,RATE...]",
         nargs="+",
@@ -73,56 +64,48 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="learning rate of a task, or several that a search tries",
     )
-    parser.add_argument(
+    add(
         "--features",
         choices=FEATURES,
         default=FEATURES[0],
         help="weighted sum of the hidden states, or the last of them",
     )
-    parser.add_argument(
+    add(
         CACHE_FLAG,
         metavar="DIR",
         type=arguments.path,
         help="folder in which features are kept, so that they are computed once; an hour of speech takes 7 GB for a "
         "HuBERT Base, a third of that for its student",
     )
-    parser.add_argument(
-        LIMIT_FLAG,
-        metavar="SIZE",
-        help="largest size of that folder, such as 50G; default: all of its disk",
-    )
-    parser.add_argument(
+    add(LIMIT_FLAG, metavar="SIZE", help="largest size of that folder, such as 50G; default: all of its disk")
+    add(
         "--devices",
         metavar="DEVICE",
         nargs="+",
         default=[],
         help="such as cuda:0 cuda:1, with one run at a time on each (two on a device that is named twice)",
     )
-    parser.add_argument(
-        "--hardware", choices=HARDWARE, help="size of the GPU; official batches that need 16 GB are computed in parts"
-    )
-    parser.add_argument(
+    add("--hardware", choices=HARDWARE, help="size of the GPU; official batches that need 16 GB are computed in parts")
+    add(
         "--lm",
         metavar="DIR",
         type=arguments.path,
         help="decode ASR a second time, with the 4-gram.arpa.gz and the lexicon of this folder",
     )
-    parser.add_argument(
+    add(
         "--tflops",
         metavar="X",
         type=arguments.number(above=0),
         help="10^12 operations per second of a device, for the hours",
     )
-    parser.add_argument(
+    add(
         "--jobs", metavar="N", type=arguments.count(), help="runs at a time; default: as many as cores and memory allow"
     )
-    parser.add_argument(
-        "--seed", type=arguments.seed, default=1337, help="seed of the downstream runs; default: s3prl's 1337"
-    )
-    parser.add_argument("-o", "--override", default="", help="run_downstream.py's -o for every training")
-    parser.add_argument("--score-from", metavar="NAME", default="fbank", help="scores 0 (default: fbank)")
-    parser.add_argument("--score-to", metavar="NAME", default="teacher", help="scores 1000 (default: teacher)")
-    parser.add_argument("--dry-run", action="store_true", help="print the plan and its commands, and run nothing")
+    add("--seed", type=arguments.seed, default=1337, help="seed of the downstream runs; default: s3prl's 1337")
+    add("-o", "--override", default="", help="run_downstream.py's -o for every training")
+    add("--score-from", metavar="NAME", default="fbank", help="scores 0 (default: fbank)")
+    add("--score-to", metavar="NAME", default="teacher", help="scores 1000 (default: teacher)")
+    add("--dry-run", action="store_true", help="print the plan and its commands, and run nothing")
 
 
 def read_suite(args: argparse.Namespace) -> Suite:

@@ -34,12 +34,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Job:
-    """Work for one thread; `work` returns the jobs that follow it."""
+    """One step for a thread; `action` returns the jobs that follow."""
 
     cost: float
     model: BenchmarkedModel
     task: Task
-    work: Callable[[], Sequence[_Job]]
+    action: Callable[[], Sequence[_Job]]
 
 
 def run_suite(suite: Suite, launch: Launch, layers: Layers, jobs: int = 1) -> tuple[Results, list[str]]:
@@ -72,7 +72,7 @@ def run_suite(suite: Suite, launch: Launch, layers: Layers, jobs: int = 1) -> tu
         if disk_is_full.is_set():
             return []
         try:
-            return job.work()
+            return job.action()
         except (UserError, OSError) as error:
             problem = f"{job.model.name} on {job.task.name}: {error}"
         if any(reason in problem for reason in FULL):
@@ -128,7 +128,7 @@ def benchmark(
         outcome = _best_layer(suite, model, task, executor, layers[model.name])
         what = f"layer {outcome.layer}, "
     values = ", ".join(f"{metric.label} {outcome.values[metric.key]:.2f}" for metric in suite.metrics(task))
-    executor.report(f"{model.name} {task.name}: {what}{values}")
+    executor.log(f"{model.name} {task.name}: {what}{values}")
     return outcome
 
 
@@ -151,7 +151,7 @@ def _train_and_test(suite: Suite, model: BenchmarkedModel, task: Task, executor:
         seconds=sum(map(seconds_of, records)),
         fallback=next((part["fallback"] for part in tested if part["fallback"]), None),
         trials={
-            f"{lr:g}": {str(steps): value for steps, value in reached.items()} for lr, reached in rate.trials.items()
+            f"{lr:g}": {str(steps): value for steps, value in reached.items()} for lr, reached in rate.curves.items()
         },
     )
 

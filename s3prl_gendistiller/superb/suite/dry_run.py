@@ -70,7 +70,7 @@ class Recorder:
         self._records[run.folder] = record
         return record
 
-    def report(self, text: str) -> None:
+    def log(self, text: str) -> None:
         pass
 
     def train(self, run: Run, record: Record, steps: int | None) -> float:

@@ -43,7 +43,7 @@ class Executor(Protocol):
             steps: evaluate the checkpoint after so many steps; None for the best checkpoint.
         """
 
-    def report(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """Shows a value to the user."""
 
 

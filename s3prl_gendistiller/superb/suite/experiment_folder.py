@@ -39,7 +39,7 @@ class ExperimentFolders:
 
     read, write = staticmethod(read_record), staticmethod(write_record)
 
-    def report(self, text: str) -> None:
+    def log(self, text: str) -> None:
         logger.info("%s", text)
 
     def train(self, run: Run, record: Record, steps: int | None) -> float:

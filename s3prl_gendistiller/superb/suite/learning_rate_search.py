@@ -31,7 +31,7 @@ LOWEST, HIGHEST = 1e-7, 1e-1
 DIVERGED = "not finite"
 """Words of run_downstream.py's error when a loss or a gradient ends a training."""
 
-Trials = dict[float, dict[int, float]]
+Curves = dict[float, dict[int, float]]
 """Learning rate -> number of steps -> value on dev."""
 
 logger = logging.getLogger(__name__)
@@ -43,12 +43,12 @@ class ChosenRate(NamedTuple):
     Attributes:
         lr: the learning rate; None for the configuration's own.
         dev: learning rate -> its last value on dev.
-        trials: of successive halving.
+        curves: of successive halving.
     """
 
     lr: float | None
     dev: dict[str, float]
-    trials: Trials
+    curves: Curves
 
 
 def choose_rate(suite: Suite, model: BenchmarkedModel, task: Task, executor: Executor) -> ChosenRate:
@@ -72,13 +72,13 @@ def choose_rate(suite: Suite, model: BenchmarkedModel, task: Task, executor: Exe
             logger.warning("%s %s: diverged, which drops its rate (%s)", model.name, run.name, error)
             value = math.nan
         after = f" after {steps} steps" if steps else ""
-        executor.report(f"{model.name} {run.name}: {value:.2f} on dev{after}")
+        executor.log(f"{model.name} {run.name}: {value:.2f} on dev{after}")
         return value
 
     if suite.halving:
         listed = [rate for rate in rates if rate is not None]
-        best, trials = halve(listed, budgets(suite.content(task), task.name), measure, higher)
-        return ChosenRate(best, {f"{rate:g}": list(reached.values())[-1] for rate, reached in trials.items()}, trials)
+        best, curves = halve(listed, budgets(suite.content(task), task.name), measure, higher)
+        return ChosenRate(best, {f"{rate:g}": list(reached.values())[-1] for rate, reached in curves.items()}, curves)
     dev = {rate: measure(rate) for rate in rates}
     best_of_all = min(dev, key=lambda rate: rank_key(dev[rate], higher))
     return ChosenRate(best_of_all, {f"{rate:g}": value for rate, value in dev.items()}, {})
@@ -111,7 +111,7 @@ def budgets(config: Mapping[str, Any], name: str) -> tuple[int, ...]:
 
 def halve(
     rates: Sequence[float], steps: Sequence[int], measure: Callable[[float, int], float], higher_is_better: bool
-) -> tuple[float, Trials]:
+) -> tuple[float, Curves]:
     """The best rate, and the values of all rates on dev; among equal values the rate that comes first wins.
 
     Args:
@@ -121,13 +121,13 @@ def halve(
             call.
         higher_is_better: whether the largest value on dev is the best.
     """
-    trials: Trials = {}
+    curves: Curves = {}
 
     def compare(rate: float, budget: int) -> None:
-        trials.setdefault(rate, {})[budget] = measure(rate, budget)
+        curves.setdefault(rate, {})[budget] = measure(rate, budget)
 
     def ranked(candidates: Sequence[float], budget: int) -> list[float]:
-        return sorted(candidates, key=lambda rate: rank_key(trials[rate][budget], higher_is_better))
+        return sorted(candidates, key=lambda rate: rank_key(curves[rate][budget], higher_is_better))
 
     kept = list(rates)
     for number, budget in enumerate(steps):
@@ -136,10 +136,10 @@ def halve(
         kept = ranked(kept, budget)
         if number + 1 < len(steps):
             kept = kept[: math.ceil(len(kept) / 2)]
-    finer = [rate for rate in around(kept[0]) if rate not in trials]
+    finer = [rate for rate in around(kept[0]) if rate not in curves]
     for rate in finer:
         compare(rate, steps[-1])
-    return ranked([*kept, *finer], steps[-1])[0], trials
+    return ranked([*kept, *finer], steps[-1])[0], curves
 
 
 def around(rate: float) -> list[float]:

@@ -74,11 +74,7 @@ Results = dict[str, dict[str, Outcome]]
 
 
 def write_results(
-    suite: Suite,
-    results: Results,
-    failures: Sequence[str],
-    references: References | None,
-    costs: Mapping[str, Cost],
+    suite: Suite, results: Results, failures: Sequence[str], references: References | None, costs: Mapping[str, Cost]
 ) -> dict[str, float | None]:
     """Writes results.json whole, and returns the scores by model.
 
