@@ -117,7 +117,7 @@ def values_of(outcomes: Mapping[str, Outcome]) -> dict[str, dict[str, float]]:
 
 
 def _plain(outcome: Outcome) -> dict[str, Any]:
-    """An outcome for JSON, which has no NaN: a learning rate that diverged has null on dev."""
+    """An outcome for JSON; a learning rate that diverged has null on dev in place of NaN."""
     content = asdict(outcome)
     for reached in (content["dev"], *content["trials"].values()):
         reached.update({key: None for key, value in reached.items() if value is None or not math.isfinite(value)})
@@ -197,6 +197,7 @@ def _outcome(entry: Mapping[str, Any]) -> Outcome:
 
 
 def _problems(content: Any) -> Iterator[str]:
+    """One line for each wrong entry."""
     if not isinstance(content, dict) or not isinstance(content.get("students"), dict):
         yield "found no mapping of students in it"
         return
@@ -204,7 +205,7 @@ def _problems(content: Any) -> Iterator[str]:
     for name, entry in content["students"].items():
         where = f"students.{unquoted(name)}"
         if not NAME.fullmatch(name):
-            yield f"{where[:80]}: found a name that is none of a student"
+            yield f"{where[:80]}: found a name that no student can have"
         elif not isinstance(entry, dict) or not isinstance(entry.get("tasks"), dict):
             yield f"{where}: found no mapping of tasks in it"
         else:
