@@ -7,7 +7,7 @@ import pytest
 from pyannote.core import Annotation, Segment
 from pyannote.metrics.diarization import DiarizationErrorRate
 
-from s3prl_gendistiller.superb.diarization import Turn, diarization_errors
+from s3prl_gendistiller.superb.tasks.der import Turn, diarization_errors
 
 SECONDS = 20.0
 
