@@ -8,7 +8,7 @@ once, and every run is forked from that process. Elsewhere each run imports both
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
+import multiprocessing.connection
 import os
 import queue
 import signal
@@ -100,8 +100,9 @@ class Processes:
             with _environment(environment):  # inherited by the process from which runs are forked, when it starts
                 process.start()
             self._running.add(process)
-        process.join()
-        with self._guard:
+        multiprocessing.connection.wait([process.sentinel])
+        with self._guard:  # a start polls all processes; of two polls at once one gets 255 in place of the status
+            process.join()
             self._running.discard(process)
         if process.exitcode and process.exitcode < 0:
             how = _signal_in_words(-process.exitcode)

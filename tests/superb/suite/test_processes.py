@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing.connection
 import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Sequence
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,47 @@ def test_a_stopped_suite_ends_what_runs_and_starts_nothing(tmp_path: Path) -> No
         assert not thread.is_alive() and "status -15" in failures[0]
         with pytest.raises(UserError, match="was not started"):
             launch([], tmp_path / "b.log")
+
+
+def wait_for_a_file(arguments: Sequence[str]) -> int:
+    while not Path(arguments[0]).exists():
+        time.sleep(0.01)
+    return 0
+
+
+def test_a_start_beside_a_run_that_ends_does_not_take_its_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """multiprocessing polls all processes at each start; a second reader of a status gets 255 in its place."""
+    read = forkserver.read_signed
+
+    def read_late(descriptor: int) -> int:
+        time.sleep(0.3)
+        return int(read(descriptor))
+
+    failures: list[str] = []
+
+    def run() -> None:
+        try:
+            launch([str(tmp_path / "end")], tmp_path / "a.log")
+        except UserError as error:
+            failures.append(str(error))
+
+    with locked(tmp_path) as lock:
+        launch = Processes(wait_for_a_file, 1, lock, devices=["cpu"])
+        thread = threading.Thread(target=run)
+        thread.start()
+        while not launch._running:
+            time.sleep(0.01)
+        (process,) = launch._running
+        monkeypatch.setattr(forkserver, "read_signed", read_late)
+        with launch._guard:  # as a start has it
+            (tmp_path / "end").touch()
+            multiprocessing.connection.wait([process.sentinel])
+            time.sleep(0.1)
+            multiprocessing.process._cleanup()
+        thread.join(timeout=30)
+    assert not thread.is_alive() and failures == []
 
 
 def test_a_second_suite_in_the_same_folder_waits_its_turn(tmp_path: Path) -> None:
