@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from s3prl_gendistiller.distill.transformers_folder import CLASSES, read_json
+from s3prl_gendistiller.distill.transformers_folder import CLASSES, read_object
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.outputs import atomic_folder
 
@@ -81,7 +81,7 @@ def write_random_like(teacher: str | Path, folder: str | Path, seed: int = 0) ->
     Raises:
         UserError: `teacher` is no such folder, or `folder` is there.
     """
-    shape = read_json(Path(teacher) / "config.json")
+    shape = read_object(Path(teacher) / "config.json")
     return write_random_teacher(
         folder,
         model_type=shape["model_type"],

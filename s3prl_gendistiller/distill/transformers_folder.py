@@ -6,7 +6,6 @@ Only the keys of `EncoderConfig` reach transformers, so that no ``auto_map``, ke
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import pickle
 import re
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.distill.teacher import EncoderLayout
+from s3prl_gendistiller.documents import read_json
 from s3prl_gendistiller.errors import ConfigError, UserError
 from s3prl_gendistiller.schema import from_dict, key
 
@@ -131,7 +131,7 @@ def read_shape(folder: Path) -> FolderShape:
             f"{folder} holds no config.json; expected a local transformers folder with config.json and "
             "model.safetensors or pytorch_model.bin"
         )
-    content = read_json(path)
+    content = read_object(path)
     model_type = content.get("model_type")
     if not isinstance(model_type, str) or model_type not in CLASSES:
         raise UserError(
@@ -148,24 +148,16 @@ def read_shape(folder: Path) -> FolderShape:
     return FolderShape(model_type, config, _normalises(folder, config), names)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON file of a folder.
+
     Raises:
-        UserError: the file is not JSON, holds a number that is not finite, is too large or deep, or is no object.
+        UserError: as `documents.read_json`, or the file holds something else than an object.
     """
-    try:
-        if path.stat().st_size > MAX_JSON:
-            raise ValueError(f"{path.stat().st_size} bytes, expected at most {MAX_JSON}")
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError, OSError) as error:
-        raise UserError(f"{path} is not JSON ({str(error)[:200]}); copy the folder again") from error
+    content = read_json(path, MAX_JSON)
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}, expected an object")
     return content
-
-
-def _refuse_constant(text: str) -> None:
-    raise ValueError(f"found {text}, expected a finite number")
 
 
 def _normalises(folder: Path, config: EncoderConfig) -> bool:
@@ -173,11 +165,11 @@ def _normalises(folder: Path, config: EncoderConfig) -> bool:
     nested, path = folder / "processor_config.json", folder / "preprocessor_config.json"
     content: Any = None
     if nested.is_file():
-        processor = read_json(nested)
+        processor = read_object(nested)
         content = processor.get("feature_extractor", processor.get("audio_processor"))
         path = path if content is None else nested
     if content is None and path.is_file():
-        content = read_json(path)
+        content = read_object(path)
     if content is None:
         return config.feat_extract_norm == "layer"  # as the released models of either kind do
     if not isinstance(content, dict):
@@ -209,7 +201,7 @@ def _weight_files(folder: Path) -> list[Path]:
             return [folder / name]
         index = folder / f"{name}.index.json"
         if index.is_file():
-            shards = read_json(index).get("weight_map")
+            shards = read_object(index).get("weight_map")
             if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
                 raise UserError(f"{index} holds no weight_map of file names; copy the folder again")
             outside = [shard for shard in shards.values() if Path(shard).name != shard or shard in ("", "..")]
