@@ -16,7 +16,8 @@ import itertools
 import sys
 from pathlib import Path
 
-from miniature.recipe import TARGETS, Miniature, add_arguments, form, form_name, from_arguments
+from miniature.forms import form, form_name
+from miniature.recipe import TARGETS, Miniature, add_arguments, from_arguments
 from s3prl_gendistiller.cli.curves import draw
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.host import compat

@@ -21,7 +21,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from miniature.recipe import CONTENDERS, Miniature, add_arguments, from_arguments
+from miniature.forms import CONTENDERS
+from miniature.recipe import Miniature, add_arguments, from_arguments
 from s3prl_gendistiller.cli.curves import draw
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.distill.metrics import read_metrics

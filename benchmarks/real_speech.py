@@ -18,9 +18,10 @@ from collections import defaultdict
 from pathlib import Path
 
 from hubert.random_teacher import write_random_teacher
+from miniature.forms import contender
 from recordings.tables import read_table
 from s3prl_gendistiller.cli.curves import draw
-from s3prl_gendistiller.cli.experiment import Contender, Experiment, Recipe, contender
+from s3prl_gendistiller.cli.experiment import Contender, Experiment, Recipe
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.distill.manifest import write_manifest
 from s3prl_gendistiller.host import compat

@@ -18,7 +18,7 @@ from torch import nn
 
 from hubert.random_teacher import write_random_like
 from s3prl_gendistiller.cli import main
-from s3prl_gendistiller.cli.experiment import Contender, Experiment, Recipe, contender
+from s3prl_gendistiller.cli.experiment import Contender, Experiment, Recipe
 from s3prl_gendistiller.config import TeacherConfig, read_model_config
 from s3prl_gendistiller.distill.data import HeldOutLoader
 from s3prl_gendistiller.distill.objectives.layerwise import Layerwise
@@ -28,42 +28,11 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint, student_kind
 from s3prl_gendistiller.host.students import load_student
 from s3prl_gendistiller.host.teachers import load_teacher
-from s3prl_gendistiller.schema import merge
 from s3prl_gendistiller.shipped import shipped_folder
 
 TARGETS = (2, 4, 6)
 TRAINED_ON, HELD_OUT = "train-clean-100", "dev-clean"
 BATCH, CROP_SAMPLES = 8, 48_000
-
-# The shipped configurations but for two things that the screening found (docs/ablation.md): the teacher's second
-# layer is the better start for GenDistiller's shared one, and the baseline, too, is better without dropout.
-CONTENDERS = {
-    "gendistiller": contender("warm_layer_2"),
-    "distilhubert": contender("distilhubert_no_dropout"),
-}
-
-
-def form(text: str) -> Contender:
-    """A form by its text: a kind of `CONTENDERS`, ablations or YAML files joined by +, each over those before it.
-
-    Raises:
-        UserError: a part is neither, or two parts are of different students.
-    """
-    if text in CONTENDERS:
-        return CONTENDERS[text]
-    parts = [contender(part) for part in text.split("+")]
-    tasks = sorted({part.task for part in parts})
-    if len(tasks) > 1:
-        raise UserError(f"form of a student: found {text}, parts of {' and '.join(tasks)}; expected those of one")
-    difference = CONTENDERS[tasks[0]].difference
-    for part in parts:
-        difference = merge(difference, part.difference)
-    return Contender(tasks[0], difference)
-
-
-def form_name(text: str) -> str:
-    """What the runs of a form are called: its text without folders and suffixes."""
-    return "+".join(Path(part).stem if part.endswith(".yaml") else part for part in text.split("+"))
 
 
 @dataclass(frozen=True)
