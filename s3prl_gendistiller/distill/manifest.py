@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 COLUMNS = ("", "file_path", "length", "label")
 DEFAULT_FOLDER = "len_for_bucket"
 SPLIT_PREFIXES = ("train-clean", "train-other", "dev-clean", "dev-other", "test-clean", "test-other")
-"""What the split folders of LibriSpeech and its smaller relatives are called, up to a size such as `-100`."""
+"""First parts of the names of LibriSpeech's split folders; a size such as `-100` may follow."""
 _LISTED = 10
 _LENGTH_DIGITS = 15
 _SKIP_ROWS = "run `gendistiller manifest --skip-bad`, or run_pretrain.py -o config.pretrain_expert.datarc.skip_bad=True"
@@ -37,7 +37,7 @@ class Utterance(NamedTuple):
     path: Path
     num_samples: int
     origin: str
-    """Where it is listed, for messages: `train-clean-100.csv line 12`."""
+    """File and line that list the utterance, for messages: `train-clean-100.csv line 12`."""
 
 
 class ManifestFile(NamedTuple):
@@ -59,16 +59,16 @@ def write_manifest(
     skip_bad: bool = False,
     left_out: Counter[str] | None = None,
 ) -> list[ManifestFile]:
-    """Write one CSV file per set of audio files below `audio_dir`, after every file has been looked at.
+    """Writes one CSV file for each set of audio files below `audio_dir`, after all files have been measured.
 
-    A folder with LibriSpeech's split folders in it gives one file a split. Any other folder, and any folder
-    with `name`, gives one file over everything below it, called `name` or like the folder.
+    A folder that holds LibriSpeech's split folders yields one CSV file for each split. Any other folder yields one CSV
+    file of everything below it, called `name` or like the folder; with `name`, so does every folder.
 
     Args:
         out_dir: None for `audio_dir/len_for_bucket`.
-        splits: folders below `audio_dir` to use instead of those that are found.
+        splits: folders below `audio_dir` that are the sets, instead of those that are found.
         skip_bad: leave out unusable files with a warning instead of raising.
-        left_out: gets the suffixes of files that are not taken for audio, with their counts.
+        left_out: receives the suffixes of files that do not count as audio, with their numbers.
 
     Raises:
         UserError: no such folder, no audio in it, or files that cannot be used.
@@ -103,18 +103,18 @@ def read_manifest(
     *,
     skip_bad: bool = False,
 ) -> list[Utterance]:
-    """Read manifests in the order given; no audio file is opened.
+    """Reads manifests in the given order; no audio file is opened.
 
     Args:
-        root: what `file_path` is relative to.
-        skip_bad: leave out rows that point nowhere or hold no valid length with a warning instead of raising.
+        root: folder that `file_path` is relative to.
+        skip_bad: leave out rows of missing files and of invalid lengths with a warning instead of raising.
 
     Raises:
-        UserError: a manifest is missing, lacks a column or is empty; bad rows.
+        UserError: a manifest is missing, lacks a column, is empty, or has bad rows.
     """
     root = Path(root)
     if not root.is_dir():
-        raise UserError(f"{root}: no such folder; expected the one that file_path is relative to; correct it")
+        raise UserError(f"{root}: no such folder; expected the folder that file_path is relative to; correct the path")
     listed: list[Utterance] = []
     problems: list[str] = []
     for csv_path in csv_paths:
@@ -127,7 +127,7 @@ def read_manifest(
 
 
 def report_bad(problems: Sequence[str], total: int, what: str, skip_bad: bool, skip: str) -> None:
-    """Raise one `UserError` that counts and names the problems, or warn under `skip_bad` if any are good."""
+    """Raises one `UserError` that counts and names the problems; with `skip_bad`, warns if not all files are bad."""
     if not problems:
         return
     lines = shortened(problems, _LISTED)
@@ -139,7 +139,7 @@ def report_bad(problems: Sequence[str], total: int, what: str, skip_bad: bool, s
 
 
 def _set_folders(root: Path, name: str | None, splits: Sequence[str] | None) -> dict[str, Path]:
-    """Name of each set -> the folder it is found in."""
+    """Name of each set -> its folder."""
     if splits is not None:
         absent = [split for split in splits if not (root / split).is_dir()]
         if absent:
@@ -154,7 +154,7 @@ def _set_folders(root: Path, name: str | None, splits: Sequence[str] | None) -> 
 
 
 def _length(path: Path) -> int | UserError:
-    """Of a file, or what is wrong with it."""
+    """Length of a file in samples, or the error that says why it cannot be used."""
     try:
         return audio_frames(path)
     except UserError as error:
@@ -171,7 +171,7 @@ def _write_csv(path: Path, rows: list[tuple[int, str]]) -> ManifestFile:
 
 
 def _read_csv(path: Path, root: Path, listed: list[Utterance], problems: list[str]) -> None:
-    """Append the rows of one manifest to `listed`, and those without a valid length to `problems`."""
+    """Appends the rows of one manifest to `listed`, and those without a valid length to `problems`."""
     if path.exists():
         refuse_irregular(path, "text")
     try:
@@ -196,7 +196,7 @@ def _read_csv(path: Path, root: Path, listed: list[Utterance], problems: list[st
 
 
 def sample_count(text: str) -> int | None:
-    """Of a length in a manifest; None for all that pandas and C would not read as a whole number, as longer ones."""
+    """Length in a manifest; None for texts, also too long ones, that pandas and C do not read as a whole number."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= _LENGTH_DIGITS else None
 
 
@@ -219,7 +219,7 @@ def _columns(path: Path, header: list[str]) -> Callable[[list[str]], tuple[str, 
 
 
 def _missing(utterances: Sequence[Utterance]) -> set[int]:
-    """Indices of the utterances whose file is not there; every folder is listed once, no file is touched."""
+    """Indices of the utterances whose file is missing; every folder is listed once, and no file is opened."""
     by_folder: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for i, utterance in enumerate(utterances):
         folder, name = os.path.split(utterance.path)
