@@ -28,7 +28,7 @@ class Speech:
         return [*self.train, *self.valid]
 
 
-class Plan(NamedTuple):
+class CropPlan(NamedTuple):
     """One batch before anything is read."""
 
     indices: np.ndarray
@@ -69,7 +69,7 @@ class CropPlanner:
         if not len(self.usable):
             raise ValueError(f"none of {len(utterances)} utterances has two frames")
 
-    def epoch(self, number: int) -> Iterator[Plan]:
+    def epoch(self, number: int) -> Iterator[CropPlan]:
         """The batches of an epoch, a pure function of the seed and the number."""
         rng = np.random.default_rng((self.seed, number))
         lengths = np.minimum(self.frames[self.usable], self.crop)
@@ -89,9 +89,9 @@ class CropPlanner:
             group, shortest = groups[number_of_group]
             indices = self.usable[group]
             starts = (rng.random(len(indices)) * (self.frames[indices] - shortest + 1)).astype(np.int64)
-            yield Plan(indices, starts, shortest)
+            yield CropPlan(indices, starts, shortest)
 
-    def forever(self, skip: int = 0) -> Iterator[Plan]:
+    def forever(self, skip: int = 0) -> Iterator[CropPlan]:
         """Epoch after epoch, from the batch after `skip`."""
         number = 0
         while True:
@@ -103,7 +103,7 @@ class CropPlanner:
             number += 1
 
 
-def read_batch(utterances: Sequence[Utterance], units: Sequence[np.ndarray], plan: Plan) -> UnitBatch:
+def read_batch(utterances: Sequence[Utterance], units: Sequence[np.ndarray], plan: CropPlan) -> UnitBatch:
     """Reads the crops of a plan, and the units of their frames.
 
     Raises:
@@ -123,7 +123,7 @@ def read_batch(utterances: Sequence[Utterance], units: Sequence[np.ndarray], pla
     return UnitBatch(torch.stack(wavs), torch.from_numpy(np.stack(rows).astype(np.int64)))
 
 
-def slice_batch(frames: Sequence[np.ndarray], units: Sequence[np.ndarray], plan: Plan) -> UnitBatch:
+def slice_batch(frames: Sequence[np.ndarray], units: Sequence[np.ndarray], plan: CropPlan) -> UnitBatch:
     """The crops of a plan from frames (T, C) that are in memory."""
     windows = [(i, slice(start, start + plan.frames)) for i, start in zip(plan.indices, plan.starts, strict=True)]
     inputs = np.stack([frames[i][window] for i, window in windows]).astype(np.float32)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from hubert.batches import CropPlanner, Plan, Speech, UnitBatch, read_batch, slice_batch
+from hubert.batches import CropPlan, CropPlanner, Speech, UnitBatch, read_batch, slice_batch
 from hubert.masking import span_mask
 from hubert.model import MaskedUnitModel, Prediction
 from hubert.recipe import HubertRecipe, RoundConfig
@@ -123,7 +123,7 @@ class _Round:
         _write(self.folder / WEIGHTS, model.state_dict())
         (self.folder / STATE).unlink(missing_ok=True)
 
-    def _batch(self, plan: Plan, first: int = 0) -> UnitBatch:
+    def _batch(self, plan: CropPlan, first: int = 0) -> UnitBatch:
         """The crops of a plan that counts utterances from `first`."""
         plan = plan._replace(indices=plan.indices + first)
         if self.frames is None:

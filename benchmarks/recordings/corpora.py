@@ -23,7 +23,7 @@ from s3prl_gendistiller.corpora import fluent, speech_commands, voxceleb
 from s3prl_gendistiller.corpora.catalogue import known
 from s3prl_gendistiller.corpora.clips import Clip, Recording
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.layout import Plan, write_plans
+from s3prl_gendistiller.corpora.layout import CorpusPlan, write_plans
 from s3prl_gendistiller.corpora.recording import Recorder
 from s3prl_gendistiller.distill.audio import read_audio
 from s3prl_gendistiller.errors import UserError
@@ -70,7 +70,7 @@ def write_real(
     """
     known("--tasks", tasks, REAL_TASKS)
     source = Path(recordings)
-    plans: list[Plan] = []
+    plans: list[CorpusPlan] = []
     if {"ks", "sid"} & set(tasks):
         digits = _named(source, read_table(source, "digits.csv", ("speaker", "word")))
         plans += _keywords(digits, seed) if "ks" in tasks else []
@@ -94,7 +94,7 @@ def _named(source: Path, rows: Sequence[dict[str, str]]) -> Sequence[dict[str, s
     return rows
 
 
-def _keywords(digits: Sequence[Mapping[str, str]], seed: int) -> list[Plan]:
+def _keywords(digits: Sequence[Mapping[str, str]], seed: int) -> list[CorpusPlan]:
     """Digits as the ten keywords; a dev clip is one that s3prl's hash puts into validation."""
     strange = sorted({row["word"] for row in digits} - set(DIGITS))
     if strange:
@@ -120,12 +120,12 @@ def _keywords(digits: Sequence[Mapping[str, str]], seed: int) -> list[Plan]:
     training = [*clips["train"], *clips["dev"], *clips["test"], *speech_commands.background(seed, _NOISE_S)]
     tests = [*clips["test"], *speech_commands.silences(seed, _SILENCES)]
     return [
-        Plan(speech_commands.FOLDER, recipe, training, lambda root: lists, about),
-        Plan(speech_commands.TEST_FOLDER, {**recipe, "corpus": "test set"}, tests, lambda root: {}, about),
+        CorpusPlan(speech_commands.FOLDER, recipe, training, lambda root: lists, about),
+        CorpusPlan(speech_commands.TEST_FOLDER, {**recipe, "corpus": "test set"}, tests, lambda root: {}, about),
     ]
 
 
-def _speakers(digits: Sequence[Mapping[str, str]]) -> Plan:
+def _speakers(digits: Sequence[Mapping[str, str]]) -> CorpusPlan:
     """Digits as utterances of their speakers: a session is a word."""
     names = {name: f"id{10001 + i}" for i, name in enumerate(sorted({row["speaker"] for row in digits}))}
     if len(names) > _SPEAKERS:
@@ -149,10 +149,10 @@ def _speakers(digits: Sequence[Mapping[str, str]]) -> Plan:
         "speakers.txt": "".join(f"{number} {name}\n" for name, number in names.items()),
     }
     recipe = {"corpus": voxceleb.FOLDER, "real": _summary(digits)}
-    return Plan(voxceleb.FOLDER, recipe, clips, lambda root: texts, about)
+    return CorpusPlan(voxceleb.FOLDER, recipe, clips, lambda root: texts, about)
 
 
-def _commands(orders: Sequence[Mapping[str, str]]) -> Plan:
+def _commands(orders: Sequence[Mapping[str, str]]) -> CorpusPlan:
     """Orders as commands: three of their slots stand in the columns that s3prl reads."""
     seen: defaultdict[str, set[str]] = defaultdict(set)
     for row in orders:
@@ -179,7 +179,7 @@ def _commands(orders: Sequence[Mapping[str, str]]) -> Plan:
         "There are no transcripts."
     )
     recipe = {"corpus": fluent.FOLDER, "real": _summary(orders)}
-    return Plan(fluent.FOLDER, recipe, clips, lambda root: texts, about)
+    return CorpusPlan(fluent.FOLDER, recipe, clips, lambda root: texts, about)
 
 
 def _summary(rows: Sequence[Mapping[str, str]]) -> dict[str, int]:
