@@ -4,8 +4,8 @@
 
 PATH holds digits.csv and orders.csv (file, num_samples, split; word and speaker for digits) with the recordings beside
 them. They are linked, not copied, into the layout that s3prl reads: orders as plain speech for distillation, digits as
-a LibriSpeech whose utterances are one word long. The teacher has random weights: it shows the path on real audio and
-compares how well the students follow a fixed deep network; it says nothing of speech.
+a LibriSpeech whose utterances are one word long. The teacher has random weights: the table compares how well students
+match a fixed deep network on real audio; its ASR errors say nothing about students of a trained teacher.
 """
 
 from __future__ import annotations

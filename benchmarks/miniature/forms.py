@@ -1,6 +1,6 @@
 """Forms: students as an ablation of pretrain_configs/ states them, or several ablations joined by +.
 
-`history_all+teacher_forced` is such a form. The matched recipe decides what a form leaves open.
+`history_all+teacher_forced` is such a form. Keys that a form does not state are those of the matched recipe.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from s3prl_gendistiller.shipped import shipped_folder
 
 
 def contender(form: str | Path) -> Contender:
-    """The student that an ablation of pretrain_configs/ states, by name, or that any YAML file states.
+    """The student of an ablation of pretrain_configs/, by name, or of a YAML file.
 
     Raises:
-        UserError: it is neither, or what it is based on is no student.
+        UserError: no such ablation or file, or its base is no configuration of a student.
     """
     ablations = shipped_folder("pretrain_configs") / "ablations"
     path = Path(form) if Path(form).suffix == ".yaml" else ablations / f"{form}.yaml"
@@ -30,8 +30,8 @@ def contender(form: str | Path) -> Contender:
     return Contender(recipe.parent.name, merge_layers(content for _, content in differences))
 
 
-# The shipped configurations but for two things that the screening found (docs/ablation.md): the teacher's second
-# layer is the better start for GenDistiller's shared one, and the baseline, too, is better without dropout.
+# The shipped configurations with two changes after the screening (docs/ablation.md): the teacher's second layer is the
+# better start for GenDistiller's shared layer, and the baseline is better without dropout as well.
 CONTENDERS = {
     "gendistiller": contender("warm_layer_2"),
     "distilhubert": contender("distilhubert_no_dropout"),
@@ -39,10 +39,10 @@ CONTENDERS = {
 
 
 def form(text: str) -> Contender:
-    """A form by its text: a kind of `CONTENDERS`, ablations or YAML files joined by +, each over those before it.
+    """The student of a form: a name of `CONTENDERS`, or ablations and YAML files joined by +, of which later ones win.
 
     Raises:
-        UserError: a part is neither, or two parts are of different students.
+        UserError: a part is unknown, or two parts are of different students.
     """
     if text in CONTENDERS:
         return CONTENDERS[text]
@@ -57,5 +57,5 @@ def form(text: str) -> Contender:
 
 
 def form_name(text: str) -> str:
-    """What the runs of a form are called: its text without folders and suffixes."""
+    """Name of the runs of a form: its text without folders and suffixes."""
     return "+".join(Path(part).stem if part.endswith(".yaml") else part for part in text.split("+"))

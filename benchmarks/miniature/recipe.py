@@ -1,8 +1,4 @@
-"""The recipe that all measurements in miniature share: the embedded teacher, short distillations, the small tasks.
-
-A form is a student as an ablation of pretrain_configs/ states it, or as several do, joined by +: `history_all`,
-`history_all+teacher_forced`. What it does not state is the matched recipe's.
-"""
+"""The recipe of all measurements in miniature: the shipped teacher, short distillations, the small tasks."""
 
 from __future__ import annotations
 
@@ -40,11 +36,11 @@ class Miniature:
     """Distillations and suites below one folder.
 
     Attributes:
-        speech: LibriSpeech folder to distil on; held out is its `HELD_OUT`.
-        data: what SUPERB_DATA is to name.
-        out: the folder of everything.
-        jobs: distillations at a time, which share the cores: small steps leave most of a second core idle.
-        suite_options: of `gendistiller superb`, for every suite.
+        speech: LibriSpeech folder to distil on, with its split `HELD_OUT` for validation.
+        data: value of SUPERB_DATA.
+        out: folder of all results.
+        jobs: number of distillations at a time, which share the cores; a small step leaves a second core mostly idle.
+        suite_options: options of `gendistiller superb` for every suite.
     """
 
     speech: Path
@@ -72,12 +68,12 @@ class Miniature:
         return Experiment(recipe, dict(contenders), self.out.absolute() / folder, threads)
 
     def distil(self, turns: Iterable[tuple[Experiment, str]]) -> None:
-        """Contenders of experiments, `jobs` at a time; what is finished is not repeated."""
+        """Distils contenders of experiments, `jobs` at a time; finished ones are not repeated."""
         with ThreadPoolExecutor(self.jobs) as pool:
             list(pool.map(lambda turn: turn[0].distil(turn[1]), turns))
 
     def suite(self, students: Sequence[str], folder: str) -> dict[str, Any]:
-        """`gendistiller superb` over students, as it takes them, with the references before them; its results."""
+        """Results of `gendistiller superb` on students, in its notation, and on the references."""
         out, random = self.out / folder, self.out.absolute() / "random_teacher"
         if not random.exists():
             write_random_like(self.teacher, random)
@@ -87,17 +83,17 @@ class Miniature:
         os.environ["SUPERB_DATA"] = str(self.data.absolute())
         print(f"$ gendistiller {' '.join(command)}", flush=True)
         if main(command):
-            raise UserError(f"{out}: the suite is not complete; the same command goes on from there")
+            raise UserError(f"{out}: the suite is not complete; the same command continues")
         return dict(read_json(out / "results.json"))
 
     def distance(self, run: Path) -> dict[str, float]:
-        """How far a distilled student is from the teacher on held-out speech, whatever it was trained to match.
+        """Distance of a distilled student from the teacher on held-out speech, whatever objective it was trained with.
 
         Returns:
-            l1_layer*, cosine_layer* and cosine_loss_layer* of its targets, and "loss", the layerwise one over them.
+            l1_layer*, cosine_layer* and cosine_loss_layer* of its targets, and their layerwise loss as "loss".
 
         Raises:
-            UserError: the run has no whole checkpoint.
+            UserError: the run has no complete checkpoint.
         """
         checkpoint = newest_checkpoint(run)
         if checkpoint is None:
@@ -113,27 +109,27 @@ class Miniature:
         )
         teacher = load_teacher(TeacherConfig(folder=str(self.teacher)))
         if kind == "gendistiller":
-            teacher.ignore_padding()  # as while it was trained
+            teacher.ignore_padding()  # as in training
         task = DistillTask(load_student(checkpoint), teacher, nn.ModuleList([Layerwise(layers)]), layers)
         return score(task, loader, "cpu")
 
 
 def add_arguments(parser: argparse.ArgumentParser, out: str) -> None:
-    """The flags that every script of the miniature takes."""
+    """Adds the flags of every script of the miniature."""
     parser.add_argument("--speech", type=Path, required=True, help="LibriSpeech folder to distil on")
-    parser.add_argument("--data", type=Path, required=True, help="what SUPERB_DATA is to name: the ten tasks")
+    parser.add_argument("--data", type=Path, required=True, help="value of SUPERB_DATA: the corpora of the tasks")
     parser.add_argument("--out", type=Path, default=Path(out))
-    parser.add_argument("--tasks", nargs="+", default=[], help="of the suite")
-    parser.add_argument("--lr-search", action="store_true", help="of the tasks")
+    parser.add_argument("--tasks", nargs="+", default=[], help="tasks of the suite")
+    parser.add_argument("--lr-search", action="store_true", help="as gendistiller superb")
     parser.add_argument(
-        "--task-lr", nargs="+", default=[], metavar="TASK=RATE[,RATE...]", help="of tasks, as gendistiller superb --lr"
+        "--task-lr", nargs="+", default=[], metavar="TASK=RATE[,RATE...]", help="as gendistiller superb --lr"
     )
     parser.add_argument("--cache-features", metavar="DIR", type=Path, help="as gendistiller superb")
     parser.add_argument("--jobs", type=int, default=2, help="distillations at a time")
 
 
 def from_arguments(args: argparse.Namespace) -> Miniature:
-    """The place that the flags of `add_arguments` describe."""
+    """The miniature of the flags of `add_arguments`."""
     options = ["--lr-search"] if args.lr_search else []
     options += ["--tasks", *args.tasks] if args.tasks else []
     options += ["--lr", *args.task_lr] if args.task_lr else []

@@ -37,7 +37,7 @@ _SILENCES = 40
 _NOT_SAID = "none"
 _SPEAKERS = 1251
 _HASHED = "_nohash_"
-"""s3prl tells the split of a keyword's file by what stands before it."""
+"""s3prl hashes the part of a file's name before this text to find the split."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,14 +59,14 @@ def write_real(
     seed: int = 0,
     progress: bool = True,
 ) -> list[Path]:
-    """Write real recordings in the layouts of KS, SID and IC; returns the corpus folders.
+    """Writes recordings in the layouts of KS, SID and IC; returns the corpus folders.
 
     Args:
-        recordings: the folder with digits.csv and orders.csv; read only.
-        seed: of the synthetic noise that stands for silence.
+        recordings: the folder with digits.csv and orders.csv, which is only read.
+        seed: of the synthetic noise in place of silence.
 
     Raises:
-        UserError: a task without recordings, a table that is missing or wrong, a folder that holds something else.
+        UserError: a task has no recordings, a table is missing or wrong, or a folder holds something else.
     """
     known("--tasks", tasks, REAL_TASKS)
     source = Path(recordings)
@@ -82,7 +82,7 @@ def write_real(
 
 
 def _named(source: Path, rows: Sequence[dict[str, str]]) -> Sequence[dict[str, str]]:
-    """Adds the column `name`: the file's, with a checksum of its path where it is no plain name or stands twice."""
+    """Adds the column `name`: the file's name, with a checksum of the path if the name is not plain or not unique."""
     stems = Counter(Path(row["file"]).stem.casefold() for row in rows)
     for row in rows:
         file = Path(row["file"])
@@ -95,7 +95,7 @@ def _named(source: Path, rows: Sequence[dict[str, str]]) -> Sequence[dict[str, s
 
 
 def _keywords(digits: Sequence[Mapping[str, str]], seed: int) -> list[CorpusPlan]:
-    """Digits as the ten keywords; a dev clip is one that s3prl's hash puts into validation."""
+    """Digits as the ten keywords, under names that s3prl's hash assigns to their splits."""
     strange = sorted({row["word"] for row in digits} - set(DIGITS))
     if strange:
         raise UserError(f"--real: digits.csv: word is {strange[0]!r}, expected one of {', '.join(DIGITS)}")
@@ -153,7 +153,7 @@ def _speakers(digits: Sequence[Mapping[str, str]]) -> CorpusPlan:
 
 
 def _commands(orders: Sequence[Mapping[str, str]]) -> CorpusPlan:
-    """Orders as commands: three of their slots stand in the columns that s3prl reads."""
+    """Orders as commands, with three of their slots in the columns that s3prl reads."""
     seen: defaultdict[str, set[str]] = defaultdict(set)
     for row in orders:
         if row["split"] == "train":
@@ -183,5 +183,5 @@ def _commands(orders: Sequence[Mapping[str, str]]) -> CorpusPlan:
 
 
 def _summary(rows: Sequence[Mapping[str, str]]) -> dict[str, int]:
-    """What a stamp says of the recordings."""
+    """Numbers of recordings in each split, for the stamp."""
     return dict(sorted(Counter(row["split"] for row in rows).items()))
