@@ -33,7 +33,7 @@ from tqdm import tqdm
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.host.memory import available_gib, peak_resident_gib
 from s3prl_gendistiller.host.students import build_student
-from s3prl_gendistiller.models.attention import SelfAttention
+from s3prl_gendistiller.models.attention import KeyValues, SelfAttention
 from s3prl_gendistiller.outputs import write_text
 from s3prl_gendistiller.schema import merge, read_layered_yaml
 from s3prl_gendistiller.shipped import shipped_folder
@@ -45,7 +45,8 @@ GIB = 2**30
 
 def ours(module: SelfAttention, x: Tensor) -> Tensor:
     """(1, N, T, D) step by step, as in generation."""
-    found, earlier = [], []
+    found: list[Tensor] = []
+    earlier: list[KeyValues] = []
     for step in x.unbind(1):
         y, own = module(step, None, tuple(earlier))
         earlier.append(own)

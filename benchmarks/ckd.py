@@ -42,8 +42,10 @@ VARIANTS: dict[str, tuple[ObjectiveConfig, ...]] = {
 def teacher_of(layers: int) -> Teacher:
     """A teacher with the shape of HuBERT Base and random weights."""
     with tempfile.TemporaryDirectory() as folder:
-        shape = {"width": 768, "layers": layers, "heads": 12, "ffn": 3072, "conv_dim": 512}
-        return load_transformers_teacher(write_random_teacher(Path(folder) / "teacher", **shape))
+        written = write_random_teacher(
+            Path(folder) / "teacher", width=768, layers=layers, heads=12, ffn=3072, conv_dim=512
+        )
+        return load_transformers_teacher(written)
 
 
 def step(task: DistillTask, args: argparse.Namespace) -> float:

@@ -26,7 +26,9 @@ from s3prl_gendistiller.host import memory
 from s3prl_gendistiller.models.gendistiller import GenDistiller
 
 CONV = ((256, 10, 5), *((256, 3, 2),) * 4, *((256, 2, 2),) * 2)
-WIDE = {"encoder_embed_dim": 512, "encoder_ffn_embed_dim": 2048, "encoder_attention_heads": 8}
+STUDENT = GenDistillerConfig(
+    extractor_conv_feature_layers=CONV, encoder_embed_dim=512, encoder_ffn_embed_dim=2048, encoder_attention_heads=8
+)
 SETTLED = 20  # step with whose memory later steps are compared
 
 
@@ -41,7 +43,7 @@ def run(argv: Sequence[str]) -> None:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     torch.manual_seed(0)
     draw = random.Random(0)
-    student = GenDistiller(GenDistillerConfig(extractor_conv_feature_layers=CONV, **WIDE), 3)
+    student = GenDistiller(STUDENT, 3)
     batch, shortest, longest = (1, 2, 10) if args.evaluate else (8, 1, 3)
     low, high = (int(seconds * args.scale * SAMPLE_RATE) for seconds in (shortest, longest))
     held: dict[int, float] = {}

@@ -54,8 +54,8 @@ def lay_out(real: Path, data: Path) -> None:
         if row["split"] == "dev":
             link(Path(row["file"]), data / "speech" / "digits" / Path(row["file"]).name)
     for folder, lines in transcripts.items():
-        chapter = f"{folder.parent.name}-{folder.name}"
-        (folder / f"{chapter}.trans.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        transcript = folder / f"{folder.parent.name}-{folder.name}.trans.txt"
+        transcript.write_text("\n".join(lines) + "\n", encoding="utf-8")
     write_manifest(data / "LibriSpeech", None, progress=False)
     write_manifest(data / "speech", data / "speech", splits=["orders-train", "digits"], progress=False)
 

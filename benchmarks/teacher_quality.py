@@ -69,11 +69,12 @@ def spoken_phones() -> list[Labelled]:
     for number, voice in enumerate(draw_voices(engine.variants(), f"purity/{SEED}", SPEAKERS, AMERICAN)):
         for line in range(LINES):
             clip = studio.line(f"{number}/{line}", voice, next(texts))
-            pace = {"rate_wpm": clip.rate_wpm, "pitch": clip.pitch, "pitch_range": clip.pitch_range}
-            said = engine.speak(clip.text.lower(), voice, **pace).phones
+            said = engine.speak(
+                clip.text.lower(), voice, rate_wpm=clip.rate_wpm, pitch=clip.pitch, pitch_range=clip.pitch_range
+            ).phones
             wav = torch.from_numpy(clip.record(engine).wav).float()
             starts = np.array([phone.start_s / clip.speed for phone in said])
-            centres = (np.arange(frames_of(len(wav))) * FRAME_SAMPLES + MIN_SAMPLES / 2) / SAMPLE_RATE
+            centres = (np.arange(int(frames_of(len(wav)))) * FRAME_SAMPLES + MIN_SAMPLES / 2) / SAMPLE_RATE
             place = np.clip(np.searchsorted(starts, centres, side="right") - 1, 0, None)
             found.append((wav, np.array([names.setdefault(said[i].name, len(names)) for i in place])))
     return found
