@@ -1,4 +1,4 @@
-"""s3prl's run_pretrain.py with GenDistiller in it: same flags, from any folder. See README.md."""
+"""s3prl's run_pretrain.py with GenDistiller added: the same flags, run from any folder. See README.md."""
 
 import sys
 

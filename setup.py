@@ -1,21 +1,21 @@
-"""The only packaging truth: dependencies, extras, the console command, and the shipped data folders."""
+"""Packaging, stated here alone: dependencies, extras, the console command, and the shipped data folders."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from setuptools import find_namespace_packages, setup
+from setuptools import find_packages, setup
 
 ROOT = Path(__file__).resolve().parent
 PACKAGE = "s3prl_gendistiller"
-# Top-level folders of the repository that a wheel carries inside the package; `shipped.py` finds them again.
+# Top-level folders of the repository that the wheel contains inside the package; `shipped.py` locates them.
 SHIPPED_FOLDERS = ("upstream", "pretrain_configs", "downstream_runs", "teachers")
 SHIPPED_FILES = ["*.yaml", "*.dict", "*.txt", "*.md", "*.json", "*.safetensors", "*.png"]  # *.py travel as modules
 
 REQUIRES = [
-    "s3prl>=0.4.15,<0.5",  # bounded above: host/ knows the inside of 0.4
-    "torch>=2.6",  # older ones cannot load a checkpoint against an allow-list
+    "s3prl>=0.4.15,<0.5",  # bounded above: host/ relies on internals of 0.4
+    "torch>=2.6",  # earlier versions cannot load a checkpoint with an allow-list
     "torchaudio>=2.6",
     "transformers>=4.40,<6",
     "huggingface_hub>=0.23,<3",
@@ -23,17 +23,17 @@ REQUIRES = [
     "numpy>=1.24",
     "pyyaml>=6.0",
     "tqdm>=4.64",
-    "packaging>=24.2",  # setuptools 77 builds with the one that is installed
+    "packaging>=24.2",  # setuptools 77 uses the installed packaging to build
     "matplotlib>=3.7",
     "soundfile>=0.12.1",
     "soxr>=0.3.7",
-    # s3prl imports these at the top of its launchers and datasets and declares none of them
+    # s3prl imports these packages in its launchers and datasets but does not declare them
     "tensorboardX>=2.6",
     "pandas>=1.5",
     "editdistance>=0.6.2",
 ]
 
-# Per SUPERB task: what s3prl's downstream folder of that task imports beyond REQUIRES.
+# Packages that s3prl's downstream folder of each SUPERB task imports in addition to REQUIRES.
 TASKS: dict[str, list[str]] = {
     "asr": [],
     "pr": ["joblib>=1.2"],
@@ -44,10 +44,10 @@ TASKS: dict[str, list[str]] = {
     "sid": ["librosa>=0.10"],
     "asv": ["joblib>=1.2", "librosa>=0.10", "scikit-learn>=1.2", "scipy>=1.10", "sox>=1.4.1"],
     "sd": ["h5py>=3.8", "scipy>=1.10"],
-    "qbe": ["dtw-python>=1.3.1", "lxml>=4.9", "scipy>=1.10"],  # 1.3.0 breaks with numpy 2
+    "qbe": ["dtw-python>=1.3.1", "lxml>=4.9", "scipy>=1.10"],  # 1.3.0 fails with numpy 2
 }
-CORPUS = ["espeakng-loader==0.2.4"]  # another version says other words in another voice
-UNITS = ["scikit-learn>=1.2"]  # k-means over a teacher's layer
+CORPUS = ["espeakng-loader==0.2.4"]  # pinned: other versions synthesise other words and voices
+UNITS = ["scikit-learn>=1.2"]  # k-means over a layer of a teacher
 DEV = [
     "pytest>=8",
     "pytest-xdist>=3.5",
@@ -55,14 +55,14 @@ DEV = [
     "mypy>=1.10",
     "pre-commit>=3.5",
     "types-PyYAML",
-    "setuptools>=77",  # tests build the wheel with it
+    "setuptools>=77",  # tests build the wheel with setuptools
     "pyannote.metrics>=3.2.1",  # tests compare our DER with it
 ]
 SUPERB = sorted({requirement for task in TASKS.values() for requirement in task})
 
 
 def version() -> str:
-    """The version in `_version.py`, read as text: importing the package would need its dependencies."""
+    """Version in `_version.py`, read as text, because importing the package would need its dependencies."""
     text = (ROOT / PACKAGE / "_version.py").read_text(encoding="utf-8")
     found = re.search(r'^__version__ = "([^"]+)"', text, flags=re.MULTILINE)
     if found is None:
@@ -71,7 +71,7 @@ def version() -> str:
 
 
 def shipped_packages() -> dict[str, str]:
-    """Dotted name inside the wheel -> folder in the repository, for every shipped folder that holds files."""
+    """Dotted name inside the wheel -> folder in the repository, for every shipped folder that contains files."""
     packages = {}
     for name in SHIPPED_FOLDERS:
         for folder in sorted([ROOT / name, *(ROOT / name).rglob("*")]):
@@ -83,8 +83,7 @@ def shipped_packages() -> dict[str, str]:
     return packages
 
 
-# Namespace packages too: the folders in host/tasks become part of the host's package `pretrain`, not of ours.
-CODE = find_namespace_packages(include=[PACKAGE, f"{PACKAGE}.*"], exclude=["*.__pycache__", "*._shipped*"])
+CODE = find_packages(include=[PACKAGE, f"{PACKAGE}.*"])
 SHIPPED = shipped_packages()
 README = ROOT / "README.md"
 
@@ -111,7 +110,7 @@ setup(
         "dev": DEV,
         "all": [*SUPERB, *CORPUS, *UNITS, *DEV],
     },
-    scripts=["run_pretrain.py", "run_downstream.py"],  # on PATH after pip install, from any folder
+    scripts=["run_pretrain.py", "run_downstream.py"],  # pip puts them on PATH, so they run from any folder
     entry_points={"console_scripts": ["gendistiller = s3prl_gendistiller.cli:main"]},
     classifiers=[
         "Programming Language :: Python :: 3.10",

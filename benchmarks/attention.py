@@ -37,7 +37,7 @@ from s3prl_gendistiller.models.attention import KeyValues, SelfAttention
 from s3prl_gendistiller.outputs import write_text
 from s3prl_gendistiller.schema import merge, read_layered_yaml
 from s3prl_gendistiller.shipped import shipped_folder
-from s3prl_gendistiller.superb.table import markdown
+from s3prl_gendistiller.superb.suite.table import markdown
 
 WIDTH, HEADS = 768, 12
 GIB = 2**30

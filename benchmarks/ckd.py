@@ -22,10 +22,10 @@ from tqdm import tqdm
 
 from hubert.random_teacher import write_random_teacher
 from s3prl_gendistiller.cli.launch import guarded
-from s3prl_gendistiller.config import GenDistillerConfig
+from s3prl_gendistiller.config_gendistiller import GenDistillerConfig
 from s3prl_gendistiller.config_objectives import CkdConfig, LayerwiseConfig, ObjectiveConfig
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
-from s3prl_gendistiller.distill.objectives import build_objectives
+from s3prl_gendistiller.distill.objectives import Setting, build_objectives
 from s3prl_gendistiller.distill.task import DistillTask
 from s3prl_gendistiller.distill.teacher import Teacher
 from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher
@@ -65,7 +65,7 @@ def build(args: argparse.Namespace, variants: list[str]) -> dict[str, DistillTas
     teacher, layers = teacher_of(args.layers), range(1, args.layers + 1)
     student = GenDistiller(GenDistillerConfig(), args.layers).train()
     return {
-        name: DistillTask(student, teacher, build_objectives(VARIANTS[name], layers), layers).train()
+        name: DistillTask(student, teacher, build_objectives(VARIANTS[name], Setting(layers)), layers).train()
         for name in variants
     }
 

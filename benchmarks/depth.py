@@ -23,7 +23,7 @@ from s3prl_gendistiller.host import compat
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint
 from s3prl_gendistiller.host.students import load_student
 from s3prl_gendistiller.models.gendistiller import GenDistiller
-from s3prl_gendistiller.superb.table import arrow
+from s3prl_gendistiller.superb.suite.table import arrow
 from s3prl_gendistiller.superb.tasks import TASKS
 
 

@@ -21,9 +21,9 @@ from miniature.recipe import TARGETS, Miniature, add_arguments, from_arguments
 from s3prl_gendistiller.cli.curves import draw
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.host import compat
-from s3prl_gendistiller.superb import costs
-from s3prl_gendistiller.superb.students import find_students
-from s3prl_gendistiller.superb.table import COST_HEADER, markdown, mean_and_spread
+from s3prl_gendistiller.superb.cost import costs
+from s3prl_gendistiller.superb.models import find_students
+from s3prl_gendistiller.superb.suite.table import COST_HEADER, markdown, mean_and_spread
 
 Runs = dict[str, dict[int, Path]]  # form -> seed -> the run's folder
 

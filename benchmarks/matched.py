@@ -27,7 +27,7 @@ from s3prl_gendistiller.cli.curves import draw
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.distill.metrics import read_metrics
 from s3prl_gendistiller.host import compat
-from s3prl_gendistiller.superb.table import markdown, mean_and_spread
+from s3prl_gendistiller.superb.suite.table import markdown, mean_and_spread
 from s3prl_gendistiller.superb.tasks import TASKS
 
 RATES = (2e-3, 4e-3, 8e-3)

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import torch
 
 from s3prl_gendistiller.cli.launch import guarded
-from s3prl_gendistiller.config import GenDistillerConfig
+from s3prl_gendistiller.config_gendistiller import GenDistillerConfig
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.host import memory
 from s3prl_gendistiller.models.gendistiller import GenDistiller

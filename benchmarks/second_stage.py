@@ -24,11 +24,12 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat
 from s3prl_gendistiller.host.paths import VARIABLE
 from s3prl_gendistiller.host.soft_labels import BASES, PREFIX, SECTION, teacher_checkpoint
-from s3prl_gendistiller.superb import launcher
-from s3prl_gendistiller.superb.plan import Suite
-from s3prl_gendistiller.superb.runs import Outcome, run_suite
-from s3prl_gendistiller.superb.students import LOCAL, Student
-from s3prl_gendistiller.superb.table import RESULTS, markdown, mean_and_spread
+from s3prl_gendistiller.student_kinds import student_upstreams
+from s3prl_gendistiller.superb.models import Student
+from s3prl_gendistiller.superb.suite import pool as launcher
+from s3prl_gendistiller.superb.suite.runs import Outcome, run_suite
+from s3prl_gendistiller.superb.suite.suite import Suite
+from s3prl_gendistiller.superb.suite.table import RESULTS, markdown, mean_and_spread
 from s3prl_gendistiller.superb.tasks import TASKS
 
 Scores = dict[str, list[float]]  # kind of student -> one number a seed
@@ -49,7 +50,7 @@ def second_stage(results: Mapping[str, Any], name: str, args: argparse.Namespace
     head = teacher_checkpoint(of_teacher["folders"][0]).absolute()
     students, rates = [], set()
     for row, found in results["students"].items():
-        if found["kind"] in args.students and found["upstream"] in LOCAL.values() and name in found["tasks"]:
+        if found["kind"] in args.students and found["upstream"] in student_upstreams() and name in found["tasks"]:
             students.append(Student(row, found["upstream"], Path(found["checkpoint"]), found["steps"]))
             rates.add(found["tasks"][name]["lr"])
     if not students or len(rates) > 1:

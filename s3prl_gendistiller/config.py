@@ -1,33 +1,30 @@
-"""Every key of the model and runner configurations, with its type, default and range.
+"""The keys that the model configurations (``-g``) of all students share, with type, default and range.
 
-A model YAML (``-g``) holds the sections `student`, `teacher`, `distill`, `warm_start`, `objectives`; a runner YAML
-(``-c``) is s3prl's own (`runner`, `optimizer`, `scheduler`, `pretrain_expert.datarc`). Architecture keys carry the
-names that s3prl's distiller uses. Either file may begin with ``base: other.yaml`` and state only its difference.
+A model YAML holds the sections `student`, `teacher`, `distill`, `warm_start` and `objectives`. Each kind of student has
+a class of its own for it (`config_gendistiller`, `config_distilhubert`) and one row of `student_kinds.STUDENT_KINDS`.
+Architecture keys have the names that s3prl's distiller uses. A YAML may begin with ``base: other.yaml`` and state only
+its difference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from s3prl_gendistiller.config_objectives import LayerwiseConfig, ObjectiveConfig, objective_problems
-from s3prl_gendistiller.config_optimizer import OPTIMIZERS, SCHEDULERS, schedule_problems
-from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.schema import from_dict, key, read_layered_yaml
+from s3prl_gendistiller.config_objectives import ENTRY, LayerwiseConfig, ObjectiveConfig, TargetsConfig
+from s3prl_gendistiller.schema import key
 
-CONTROLS = ("recur", "echo")  # values of history_input that feed no generated layer back
 HUBERT_CONV_LAYERS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
 
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """What GenDistiller and DistilHuBERT share: CNN, positional convolution and transformer layer (HuBERT Base)."""
+    """Architecture that all students share: CNN, positional convolution and transformer layer (HuBERT Base)."""
 
-    extractor_mode: str = key(
-        "default", choices=("default", "layer_norm")
-    )  # "default": GroupNorm over time, first layer
+    # "default": GroupNorm over time, in the first layer only
+    extractor_mode: str = key("default", choices=("default", "layer_norm"))
     extractor_conv_feature_layers: tuple[tuple[int, int, int], ...] = HUBERT_CONV_LAYERS  # [channels, kernel, stride]
     extractor_dropout: float = key(0.0, low=0.0, high=1.0)
     feature_grad_mult: float = key(0.1, low=0.0, high=1.0)  # scales the gradient into the CNN; 0 freezes it
@@ -55,53 +52,6 @@ class BackboneConfig:
 
 
 @dataclass(frozen=True)
-class GenDistillerConfig(BackboneConfig):
-    """The student that generates the teacher's layers (arXiv 2406.09444); ablation switches last."""
-
-    dropout: float = key(0.0, low=0.0, high=1.0)  # a student this small underfits: docs/ablation.md
-    attention_dropout: float = key(0.0, low=0.0, high=1.0)
-    activation_dropout: float = key(0.0, low=0.0, high=1.0)
-    normalize: bool = False  # zero mean and unit variance per utterance, as HuBERT Large takes its input
-    feature_norm: bool = True  # HuBERT normalises the CNN's output before projecting it; DistilHuBERT does not
-    position_bias: str = key("none", choices=("none", "gated"))  # "gated": WavLM's gated relative position bias
-    history: str = key("previous", choices=("previous", "all"))  # "all": each step attends to all earlier ones too
-    history_input: str = key("carry", choices=("add", "project", "concat", "carry", *CONTROLS))
-    skip_connection: str = key("none", choices=("none", "history", "layer", "features"))
-    output_layer: bool = True
-    output_init: str = key(
-        "identity", choices=("random", "identity")
-    )  # "identity": first generates what the layer gives
-    history_init: str = key("zero", choices=("random", "zero"))  # "zero": the projected history comes in by training
-    step_embedding: bool = True
-    step_norms: bool = True  # gain and shift of the shared layer's norms by step (4 D parameters each)
-    silent_passes: int = key(0, low=0, high=8)  # passes through the shared layer before the first prediction
-    gradient_checkpointing: bool = False  # each step's layer is computed again in the backward pass: less memory
-
-    def problems(self) -> Iterator[str]:
-        yield from super().problems()
-        if self.silent_passes and self.history_input not in ("carry", *CONTROLS):
-            yield (
-                f"silent_passes: found {self.silent_passes} with history_input {self.history_input}, expected 0; "
-                "only carry, recur and echo hand a silent pass on"
-            )
-        if self.history == "all" and self.position_bias == "gated":
-            yield (
-                "position_bias: found gated with history all, expected none; a bias for every pair of frames of all "
-                "steps would take (N T) x (N T) numbers"
-            )
-
-
-@dataclass(frozen=True)
-class DistilHubertConfig(BackboneConfig):
-    """The baseline (arXiv 2110.01900), built as s3prl's own `DistillerModel`."""
-
-    encoder_layers: int = key(2, low=1, high=100)
-    encoder_layerdrop: float = key(0.0, low=0.0, high=1.0)
-    out_layer_type: str = key("expand-last", choices=("expand-last", "linear"))  # "linear": one linear head a layer
-    feature_norm: bool = False  # control: HuBERT's norm before the projection, as GenDistiller has it
-
-
-@dataclass(frozen=True)
 class TeacherConfig:
     """Exactly one of `upstream` (a name in s3prl.hub, with an optional `checkpoint`) and `folder` (transformers)."""
 
@@ -118,175 +68,75 @@ class TeacherConfig:
 
 
 @dataclass(frozen=True)
-class TargetsConfig:
-    """Which teacher layers are distilled, in s3prl's counting (n = output of transformer layer n)."""
-
-    target_layers: tuple[int, ...] = (4, 8, 12)
-
-    def problems(self) -> Iterator[str]:
-        layers = self.target_layers
-        if not layers:
-            yield "target_layers: found an empty list, expected at least one layer"
-        for index, layer in enumerate(layers):
-            if layer < 1:
-                yield f"target_layers[{index}]: {layer} is below 1, the first transformer layer"
-        if any(after <= before for before, after in zip(layers, layers[1:], strict=False)):
-            yield f"target_layers: found {list(layers)}, expected increasing layer numbers"
-
-
-@dataclass(frozen=True)
-class GenerationTargetsConfig(TargetsConfig):
-    """Targets, and what is fed back as history while training. Generation after training is always free running."""
-
-    feedback: str = key("free_running", choices=("free_running", "teacher_forced", "scheduled"))
-    # `scheduled`: the probability of feeding the teacher's layer goes linearly from start to end in so many steps.
-    feedback_start: float = key(1.0, low=0.0, high=1.0)
-    feedback_end: float = key(0.0, low=0.0, high=1.0)
-    feedback_steps: int = key(100_000, low=1)
-    random_depth: bool = False  # train each batch on its first k layers, k drawn from 1..N: for use with fewer steps
-
-    def teacher_probability(self, step: int) -> float:
-        """How likely a generated layer is replaced by the teacher's when it is fed back at training step `step`."""
-        if self.feedback != "scheduled":
-            return 1.0 if self.feedback == "teacher_forced" else 0.0
-        progress = min(step / self.feedback_steps, 1.0)
-        return self.feedback_start + (self.feedback_end - self.feedback_start) * progress
-
-
-@dataclass(frozen=True)
 class WarmStartConfig:
-    """What the student copies from the teacher before training; `layer` is the teacher layer, or null."""
+    """Parts of the teacher that are copied into the student before training.
 
-    front_end: bool = True
-    position: bool = True
-    layer: int | None = key(1, low=1)
-
-
-@dataclass(frozen=True)
-class BaselineWarmStartConfig:
-    """As in the stock recipe: CNN and projection; positional convolution and the first layers."""
-
-    front_end: bool = True
-    position: bool = True
-    layers: bool = True
-    norms: bool = False  # control: the LayerNorm after the positional convolution too, which the recipe leaves random
-
-
-@dataclass(frozen=True)
-class GenDistillerModelConfig:
-    """A whole model YAML of the task `gendistiller`."""
-
-    teacher: TeacherConfig
-    student: GenDistillerConfig = field(default_factory=GenDistillerConfig)
-    distill: GenerationTargetsConfig = field(default_factory=GenerationTargetsConfig)
-    warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
-    objectives: tuple[ObjectiveConfig, ...] = (LayerwiseConfig(),)
-
-    def problems(self) -> Iterator[str]:
-        feeds_back = self.distill.feedback != "free_running"
-        if feeds_back and self.student.history_input in CONTROLS and self.student.skip_connection != "history":
-            yield (
-                f"distill.feedback: found {self.distill.feedback} with student.history_input "
-                f"{self.student.history_input}, expected free_running; that student feeds no generated layer back"
-            )
-        yield from objective_problems(
-            self.objectives,
-            self.distill.target_layers,
-            feeds_teacher_back=feeds_back,
-            random_depth=self.distill.random_depth,
-        )
-
-
-@dataclass(frozen=True)
-class DistilHubertModelConfig:
-    """A whole model YAML of the task `distilhubert`."""
-
-    teacher: TeacherConfig
-    student: DistilHubertConfig = field(default_factory=DistilHubertConfig)
-    distill: TargetsConfig = field(default_factory=TargetsConfig)
-    warm_start: BaselineWarmStartConfig = field(default_factory=BaselineWarmStartConfig)
-    objectives: tuple[ObjectiveConfig, ...] = (LayerwiseConfig(),)
-
-    def problems(self) -> Iterator[str]:
-        yield from objective_problems(self.objectives, self.distill.target_layers, feeds_teacher_back=False)
-
-
-ModelConfig = GenDistillerModelConfig | DistilHubertModelConfig
-MODEL_CONFIGS: dict[str, type] = {"gendistiller": GenDistillerModelConfig, "distilhubert": DistilHubertModelConfig}
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """`pretrain_expert.datarc` of the runner YAML: which speech, and how it is cut into batches."""
-
-    libri_root: str  # folder that the manifests' file_path is relative to
-    file_path: str  # folder that holds the manifests
-    sets: tuple[str, ...]  # manifests without .csv
-    train_batch_size: int = key(24, low=1)
-    num_workers: int = key(4, low=0)
-    crop_samples: int = key(250_000, low=400)
-    valid_sets: tuple[str, ...] = ()
-    valid_step: int = key(1000, low=1)  # in optimiser steps
-    skip_bad: bool = False  # leave out audio that cannot be read, instead of stopping
-
-    def problems(self) -> Iterator[str]:
-        if not self.sets:
-            yield "sets: found an empty list, expected at least one manifest name"
-
-
-def steps_problems(total_steps: int, n_epochs: int) -> Iterator[str]:
-    """Of the end of a run; s3prl's own files say -1 where epochs are counted."""
-    if total_steps < 1 and n_epochs <= 0:
-        yield f"total_steps: found {total_steps}, expected at least 1"
-
-
-@dataclass(frozen=True)
-class RunnerSectionConfig:
-    """The keys that s3prl's pretrain Runner reads from `runner`."""
-
-    total_steps: int
-    log_step: int = key(low=1)
-    save_step: int = key(low=1)
-    max_keep: int = key(low=1)  # so many checkpoints stay; the oldest goes when the newest is on the disk
-    gradient_clipping: float = key(above=0.0)
-    gradient_accumulate_steps: int = key(1, low=1)
-    n_epochs: int = -1  # above 0 it replaces total_steps
-    fp16: bool = False
-
-    def problems(self) -> Iterator[str]:
-        yield from steps_problems(self.total_steps, self.n_epochs)
-        for name in ("log_step", "save_step"):
-            if self.n_epochs <= 0 and getattr(self, name) >= self.total_steps:
-                yield f"{name}: found {getattr(self, name)}, expected less than total_steps {self.total_steps}"
-
-
-@dataclass(frozen=True)
-class PretrainExpertConfig:
-    datarc: DataConfig
-
-
-@dataclass(frozen=True)
-class RunnerConfig:
-    """A whole runner YAML. `optimizer` and `scheduler` are what s3prl's own builders take."""
-
-    runner: RunnerSectionConfig
-    optimizer: Any = key(kinds=OPTIMIZERS)
-    pretrain_expert: PretrainExpertConfig = key()
-    scheduler: Any = key(None, kinds=SCHEDULERS)
-
-    def problems(self) -> Iterator[str]:
-        yield from schedule_problems(self.optimizer, self.scheduler, self.runner.total_steps)
-
-
-def read_model_config(task: str, source: str | Path | Mapping[str, Any]) -> ModelConfig:
-    """The model configuration of `task` ("gendistiller" or "distilhubert") from a YAML path or a dictionary.
-
-    Raises:
-        UserError: it is a runner YAML.
-        ConfigError: lists everything that is wrong.
+    Attributes:
+        layers_off: the setting with which no transformer layer is copied, for messages.
     """
-    named = f"{task} configuration" if isinstance(source, Mapping) else str(source)
-    content = source if isinstance(source, Mapping) else read_layered_yaml(source)
-    if "runner" in content and "teacher" not in content:
-        raise UserError(f"{named}: found a runner YAML, expected a model YAML, with the sections teacher and student")
-    return from_dict(MODEL_CONFIGS[task], content, named)
+
+    layers_off: ClassVar[str] = ""
+
+    front_end: bool = True
+    position: bool = True
+
+    def copied_layers(self, student: Any) -> tuple[int, ...]:
+        """Teacher layers that are copied into a student of the section `student`."""
+        return ()
+
+    def layer_problems(self, student: Any, num_layers: int) -> Iterator[str]:
+        """What is wrong with `copied_layers` of a teacher with `num_layers` layers."""
+        yield from ()
+
+    def options(self, student: Any) -> dict[str, Any]:
+        """Keywords of the function `warm_start` of the kind of student."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Base of the model YAMLs of all kinds of students."""
+
+    teacher: TeacherConfig
+    student: BackboneConfig = field(default_factory=BackboneConfig)
+    distill: TargetsConfig = field(default_factory=TargetsConfig)
+    warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
+    objectives: tuple[ObjectiveConfig, ...] = key((LayerwiseConfig(),), kinds=ENTRY)
+
+    def problems(self) -> Iterator[str]:
+        names = [objective.name for objective in self.objectives]
+        if not names:
+            yield "objectives: found an empty list, expected at least one objective"
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            yield f"objectives: {name} is listed {names.count(name)} times, expected once"
+        for index, objective in enumerate(self.objectives):
+            others = (*self.objectives[:index], *self.objectives[index + 1 :])
+            yield from objective.combination_problems(others, self.distill)
+
+    def num_states(self, steps: int | None) -> int:
+        """Number of hidden states of the student, of which the last are its N predictions.
+
+        Args:
+            steps: number of generated layers; None for all.
+        """
+        return 1 + (steps or len(self.distill.target_layers))
+
+    def description(self) -> str:
+        """One sentence for a model card."""
+        return f"A student of {self.teacher_name}, trained on layers {self.target_names} ({self.shape})."
+
+    @property
+    def teacher_name(self) -> str | None:
+        return self.teacher.upstream or self.teacher.folder
+
+    @property
+    def target_names(self) -> str:
+        return ", ".join(map(str, self.distill.target_layers))
+
+    @property
+    def shape(self) -> str:
+        """Width, feed-forward width and heads, in words."""
+        width, inner, heads = (
+            getattr(self.student, f"encoder_{name}") for name in ("embed_dim", "ffn_embed_dim", "attention_heads")
+        )
+        return f"width {width}, feed-forward {inner}, {heads} heads"

@@ -1,43 +1,106 @@
-"""What a student is asked to match: the entries of the list `objectives` of a model YAML, each known by its `name`."""
+"""What a student is trained to match: the teacher's layers, and the list `objectives` of a model YAML.
+
+The key `name` of an entry says which objective it is.
+
+A new objective is one module in `distill/objectives/`, its configuration here, and one row of `OBJECTIVES`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from s3prl_gendistiller.schema import key
+from s3prl_gendistiller.schema import Kinds, key
 
 
 @dataclass(frozen=True)
-class LayerwiseConfig:
+class TargetsConfig:
+    """Teacher layers that are distilled, in s3prl's counting (n = output of transformer layer n)."""
+
+    target_layers: tuple[int, ...] = (4, 8, 12)
+
+    @property
+    def feeds_teacher_back(self) -> bool:
+        """Whether the student gets teacher layers as history while it trains."""
+        return False
+
+    @property
+    def random_depth(self) -> bool:
+        """Whether each training batch stops after a random number of layers."""
+        return False
+
+    def teacher_probability(self, step: int) -> float:
+        """Probability that a teacher layer replaces a generated layer as history at training step `step`."""
+        return 0.0
+
+    def problems(self) -> Iterator[str]:
+        layers = self.target_layers
+        if not layers:
+            yield "target_layers: found an empty list, expected at least one layer"
+        for index, layer in enumerate(layers):
+            if layer < 1:
+                yield f"target_layers[{index}]: {layer} is below 1, the first transformer layer"
+        if any(after <= before for before, after in zip(layers, layers[1:], strict=False)):
+            yield f"target_layers: found {list(layers)}, expected increasing layer numbers"
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """Base of all objectives' configurations.
+
+    Attributes:
+        module: the module that builds the objective, relative to this package or absolute. It is imported when an
+            objective is built, because it needs torch; `distill.objectives` says what it defines.
+        compares_layers: the student's layers are compared with the teacher's number by number, so both have one width.
+        files: keys that hold paths of files.
+    """
+
+    module: ClassVar[str]
+    compares_layers: ClassVar[bool] = False
+    files: ClassVar[tuple[str, ...]] = ()
+
+    name: str
+    weight: float = key(1.0, above=0.0)
+
+    def combination_problems(self, others: Sequence[ObjectiveConfig], distill: TargetsConfig) -> Iterator[str]:
+        """What is wrong with this objective beside the other objectives of the list, and with these targets."""
+        yield from ()
+
+
+@dataclass(frozen=True)
+class LayerwiseConfig(ObjectiveConfig):
     """L1 + cosine_weight * (-log sigmoid(cosine)) per target layer (arXiv 2110.01900, equation 1)."""
 
+    module: ClassVar[str] = ".distill.objectives.layerwise"
+    compares_layers: ClassVar[bool] = True
+
     name: str = key("layerwise", choices=("layerwise",))
-    weight: float = key(1.0, above=0.0)
     cosine_weight: float = key(1.0, low=0.0)
 
 
 @dataclass(frozen=True)
-class CkdConfig:
+class CkdConfig(ObjectiveConfig):
     """Contextual knowledge distillation (arXiv 2109.08359): relations between frames and between layers.
 
     A term with weight 0 is not computed.
     """
 
+    module: ClassVar[str] = ".distill.objectives.ckd"
+
     name: str = key("ckd", choices=("ckd",))
-    weight: float = key(1.0, above=0.0)
     word_pair: float = key(1.0, low=0.0)  # cosines of all pairs of frames of a layer, as rows of a softmax
     word_angle: float = key(10.0, low=0.0)  # angles at each frame between the frames of its window
-    layer_pair: float = key(1.0, low=0.0)  # the same between the layers of a frame
-    layer_angle: float = key(10.0, low=0.0)
+    layer_pair: float = key(1.0, low=0.0)  # cosines of all pairs of layers of a frame, as rows of a softmax
+    layer_angle: float = key(10.0, low=0.0)  # angles at each layer between the other layers of the frame
     window: int = key(10, low=1)  # frames to each side
-    dilation: int = key(1, low=1)  # every so many frames of 20 ms
+    dilation: int = key(1, low=1)  # distance between two frames of the window, in frames of 20 ms
     relation_temperature: float = key(1.0, above=0.0)  # of the softmax over cosines
-    reduction: str = key("pairs", choices=("pairs", "rows"))  # what the sums of the pair terms are divided by
+    reduction: str = key("pairs", choices=("pairs", "rows"))  # count by which the sums of the pair terms are divided
     floor: float = key(1e-6, above=0.0, high=1e-2)  # added to squared distances, relative to their mean
 
     def problems(self) -> Iterator[str]:
-        if not any((self.word_pair, self.word_angle, self.layer_pair, self.layer_angle)):
+        if not (self.relates_words or self.relates_layers):
             yield "word_pair: found 0 for all four terms of ckd, expected at least one above 0"
 
     @property
@@ -48,71 +111,63 @@ class CkdConfig:
     def relates_words(self) -> bool:
         return self.word_pair > 0.0 or self.word_angle > 0.0
 
+    def combination_problems(self, others: Sequence[ObjectiveConfig], distill: TargetsConfig) -> Iterator[str]:
+        layers = len(distill.target_layers)
+        if self.relates_layers and layers < 3:
+            yield (
+                f"objectives: found ckd with layer_pair or layer_angle on {layers} target layers, expected at least 3: "
+                "two layers have no relation that could differ; set both weights to 0 or add target layers"
+            )
+        if any(other.compares_layers for other in others):
+            return
+        if distill.feeds_teacher_back:
+            yield (
+                "objectives: found ckd alone with the teacher's layers fed back, expected layerwise beside it or "
+                "distill.feedback: free_running; ckd is blind to a rotation of a layer, so the student's layers may "
+                "be rotated, and the teacher's layers that are fed back are not"
+            )
+        if not (self.relates_layers and self.relates_words):
+            yield (
+                "objectives: found ckd alone with its word or its layer terms off, expected both on, or layerwise "
+                "beside it; word terms alone relate no layers, and layer terms alone relate no frames"
+            )
+
 
 @dataclass(frozen=True)
-class GlmdConfig:
+class GlmdConfig(ObjectiveConfig):
     """Unit prediction distillation, stage 1 of GLMD (arXiv 2306.06625): no hidden layer, no label."""
 
+    module: ClassVar[str] = ".distill.objectives.glmd"
+    files: ClassVar[tuple[str, ...]] = ("units",)
+
     name: str = key("glmd", choices=("glmd",))
-    weight: float = key(1.0, above=0.0)
     units: str | None = None  # the teacher's units and the kept vocabulary: a file of `gendistiller units`
     temperature: float = key(15.0, above=0.0)  # at 15 nearly the mean squared difference of centred logits
-    remap: str = key("restrict", choices=("restrict", "tied", "fold"))  # what becomes of the units that are not kept
+    remap: str = key("restrict", choices=("restrict", "tied", "fold"))  # treatment of the units that are not kept
     head_init: str = key("random", choices=("random", "teacher"))  # of the student's own head
 
     def problems(self) -> Iterator[str]:
         if self.units is None:
             yield "units: missing; make the file with `gendistiller units` and name it here"
 
-
-ObjectiveConfig = LayerwiseConfig | CkdConfig | GlmdConfig
-
-
-def objective_problems(
-    objectives: Sequence[ObjectiveConfig],
-    target_layers: Sequence[int],
-    *,
-    feeds_teacher_back: bool,
-    random_depth: bool = False,
-) -> Iterator[str]:
-    """What is wrong with a list of objectives, and with its combination with the rest.
-
-    Args:
-        feeds_teacher_back: the student sees the teacher's layers while it trains.
-        random_depth: a batch may stop before the last layer.
-    """
-    names = [objective.name for objective in objectives]
-    if not names:
-        yield "objectives: found an empty list, expected at least one objective"
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        yield f"objectives: {name} is listed {names.count(name)} times, expected once"
-    if "glmd" in names and feeds_teacher_back:
-        yield (
-            "objectives: found glmd with the teacher's layers fed back, expected distill.feedback: free_running; a "
-            "last layer that has just been handed the teacher's has nothing to learn from its units"
-        )
-    if set(names) == {"glmd"} and random_depth:
-        yield (
-            "objectives: found glmd alone with distill.random_depth, expected layerwise or ckd beside it, or "
-            "random_depth: false; units are compared on the last layer, and a batch that stops before it learns nothing"
-        )
-    for objective in objectives:
-        if not isinstance(objective, CkdConfig):
-            continue
-        if objective.relates_layers and len(target_layers) < 3:
+    def combination_problems(self, others: Sequence[ObjectiveConfig], distill: TargetsConfig) -> Iterator[str]:
+        if distill.feeds_teacher_back:
             yield (
-                f"objectives: found ckd with layer_pair or layer_angle on {len(target_layers)} target layers, expected "
-                "at least 3: two layers have no relation that could differ; set both weights to 0 or add target layers"
+                "objectives: found glmd with the teacher's layers fed back, expected distill.feedback: free_running; "
+                "units are predicted from the last layer, and the teacher's layers before it already determine them"
             )
-        alone = "layerwise" not in names
-        if alone and feeds_teacher_back:
+        if distill.random_depth and not others:
             yield (
-                "objectives: found ckd alone with the teacher's layers fed back, expected layerwise beside it or "
-                "distill.feedback: free_running; relations leave each layer free to turn, and a turned layer is not "
-                "what the teacher feeds back"
+                "objectives: found glmd alone with distill.random_depth, expected layerwise or ckd beside it, or "
+                "random_depth: false; units are compared on the last layer, so a batch that stops before the last "
+                "layer has no loss"
             )
-        if alone and not (objective.relates_layers and objective.relates_words):
-            yield (
-                "objectives: found ckd alone with its word or its layer terms off, expected both on, or layerwise "
-                "beside it; either half alone leaves the layers, or the frames, unrelated to each other"
-            )
+
+
+OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
+    "layerwise": LayerwiseConfig,
+    "ckd": CkdConfig,
+    "glmd": GlmdConfig,
+}
+"""Every objective by its name. An entry of a YAML without a name is the first."""
+ENTRY = Kinds(by="name", of=OBJECTIVES, default=next(iter(OBJECTIVES)))

@@ -1,7 +1,7 @@
-"""The sections `optimizer` and `scheduler` of a runner YAML, as the functions of s3prl take them that they name.
+"""The sections `optimizer` and `scheduler` of a runner YAML: each name, and the keys of s3prl's function of that name.
 
-s3prl builds both by evaluating ``get_`` and the name. The names here are all that it has, and a key stands here only
-where the function of that name uses it: several of them swallow the others without a word.
+s3prl calls the function whose name is ``get_`` and the given name. All such functions of s3prl are listed here. Several
+of them ignore keys that they do not use, so a class here has only the keys that its function uses.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BETAS = (0.9, 0.999)
 
 @dataclass(frozen=True)
 class AdamConfig:
-    """Adam, or AdamW, of s3prl: of torch's settings they take the learning rate alone."""
+    """s3prl's Adam or AdamW, which has no setting but the learning rate."""
 
     name: str
     lr: float = key(2e-4, above=0.0)
@@ -33,12 +33,12 @@ class BertAdamConfig(AdamConfig):
 
 @dataclass(frozen=True)
 class ScheduledConfig(BertAdamConfig):
-    """AdamW or Lamb with the schedule inside."""
+    """AdamW or Lamb with a schedule of its own."""
 
     schedule: str | None = key("warmup_linear", choices=("warmup_linear", "warmup_constant", "warmup_cosine", "none"))
     betas: tuple[float, float] = BETAS
     eps: float = key(1e-8, low=0.0)
-    weight_decay: float = key(0.0, low=0.0)  # s3prl's groups of weights put 0.01 and 0 in its place
+    weight_decay: float = key(0.0, low=0.0)  # s3prl uses 0.01 or 0 instead, by group of weights
     correct_bias: bool = True
 
     def problems(self) -> Iterator[str]:
@@ -47,7 +47,7 @@ class ScheduledConfig(BertAdamConfig):
 
 @dataclass(frozen=True)
 class _TorchConfig:
-    """What all of torch's optimisers share."""
+    """The keys that all of torch's optimisers have."""
 
     name: str
     torch_optim_name: str
@@ -122,7 +122,7 @@ OPTIMIZERS = Kinds(
 
 @dataclass(frozen=True)
 class WarmupConfig:
-    """A schedule that needs to know nothing but its warm-up."""
+    """A schedule without other settings than its warm-up."""
 
     name: str
     num_warmup_steps: int = key(low=0)
@@ -130,7 +130,7 @@ class WarmupConfig:
 
 @dataclass(frozen=True)
 class PowerConfig(WarmupConfig):
-    """A schedule that divides by the warm-up."""
+    """A schedule that divides by the number of warm-up steps."""
 
     num_warmup_steps: int = key(low=1)
 
@@ -166,7 +166,7 @@ SCHEDULERS = Kinds(
 
 
 def schedule_problems(optimizer: Any, scheduler: Any, total_steps: int) -> Iterator[str]:
-    """What is wrong between the sections of one file."""
+    """What is wrong with the two sections together."""
     if isinstance(scheduler, PolynomialConfig):
         if scheduler.lr_end >= optimizer.lr:
             yield f"scheduler.lr_end: found {scheduler.lr_end}, expected less than optimizer.lr {optimizer.lr}"

@@ -1,8 +1,7 @@
 """Strict reading of plain dictionaries (from YAML) into frozen dataclasses.
 
-The dataclass is the only list of keys, types and defaults. A range or a choice is declared beside the field
-through `key(...)`. Every problem of a file is collected and reported at once: a person fixes a configuration
-in one go, not key by key.
+The dataclass is the only list of keys, types and defaults. `key(...)` declares a range or a choice beside the field.
+All problems of a file are reported at once, so that a user can correct the file in one go.
 """
 
 from __future__ import annotations
@@ -25,10 +24,17 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class Kinds:
-    """Which dataclass reads a section: `of` names it, or asks another key, by what the section's key `by` says."""
+    """Chooses the dataclass that reads a section by the value of one of the section's keys.
+
+    Attributes:
+        by: that key.
+        of: by its value, the dataclass, or a further choice by another key.
+        default: the value of a section that lacks the key; None where the key is required.
+    """
 
     by: str
     of: Mapping[str, type | Kinds]
+    default: str | None = None
 
 
 def key(
@@ -42,14 +48,14 @@ def key(
     kinds: Kinds | None = None,
     spelt: str | None = None,
 ) -> Any:
-    """A dataclass field with a checked range, or one of `choices`.
+    """A dataclass field with a range or a choice that `from_dict` checks.
 
     Args:
         low, high: ``low <= value <= high``.
         above, below: ``above < value < below``.
-        choices: every value that it may take.
-        kinds: which dataclass reads the section, where one of its own keys decides.
-        spelt: the key in the file, where it is no name of Python's.
+        choices: all allowed values.
+        kinds: chooses the dataclass of a section, or of each section of a list.
+        spelt: the key in the file, where that is no valid name in Python.
     """
     checks: dict[str, Any] = {"low": low, "high": high, "choices": choices, "above": above, "below": below}
     checks |= {"kinds": kinds, "spelt": spelt, "optional": True if default is None else None}
@@ -60,7 +66,7 @@ def key(
 
 
 def read_layered_yaml(path: str | Path) -> dict[str, Any]:
-    """Reads a YAML file; ``base: other.yaml`` (relative to the file, or shipped) is read first, then overridden by key.
+    """Reads a YAML file, whose keys override those of its ``base: other.yaml`` (relative to the file, or shipped).
 
     Raises:
         UserError: a file is missing or not YAML, or the bases form a circle.
@@ -69,9 +75,10 @@ def read_layered_yaml(path: str | Path) -> dict[str, Any]:
 
 
 def yaml_layers(path: str | Path) -> list[tuple[Path, dict[str, Any]]]:
-    """A YAML file and the files that it is based on, the deepest last, each without its key `base`.
+    """A YAML file, its base, the base of that, and so on, each without its key `base`.
 
-    ``${HERE}`` is left to whoever knows the folder of the first; in one of another folder it becomes that folder.
+    In a base from another folder, ``${HERE}`` is replaced by that folder; elsewhere ``${HERE}`` stays, and the caller
+    replaces it by the folder of the first file.
 
     Raises:
         UserError: as `read_layered_yaml`.
@@ -94,7 +101,7 @@ def yaml_layers(path: str | Path) -> list[tuple[Path, dict[str, Any]]]:
 
 
 def merge_layers(contents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Contents as `yaml_layers` orders them: each overrides those after it."""
+    """The contents of `yaml_layers` in one mapping; each content overrides those after it."""
     merged: dict[str, Any] = {}
     for content in reversed(list(contents)):
         merged = merge(merged, content)
@@ -115,13 +122,14 @@ def _base_file(folder: Path, base: str) -> Path:
 
 
 def from_dict(cls: type[T], content: Mapping[str, Any], source: str) -> T:
-    """Builds `cls` from `content`, refusing unknown, mistyped, missing and out-of-range keys together.
+    """Builds `cls` from `content`.
 
-    A dataclass may define ``problems(self) -> Iterator[str]`` for rules that span several keys; they are checked
-    once all single keys are right.
+    A dataclass may define ``problems(self) -> Iterator[str]`` for rules about several keys, which are checked once all
+    single keys of the section are right.
 
     Raises:
-        ConfigError: lists every problem, with the full key and a suggestion where a name looks misspelt.
+        ConfigError: lists every unknown, mistyped, missing or out-of-range key and every broken rule, with the full key
+            and a suggestion where a name looks misspelt.
     """
     problems: list[str] = []
     value = _build(cls, content, "", problems)
@@ -131,10 +139,10 @@ def from_dict(cls: type[T], content: Mapping[str, Any], source: str) -> T:
 
 
 def check_present(cls: type, content: Any, source: str) -> None:
-    """As `from_dict`, of the keys that are there: what is missing is no problem.
+    """Checks the keys of `content` as `from_dict` does, and allows missing keys.
 
     Raises:
-        ConfigError: lists everything that is wrong with the others.
+        ConfigError: lists everything that is wrong with the keys that are there.
     """
     problems: list[str] = []
     _build(cls, content, "", problems)
@@ -144,7 +152,7 @@ def check_present(cls: type, content: Any, source: str) -> None:
 
 
 def checked(cls: type, content: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """`content` with every value as `cls` reads it (2e-4 of a YAML is a number, not text), and no key added.
+    """`content` with every value in the type of `cls` (YAML's text 2e-4 becomes a number), without further keys.
 
     Raises:
         ConfigError: as `from_dict`.
@@ -153,12 +161,12 @@ def checked(cls: type, content: Mapping[str, Any], source: str) -> dict[str, Any
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """The inverse of `from_dict`: plain dictionaries, lists and scalars only, fit for YAML and for a checkpoint."""
+    """The inverse of `from_dict`: dictionaries, lists and scalars only, for a YAML file or a checkpoint."""
     return typing.cast(dict[str, Any], _plain(dataclasses.asdict(config)))
 
 
 def merge(base: Mapping[str, Any], difference: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the keys of `difference` replaced, section by section; lists are replaced whole."""
+    """`base` with the values of `difference`; sections are merged key by key, lists are replaced whole."""
     merged = dict(base)
     for name, value in difference.items():
         old = merged.get(name)
@@ -167,7 +175,7 @@ def merge(base: Mapping[str, Any], difference: Mapping[str, Any]) -> dict[str, A
 
 
 class _Missing(str):
-    """A problem of a key that is not there."""
+    """The message about a missing key."""
 
 
 def _given(value: Any, content: Any) -> Any:
@@ -187,7 +195,7 @@ def _build(cls: Any, content: Any, prefix: str, problems: list[str]) -> Any:
     if not isinstance(content, Mapping):
         problems.append(f"{prefix.rstrip('.') or 'file'}: found {kind(content)}, expected a section of keys")
         return None
-    here: list[str] = []  # a section's own rules are checked even when another section is wrong
+    here: list[str] = []  # apart from `problems`: a section's rules are checked even when another section is wrong
     hints = typing.get_type_hints(cls)
     fields = {_spelling(field): field for field in dataclasses.fields(cls) if field.init}
     for name in content:
@@ -209,19 +217,16 @@ def _build(cls: Any, content: Any, prefix: str, problems: list[str]) -> Any:
 
 
 def _convert(value: Any, hint: Any, name: str, checks: Mapping[str, Any], problems: list[str]) -> Any:
-    if "kinds" in checks and not (value is None and "optional" in checks):
-        reader = _reader(checks["kinds"], value, name, problems)
-        return None if reader is None else _build(reader, value, f"{name}.", problems)
     origin = typing.get_origin(hint)
     arguments = typing.get_args(hint)
+    if "kinds" in checks and origin is not tuple and not (value is None and "optional" in checks):
+        reader = _reader(checks["kinds"], value, name, problems)
+        return None if reader is None else _build(reader, value, f"{name}.", problems)
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
-        kinds = [argument for argument in arguments if argument is not type(None)]
-        hint = kinds[0] if len(kinds) == 1 else _named(kinds, value, name, problems)
-        if hint is None:
-            return None
-        return _convert(value, hint, name, checks, problems)
+        (given,) = (argument for argument in arguments if argument is not type(None))
+        return _convert(value, given, name, checks, problems)
     if dataclasses.is_dataclass(hint):
         return _build(hint, value, f"{name}.", problems)
     if origin is tuple:
@@ -233,24 +238,13 @@ def _convert(value: Any, hint: Any, name: str, checks: Mapping[str, Any], proble
     return convert_scalar(value, hint, name, checks, problems)
 
 
-def _named(kinds: list[Any], value: Any, name: str, problems: list[str]) -> Any:
-    """Of several dataclasses the one whose default `name` a section bears; the first if it bears none."""
-    known = {str(field.default): kind for kind in kinds for field in dataclasses.fields(kind) if field.name == "name"}
-    given = value.get("name", next(iter(known))) if isinstance(value, Mapping) else next(iter(known))
-    if not isinstance(given, str) or given not in known:
-        names = list(known)
-        problems.append(f"{name}.name: found {shown(given)}, {one_of(given, names)}")
-        return None
-    return known[given]
-
-
 def _reader(kinds: Kinds, value: Any, name: str, problems: list[str]) -> Any:
     found: Any = kinds
     while isinstance(found, Kinds):
         if not isinstance(value, Mapping):
             problems.append(f"{name}: found {kind(value)}, expected a section of keys")
             return None
-        given, names = value.get(found.by), list(found.of)
+        given, names = value.get(found.by, found.default), list(found.of)
         if not isinstance(given, str) or given not in names:
             is_there = "missing" if given is None else f"found {shown(given)}"
             problems.append(f"{name}.{found.by}: {is_there}, {one_of(given, names)}")

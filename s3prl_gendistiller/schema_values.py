@@ -1,4 +1,4 @@
-"""Single values of a configuration: what their type and range may be, and how a message shows them."""
+"""Single values of a configuration: the check of their type and range, and their form in messages."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 
 
 def convert_scalar(value: Any, hint: Any, name: str, checks: Mapping[str, Any], problems: list[str]) -> Any:
-    """`value` as `hint` has it; what is wrong with it goes into `problems` under its full key `name`."""
+    """`value` in the type `hint`; problems are added to `problems`, each with the full key `name`."""
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         with contextlib.suppress(OverflowError):
             value = float(value)
     if hint is float and isinstance(value, str):
-        # YAML 1.1 reads 1e-4 (no dot) as text; people write it all the time.
+        # YAML 1.1 reads 1e-4, without a dot, as text
         with contextlib.suppress(ValueError):
             value = float(value)
     if hint is not Any and (not isinstance(value, hint) or (hint is not bool and isinstance(value, bool))):
         problems.append(f"{name}: found {kind(value)}, expected {_TYPE_NAMES.get(hint, hint.__name__)}")
         return None
-    if isinstance(value, float) and not math.isfinite(value):  # passes every comparison, or none
+    if isinstance(value, float) and not math.isfinite(value):  # NaN and infinity escape the comparisons below
         problems.append(f"{name}: found {value}, expected a finite number")
         return None
     problems.extend(f"{name}: {problem}" for problem in _out_of_range(value, checks))
@@ -44,12 +44,12 @@ def _out_of_range(value: Any, checks: Mapping[str, Any]) -> Iterator[str]:
 
 
 def suggest(found: object, known: Sequence[str]) -> str:
-    """What a misspelt name may have meant, or every name that is known."""
+    """A known name close to a misspelt one, or all known names."""
     return _closest(found, known) or f"known here: {', '.join(known)}"
 
 
 def one_of(found: object, known: Sequence[str]) -> str:
-    """The names that are expected, and which of them a misspelt one may have meant."""
+    """All expected names, and the one close to a misspelt name."""
     expected = f"expected one of {', '.join(known)}" if len(known) > 1 else f"expected {known[0]}"
     closest = _closest(found, known)
     return f"{expected}; {closest}" if closest else expected
@@ -67,7 +67,7 @@ _TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", 
 
 
 def kind(value: Any) -> str:
-    """What a value is, for a message."""
+    """A value with its type, for a message."""
     if value is None:
         return "null"
     if isinstance(value, Mapping):
@@ -78,9 +78,9 @@ def kind(value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value in a message; a configuration's text may be of any length."""
+    """A value for a message, shortened: a configuration may hold text of any length."""
     try:
         text = repr(value)
-    except (ValueError, RecursionError):  # Python writes down no number of thousands of digits, nor thousands of lists
-        return "what is too long to be shown"
+    except (ValueError, RecursionError):  # a number of thousands of digits, or thousands of nested lists
+        return "a value too long to show"
     return text if len(text) <= 120 else f"{text[:120]}..."

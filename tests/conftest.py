@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from s3prl_gendistiller.config import GenDistillerConfig
+from s3prl_gendistiller.config_gendistiller import GenDistillerConfig
 from s3prl_gendistiller.host import compat
 
 compat.apply()  # transformers imports torchaudio, which a CPU-only torch cannot load as it is

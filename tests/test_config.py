@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from s3prl_gendistiller.config import GenDistillerConfig, GenerationTargetsConfig, RunnerConfig, read_model_config
-from s3prl_gendistiller.models.gendistiller import GenDistiller, count_parameters
+from s3prl_gendistiller.config_gendistiller import GenDistillerConfig, GenerationTargetsConfig
+from s3prl_gendistiller.config_runner import RunnerConfig
+from s3prl_gendistiller.models.gendistiller import GenDistiller
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml, to_dict
+from s3prl_gendistiller.student_kinds import read_model_config
 from tests.conftest import ROOT
 
 CONFIGS = ROOT / "pretrain_configs"
@@ -52,7 +54,7 @@ def test_the_shipped_default_is_the_code_s_default() -> None:
 
 def test_the_plain_form_has_exactly_the_papers_parameters() -> None:
     config = read_model_config("gendistiller", CONFIGS / "ablations/plain.yaml")
-    counts = count_parameters(GenDistiller(config.student, 3))
+    counts = GenDistiller(config.student, 3).count_parameters()
     assert counts == {
         "paper": 16_993_920,
         "step_embedding": 2_304,
@@ -66,17 +68,17 @@ def test_the_plain_form_has_exactly_the_papers_parameters() -> None:
 
 def test_the_default_stays_under_17_6_million() -> None:
     config = read_model_config("gendistiller", CONFIGS / "gendistiller/config_model.yaml")
-    assert count_parameters(GenDistiller(config.student, 3))["total"] <= 17_600_000
+    assert GenDistiller(config.student, 3).count_parameters()["total"] <= 17_600_000
 
 
 def test_norms_by_step_add_9216() -> None:
     config = read_model_config("gendistiller", CONFIGS / "gendistiller/config_model.yaml")
-    assert count_parameters(GenDistiller(config.student, 3))["step_norms"] == 3 * 4 * 768
+    assert GenDistiller(config.student, 3).count_parameters()["step_norms"] == 3 * 4 * 768
 
 
 def test_wavlm_position_bias_adds_4372() -> None:
     config = read_model_config("gendistiller", CONFIGS / "ablations/gated_position.yaml")
-    assert count_parameters(GenDistiller(config.student, 3))["position_bias"] == 4_372
+    assert GenDistiller(config.student, 3).count_parameters()["position_bias"] == 4_372
 
 
 def test_scheduled_feedback_falls_linearly() -> None:

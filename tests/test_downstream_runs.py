@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from s3prl_gendistiller.schema import read_layered_yaml
-from s3prl_gendistiller.superb.decoding import SETTINGS
-from s3prl_gendistiller.superb.plan import HARDWARE, Suite
+from s3prl_gendistiller.superb.suite.language_model import SETTINGS
+from s3prl_gendistiller.superb.suite.suite import HARDWARE, Suite
 from s3prl_gendistiller.superb.tasks import PRESETS, TASKS
 
 ROOT = Path(__file__).resolve().parents[1] / "downstream_runs"

@@ -35,7 +35,8 @@ def sources(root: Path) -> list[Path]:
 SOURCES = sources(ROOT)
 
 # What each room may import of the package, besides itself: rooms by name, single modules by dotted name.
-_CONFIGURATION = {"documents", "schema", "schema_values", "config", "config_objectives", "config_optimizer"}
+_CONFIGURATION = {"documents", "schema", "schema_values", "config", "student_kinds", "forms"}
+_CONFIGURATION |= {f"config_{part}" for part in ("gendistiller", "distilhubert", "objectives", "optimizer", "runner")}
 GROUND = _CONFIGURATION | {"errors", "shipped", "outputs", "_version"}
 MAY_IMPORT: dict[str, set[str]] = {
     "_version": set(),
@@ -45,7 +46,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "schema_values": set(),
     "config_objectives": {"schema"},
     "config_optimizer": {"schema"},
-    "config": {"errors", "schema", "config_objectives", "config_optimizer"},
+    "forms": set(),
+    "config_runner": {"schema", "config_optimizer"},
+    "config": {"schema", "config_objectives"},
+    "config_gendistiller": {"config", "config_objectives", "forms", "schema"},
+    "config_distilhubert": {"config", "schema"},
+    "student_kinds": {"errors", "schema", "config", "config_gendistiller", "config_distilhubert"},
     "shipped": {"errors"},
     "outputs": {"errors"},
     "models": GROUND,

@@ -21,9 +21,10 @@ import pytest
 import yaml
 
 from s3prl_gendistiller.cli import downstream, parser, pretrain
-from s3prl_gendistiller.config import MODEL_CONFIGS, RunnerConfig
+from s3prl_gendistiller.config_runner import RunnerConfig
 from s3prl_gendistiller.schema import read_layered_yaml
 from s3prl_gendistiller.shipped import shipped_folder
+from s3prl_gendistiller.student_kinds import STUDENT_KINDS
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "s3prl_gendistiller"
@@ -58,23 +59,23 @@ PRINTED_BY = {
     "host/upstream_files.py": ("run_downstream.py",),
     "host/upstreams.py": ("run_downstream.py",),
     "models/upstream.py": ("run_downstream.py",),
-    "superb/data_check.py": ("data",),
-    "superb/data_contents.py": ("data",),
-    "superb/data_make.py": ("data",),
-    "superb/decoding.py": ("superb",),
-    "superb/finished.py": ("submit",),
-    "superb/hours.py": ("superb",),
-    "superb/kaldi.py": ("data",),
-    "superb/launcher.py": ("superb",),
-    "superb/needs.py": ("data",),
-    "superb/results_file.py": ("superb",),
-    "superb/run_data.py": ("run_downstream.py",),
-    "superb/search.py": ("superb",),
-    "superb/students.py": ("superb", "macs"),
-    "superb/subjects.py": ("macs",),
-    "superb/submission.py": ("submit",),
-    "superb/tasks.py": ("superb", "submit", "data"),
-    "superb/trial.py": ("superb",),
+    "superb/corpus/check.py": ("data",),
+    "superb/corpus/contents.py": ("data",),
+    "superb/corpus/make.py": ("data",),
+    "superb/suite/language_model.py": ("superb",),
+    "superb/entry/from_suite.py": ("submit",),
+    "superb/suite/hours.py": ("superb",),
+    "superb/corpus/kaldi.py": ("data",),
+    "superb/suite/pool.py": ("superb",),
+    "superb/corpus/needs.py": ("data",),
+    "superb/suite/results.py": ("superb",),
+    "superb/corpus/before_run.py": ("run_downstream.py",),
+    "superb/suite/search.py": ("superb",),
+    "superb/models.py": ("superb", "macs"),
+    "superb/cost/rows.py": ("macs",),
+    "superb/entry/archive.py": ("submit",),
+    "superb/tasks/__init__.py": ("superb", "submit", "data"),
+    "superb/suite/trial.py": ("superb",),
 }
 # cli/ files whose texts are printed by a launcher.
 LAUNCHING = {
@@ -218,7 +219,7 @@ def known_keys() -> frozenset[str]:
 
 
 def test_every_key_in_a_message_exists() -> None:
-    models = {key for cls in MODEL_CONFIGS.values() for key in _keys(cls)}
+    models = {key for kind in STUDENT_KINDS.values() for key in _keys(kind.config)}
     wrong = []
     for name, text in TEXTS:
         for key in re.findall(r"-o config\.([\w.]+)=", text):

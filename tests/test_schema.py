@@ -4,16 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from s3prl_gendistiller.config import (
-    GenDistillerModelConfig,
-    RunnerConfig,
-    TeacherConfig,
-    read_model_config,
-    steps_problems,
-)
+from s3prl_gendistiller.config import TeacherConfig
+from s3prl_gendistiller.config_gendistiller import GenDistillerModelConfig
 from s3prl_gendistiller.config_objectives import CkdConfig, LayerwiseConfig
+from s3prl_gendistiller.config_runner import RunnerConfig, steps_problems
 from s3prl_gendistiller.errors import ConfigError, UserError
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml, to_dict
+from s3prl_gendistiller.student_kinds import read_model_config
 
 TEACHER = {"upstream": "hubert_base"}
 
@@ -55,7 +52,7 @@ def test_all_problems_are_reported_at_once() -> None:
             "student.history: found 'al', expected one of previous, all; did you mean all?",
         ),
         ({"student": {"history": "all", "position_bias": "gated"}}, "position_bias: found gated with history all"),
-        ({"student": {"silent_passes": 1, "history_input": "add"}}, "only carry, recur and echo"),
+        ({"student": {"silent_passes": 1, "history_input": "add"}}, "only carry, recur and echo use"),
         (
             {"student": {"history_input": "echo"}, "distill": {"feedback": "teacher_forced"}},
             "distill.feedback: found teacher_forced with student.history_input echo, expected free_running",

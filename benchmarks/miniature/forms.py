@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from s3prl_gendistiller.cli.experiment import UPSTREAMS, Contender
+from s3prl_gendistiller.cli.experiment import Contender
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.schema import merge, merge_layers, yaml_layers
 from s3prl_gendistiller.shipped import shipped_folder
+from s3prl_gendistiller.student_kinds import STUDENT_KINDS
 
 
 def contender(form: str | Path) -> Contender:
     """The student of an ablation of pretrain_configs/, by name, or of a YAML file.
 
     Raises:
-        UserError: no such ablation or file, or its base is no configuration of a student.
+        UserError: there is no such ablation or file, or its base is no shipped model YAML.
     """
     ablations = shipped_folder("pretrain_configs") / "ablations"
     path = Path(form) if Path(form).suffix == ".yaml" else ablations / f"{form}.yaml"
@@ -25,7 +26,7 @@ def contender(form: str | Path) -> Contender:
         known = ", ".join(sorted(file.stem for file in ablations.glob("*.yaml")))
         raise UserError(f"form of a student: found {form}, expected a YAML file or one of {known}")
     *differences, (recipe, _) = yaml_layers(path)
-    if not differences or recipe.parent.name not in UPSTREAMS:
+    if not differences or recipe.parent.name not in STUDENT_KINDS:
         raise UserError(f"{recipe}: found no base in it, expected the configuration that it differs from")
     return Contender(recipe.parent.name, merge_layers(content for _, content in differences))
 

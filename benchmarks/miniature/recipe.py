@@ -15,7 +15,7 @@ from torch import nn
 from hubert.random_teacher import write_random_like
 from s3prl_gendistiller.cli import main
 from s3prl_gendistiller.cli.experiment import Contender, Experiment, Recipe
-from s3prl_gendistiller.config import TeacherConfig, read_model_config
+from s3prl_gendistiller.config import TeacherConfig
 from s3prl_gendistiller.distill.data import HeldOutLoader
 from s3prl_gendistiller.distill.objectives.layerwise import Layerwise
 from s3prl_gendistiller.distill.task import DistillTask, score
@@ -25,6 +25,7 @@ from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoin
 from s3prl_gendistiller.host.students import load_student
 from s3prl_gendistiller.host.teachers import load_teacher
 from s3prl_gendistiller.shipped import shipped_folder
+from s3prl_gendistiller.student_kinds import read_model_config
 
 TARGETS = (2, 4, 6)
 TRAINED_ON, HELD_OUT = "train-clean-100", "dev-clean"
@@ -99,8 +100,8 @@ class Miniature:
         if checkpoint is None:
             raise UserError(f"{run}: holds no whole checkpoint; expected the folder of a distillation")
         states = read_checkpoint(checkpoint)
-        kind = student_kind(states, checkpoint)
-        layers = read_model_config(kind, states["Upstream_Config"]).distill.target_layers
+        kind, student = student_kind(states, checkpoint), load_student(checkpoint)
+        layers = read_model_config(kind.name, states["Upstream_Config"]).distill.target_layers
         loader = HeldOutLoader(
             [self.speech / "len_for_bucket" / f"{HELD_OUT}.csv"],
             self.speech,
@@ -108,9 +109,9 @@ class Miniature:
             crop_samples=CROP_SAMPLES,
         )
         teacher = load_teacher(TeacherConfig(folder=str(self.teacher)))
-        if kind == "gendistiller":
+        if student.ignores_padding:
             teacher.ignore_padding()  # as in training
-        task = DistillTask(load_student(checkpoint), teacher, nn.ModuleList([Layerwise(layers)]), layers)
+        task = DistillTask(student, teacher, nn.ModuleList([Layerwise(layers)]), layers)
         return score(task, loader, "cpu")
 
 

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from s3prl_gendistiller.cli import arguments
-from s3prl_gendistiller.config import MODEL_CONFIGS, RunnerConfig
+from s3prl_gendistiller.config_runner import RunnerConfig
 from s3prl_gendistiller.host.downstream_config import EXPERTS, whole_config
 from s3prl_gendistiller.schema import Kinds, from_dict, read_layered_yaml
+from s3prl_gendistiller.student_kinds import STUDENT_KINDS
 
-KINDS = {**MODEL_CONFIGS, "runner": RunnerConfig, **{name: whole_config(name) for name in EXPERTS}}
+KINDS: dict[str, type] = {name: kind.config for name, kind in STUDENT_KINDS.items()}
+KINDS |= {"runner": RunnerConfig, **{name: whole_config(name) for name in EXPERTS}}
 
 
 def add_parser(subparsers: Any) -> None:
@@ -52,20 +54,19 @@ def describe(cls: Any, indent: str = "") -> Iterator[str]:
             yield f"{indent}{field.name}:"
             yield from describe(hint, indent + "  ")
             continue
+        if "kinds" in field.metadata and typing.get_origin(hint) is tuple:
+            yield f"{indent}{field.name}:"
+            given = {type(entry) for entry in typing.cast(tuple, field.default)}
+            for reader in field.metadata["kinds"].of.values():
+                mark = "" if reader in given else "# "  # comments show the entries that are not in the default list
+                first, *rest = describe(reader)
+                yield f"{indent}  {mark}- {first}"
+                yield from (f"{indent}  {mark}  {line}" for line in rest)
+            continue
         if "kinds" in field.metadata:
             kinds, is_optional = field.metadata["kinds"], "optional" in field.metadata
             yield f"{indent}{field.name}:" + (" null" if is_optional else "")
             yield from _describe_kinds(kinds, indent + "  ", "" if is_optional else next(iter(kinds.of)))
-            continue
-        kinds = _kinds_of_entries(hint)
-        if kinds:
-            yield f"{indent}{field.name}:"
-            given = {type(entry) for entry in typing.cast(tuple, field.default)}
-            for kind in kinds:
-                mark = "" if kind in given else "# "  # what can stand in the list beside its default
-                first, *rest = describe(kind, "")
-                yield f"{indent}  {mark}- {first}"
-                yield from (f"{indent}  {mark}  {line}" for line in rest)
             continue
         comment = _comment(field)
         yield f"{indent}{field.metadata.get('spelt', field.name)}: {_default(field)}" + (
@@ -84,14 +85,6 @@ def _describe_kinds(kinds: Kinds, indent: str, given: str, before: str = "") -> 
         else:
             keys = [field.name for field in dataclasses.fields(reader) if field.name not in ("name", kinds.by)]
             yield f"{indent}# {before}{kinds.by}: {name}, with {', '.join(keys)}"
-
-
-def _kinds_of_entries(hint: Any) -> tuple[Any, ...]:
-    """The dataclasses that a list may hold; none if it holds plain values, or is no list."""
-    (item,) = typing.get_args(hint)[:1] or (None,)
-    if typing.get_origin(hint) is not tuple:
-        return ()
-    return tuple(kind for kind in (typing.get_args(item) or (item,)) if dataclasses.is_dataclass(kind))
 
 
 def _default(field: dataclasses.Field[Any]) -> str:

@@ -12,7 +12,7 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.tasks import TASKS, choose_tasks
 
 if TYPE_CHECKING:
-    from s3prl_gendistiller.superb.data_check import Report
+    from s3prl_gendistiller.superb.corpus.check import Report
 
 _LISTED = 10
 
@@ -60,9 +60,10 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints the table and what is wrong."""
     from s3prl_gendistiller.corpora import folder
-    from s3prl_gendistiller.superb import data_check, data_make
-    from s3prl_gendistiller.superb.data_contents import contents
-    from s3prl_gendistiller.superb.needs import need
+    from s3prl_gendistiller.superb.corpus import check as data_check
+    from s3prl_gendistiller.superb.corpus import make as data_make
+    from s3prl_gendistiller.superb.corpus.contents import contents
+    from s3prl_gendistiller.superb.corpus.needs import need
 
     if not args.make and (args.s3prl is not None or args.librimix is not None):
         raise UserError("--s3prl and --librimix are for --make, which is not given; add it or leave them out")
@@ -93,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
 
 def table(reports: Sequence[Report]) -> str:
     """One row a task."""
-    from s3prl_gendistiller.superb.table import markdown
+    from s3prl_gendistiller.superb.suite.table import markdown
 
     rows = [["task", "corpus", "state", "files", "hours", "expected", "what to do"]]
     for report in reports:

@@ -27,18 +27,17 @@ from s3prl_gendistiller.host.overrides import Overrides
 from s3prl_gendistiller.host.paths import expand_tree
 from s3prl_gendistiller.host.resume import check_changes, check_sections
 from s3prl_gendistiller.host.stored_run import check_settings, check_stored_downstream
-from s3prl_gendistiller.host.upstream_files import LOCAL
 from s3prl_gendistiller.host.upstreams import check_layer, check_upstream
 from s3prl_gendistiller.models.upstream import read_generation
 from s3prl_gendistiller.outputs import check_writable
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml
 from s3prl_gendistiller.shipped import existing_or_shipped, shipped_folder
-from s3prl_gendistiller.superb.run_data import refuse_unfit
+from s3prl_gendistiller.student_kinds import OWN_UPSTREAM, STUDENT_KINDS
+from s3prl_gendistiller.superb.corpus.before_run import refuse_unfit
 from s3prl_gendistiller.superb.tasks import TASKS, require_packages
 
 RESULTS = Path("result/downstream")
 STUDENTS = Path("result/pretrain")
-LOCAL_STUDENTS = {upstream: kind for kind, upstream in LOCAL.items()}
 
 
 def main(argv: Sequence[str] | None = None, host: launch.Host = mount.run_downstream) -> int:
@@ -120,7 +119,7 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> lau
     """A new run, completed and checked."""
     for flag, value in (("-u", args.upstream), ("-d", args.downstream)):
         if value is None:
-            raise UserError(f"{flag}: missing; for example run_downstream.py -u gendistiller_local -d asr")
+            raise UserError(f"{flag}: missing; for example run_downstream.py -u {OWN_UPSTREAM} -d asr")
     _check_downstream(args)
     if args.hub != downstream_flags.HUGGINGFACE:
         _check_upstream(args, filled)
@@ -173,12 +172,13 @@ def _check_downstream(args: argparse.Namespace) -> None:
 
 def _check_upstream(args: argparse.Namespace, filled: dict[str, str]) -> None:
     """Of ``-u``, ``-k``, ``-g``, ``--steps`` and ``-l``; fills in the newest student, and makes paths absolute."""
-    if args.upstream in LOCAL_STUDENTS:
-        _choose_student(args, filled)
+    kinds = [kind.name for kind in STUDENT_KINDS.values() if kind.upstream == args.upstream]
+    if kinds:
+        _choose_student(args, filled, kinds)
     elif args.upstream_ckpt is not None and "://" not in args.upstream_ckpt:
         args.upstream_ckpt = str(existing_or_shipped(args.upstream_ckpt))
-    if args.steps is not None and args.upstream != "gendistiller_local":
-        raise UserError(f"--steps: found {args.steps} with -u {args.upstream}; only gendistiller_local stops early")
+    if args.steps is not None and args.upstream != OWN_UPSTREAM:
+        raise UserError(f"--steps: found {args.steps} with -u {args.upstream}; only {OWN_UPSTREAM} stops early")
     check_upstream(args.upstream, args.upstream_ckpt, args.upstream_model_config)
     downstream_flags.check_refresh(args.upstream_refresh, args.upstream, args.upstream_ckpt)
     if args.steps is not None and args.upstream_model_config is not None:
@@ -186,7 +186,7 @@ def _check_upstream(args: argparse.Namespace, filled: dict[str, str]) -> None:
     if args.upstream_ckpt is not None and os.path.exists(args.upstream_ckpt):
         args.upstream_ckpt = os.path.abspath(args.upstream_ckpt)
     steps = args.steps
-    if args.upstream == "gendistiller_local":
+    if args.upstream == OWN_UPSTREAM:
         steps = read_generation(args.upstream_model_config).steps if steps is None else steps
         check_steps(steps, args.upstream_ckpt)
     if args.upstream_feature_selection in (None, "hidden_states"):
@@ -203,15 +203,14 @@ def _check_weights(path: str, downstream: str) -> None:
         )
 
 
-def _choose_student(args: argparse.Namespace, filled: dict[str, str]) -> None:
-    """Fills in ``-k`` with the newest student of the kind asked for."""
-    kind = LOCAL_STUDENTS[args.upstream]
+def _choose_student(args: argparse.Namespace, filled: dict[str, str], kinds: Sequence[str]) -> None:
+    """Fills in ``-k`` with the newest student of one of `kinds`."""
     if args.upstream_ckpt is None:
-        newest = newest_student(STUDENTS, kind)
+        newest = newest_student(STUDENTS, *kinds)
         if newest is None:
             raise UserError(
-                f"-k: not given, and no {kind} student is under {STUDENTS.absolute()}; train one with "
-                f"`python run_pretrain.py -u {kind}`, or name a checkpoint"
+                f"-k: not given, and no {' or '.join(kinds)} student is under {STUDENTS.absolute()}; train one with "
+                f"`python run_pretrain.py -u {kinds[0]}`, or name a checkpoint"
             )
         args.upstream_ckpt = filled["-k"] = str(newest)
 

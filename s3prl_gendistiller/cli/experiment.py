@@ -26,15 +26,19 @@ from s3prl_gendistiller.host.students import load_student
 from s3prl_gendistiller.models.student import Student
 from s3prl_gendistiller.schema import merge
 from s3prl_gendistiller.shipped import shipped_folder
-from s3prl_gendistiller.superb.costs import cpu_times
-from s3prl_gendistiller.superb.table import markdown
-
-UPSTREAMS = {"gendistiller": "gendistiller_local", "distilhubert": "distiller_local"}
+from s3prl_gendistiller.student_kinds import STUDENT_KINDS
+from s3prl_gendistiller.superb.cost.costs import cpu_times
+from s3prl_gendistiller.superb.suite.table import markdown
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A student of the experiment: a pretrain task, and what its model YAML says beyond the shared recipe."""
+    """A student of the experiment.
+
+    Attributes:
+        task: its pretraining task.
+        difference: the keys of its model YAML that differ from the shared recipe.
+    """
 
     task: str
     difference: dict[str, Any] = field(default_factory=dict)
@@ -42,13 +46,13 @@ class Contender:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What all contenders share.
+    """Settings that all contenders share.
 
     Attributes:
-        superb_data: the folder that SUPERB_DATA names; its LibriSpeech/ serves ASR.
+        superb_data: the folder that SUPERB_DATA names, with LibriSpeech/ for ASR.
         teacher: a transformers folder.
         datarc: keys of `pretrain_expert.datarc` that differ from the shipped recipe.
-        steps, lr: of distillation; asr_steps: of the recogniser on top.
+        steps, lr: of the distillation; asr_steps: of the recogniser that is trained on the student.
     """
 
     superb_data: Path
@@ -62,13 +66,13 @@ class Recipe:
 
 
 class Experiment:
-    """Runs contenders into one folder; a log beside the runs keeps all output of the launchers.
+    """Runs contenders in one folder; a log beside the runs holds all output of the launchers.
 
     Args:
-        recipe: shared by all.
-        contenders: by the name of their run.
-        folder: for the runs; a distillation that an earlier call left there goes on, or is kept if it is finished.
-        threads: of each launcher; None leaves it to torch.
+        recipe: settings that all contenders share.
+        contenders: the students, by the name of their run.
+        folder: holds the runs; an unfinished distillation in it is resumed, a finished one is kept.
+        threads: number of threads of each launcher; None for torch's default.
     """
 
     def __init__(
@@ -82,7 +86,7 @@ class Experiment:
         folder.mkdir(parents=True, exist_ok=True)
 
     def distil(self, name: str) -> None:
-        """Trains a contender with run_pretrain.py."""
+        """Trains the student of a run with run_pretrain.py."""
         task, run = self.contenders[name].task, self.folder / name
         newest = newest_checkpoint(run)
         if newest is not None and stored_step(newest) >= self.recipe.steps:
@@ -91,9 +95,10 @@ class Experiment:
         self._launch("pretrain", ["-u", task, "-p", str(run), "-a", "--seed", str(self.recipe.seed), *files])
 
     def recognise(self, name: str) -> tuple[float, float]:
-        """Trains s3prl's ASR on a distilled contender; returns letter and word error on test-clean, in percent."""
+        """Trains s3prl's ASR on a distilled student; returns letter and word error on test-clean, in percent."""
         steps, folder = self.recipe.asr_steps, self.folder / f"{name}_asr"
-        upstream, student = UPSTREAMS[self.contenders[name].task], newest_checkpoint(self.folder / name)
+        upstream = STUDENT_KINDS[self.contenders[name].task].upstream
+        student = newest_checkpoint(self.folder / name)
         length = ",,".join(f"config.runner.{key}={steps}" for key in ("total_steps", "eval_step", "save_step"))
         source = ["-u", upstream, "-k", str(student), "-c", "downstream_runs/asr/small.yaml"]
         self._launch("downstream", ["-m", "train", "-d", "asr", "-p", str(folder), *source, "-o", length])
@@ -104,7 +109,7 @@ class Experiment:
         return float(rates[0].group(1)), float(rates[1].group(1))
 
     def table(self, errors: dict[str, tuple[float, float]]) -> str:
-        """The Markdown table of everything that was measured."""
+        """The Markdown table of all measurements."""
         layers = self.recipe.target_layers
         students = {name: load_student(newest_checkpoint(self.folder / name) or "") for name in self.contenders}
         times = cpu_times({name: _generates(student) for name, student in students.items()})
@@ -133,7 +138,7 @@ class Experiment:
         return markdown(rows)
 
     def _write(self, name: str, part: str) -> Path:
-        """Configurations that state only what differs from the shipped recipe of the task."""
+        """Writes a configuration that holds only the differences to the shipped recipe of the task."""
         student, recipe = self.contenders[name], self.recipe
         base = shipped_folder("pretrain_configs") / student.task / f"config_{part}.yaml"
         content: dict[str, Any] = {"base": str(base)}
@@ -151,10 +156,10 @@ class Experiment:
         return path
 
     def _launch(self, launcher: str, arguments: Sequence[str]) -> str:
-        """One launcher in a process of its own, as a person would type it; returns what it printed."""
+        """Runs one launcher in a process of its own; returns its output."""
         print(f"  $ python run_{launcher}.py {' '.join(arguments)}", flush=True)
         command = [sys.executable, "-m", f"s3prl_gendistiller.cli.{launcher}", *arguments]
-        # threads that spin while they wait make a step seven times slower as soon as another program wants a core
+        # actively waiting threads make a step seven times slower when another program needs a core
         passive = {"OMP_WAIT_POLICY": "PASSIVE"}
         environment = {**passive, **os.environ, "SUPERB_DATA": str(self.recipe.superb_data)}
         if self.threads is not None:
@@ -175,7 +180,7 @@ def _generates(student: Student) -> Callable[[Tensor], object]:
 
 
 def _shaped_like(teacher: Path) -> dict[str, Any]:
-    """The student sections that give a student the widths of a transformers teacher."""
+    """The sections of a model YAML that give a student the sizes of a transformers teacher."""
     shape = read_json(teacher / "config.json")
     convolutions = zip(shape["conv_dim"], shape["conv_kernel"], shape["conv_stride"], strict=True)
     return {

@@ -14,12 +14,13 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.outputs import check_writable, replacing
 
 if TYPE_CHECKING:
-    from s3prl_gendistiller.superb.protocol import ProtocolCount
-    from s3prl_gendistiller.superb.subjects import Source, Subject
+    from s3prl_gendistiller.superb.cost.leaderboard import ProtocolCount
+    from s3prl_gendistiller.superb.cost.rows import Source, Subject
 
 _DESCRIPTION = """\
-Multiply-adds by the SUPERB leaderboard's protocol: 32 utterances of LibriSpeech test-clean (224.86 s, 1.28 to 20.38 s),
-one at a time, summed; counted on the operations that run, for any upstream of s3prl. No corpus is needed."""
+Count multiply-adds by the SUPERB leaderboard's protocol: the sum over 32 utterances of LibriSpeech test-clean
+(224.86 s, 1.28 to 20.38 s each), one at a time. The executed operations are counted, for any upstream of s3prl. No
+corpus is needed."""
 
 _EXAMPLE = """\
 examples:
@@ -27,10 +28,10 @@ examples:
   gendistiller macs --config pretrain_configs/gendistiller/config_model.yaml --steps all --out macs.png
   gendistiller macs --config small=my_model.yaml --student teacher=path/to/hubert --steps all --out macs.png
 
-A student is what `gendistiller superb` takes: NAME=CHECKPOINT (or CHECKPOINT@2, two layers of it), NAME=FOLDER of a run
-or of a transformers model, or the name of an s3prl upstream. A model YAML is counted before anything is trained.
-Matrix products and convolutions count. The leaderboard's profiler also counts softmax, mask, dropout and biases of
-attention: 0.2 % more for HuBERT Base. Published rows are the leaderboard's own numbers."""
+--student takes the same values as in `gendistiller superb`: NAME=CHECKPOINT (or CHECKPOINT@2 for two of its layers),
+NAME=FOLDER of a run or of a transformers model, or the name of an s3prl upstream. --config needs no trained student.
+Matrix products and convolutions are counted. The leaderboard's profiler also counts softmax, mask, dropout and biases
+of attention: 0.2 % more for HuBERT Base. Published rows show the leaderboard's own numbers."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -52,7 +53,7 @@ def add_parser(subparsers: Any) -> None:
         nargs="+",
         type=_step,
         default=[],
-        help="generate so many layers; all: each number from 1; default: what the student generates",
+        help="numbers of generated layers; all: every number from 1; default: all layers of the student",
     )
     parser.add_argument("--out", type=arguments.path, metavar="PNG", help="draw multiply-adds against steps")
     parser.add_argument("--no-progress", action="store_true", help="no progress bar")
@@ -70,8 +71,8 @@ def _step(text: str) -> int | str:
 def run(args: argparse.Namespace) -> int:
     """Prints the table."""
     from s3prl_gendistiller.host.upstreams import STUDENT, check_upstream
-    from s3prl_gendistiller.superb.students import find_students
-    from s3prl_gendistiller.superb.subjects import sources
+    from s3prl_gendistiller.superb.cost.rows import sources
+    from s3prl_gendistiller.superb.models import find_students
 
     if not args.student and not args.config:
         raise UserError("found neither --student nor --config, expected at least one model")
@@ -96,9 +97,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def count(found: Sequence[Source], *, progress: bool) -> list[tuple[Subject, ProtocolCount]]:
-    """Each row of each model."""
-    from s3prl_gendistiller.superb.protocol import LENGTHS, count_protocol
-    from s3prl_gendistiller.superb.subjects import subjects
+    """The counted operations of each row of each model."""
+    from s3prl_gendistiller.superb.cost.leaderboard import LENGTHS, count_protocol
+    from s3prl_gendistiller.superb.cost.rows import subjects
 
     counts = []
     with tqdm(unit="utterance", disable=not progress) as bar:
@@ -111,10 +112,10 @@ def count(found: Sequence[Source], *, progress: bool) -> list[tuple[Subject, Pro
 
 
 def table(counts: Sequence[tuple[Subject, ProtocolCount]]) -> str:
-    """One row a model and number of steps, then published models; billions of multiply-adds."""
-    from s3prl_gendistiller.superb.anchors import ANCHORS
-    from s3prl_gendistiller.superb.protocol import SECONDS, bucket_ranges
-    from s3prl_gendistiller.superb.table import markdown
+    """A Markdown table of billions of multiply-adds: a row for each model and number of steps, then published ones."""
+    from s3prl_gendistiller.superb.cost.leaderboard import SECONDS, bucket_ranges
+    from s3prl_gendistiller.superb.leaderboard.anchors import ANCHORS
+    from s3prl_gendistiller.superb.suite.table import markdown
 
     header = ["model", "steps", "parameters", f"G multiply-adds, {SECONDS:.2f} s", "G per second", *bucket_ranges()]
     rows = [header]
@@ -132,7 +133,7 @@ def table(counts: Sequence[tuple[Subject, ProtocolCount]]) -> str:
 
 
 def draw(counts: Sequence[tuple[Subject, ProtocolCount]], out: Path) -> None:
-    """A line for each student that generates, a level for each model that does not."""
+    """Draws a curve over the steps for each student that generates layers, and a level line for any other model."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -12,12 +12,12 @@ from typing import Any
 
 from s3prl_gendistiller.cli import arguments, launch
 from s3prl_gendistiller.cli.resume import refuse_other_than_begun, refuse_to_overwrite, resume_overrides
-from s3prl_gendistiller.config import MODEL_CONFIGS, ModelConfig, RunnerConfig, read_model_config
-from s3prl_gendistiller.config_objectives import GlmdConfig
+from s3prl_gendistiller.config import ModelConfig
+from s3prl_gendistiller.config_runner import RunnerConfig
 from s3prl_gendistiller.distill.fit import check_fit
 from s3prl_gendistiller.distill.manifest import read_manifest
+from s3prl_gendistiller.distill.objectives import check_files
 from s3prl_gendistiller.distill.transformers_teacher import read_teacher_shape
-from s3prl_gendistiller.distill.units import Units
 from s3prl_gendistiller.documents import read_yaml
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
@@ -25,12 +25,13 @@ from s3prl_gendistiller.host.checkpoint import read_checkpoint
 from s3prl_gendistiller.host.hub_teacher import check_hub_teacher
 from s3prl_gendistiller.host.locate import find_host
 from s3prl_gendistiller.host.overrides import Overrides
-from s3prl_gendistiller.host.paths import expand, teacher_folder
+from s3prl_gendistiller.host.paths import expand, teacher_folder, with_absolute_files
 from s3prl_gendistiller.host.pretrain_config import runner_for_host
 from s3prl_gendistiller.host.resume import check_changes
 from s3prl_gendistiller.host.stored_run import check_stored_pretrain
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml
 from s3prl_gendistiller.shipped import existing_or_shipped, shipped_folder
+from s3prl_gendistiller.student_kinds import STUDENT_KINDS, read_model_config
 
 RESULTS = Path("result/pretrain")
 
@@ -53,7 +54,7 @@ def _resume(checkpoint: Path, args: argparse.Namespace, device: str, filled: dic
             filled[flag] = "from the checkpoint"
     states = read_checkpoint(checkpoint, mmap=True)
     sections = check_stored_pretrain(states, checkpoint, args.overrides, mount.pretrain_tasks(find_host().package))
-    if states["Args"].upstream in MODEL_CONFIGS and sections.keys() >= {"runner", "optimizer", "pretrain_expert"}:
+    if states["Args"].upstream in STUDENT_KINDS and sections.keys() >= {"runner", "optimizer", "pretrain_expert"}:
         _check_data(from_dict(RunnerConfig, sections, f"{checkpoint}: Config"))
     check_changes(checkpoint, args.override)
     command = ["-e", str(checkpoint), "-o", resume_overrides(checkpoint, args.override, device)]
@@ -72,7 +73,7 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> lau
         args.expname = filled["-n"] = launch.free_name(RESULTS, args.upstream)
     folder = Path(args.expdir or RESULTS / args.expname).absolute()
     refuse_to_overwrite(folder, args.auto_resume)
-    if args.upstream in MODEL_CONFIGS:
+    if args.upstream in STUDENT_KINDS:
         shipped = shipped_folder("pretrain_configs") / args.upstream
         args.config = args.config or _fill(filled, "-c", shipped / "config_runner.yaml")
         args.upstream_config = args.upstream_config or _fill(filled, "-g", shipped / "config_model.yaml")
@@ -132,7 +133,7 @@ def _check(task: str, model_path: str, runner_path: str, overrides: Overrides) -
         raise UserError("\n".join(problems))
     assert model is not None
     _check_teacher(model)
-    _check_units(model)
+    check_files([with_absolute_files(objective) for objective in model.objectives])
     _check_data(from_dict(RunnerConfig, content, runner_path))
     return content
 
@@ -144,13 +145,6 @@ def _check_teacher(model: ModelConfig) -> None:
     elif model.teacher.upstream is not None:
         given = model.teacher.checkpoint
         check_hub_teacher(model.teacher.upstream, None if given is None else expand(given, "teacher.checkpoint"))
-
-
-def _check_units(model: ModelConfig) -> None:
-    """That of another teacher is found out when the teacher is loaded, for which its weights must be read."""
-    for objective in model.objectives:
-        if isinstance(objective, GlmdConfig) and objective.units is not None:
-            Units.load(expand(objective.units, "objectives: glmd: units"))
 
 
 def _check_data(runner: RunnerConfig) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.outputs import check_writable, replacing
-from s3prl_gendistiller.superb.anchors import ANCHORS
-from s3prl_gendistiller.superb.finished import read_results
-from s3prl_gendistiller.superb.scores import COUNTED, LEADERBOARD, overall_score, task_score
-from s3prl_gendistiller.superb.table import markdown
+from s3prl_gendistiller.superb.entry.from_suite import read_results
+from s3prl_gendistiller.superb.leaderboard.anchors import ANCHORS
+from s3prl_gendistiller.superb.leaderboard.scores import COUNTED, LEADERBOARD, overall_score, task_score
+from s3prl_gendistiller.superb.suite.table import markdown
 from s3prl_gendistiller.superb.tasks import TASKS
 
 _DESCRIPTION = """\

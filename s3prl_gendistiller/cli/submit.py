@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.outputs import check_writable
-from s3prl_gendistiller.superb.submission import ARCHIVE, BY_FLAG, PARTS, Checked, check_parts, er_folders, pack
+from s3prl_gendistiller.superb.entry.archive import ARCHIVE, BY_FLAG, PARTS, Checked, check_parts, er_folders, pack
 from s3prl_gendistiller.superb.tasks import TASKS, choose_tasks
 
 if TYPE_CHECKING:
-    from s3prl_gendistiller.superb.finished import Finished
-    from s3prl_gendistiller.superb.students import Student
+    from s3prl_gendistiller.superb.entry.from_suite import Finished
+    from s3prl_gendistiller.superb.models import Student
 
 _DESCRIPTION = """\
 Pack predict.zip for the leaderboard's public set, as s3prl's submit.py does, from a suite of `gendistiller superb` or
@@ -112,7 +112,7 @@ def _given(args: argparse.Namespace) -> tuple[dict[str, Path], list[str]]:
 
 
 def _finished(args: argparse.Namespace) -> Finished | None:
-    from s3prl_gendistiller.superb.finished import read_finished
+    from s3prl_gendistiller.superb.entry.from_suite import read_finished
 
     if args.suite is None:
         _refuse(args, "student", "tasks")
@@ -164,7 +164,7 @@ def _tasks(asked: Sequence[str], finished: Finished) -> list[str]:
 def _write_hub_folder(folder: Path, student: Student, finished: Finished | None) -> None:
     from s3prl_gendistiller.export.card import Card
     from s3prl_gendistiller.export.hub_folder import write_hub_folder
-    from s3prl_gendistiller.superb import costs
+    from s3prl_gendistiller.superb.cost import costs
 
     assert student.checkpoint is not None  # _student has looked
     parameters, gmacs_per_s = costs.size(student)
@@ -177,12 +177,13 @@ def _write_hub_folder(folder: Path, student: Student, finished: Finished | None)
 def _student(args: argparse.Namespace, finished: Finished | None) -> Student:
     """Whose upstream is asked for, checked."""
     from s3prl_gendistiller.host.generation import check_steps
-    from s3prl_gendistiller.host.upstream_files import LOCAL, check_file
+    from s3prl_gendistiller.host.upstream_files import check_file
     from s3prl_gendistiller.host.upstreams import STUDENT
-    from s3prl_gendistiller.superb.students import find_students
+    from s3prl_gendistiller.student_kinds import OWN_UPSTREAM
+    from s3prl_gendistiller.superb.models import find_students
 
     if args.checkpoint is not None and Path(args.checkpoint).is_file():
-        check_file(LOCAL["gendistiller"], args.checkpoint, replace(STUDENT, checkpoint="--checkpoint"))
+        check_file(OWN_UPSTREAM, args.checkpoint, replace(STUDENT, checkpoint="--checkpoint"))
     named = None if args.checkpoint is None else find_students([f"student={args.checkpoint}"])[0]
     student = named if finished is None else finished.student
     if finished is not None and named is not None:
@@ -202,20 +203,21 @@ def _student(args: argparse.Namespace, finished: Finished | None) -> Student:
     return student
 
 
-def _scores(finished: Finished | None) -> tuple[list[tuple[str, str, str]], str]:
-    """Rows of the card's table, and with which settings they were reached."""
+def _scores(finished: Finished | None) -> tuple[list[tuple[str, str, str]], str, bool]:
+    """Rows of the card's table, the settings of the runs in words, and whether these settings are SUPERB's."""
     if finished is None:
-        return [], ""
+        return [], "", False
     rows = [
         (TASKS[task].title, metric.label, f"{values[metric.key]:.2f}")
         for task, values in finished.values.items()
         for metric in TASKS[task].metrics
     ]
+    official = finished.preset == "official"
     settings = "SUPERB's public set at its published settings"
-    if finished.preset != "official":
+    if not official:
         settings = (
             f"The configurations '{finished.preset}' of s3prl-gendistiller, made for small corpora: no SUPERB numbers"
         )
     features = {"weighted": "weighted sum of the hidden states", "last": "last hidden state"}[finished.features]
     score = "" if finished.score is None else f" Score {finished.score:.0f}."
-    return rows, f"{settings}; {features}.{score}"
+    return rows, f"{settings}; {features}.{score}", official

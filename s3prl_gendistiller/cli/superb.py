@@ -18,10 +18,10 @@ from s3prl_gendistiller.cli.superb_flags import check_pairs, check_search, check
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.feature_store import CACHE_FLAG, LIMIT_FLAG, read_size
 from s3prl_gendistiller.host.paths import VARIABLE
-from s3prl_gendistiller.superb.agenda import Work, planned_work
-from s3prl_gendistiller.superb.decoding import DECODED, find_model
-from s3prl_gendistiller.superb.plan import HARDWARE, Layers, Suite
-from s3prl_gendistiller.superb.students import FEATURES, Student, find_students
+from s3prl_gendistiller.superb.models import FEATURES, Student, find_students
+from s3prl_gendistiller.superb.suite.agenda import Work, planned_work
+from s3prl_gendistiller.superb.suite.language_model import DECODED, find_model
+from s3prl_gendistiller.superb.suite.suite import HARDWARE, Layers, Suite
 from s3prl_gendistiller.superb.tasks import PRESETS, TASKS, choose_tasks
 
 LISTED = 10
@@ -126,7 +126,10 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from s3prl_gendistiller.superb import launcher, results_file, space, trial
+    from s3prl_gendistiller.superb.suite import disk as space
+    from s3prl_gendistiller.superb.suite import pool as launcher
+    from s3prl_gendistiller.superb.suite import results as results_file
+    from s3prl_gendistiller.superb.suite import trial
 
     suite = _suite(args)
     suite, kept = space.kept_features(suite)
@@ -165,7 +168,10 @@ def _run(suite: Suite, layers: Layers, jobs: int, devices: Sequence[str], refere
         UserError: something has no result; everything else has been written.
     """
     from s3prl_gendistiller.cli import downstream
-    from s3prl_gendistiller.superb import costs, launcher, results_file, runs, table
+    from s3prl_gendistiller.superb.cost import costs
+    from s3prl_gendistiller.superb.suite import pool as launcher
+    from s3prl_gendistiller.superb.suite import results as results_file
+    from s3prl_gendistiller.superb.suite import runs, table
 
     with _ended_by_signal(), launcher.running(suite.out, downstream.main, jobs, devices) as launch:
         results, failures = runs.run_suite(suite, launch, layers, jobs)
@@ -186,7 +192,8 @@ def _run(suite: Suite, layers: Layers, jobs: int, devices: Sequence[str], refere
 
 def _print_plan(args: argparse.Namespace, suite: Suite, agenda: Sequence[Work], at_a_time: int, on_gpu: bool) -> None:
     """As comments, so that a dry run's output is still a list of commands."""
-    from s3prl_gendistiller.superb import costs, hours
+    from s3prl_gendistiller.superb.cost import costs
+    from s3prl_gendistiller.superb.suite import hours
 
     rate = hours.sustained(args.tflops, on_gpu, min(len(set(args.devices)) or 1, at_a_time), at_a_time)
     gmacs = {student.name: costs.size(student)[1] for student in suite.students}

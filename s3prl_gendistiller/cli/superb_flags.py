@@ -11,10 +11,10 @@ from s3prl_gendistiller.host import devices
 from s3prl_gendistiller.host.downstream_config import check_downstream
 from s3prl_gendistiller.host.feature_store import CACHE_FLAG, LIMIT_FLAG
 from s3prl_gendistiller.outputs import check_writable
-from s3prl_gendistiller.superb.decoding import require_decoder
-from s3prl_gendistiller.superb.plan import Suite
-from s3prl_gendistiller.superb.search import budgets
-from s3prl_gendistiller.superb.table import CHART, RESULTS, TABLE
+from s3prl_gendistiller.superb.suite.language_model import require_decoder
+from s3prl_gendistiller.superb.suite.search import budgets
+from s3prl_gendistiller.superb.suite.suite import Suite
+from s3prl_gendistiller.superb.suite.table import CHART, RESULTS, TABLE
 from s3prl_gendistiller.superb.tasks import Task, choose_tasks, require_packages
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from typing import Any
 
-from s3prl_gendistiller.config import GenDistillerModelConfig, ModelConfig
-from s3prl_gendistiller.config_objectives import LayerwiseConfig
+from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.distill.teacher import EncoderLayout
 from s3prl_gendistiller.errors import ConfigError
 
@@ -59,27 +59,21 @@ def _target_problems(config: ModelConfig, num_layers: int, width: int) -> Iterat
 def _warm_start_problems(
     config: ModelConfig, num_layers: int, width: int, layout: EncoderLayout | None
 ) -> Iterator[str]:
-    wanted, generates = config.warm_start, isinstance(config, GenDistillerModelConfig)
-    layer = getattr(wanted, "layer", None)
-    layers = layer is not None or getattr(wanted, "layers", False)
-    off = {"layer": f"warm_start.{'layer: null' if generates else 'layers: false'}"}
-    off |= {part: f"warm_start.{part}: false" for part in ("front_end", "position")}
-    given = {"front_end": wanted.front_end, "position": wanted.position, "layer": layers}
+    wanted, keys = config.warm_start, {key.name for key in dataclasses.fields(config.student)}
+    off = {part: f"warm_start.{part}: false" for part in ("front_end", "position")}
+    off["layer"] = f"warm_start.{wanted.layers_off}"
+    given = {"front_end": wanted.front_end, "position": wanted.position, "layer": wanted.copied_layers(config.student)}
     asked = [part for part in given if given[part]]
     if asked and not _compares_layers(config):
         yield from _differs("encoder_embed_dim", config, width, f"or {', '.join(off[part] for part in asked)}")
-    if layer is not None and layer > num_layers:
-        yield f"warm_start.layer: found {layer}, expected 1..{num_layers}, the teacher's layers"
-    copied = getattr(config.student, "encoder_layers", 0) if layers else 0
-    if copied > num_layers:
-        yield f"student.encoder_layers: found {copied}, expected at most {num_layers} (or {off['layer']})"
+    yield from wanted.layer_problems(config.student, num_layers)
     if layout is None:
         return
     rows: dict[str, dict[str, Any]] = {
         "front_end": {
             "extractor_mode": layout.extractor_mode,
             "extractor_conv_feature_layers": layout.convolutions,
-            "normalize": layout.normalize if generates else None,
+            "normalize": layout.normalize,
             # a norm that only the teacher has is left out, and logged
             "feature_norm": False if layout.feature_norm is False else None,
         },
@@ -93,7 +87,7 @@ def _warm_start_problems(
     }
     for part in asked:
         for key, expected in rows[part].items():
-            if expected is not None:
+            if expected is not None and key in keys:
                 yield from _differs(key, config, expected, f"or {off[part]}")
     if layout.position_norm and wanted.position:
         yield (
@@ -103,7 +97,7 @@ def _warm_start_problems(
 
 
 def _compares_layers(config: ModelConfig) -> bool:
-    return any(isinstance(objective, LayerwiseConfig) for objective in config.objectives)
+    return any(objective.compares_layers for objective in config.objectives)
 
 
 def _differs(key: str, config: ModelConfig, expected: Any, remark: str) -> Iterator[str]:

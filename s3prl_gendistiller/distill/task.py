@@ -28,11 +28,11 @@ class DistillTask(nn.Module):
     Args:
         student: called as ``student(wavs, lengths)``; with teacher feedback also with `teacher_layers` and
             `teacher_probability`.
-        teacher: stays in eval mode whatever mode the task is put into.
+        teacher: stays in eval mode in every mode of the task.
         objectives: modules with `terms`, see `distill.objectives`.
         target_layers: the teacher layers that are distilled.
-        random_depth: train each batch on the first k layers only, k drawn from 1..N. Layers that a batch leaves out
-            add nothing to its loss, so that a layer weighs as often as it is generated.
+        random_depth: train each batch on the first k layers only, k drawn from 1..N. The loss of a batch holds only
+            the layers that were generated.
 
     Raises:
         UserError: the teacher has no such layer.
@@ -63,11 +63,11 @@ class DistillTask(nn.Module):
         """
         Args:
             wavs: (B, S), zero padded; lengths: (B,) samples.
-            teacher_probability: how likely the teacher's layer is fed back in place of the generated one.
+            teacher_probability: probability that a teacher layer replaces the generated layer as history.
 
         Returns:
-            (1, K, 2): sum and count of every term, in the order of `terms`. The leading axis lets replicas of
-            DataParallel be gathered and added before anything is divided.
+            (1, K, 2): sum and count of every term, in the order of `terms`. DataParallel gathers its replicas along the
+            first axis, and `loss` adds them before it divides.
         """
         options: dict[str, Any] = {}
         depth = len(self.target_layers)
@@ -75,7 +75,7 @@ class DistillTask(nn.Module):
             depth = options["steps"] = int(torch.randint(1, depth + 1, ()))
         beside = {layer for layer in self._sources if layer is not None} - set(self.target_layers)
         layers = [*self.target_layers[:depth], *sorted(beside)]
-        taught = self.teacher(wavs, lengths, layers)  # (B, k and those that objectives ask for, T', D)
+        taught = self.teacher(wavs, lengths, layers)  # (B, k targets and the source layers of objectives, T', D)
         targets = taught[:, :depth]
         if teacher_probability > 0.0:
             options.update(teacher_layers=targets, teacher_probability=teacher_probability)
@@ -84,7 +84,7 @@ class DistillTask(nn.Module):
         with torch.autocast(wavs.device.type, enabled=False):
             values: dict[str, tuple[Tensor, Tensor]] = {}
             for objective, source in zip(self.objectives, self._sources, strict=True):
-                if source in (None, *layers):  # else the layer is a target that this batch does not go to
+                if source in (None, *layers):  # otherwise the source is a target layer beyond this batch's depth
                     given = taught[:, :depth] if source is None else taught[:, [layers.index(source)]]
                     values.update(objective(given, predictions.float(), mask))
         none = predictions.new_zeros((), dtype=torch.float32)
@@ -111,7 +111,7 @@ class DistillTask(nn.Module):
 
 @torch.no_grad()
 def score(task: DistillTask, batches: Iterable[SpeechBatch], device: torch.device | str) -> dict[str, float]:
-    """Free-running means of all terms over `batches`, and the weighted loss as "loss"; modes are put back."""
+    """Free-running means of all terms over `batches`, and the weighted loss as "loss"; the mode is restored."""
     was_training = task.training
     task.eval()
     try:
@@ -126,10 +126,9 @@ def score(task: DistillTask, batches: Iterable[SpeechBatch], device: torch.devic
 
 
 def check_layers(target_layers: Sequence[int], num_layers: int, teacher: str) -> None:
-    """Refuses target layers that the teacher does not have.
-
+    """
     Raises:
-        UserError: names each of them.
+        UserError: names every target layer that the teacher does not have.
     """
     wrong = [layer for layer in target_layers if not 1 <= layer <= num_layers]
     if wrong:

@@ -1,8 +1,8 @@
-"""Warm start: a student takes its front end, position and layer from the teacher.
+"""Warm start: front end, position and layers of a student are copied from the teacher.
 
-Teachers bear fairseq's names (s3prl's own HuBERT, WavLM, wav2vec 2.0) or transformers' names. Both are translated into
-one set of names, those of `models.gendistiller`, with ``layers.N.`` for transformer layer N + 1. s3prl's DistillerModel
-bears fairseq's names as well, so the same table serves the baseline.
+The weights of a teacher have fairseq's names (s3prl's own HuBERT, WavLM, wav2vec 2.0) or transformers' names. Both are
+translated into the names of `models.gendistiller`, with ``layers.N.`` for transformer layer N + 1. The weights of
+s3prl's DistillerModel have fairseq's names, too, so the same table translates the baseline's.
 """
 
 from __future__ import annotations
@@ -69,12 +69,13 @@ Weights = dict[str, tuple[str, Tensor]]  # by our name: the teacher's own name a
 
 @dataclass(frozen=True)
 class WarmStartReport:
-    """What a warm start did.
+    """The result of a warm start.
 
     Attributes:
-        copied: names of the student's weights that now are the teacher's.
-        left_out: the teacher's weights that the student has no place for, each with the reason.
-        untouched: the student's weights in the parts asked for that the teacher lacks; they stay random.
+        copied: names of the student's weights that were copied.
+        left_out: names of the teacher's weights that the student does not have, each with the reason.
+        untouched: names of the student's weights that were asked for and that the teacher does not have; they stay
+            random.
     """
 
     copied: tuple[str, ...]
@@ -82,7 +83,7 @@ class WarmStartReport:
     untouched: tuple[str, ...]
 
     def summary(self) -> str:
-        """For the log: how much was copied, and each thing that was not."""
+        """Text for the log: the number of copied weights, and all weights that were not copied."""
         lines = [f"copied {len(self.copied)} weights ({', '.join(_parts(self.copied)) or 'nothing'})"]
         for reason in dict.fromkeys(reason for _, reason in self.left_out):
             names = [name for name, why in self.left_out if why == reason]
@@ -93,7 +94,7 @@ class WarmStartReport:
 
 
 def translate(state: Mapping[str, Tensor], naming: str) -> Weights:
-    """A teacher's weights under our names; whatever is no part of an encoder keeps its own."""
+    """A teacher's weights under our names; weights outside the encoder keep their own names."""
     return {_translate(name, naming): (name, value) for name, value in state.items()}
 
 
@@ -106,18 +107,17 @@ def warm_start(
     position: bool,
     layer: int | None,
 ) -> WarmStartReport:
-    """Copies parts of a teacher into a GenDistiller, all or nothing.
+    """Copies parts of a teacher into a GenDistiller; after an error, the student is unchanged.
 
     Args:
         student: a `GenDistiller`.
         teacher_state: `Teacher.encoder_state()`, with the names of `naming` ("fairseq" or "transformers").
         front_end: CNN, its norms, and the projection.
         position: positional convolution and the LayerNorm after it.
-        layer: number of the transformer layer that becomes the shared one, from 1; None for none.
+        layer: number of the transformer layer that becomes the shared layer, from 1; None for none.
 
     Raises:
-        UserError: a shape differs, the teacher has no such layer, or its CNN has other parts. The student is unchanged
-            then.
+        UserError: a shape differs, the teacher has no such layer, or its CNN has other parts.
     """
     teacher = translate(teacher_state, naming)
     source = f"layers.{(layer or 1) - 1}."
@@ -143,12 +143,12 @@ def warm_start_distiller(
 ) -> WarmStartReport:
     """Copies parts of a teacher into s3prl's `DistillerModel`, as the stock recipe does.
 
-    That recipe copies CNN, projection, positional convolution and the first layers; it copies neither the LayerNorm
-    after the positional convolution nor the one before the projection (which DistilHuBERT lacks).
+    The recipe copies CNN, projection, positional convolution and the first layers. It copies neither the LayerNorm
+    after the positional convolution nor the LayerNorm before the projection, which DistilHuBERT lacks.
 
     Args:
-        layers: how many of the teacher's first layers are copied.
-        norms: copy the LayerNorm after the positional convolution after all.
+        layers: number of the teacher's first layers that are copied.
+        norms: copy the LayerNorm after the positional convolution, too.
 
     Raises:
         UserError: as `warm_start`.
@@ -167,7 +167,7 @@ def warm_start_distiller(
 def _copy(
     own: Mapping[str, Tensor], targets: Mapping[str, str], teacher: Weights, wanted: tuple[str, ...]
 ) -> WarmStartReport:
-    """Copies ``teacher[ours]`` into ``own[targets[ours]]``; `own` shares its storage with the student."""
+    """Copies ``teacher[ours]`` into ``own[targets[ours]]``, the storage of the student's weights."""
     missing = sorted(ours for ours in targets if ours not in teacher)
     broken = [ours for ours in missing if POSITION_BIAS not in ours]
     surplus = sorted(name for name in teacher if name.startswith(wanted) and name not in targets)
@@ -193,7 +193,7 @@ def _copy(
 
 
 def _remedy(ours: str) -> str:
-    """For a part that only one of the two has."""
+    """The advice for a part that only one of the two networks has."""
     if ours.startswith("feature_norm."):
         return "Set student.feature_norm: false, or turn off this part (warm_start.front_end: false)"
     if ours.startswith(POSITION):
@@ -228,5 +228,5 @@ def _num_layers(teacher: Weights) -> int:
 
 
 def _parts(names: tuple[str, ...] | list[str]) -> list[str]:
-    """The module names, each once."""
+    """Module names without repetition."""
     return list(dict.fromkeys(re.split(r"\.(?:weight|bias|parametrizations)", name)[0] for name in names))

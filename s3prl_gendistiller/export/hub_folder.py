@@ -2,8 +2,8 @@
 
 s3prl (downstream/runner.py, Runner._get_upstream) downloads a repository, appends its folder to `sys.path`, prints
 requirements.txt, and calls `UpstreamExpert` of expert.py with the path of model.pt (``--upstream_model_name``) in that
-folder. Whoever evaluates need not have this package: the few modules that a student is made of lie beside expert.py
-under a name of their own, `SUBPACKAGE`, and differ from ours in that name only.
+folder. The evaluating machine does not need this package: copies of the modules that a student needs lie beside
+expert.py in a package `SUBPACKAGE`, and differ from the originals only in that name.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from typing import Any
 from safetensors.torch import save_file
 
 from s3prl_gendistiller._version import __version__
-from s3prl_gendistiller.config import ModelConfig, read_model_config
+from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.export.card import Card, render
 from s3prl_gendistiller.host.checkpoint import read_checkpoint, student_kind
 from s3prl_gendistiller.host.generation import check_steps
-from s3prl_gendistiller.host.students import load_student, weight_module
+from s3prl_gendistiller.host.students import load_student
 from s3prl_gendistiller.outputs import atomic_folder
 from s3prl_gendistiller.schema import to_dict
+from s3prl_gendistiller.student_kinds import STUDENT_KINDS, read_model_config
 
 PACKAGE, SUBPACKAGE = "s3prl_gendistiller", "gendistiller_student"
 HERE = Path(__file__).parent
@@ -39,28 +40,28 @@ def write_hub_folder(checkpoint: Path, folder: Path, card: Card, steps: int | No
     """Writes expert.py and its modules, weights, configuration, requirements.txt and the model card.
 
     Args:
-        checkpoint: of run_pretrain.py.
-        folder: is made, whole or not at all.
-        steps: how many layers are generated unless s3prl's ``-g`` asks for others; None for all.
+        checkpoint: a file of run_pretrain.py.
+        folder: a new folder, which appears only when it is complete.
+        steps: number of layers that are generated unless s3prl's ``-g`` gives another number; None for all.
 
     Returns:
         The files, relative to `folder`.
 
     Raises:
-        UserError: the folder is there, the checkpoint cannot be used, or the student has not so many layers.
+        UserError: the folder exists, the checkpoint cannot be used, or the student generates fewer layers.
     """
     check_steps(steps, checkpoint)
     student = load_student(checkpoint)
     states = read_checkpoint(checkpoint, mmap=True)
-    task = student_kind(states, checkpoint)
-    portable = _portable(read_model_config(task, states["Upstream_Config"]))
-    weights = {name: value.contiguous() for name, value in weight_module(student).state_dict().items()}
-    stored = {"package": f"s3prl-gendistiller {__version__}", "task": task, "steps": steps, "config": portable}
+    kind = student_kind(states, checkpoint)
+    portable = _portable(read_model_config(kind.name, states["Upstream_Config"]))
+    weights = {name: value.contiguous() for name, value in student.stored_module.state_dict().items()}
+    stored = {"package": f"s3prl-gendistiller {__version__}", "task": kind.name, "steps": steps, "config": portable}
     texts = {
         **_code(),
         CONFIG: json.dumps(stored, indent=2) + "\n",
-        REQUIREMENTS: "\n".join([*REQUIRED, *(["s3prl"] if task == "distilhubert" else [])]) + "\n",
-        README: render(card, read_model_config(task, portable), steps, __version__),
+        REQUIREMENTS: "\n".join([*REQUIRED, *kind.packages]) + "\n",
+        README: render(card, read_model_config(kind.name, portable), steps, __version__),
     }
     with atomic_folder(folder, "the upstream") as partial:
         for name, text in texts.items():
@@ -72,9 +73,10 @@ def write_hub_folder(checkpoint: Path, folder: Path, card: Card, steps: int | No
 
 
 def needed_modules(start: Path) -> list[Path]:
-    """The modules of this package that one of them imports, directly or not, and the packages that hold them."""
-    found: set[Path] = set()
-    waiting = [start]
+    """Modules of this package that `start` and the networks of all students import, and the packages around them."""
+    builders = [kind.build.partition(":")[0] for kind in STUDENT_KINDS.values()]
+    found = {_module_file(name[1:]) for name in builders if name.startswith(".")}
+    waiting = [start, *found]
     while waiting:
         for path in _imported(waiting.pop()):
             if path not in found:
@@ -87,11 +89,18 @@ def needed_modules(start: Path) -> list[Path]:
 def _imported(path: Path) -> Iterator[Path]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith(f"{PACKAGE}."):
-            yield HERE.parent.joinpath(*str(node.module).split(".")[1:]).with_suffix(".py")
+            yield _module_file(str(node.module).partition(".")[2])
+        elif isinstance(node, ast.ImportFrom) and node.module == PACKAGE:
+            yield from (_module_file(alias.name) for alias in node.names)
+
+
+def _module_file(name: str) -> Path:
+    """The file of a module, given its dotted name inside this package."""
+    return HERE.parent.joinpath(*name.split(".")).with_suffix(".py")
 
 
 def _code() -> dict[str, str]:
-    """File of the folder -> its text."""
+    """The text of each Python file of the folder."""
     modules = {path.relative_to(HERE.parent).as_posix(): path for path in needed_modules(EXPERT)}
     head = f'"""The modules of s3prl-gendistiller {__version__} that its students are made of; Apache License 2.0."""\n'
     return {
@@ -106,7 +115,7 @@ def _renamed(path: Path) -> str:
 
 
 def _portable(config: ModelConfig) -> dict[str, Any]:
-    """What builds the student, without what trained it and without paths of this machine."""
+    """The keys that build the student, without those of its training and without paths of this machine."""
     content = to_dict(config)
     teacher = config.teacher
     named = {"folder": Path(teacher.folder).name} if teacher.folder is not None else {"upstream": teacher.upstream}

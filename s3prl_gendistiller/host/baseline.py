@@ -1,4 +1,4 @@
-"""DistilHuBERT (arXiv 2110.01900) as s3prl builds it: its own `DistillerModel`, with our student's call."""
+"""DistilHuBERT (arXiv 2110.01900): s3prl's own `DistillerModel` behind the interface of our students."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from s3prl_gendistiller.config import DistilHubertModelConfig
+from s3prl_gendistiller.config_distilhubert import DistilHubertModelConfig
 from s3prl_gendistiller.config_objectives import LayerwiseConfig
 from s3prl_gendistiller.models.student import Student, StudentOutput
 
 
 class LinearHeads(nn.Module):
-    """One linear layer per target, without the stock head's hidden layer: the paper's 25.3 M count."""
+    """One linear layer per target, without the hidden layer of s3prl's heads: the paper's 25.3 M parameters."""
 
     def __init__(self, width: int, num_targets: int) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class LinearHeads(nn.Module):
 
 
 class NormedProjection(nn.Linear):
-    """HuBERT's projection with the LayerNorm before it, under one name."""
+    """HuBERT's projection and the LayerNorm before it in one module."""
 
     def __init__(self, projection: nn.Linear) -> None:
         super().__init__(projection.in_features, projection.out_features)
@@ -42,16 +42,18 @@ class DistilHubert(Student):
     """s3prl's distiller behind ``student(wavs, lengths) -> StudentOutput``.
 
     Attributes:
-        distiller: the host's `DistillerModel`; its state_dict loads with the host's `distiller_local`, but not with
-            linear heads or a norm of features.
+        distiller: s3prl's `DistillerModel`. s3prl's `distiller_local` loads its state_dict, except with linear heads or
+            a feature norm.
     """
+
+    ignores_padding = False  # like HuBERT, s3prl's DistillerModel normalises over the padding too
 
     def __init__(self, config: DistilHubertModelConfig) -> None:
         super().__init__()
         self.config = config
         module = importlib.import_module("s3prl.upstream.distiller.model")
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints its settings, which our configuration states
-            self.distiller = module.DistillerModel(module.DistillerConfig(host_config(config)["distiller"]))
+        with contextlib.redirect_stdout(io.StringIO()):  # s3prl prints the settings, which our configuration states
+            self.distiller = module.DistillerModel(module.DistillerConfig(self.host_config()["distiller"]))
         if config.student.out_layer_type == "linear":
             self.distiller.output_layer = LinearHeads(
                 config.student.encoder_embed_dim, len(config.distill.target_layers)
@@ -59,15 +61,29 @@ class DistilHubert(Student):
         if config.student.feature_norm:
             self.distiller.post_extract_proj = NormedProjection(self.distiller.post_extract_proj)
 
+    @property
+    def heads(self) -> nn.Module:  # type: ignore[override]
+        return self.distiller.output_layer
+
+    @property
+    def stored_module(self) -> nn.Module:
+        return self.distiller
+
+    def host_config(self) -> dict[str, Any]:
+        return host_config(self.config)
+
+    def without_heads(self, wavs: Tensor) -> object:
+        return self.distiller(wavs, torch.ones_like(wavs), get_hidden=True, no_pred=True)
+
     def forward(self, wavs: Tensor, lengths: Tensor, *, steps: int | None = None) -> StudentOutput:
         """
         Args:
             wavs: (B, S), zero padded; lengths: (B,) samples.
-            steps: not a notion of this model; only None or the number of targets.
+            steps: None or the number of targets, because all targets are predicted at once.
 
         Returns:
-            hidden states ``[projected frames, transformer layers..., predicted layers...]`` as the host's expert
-            lists them.
+            hidden states ``[projected frames, transformer layers..., predicted layers...]``, as s3prl's upstream lists
+            them.
         """
         if steps not in (None, self.distiller.n_tasks):
             raise ValueError(f"steps: found {steps}; DistilHuBERT predicts its {self.distiller.n_tasks} layers at once")
@@ -79,7 +95,7 @@ class DistilHubert(Student):
 
 
 def host_config(config: DistilHubertModelConfig) -> dict[str, Any]:
-    """The same model in the sections and spellings of s3prl's distiller, as its checkpoints store them."""
+    """The configuration in the sections and spellings of s3prl's distiller, as s3prl's checkpoints store it."""
     student, layers = config.student, list(config.distill.target_layers)
     shared = ("extractor_mode", "extractor_dropout", "feature_grad_mult", "conv_pos", "conv_pos_groups")
     encoder = ("encoder_layers", "encoder_embed_dim", "encoder_ffn_embed_dim", "encoder_attention_heads")

@@ -1,8 +1,8 @@
 """Reading checkpoints without running anything that stands in them.
 
-A checkpoint of ours is the file that s3prl's Runner writes (`Optimizer`, `Step`, `Args`, `Config`) plus the student's
-weights under `GenDistiller` (or `Distiller`, the key that s3prl's `distiller_local` reads), `Upstream_Config`,
-`Progress`, `RNG` and `Format_Version`. It is loaded with ``weights_only=True`` and a fixed allow-list.
+A checkpoint of run_pretrain.py is the file that s3prl's Runner writes (`Optimizer`, `Step`, `Args`, `Config`) with
+further entries: the student's weights under the key of its kind (`StudentKind.weights`), `Upstream_Config`, `Progress`,
+`RNG` and `Format_Version`. It is loaded with ``weights_only=True`` and a fixed allow-list.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ import torch
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat
+from s3prl_gendistiller.student_kinds import STUDENT_KINDS, StudentKind, kind_of_weights
 
 FORMAT_VERSION = 1
-WEIGHT_KEYS = {"gendistiller": "GenDistiller", "distilhubert": "Distiller"}
 NO_CHECKPOINT = "not a checkpoint; expected a file written by torch.save; name another one"
 MAX_COUNT = 2**40
 NAMES = {int: "a whole number", dict: "a mapping", argparse.Namespace: "the arguments of a run"}
 ENTRIES: dict[str, type] = {
     **dict.fromkeys(("Step", "Epoch", "WorldSize", "Format_Version"), int),
     **dict.fromkeys(("Config", "Upstream_Config", "Optimizer", "Scheduler"), dict),
-    **dict.fromkeys(("Progress", "RNG", "Fingerprints", "Objectives", *WEIGHT_KEYS.values()), dict),
+    **dict.fromkeys(("Progress", "RNG", "Fingerprints", "Objectives"), dict),
     **dict.fromkeys(("Upstream", "Featurizer", "Downstream"), dict),
     "Args": argparse.Namespace,
 }
@@ -135,7 +135,7 @@ def _broken(path: Path, reason: str) -> BrokenCheckpoint:
 
 def _check_entries(states: Mapping[str, Any], path: Path) -> None:
     """Refuses entries of a kind that no Runner writes, and those of a later version of ours."""
-    for name, kind in ENTRIES.items():
+    for name, kind in {**ENTRIES, **dict.fromkeys((kind.weights for kind in STUDENT_KINDS.values()), dict)}.items():
         if name not in states:
             continue
         value = states[name]
@@ -160,24 +160,25 @@ def _inside(folder: Path) -> str:
     return f"it holds no states-*.ckpt{model}; name another place"
 
 
-def student_kind(states: dict[str, Any], path: str | Path) -> str:
-    """ "gendistiller" or "distilhubert", by the weights that the checkpoint holds.
+def student_kind(states: dict[str, Any], path: str | Path) -> StudentKind:
+    """The kind of the student whose weights a checkpoint holds.
 
     Raises:
-        UserError: it holds neither, or lacks the model configuration.
+        UserError: the checkpoint holds no student, or lacks the model configuration.
     """
-    kinds = [kind for kind, key in WEIGHT_KEYS.items() if key in states]
-    if not kinds:
+    kind = kind_of_weights(states)
+    if kind is None:
+        keys = " or ".join(kind.weights for kind in STUDENT_KINDS.values())
         raise UserError(
             f"{path}: found {', '.join(map(str, sorted(states, key=str)[:8])) or 'nothing'}, expected the weights of a "
-            "student (key GenDistiller); give a checkpoint that run_pretrain.py -u gendistiller wrote"
+            f"student (key {keys}); give a checkpoint that run_pretrain.py -u {next(iter(STUDENT_KINDS))} wrote"
         )
     if "Upstream_Config" not in states:
         raise UserError(
             f"{path}: found no Upstream_Config beside the weights, so the student's shape is unknown; a checkpoint of "
             "s3prl's own distiller loads with run_downstream.py -u distiller_local"
         )
-    return kinds[0]
+    return kind
 
 
 def stored_step(path: str | Path) -> int:
@@ -227,8 +228,8 @@ def newest_checkpoint(folder: str | Path) -> Path | None:
     return None
 
 
-def newest_student(root: str | Path, kind: str) -> Path | None:
-    """The newest checkpoint of the run under `root` that wrote a student of `kind` last.
+def newest_student(root: str | Path, *kinds: str) -> Path | None:
+    """The newest checkpoint of the run under `root` that was the last to write a student of one of `kinds`.
 
     Runs are ordered by when they last wrote a checkpoint; inside a run the stored step decides.
     """
@@ -237,7 +238,8 @@ def newest_student(root: str | Path, kind: str) -> Path | None:
         written[path.parent] = max(written.get(path.parent, 0.0), path.stat().st_mtime)
     for folder in sorted(written, key=lambda folder: written[folder], reverse=True):
         newest = newest_checkpoint(folder)
-        if newest is not None and WEIGHT_KEYS[kind] in read_checkpoint(newest, mmap=True):
+        kind = None if newest is None else kind_of_weights(read_checkpoint(newest, mmap=True))
+        if kind is not None and kind.name in kinds:
             return newest
     return None
 

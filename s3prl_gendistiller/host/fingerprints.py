@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from s3prl_gendistiller.config import DataConfig
+from s3prl_gendistiller.config_runner import DataConfig
 from s3prl_gendistiller.errors import UserError
 
 SPEECH = ("sets", "file_path", "libri_root")

@@ -1,4 +1,4 @@
-"""How far a trained student of a checkpoint generates: what ``-g`` may say of it."""
+"""The number of layers that a trained student generates: the setting that ``-g`` takes."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from s3prl_gendistiller.host.checkpoint import read_checkpoint, student_kind
 
 
 def generation_text(steps: int) -> str:
-    """What ``-g`` takes in place of a file, so that an experiment needs none to be evaluated later."""
+    """YAML text for ``-g`` in place of a file, so that a later evaluation needs no file."""
     return f"steps: {steps}"
 
 
 def check_steps(steps: int | None, checkpoint: str | Path, states: Mapping[str, Any] | None = None) -> None:
-    """Refuses what a student cannot generate, before it is built.
+    """Refuses a number of layers that a student cannot generate, before the student is built.
 
     Args:
-        steps: None for all that it generates.
+        steps: None for all layers.
         states: the checkpoint's content, if it has been read.
 
     Raises:
-        UserError: names what was asked for and what there is.
+        UserError: names `steps` and the layers that the student generates.
     """
     if steps is None:
         return
     content = dict(read_checkpoint(checkpoint, mmap=True) if states is None else states)
-    if student_kind(content, checkpoint) != "gendistiller":
+    if not student_kind(content, checkpoint).stepwise:
         raise UserError(f"steps: found {steps} for {checkpoint}, which predicts all its layers at once; leave it out")
     layers = content["Upstream_Config"]["distill"]["target_layers"]
     if not 1 <= steps <= len(layers):

@@ -1,9 +1,8 @@
 """Our tasks inside a git checkout of s3prl: `link` puts them there, `unlink` leaves the checkout as it was.
 
-The checkout gets what s3prl's own guide asks of a guest: one folder per pretrain task, one upstream folder,
-and one import line in `hub.py`. The first two are symbolic links into this installation, which is how both
-functions know what is theirs. Everything is checked before anything is changed, and a change that fails is
-taken back.
+The checkout gets the parts that s3prl's own guide names: one folder per pretrain task, one upstream folder, and one
+import line in `hub.py`. The files in the folders are symbolic links into this installation, by which both functions
+recognise them. All checks come before the first change, and a failed change is undone.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
@@ -22,9 +22,8 @@ from s3prl_gendistiller.host.hub_line import HUB_LINE, UPSTREAM, with_hub_line, 
 from s3prl_gendistiller.host.locate import SUPPORTED
 from s3prl_gendistiller.outputs import replacing
 from s3prl_gendistiller.shipped import PACKAGE_DIR, shipped_folder
+from s3prl_gendistiller.student_kinds import STUDENT_KINDS
 
-# s3prl matches a task by `^{folder}_|^{folder}$`: a name with an underscore could be taken for another one.
-TASKS = ("gendistiller", "distilhubert")
 CONFIGS = ("config_model.yaml", "config_runner.yaml")
 _UNCHANGED = "nothing was changed; make it possible, then try again"
 
@@ -35,24 +34,21 @@ class Link:
 
     Attributes:
         place: where it lies in the checkout.
-        target: what it points to in this installation.
-        tail: the last parts of `target`, which are the same in every installation of ours.
+        target: the file or folder in this installation.
+        tails: the last parts of `target`, which are the same in every installation of ours; those of older versions
+            come after those of this one.
     """
 
     place: Path
     target: Path
-    tail: tuple[str, ...]
+    tails: tuple[tuple[str, ...], ...]
 
     def is_ours(self) -> bool:
         """Whether `place` is a link into this installation, or into another or a vanished one of ours."""
         if not self.place.is_symlink():
             return False
         found = self.place.readlink()
-        if found == self.target:
-            return True
-        root = Path(*found.parts[: -len(self.tail)])
-        at_home = root.name in ("_shipped", "s3prl_gendistiller") or (root / "s3prl_gendistiller").is_dir()
-        return found.parts[-len(self.tail) :] == self.tail and (at_home or not root.exists())
+        return found == self.target or any(_is_installed(found, tail) for tail in self.tails)
 
     def is_current(self) -> bool:
         """Whether `place` is a link into this installation."""
@@ -162,17 +158,24 @@ def planned_links(package: Path) -> list[Link]:
         UserError: this installation lacks a file that a link would point to.
     """
     configs, upstream = shipped_folder("pretrain_configs"), shipped_folder("upstream")
-    plan = [(package / "upstream" / UPSTREAM, upstream.parent, ("upstream", UPSTREAM))]
-    for task in TASKS:
+    plan: list[tuple[Any, ...]] = [(package / "upstream" / UPSTREAM, upstream.parent, ("upstream", UPSTREAM))]
+    for task in STUDENT_KINDS:
         folder = package / "pretrain" / task
-        expert = ("host", "tasks", task, "pretrain_expert.py")
-        plan.append((folder / expert[-1], PACKAGE_DIR, expert))
+        older = ("host", "tasks", task, "pretrain_expert.py")
+        plan.append((folder / older[-1], PACKAGE_DIR, ("host", "linked_task.py"), older))
         plan += [(folder / name, configs.parent, ("pretrain_configs", task, name)) for name in CONFIGS]
-    links = [Link(place, root.joinpath(*tail), tail) for place, root, tail in plan]
+    links = [Link(place, root.joinpath(*tails[0]), tuple(tails)) for place, root, *tails in plan]
     for item in links:
         if not item.target.exists():
             raise UserError(f"{item.target}: no such file; this installation is incomplete; install it again")
     return links
+
+
+def _is_installed(target: Path, tail: tuple[str, ...]) -> bool:
+    """Whether a target that ends in `tail` lies in an installation of ours, or in a folder that is gone."""
+    root = Path(*target.parts[: -len(tail)])
+    at_home = root.name in ("_shipped", "s3prl_gendistiller") or (root / "s3prl_gendistiller").is_dir()
+    return target.parts[-len(tail) :] == tail and (at_home or not root.exists())
 
 
 def _task_folders(links: Iterable[Link], package: Path) -> list[Path]:

@@ -1,7 +1,7 @@
 """Makes our tasks and upstreams part of s3prl for this process, without touching a file of it.
 
-With `compat`, the only place that changes the host's globals: it adds to `sys.path`, `pretrain.__path__` and
-`s3prl.hub`, lets s3prl's run_pretrain find its tasks from any working directory, and watches over both training loops.
+With `compat`, the only place that changes the host's globals: it adds to `sys.path`, `sys.modules` and `s3prl.hub`,
+lets s3prl's run_pretrain find its tasks from any working directory, and watches over both training loops.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ from s3prl_gendistiller.host.locate import find_host, is_host_package
 from s3prl_gendistiller.host.runners import View
 from s3prl_gendistiller.host.shims import ctc_corpora, downstream_experts, task_data, upstream_files
 from s3prl_gendistiller.host.watch import Watch
-
-TASKS = Path(__file__).parent / "tasks"
+from s3prl_gendistiller.student_kinds import STUDENT_KINDS
 
 logger = logging.getLogger(__name__)
 
@@ -43,10 +42,8 @@ def mount_pretrain() -> ModuleType:
     compat.apply()
     if str(host.package) not in sys.path:
         sys.path.insert(0, str(host.package))  # run_pretrain imports `pretrain`, `utility`, ... from the top
-    pretrain = importlib.import_module("pretrain")
-    if str(TASKS) not in pretrain.__path__:
-        pretrain.__path__.append(str(TASKS))
     watch_runner(importlib.import_module("pretrain.runner"))
+    _supply_tasks()
     upstream_files.install("upstream", ("baseline.extracter",))  # its own tasks import it by this name
     module = importlib.import_module("s3prl.run_pretrain")
     tasks = pretrain_tasks(host.package)
@@ -54,6 +51,16 @@ def mount_pretrain() -> ModuleType:
     listed = View(os, listdir=lambda path=".": tasks if path == "pretrain/" else os.listdir(path))
     module.os, module.torch = listed, View(torch, load=_read)  # type: ignore[attr-defined]
     return module
+
+
+def _supply_tasks() -> None:
+    """A module ``pretrain.NAME.pretrain_expert`` for each kind of student, where s3prl's Runner imports it."""
+    from s3prl_gendistiller.host.pretrain_expert import task_expert  # which asks here for the Runner
+
+    for name in STUDENT_KINDS:
+        module = ModuleType(f"pretrain.{name}.pretrain_expert")
+        module.UpstreamPretrainExpert = task_expert(name)  # type: ignore[attr-defined]
+        sys.modules[module.__name__] = module
 
 
 def watch_runner(module: ModuleType) -> None:
@@ -254,8 +261,8 @@ def _supply_distilled(package: str, base: str) -> None:
 
 def pretrain_tasks(package: Path) -> list[str]:
     """Names that ``-u`` of run_pretrain.py takes: the host's tasks and ours."""
-    found = [path for folder in (package / "pretrain", TASKS) for path in folder.iterdir()]
-    return sorted({path.name for path in found if (path / "pretrain_expert.py").is_file()})
+    found = {path.parent.name for path in (package / "pretrain").glob("*/pretrain_expert.py")}
+    return sorted(found | STUDENT_KINDS.keys())
 
 
 def _override_flag() -> argparse.ArgumentParser:

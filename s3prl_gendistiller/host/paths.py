@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from pathlib import Path
 from typing import Any
 
+from s3prl_gendistiller.config_objectives import ObjectiveConfig
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.shipped import existing_or_shipped
 
@@ -58,6 +60,21 @@ def expand(text: str, key: str, *, here: Path | None = None, must_exist: bool = 
             f"{_HINT}"
         )
     return os.path.abspath(path)
+
+
+def with_absolute_files(objective: ObjectiveConfig) -> ObjectiveConfig:
+    """An objective whose files are absolute paths, with their variables filled in.
+
+    Raises:
+        UserError: as `expand`.
+    """
+    given = {key: getattr(objective, key) for key in objective.files}
+    paths = {
+        key: os.path.abspath(expand(path, f"objectives: {objective.name}: {key}"))
+        for key, path in given.items()
+        if path is not None
+    }
+    return dataclasses.replace(objective, **paths)
 
 
 def expand_tree(content: Any, key: str, *, here: Path, must_exist: bool = True) -> Any:

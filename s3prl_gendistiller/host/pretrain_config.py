@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from s3prl_gendistiller.config import MODEL_CONFIGS, RunnerConfig, steps_problems
 from s3prl_gendistiller.config_optimizer import OPTIMIZERS, SCHEDULERS, schedule_problems
+from s3prl_gendistiller.config_runner import RunnerConfig, steps_problems
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.schema import checked, from_dict, key, to_dict
+from s3prl_gendistiller.student_kinds import STUDENT_KINDS
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def runner_for_host(task: str, content: Mapping[str, Any], source: str) -> dict[
     """
     if "student" in content or "teacher" in content:
         raise UserError(f"{source}: a model YAML, which -g takes; expected a runner YAML, with runner and optimizer")
-    if task not in MODEL_CONFIGS:
+    if task not in STUDENT_KINDS:
         return checked(StockConfig, content, source)
     config = from_dict(RunnerConfig, content, source)
     found = checked(RunnerConfig, content, source)

@@ -18,31 +18,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from s3prl_gendistiller.config import (
-    DataConfig,
-    GenDistillerModelConfig,
-    GenerationTargetsConfig,
-    ModelConfig,
-    read_model_config,
-)
-from s3prl_gendistiller.config_objectives import GlmdConfig
+from s3prl_gendistiller.config import ModelConfig
+from s3prl_gendistiller.config_runner import DataConfig
 from s3prl_gendistiller.distill.audit import check_audio, speech_hash
 from s3prl_gendistiller.distill.data import Batch, HeldOutLoader, TrainLoader
 from s3prl_gendistiller.distill.fit import check_fit
 from s3prl_gendistiller.distill.metrics import append_metrics
-from s3prl_gendistiller.distill.objectives import build_objectives
+from s3prl_gendistiller.distill.objectives import Setting, build_objectives
 from s3prl_gendistiller.distill.task import DistillTask, score
 from s3prl_gendistiller.distill.teacher import Teacher, values_hash
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
-from s3prl_gendistiller.host.checkpoint import FORMAT_VERSION, WEIGHT_KEYS
+from s3prl_gendistiller.host.checkpoint import FORMAT_VERSION
 from s3prl_gendistiller.host.fingerprints import batches_done, check_same_source, random_state
-from s3prl_gendistiller.host.paths import expand
-from s3prl_gendistiller.host.students import build_student, load_weights, weight_module
+from s3prl_gendistiller.host.paths import expand, with_absolute_files
+from s3prl_gendistiller.host.students import build_student, load_weights
 from s3prl_gendistiller.host.teachers import load_teacher, warm_start_student
-from s3prl_gendistiller.models.gendistiller import GenDistiller, count_parameters
+from s3prl_gendistiller.models.student import Student
 from s3prl_gendistiller.schema import from_dict, to_dict
 from s3prl_gendistiller.shipped import is_shipped
+from s3prl_gendistiller.student_kinds import STUDENT_KINDS, read_model_config
 
 OBJECTIVES = "Objectives"
 
@@ -50,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 
 class PretrainExpert(nn.Module):
-    """The base of both tasks; a task names itself.
+    """The pretraining task of any kind of student; `task_expert` gives the class of one kind.
 
     Args:
         datarc: the runner YAML's `pretrain_expert.datarc`.
@@ -59,7 +54,7 @@ class PretrainExpert(nn.Module):
         multi_gpu: split each batch over all GPUs of this process (DataParallel).
     """
 
-    task_name: str
+    task_name: str  # a name in `STUDENT_KINDS`
 
     def __init__(
         self, datarc: Mapping[str, Any], upstream_config: str | dict, device: str = "cuda", multi_gpu: bool = False
@@ -76,20 +71,15 @@ class PretrainExpert(nn.Module):
         fresh = not isinstance(upstream_config, dict)  # on resume the weights come from the checkpoint
         check_fit(self.config, teacher.name, teacher.num_layers, teacher.width, teacher.layout, warm_start=fresh)
         student = build_student(self.config)
-        if isinstance(student, GenDistiller):
-            teacher.ignore_padding()  # which this student cannot hear; s3prl's DistillerModel does, as the teacher
+        if student.ignores_padding:
+            teacher.ignore_padding()
         if fresh:
             warm_start_student(student, teacher, self.config)
-        objectives = build_objectives(
-            self.config.objectives,
-            self.config.distill.target_layers,
-            width=self.config.student.encoder_embed_dim,
-            teacher=teacher,
-        )
+        setting = Setting(self.config.distill.target_layers, self.config.student.encoder_embed_dim, teacher)
+        objectives = build_objectives(self.config.objectives, setting)
         self.model = nn.ModuleDict({"student": student, "objectives": objectives})
         distill = self.config.distill
-        random_depth = isinstance(distill, GenerationTargetsConfig) and distill.random_depth
-        self.task = DistillTask(student, teacher, objectives, distill.target_layers, random_depth=random_depth)
+        self.task = DistillTask(student, teacher, objectives, distill.target_layers, random_depth=distill.random_depth)
         self.forward_task = nn.DataParallel(self.task) if multi_gpu else self.task
 
         self._step = 0
@@ -109,7 +99,8 @@ class PretrainExpert(nn.Module):
         self._restore_random_state()
         self._step = global_step
         batch = data.to(self.device)
-        sums = self.forward_task(batch.wavs, batch.lengths, self._teacher_probability(global_step))
+        probability = self.config.distill.teacher_probability(global_step)
+        sums = self.forward_task(batch.wavs, batch.lengths, probability)
         self._train_sums.append(sums.detach().sum(0, keepdim=True))
         return self.task.loss(sums), records
 
@@ -142,7 +133,10 @@ class PretrainExpert(nn.Module):
 
     def add_state_to_save(self, all_states: dict[str, Any]) -> dict[str, Any]:
         """Adds the student and what an exact resume needs to the Runner's own entries."""
-        all_states[WEIGHT_KEYS[self.task_name]] = weight_module(self.model["student"]).state_dict()
+        student: Any = self.model["student"]
+        all_states[STUDENT_KINDS[self.task_name].weights] = student.stored_module.state_dict()
+        if student.host_config():
+            all_states["Config"] = {**all_states["Config"], **student.host_config()}
         objectives = self.model["objectives"].state_dict()
         if objectives:  # a head that is trained along: a run that goes on needs it, a student does not
             all_states[OBJECTIVES] = objectives
@@ -158,7 +152,7 @@ class PretrainExpert(nn.Module):
 
     def load_model(self, all_states: dict[str, Any]) -> None:
         """Takes a checkpoint of this task up again, at the very batch that would have come next."""
-        key = WEIGHT_KEYS[self.task_name]
+        key = STUDENT_KINDS[self.task_name].weights
         if key not in all_states:
             raise UserError(f"-e: the checkpoint holds no {key}, expected one of task {self.task_name}")
         load_weights(self.model["student"], all_states[key], "-e")
@@ -174,11 +168,6 @@ class PretrainExpert(nn.Module):
             self.train_loader.resume(batches_done(all_states["Progress"], len(self.train_loader)))
         self._random_state = random_state(all_states.get("RNG"))
 
-    def _teacher_probability(self, step: int) -> float:
-        if isinstance(self.config, GenDistillerModelConfig):
-            return self.config.distill.teacher_probability(step)
-        return 0.0
-
     def _restore_random_state(self) -> None:
         # only now: between load_model and the first batch the Runner itself draws random numbers
         if self._random_state is None:
@@ -187,6 +176,11 @@ class PretrainExpert(nn.Module):
         if self._random_state["cuda"] and torch.cuda.device_count() == len(self._random_state["cuda"]):
             torch.cuda.set_rng_state_all(self._random_state["cuda"])
         self._random_state = None
+
+
+def task_expert(name: str) -> type[PretrainExpert]:
+    """The class that s3prl's Runner asks for under ``pretrain.NAME.pretrain_expert``."""
+    return type("UpstreamPretrainExpert", (PretrainExpert,), {"task_name": name})
 
 
 def _loaders(data: DataConfig) -> tuple[TrainLoader, HeldOutLoader | None]:
@@ -230,13 +224,8 @@ def _with_absolute_paths(config: ModelConfig) -> ModelConfig:
         for name, value in values.items()
         if value is not None and not value.startswith("${") and "://" not in value and not is_shipped(value)
     }
-    objectives = tuple(
-        dataclasses.replace(objective, units=os.path.abspath(expand(objective.units, "objectives: glmd: units")))
-        if isinstance(objective, GlmdConfig) and objective.units is not None
-        else objective
-        for objective in config.objectives
-    )
-    return dataclasses.replace(config, teacher=dataclasses.replace(config.teacher, **paths), objectives=objectives)
+    teacher = dataclasses.replace(config.teacher, **paths)
+    return dataclasses.replace(config, teacher=teacher, objectives=tuple(map(with_absolute_files, config.objectives)))
 
 
 def _check_same_units(objectives: nn.Module, saved: Mapping[str, Tensor]) -> None:
@@ -251,12 +240,10 @@ def _check_same_units(objectives: nn.Module, saved: Mapping[str, Tensor]) -> Non
             )
 
 
-def _log_parameters(student: nn.Module, teacher: Teacher) -> None:
+def _log_parameters(student: Student, teacher: Teacher) -> None:
     total = sum(parameter.numel() for parameter in student.parameters())
     of_teacher = sum(parameter.numel() for parameter in teacher.parameters())
-    parts = ""
-    if isinstance(student, GenDistiller):
-        counts = count_parameters(student)
-        parts = " (" + ", ".join(f"{name} {count:,}" for name, count in counts.items() if name != "total") + ")"
+    counts = [f"{name} {count:,}" for name, count in student.count_parameters().items() if name != "total"]
+    parts = f" ({', '.join(counts)})" if counts else ""
     ratio = f"{1 - total / of_teacher:.0%} fewer than" if total < of_teacher else "not fewer than"
     logger.info("student: %s parameters%s, %s the teacher's %s", f"{total:,}", parts, ratio, f"{of_teacher:,}")

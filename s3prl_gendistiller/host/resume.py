@@ -10,12 +10,13 @@ from typing import Any
 
 from torch import nn
 
-from s3prl_gendistiller.config import RunnerConfig, read_model_config
+from s3prl_gendistiller.config_runner import RunnerConfig
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.checkpoint import WEIGHT_KEYS, read_checkpoint, student_kind
+from s3prl_gendistiller.host.checkpoint import read_checkpoint, student_kind
 from s3prl_gendistiller.host.overrides import OVERRIDE_SEPARATOR, apply_overrides
 from s3prl_gendistiller.host.students import check_size
 from s3prl_gendistiller.schema import from_dict
+from s3prl_gendistiller.student_kinds import kind_of_weights, read_model_config
 
 ANOTHER = "leave it out, or begin another run with -n"
 ARGUMENTS = ("device", "expdir", "multi_gpu")
@@ -36,9 +37,9 @@ def check_changes(checkpoint: Path, asked: str | None) -> None:
     check_sections(stored, checkpoint)
     before: dict[str, Any] = stored["Config"]
     after = apply_overrides(before, asked)
-    if any(key in stored for key in WEIGHT_KEYS.values()):
+    if kind_of_weights(stored) is not None:
         kind = student_kind(stored, checkpoint)
-        check_size(read_model_config(kind, stored["Upstream_Config"]).student, stored[WEIGHT_KEYS[kind]], checkpoint)
+        check_size(read_model_config(kind.name, stored["Upstream_Config"]).student, stored[kind.weights], checkpoint)
         sections = {field.name for field in dataclasses.fields(RunnerConfig)}  # a baseline's Config holds more
         content = {name: value for name, value in after.items() if name in sections or name not in before}
         from_dict(RunnerConfig, content, f"{checkpoint} with -o")

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from s3prl_gendistiller.config import MODEL_CONFIGS, RunnerConfig
+from s3prl_gendistiller.config_runner import RunnerConfig
 from s3prl_gendistiller.documents import read_yaml
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.downstream_config import check_stored_config
@@ -21,6 +21,7 @@ from s3prl_gendistiller.host.pretrain_config import StockConfig
 from s3prl_gendistiller.models.upstream import read_generation
 from s3prl_gendistiller.schema import check_present
 from s3prl_gendistiller.schema_values import one_of, shown
+from s3prl_gendistiller.student_kinds import OWN_UPSTREAMS, STUDENT_KINDS
 
 _UPSTREAM = ("", "_ckpt", "_model_config", "_feature_selection", "_model_name", "_revision")
 _TEXTS = (*(f"upstream{part}" for part in _UPSTREAM), "downstream", "downstream_variant", "evaluate_split")
@@ -78,7 +79,7 @@ def check_stored_pretrain(
     sections = {
         name: config[name] for name in ("runner", "optimizer", "scheduler", "pretrain_expert") if name in config
     }
-    reader = RunnerConfig if task in MODEL_CONFIGS else StockConfig
+    reader = RunnerConfig if task in STUDENT_KINDS else StockConfig
     check_present(reader, sections, f"{source}: Config")
     return sections
 
@@ -91,7 +92,7 @@ def check_settings(upstream: str | None, settings: str | None) -> None:
     """
     if settings is None:
         return
-    if str(upstream).startswith("gendistiller"):
+    if upstream in OWN_UPSTREAMS:
         read_generation(settings)
     elif os.path.exists(settings):
         read_yaml(settings)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from s3prl_gendistiller.config import GenDistillerModelConfig, ModelConfig, TeacherConfig
+from s3prl_gendistiller import student_kinds
+from s3prl_gendistiller.config import ModelConfig, TeacherConfig
 from s3prl_gendistiller.distill.fit import check_fit
 from s3prl_gendistiller.distill.teacher import Teacher
 from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher
-from s3prl_gendistiller.distill.warm_start import warm_start, warm_start_distiller
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat
 from s3prl_gendistiller.host.hub_teacher import load_hub_teacher
@@ -36,14 +36,13 @@ def load_teacher(config: TeacherConfig) -> Teacher:
 
 
 def warm_start_student(student: Student, teacher: Teacher, config: ModelConfig) -> None:
-    """Copies what `warm_start` asks for from the teacher into a fresh student, and logs what was copied.
+    """Copies the parts that `warm_start` names from the teacher into a fresh student, and logs them.
 
     Raises:
         UserError: a shape differs, or the teacher's weights have names that are not known.
     """
     wanted = config.warm_start
-    layer = wanted.layer if isinstance(config, GenDistillerModelConfig) else None
-    if not (wanted.front_end or wanted.position or layer or getattr(wanted, "layers", False)):
+    if not (wanted.front_end or wanted.position or wanted.copied_layers(config.student)):
         logger.info("warm start: nothing asked for, the student starts from random weights")
         return
     if teacher.naming is None:
@@ -52,22 +51,8 @@ def warm_start_student(student: Student, teacher: Teacher, config: ModelConfig) 
             "fairseq or transformers); set front_end, position to false and layer to null (layers to false)"
         )
     check_fit(config, teacher.name, teacher.num_layers, teacher.width, teacher.layout)
-    if not isinstance(config, GenDistillerModelConfig) and wanted.front_end and getattr(teacher.layout, "normalize", 0):
+    if not hasattr(config.student, "normalize") and wanted.front_end and getattr(teacher.layout, "normalize", 0):
         logger.warning("teacher %s normalises its input and s3prl's DistillerModel does not", teacher.name)
-    state = teacher.encoder_state()
-    if isinstance(config, GenDistillerModelConfig):
-        report = warm_start(
-            student, state, teacher.naming, front_end=wanted.front_end, position=wanted.position, layer=layer
-        )
-    else:
-        layers = config.student.encoder_layers if config.warm_start.layers else 0
-        report = warm_start_distiller(
-            student.distiller,
-            state,
-            teacher.naming,
-            front_end=wanted.front_end,
-            position=wanted.position,
-            layers=layers,
-            norms=config.warm_start.norms,
-        )
+    copy = student_kinds.function(student_kinds.kind_of(config).warm_start)
+    report = copy(student.stored_module, teacher.encoder_state(), teacher.naming, **wanted.options(config.student))
     logger.info("warm start from %s: %s", teacher.name, report.summary())

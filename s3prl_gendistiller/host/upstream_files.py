@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from s3prl_gendistiller.config import DistilHubertConfig
 from s3prl_gendistiller.distill.transformers_teacher import load_encoder, read_teacher_shape
-from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.errors import ConfigError, UserError
 from s3prl_gendistiller.host.checkpoint import UnsafeCheckpoint, newest_checkpoint, read_checkpoint, student_kind
 from s3prl_gendistiller.host.upstream_contents import check_contents
+from s3prl_gendistiller.student_kinds import OWN_UPSTREAM, OWN_UPSTREAMS, kind_of_weights, read_model_config
 
 if TYPE_CHECKING:
     from s3prl_gendistiller.host.upstreams import Door
 
-LOCAL = {"gendistiller": "gendistiller_local", "distilhubert": "distiller_local"}
 _CONVERTED = ("task_cfg", "model_cfg", "model_weight")
 _SYMBOLS = "dictionaries_symbols"
 # By family, what s3prl's expert takes out of the file.
@@ -52,7 +51,7 @@ def check_file(name: str, checkpoint: str, door: Door) -> None:
     """
     from s3prl_gendistiller.host.upstreams import FOLDERS_ENTRY, family_of, upstreams
 
-    family = family_of(name) if not name.startswith("gendistiller_") else "gendistiller"
+    family = family_of(name)
     either = f"{name.rpartition('_')[0]}_custom" in upstreams()  # these download addresses themselves
     what = f"{door.checkpoint} {checkpoint}"
     if family.startswith("hf_") or name == FOLDERS_ENTRY:
@@ -113,9 +112,10 @@ def _check_content(name: str, family: str, checkpoint: str, door: Door) -> None:
         if error.name.split(".")[0] in ("fairseq", "omegaconf"):
             raise UserError(f"{refusal} {_conversion(family, checkpoint)}") from error
         raise
-    if family == "gendistiller":
-        stock = _reader(states) == "distiller" and "student" not in _mapping(states, "Upstream_Config")
-        foreign = stock or _reader(states) is None or "Downstream" in states
+    reader = _reader(states)
+    if name in OWN_UPSTREAMS:
+        stock = reader != OWN_UPSTREAM and "student" not in _mapping(states, "Upstream_Config")
+        foreign = stock or reader is None or "Downstream" in states
         found = _described(states, checkpoint, door) if foreign else ""
         if found:
             raise UserError(f"{refusal} {found}")
@@ -123,7 +123,7 @@ def _check_content(name: str, family: str, checkpoint: str, door: Door) -> None:
         return
     absent = [key for key in _KEYS.get(family, ()) if key not in states]
     flat = family not in _FLAT or not isinstance(states.get("cfg"), Mapping) or "encoder_layers" in states["cfg"]
-    own = _reader(states) in (None, name.rpartition("_")[0])
+    own = reader is None or reader.rpartition("_")[0] == name.rpartition("_")[0]
     if absent or not flat or not own:
         found = _described(states, checkpoint, door, family) or f"no {', '.join(absent)} in it"
         raise UserError(f"{refusal} {found}")
@@ -137,15 +137,9 @@ def _mapping(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _reader(states: Mapping[str, Any]) -> str | None:
-    """ "gendistiller" or "distiller" for a student of ours or of s3prl, by who has a place for all its weights."""
-    if "GenDistiller" in states:
-        return "gendistiller"
-    if "Distiller" not in states:
-        return None
-    own = _mapping(_mapping(states, "Upstream_Config"), "student")
-    # what s3prl's DistillerModel has no place for, our upstream loads
-    changed = own.get("out_layer_type") == "linear" or own.get("feature_norm")
-    return "gendistiller" if changed else "distiller"
+    """The entry of s3prl.hub that reads a student of ours or of s3prl; None for any other checkpoint."""
+    kind = kind_of_weights(states)
+    return None if kind is None else kind.upstream_for(_mapping(_mapping(states, "Upstream_Config"), "student"))
 
 
 def _described(states: Mapping[str, Any], checkpoint: str, door: Door, family: str = "hubert") -> str:
@@ -154,7 +148,7 @@ def _described(states: Mapping[str, Any], checkpoint: str, door: Door, family: s
         return "a run of run_downstream.py, expected an upstream; run_downstream.py -e goes on with such a run"
     reader = _reader(states)
     if reader is not None:
-        return f"a student, which {reader}_local reads; {door.choose.format(f'{reader}_local')}"
+        return f"a student, which {reader} reads; {door.choose.format(reader)}"
     if "Transformer" in states:
         return "a run of s3prl's own pretraining, which tera_local, mockingjay_local or audio_albert_local reads"
     if all(key in states for key in _CONVERTED):
@@ -206,12 +200,10 @@ def count_states(name: str, checkpoint: str | None, steps: int | None) -> int | 
         return read_teacher_shape(checkpoint).num_layers + 1
     states = read_checkpoint(checkpoint, mmap=True)
     try:
-        if name in LOCAL.values():
-            content = states["Upstream_Config"]
-            layers = len(content["distill"]["target_layers"])
-            own = content["student"].get("encoder_layers", DistilHubertConfig.encoder_layers)
-            return 1 + (steps or layers) if name == LOCAL["gendistiller"] else 1 + int(own) + layers
+        kind = kind_of_weights(states)
+        if kind is not None:
+            return read_model_config(kind.name, states["Upstream_Config"]).num_states(steps)
         section = {"hubert": "model_cfg", "wav2vec2": "model_cfg", "wavlm": "cfg", "unispeech_sat": "cfg"}[family]
         return int(states[section]["encoder_layers"]) + 1
-    except (KeyError, TypeError, AttributeError, ValueError):
+    except (KeyError, TypeError, AttributeError, ValueError, ConfigError):
         return None

@@ -1,8 +1,8 @@
-"""Self-attention over frames, over those of earlier steps too, with WavLM's gated relative position bias if it is kept.
+"""Self-attention over the frames of one step or of several, with an optional gated relative position bias (WavLM).
 
 Two-dimensional attention (arXiv 2310.13418) is causal over the N generated layers and free over their T frames: at step
-n every frame attends to all real frames of steps 1..n. It is computed step by step from the keys and values of the
-earlier steps, so that no matrix of (N T) x (N T) scores, and no mask of that size, ever exists.
+n every frame attends to all real frames of steps 1..n. Each step attends to the keys and values of the earlier steps,
+so that neither a matrix of (N T) x (N T) scores nor a mask of that size is needed.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from torch.utils.checkpoint import checkpoint
 
 KeyValues = tuple[Tensor, Tensor]  # of one step, each (B, heads, T, D / heads)
 
-SCORES_AT_ONCE = 2**22  # numbers; where scores must be held for dropout, queries come in blocks of so many scores
-GATE_WIDTH = 8  # WavLM's gate sees eight numbers a head and frame, summed in two groups of four
+SCORES_AT_ONCE = 2**22  # scores in a block of queries, where dropout needs the scores in memory
+GATE_WIDTH = 8  # numbers per head and frame in WavLM's gate, summed in two groups of four
 
 
 class GatedPositionBias(nn.Module):
@@ -30,7 +30,7 @@ class GatedPositionBias(nn.Module):
         heads: attention heads.
         head_width: D / heads.
         buckets: number of distance buckets; half for the past, half for the future.
-        max_distance: frames from which on all distances share the last bucket.
+        max_distance: in frames; all distances from here on share the last bucket.
     """
 
     def __init__(self, heads: int, head_width: int, *, buckets: int = 320, max_distance: int = 800) -> None:
@@ -70,7 +70,7 @@ class SelfAttention(nn.Module):
         heads: attention heads; divides D.
         dropout: on the attention weights.
         position_bias: optional module (B, T, D) -> (B, heads, T, T); for attention within one step only.
-        recomputed: the caller checkpoints the layer, so nothing that is saved here lives long.
+        recomputed: the caller checkpoints the layer, so saved tensors are freed soon.
     """
 
     def __init__(
@@ -95,9 +95,9 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None, earlier: Sequence[KeyValues] = ()) -> tuple[Tensor, KeyValues]:
         """
         Args:
-            x: (B, T, D); or (B, N, T, D), N steps at once, each of which attends to itself and those before it.
-            mask: (B, T), True = real frame; None when no frame is padded, which frees the fastest kernels.
-            earlier: keys and values of the steps before, which this step attends to as well.
+            x: (B, T, D); or (B, N, T, D), N steps at once, each of which attends to itself and to the steps before it.
+            mask: (B, T), True = real frame; None when no frame is padded, which allows the fastest kernels.
+            earlier: keys and values of the steps before, to which this step attends as well.
 
         Returns:
             y of x's shape, and the keys and values of x, (B, heads, T, D / heads) or (B, N, heads, T, D / heads) each.
@@ -136,9 +136,8 @@ def _attend(
         bias: (B, heads, T, T), added to the scores; for a single step.
 
     Returns:
-        (B, heads, T, d). What it keeps for the backward pass grows with T: neither the steps joined to one sequence,
-        which are joined again, nor the scores that dropout needs where no fused kernel has it, which are computed
-        again.
+        (B, heads, T, d). The memory for the backward pass grows linearly with T: the backward pass joins the steps to
+        one sequence again, and on a CPU with dropout it computes the scores again.
     """
     allowed = None if mask is None else mask[:, None, None, :].repeat(1, 1, 1, len(steps))  # (B, 1, 1, n T)
     if len(steps) == 1:
@@ -159,7 +158,7 @@ def _attend(
 def _attend_to_joined(
     queries: Tensor, steps: Sequence[KeyValues], allowed: Tensor | None, dropout: float, join_again: bool = False
 ) -> Tensor:
-    """Joins the steps to one sequence; with `join_again` the backward pass joins anew, since the parts live anyway."""
+    """Joins the steps to one sequence; with `join_again` the backward pass does so again, from the parts in memory."""
     keys, values = (torch.cat(parts, dim=2) for parts in zip(*steps, strict=True))  # (B, heads, n T, d)
     if not join_again:
         return scaled_dot_product_attention(queries, keys, values, attn_mask=allowed, dropout_p=dropout)

@@ -1,4 +1,4 @@
-"""The transformer layer of wav2vec 2.0, HuBERT and WavLM: one of it, shared by all steps, is the student's body."""
+"""The transformer layer of wav2vec 2.0, HuBERT and WavLM; GenDistiller has one, which all steps share."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ class EncoderLayer(nn.Module):
     def forward(
         self, x: Tensor, mask: Tensor | None, modulation: Tensor | None = None, earlier: Sequence[KeyValues] = ()
     ) -> tuple[Tensor, KeyValues]:
-        """x of its own shape, and its keys and values for later steps.
+        """The layer's output, in the shape of x, and the keys and values of this step for later steps.
 
         Args:
             x, mask, earlier: as in `SelfAttention`.
-            modulation: (2, 2, D), for the norm of the attention and that of the feed-forward network: what is added to
-                a gain of one, and a shift; (2, 2, N, 1, D) for N steps at once.
+            modulation: (2, 2, D), for the norm of the attention and the norm of the feed-forward network: a gain, to
+                which one is added, and a shift; (2, 2, N, 1, D) for N steps at once.
         """
         of_attention, of_ffn = (None, None) if modulation is None else modulation
         if self.norm_first:

@@ -13,10 +13,10 @@ ConvShape = tuple[int, int, int]  # channels, kernel, stride
 
 
 def num_frames(lengths: Tensor, conv_layers: Sequence[ConvShape]) -> Tensor:
-    """How many frames the convolutions give for so many samples.
+    """Number of frames after the convolutions.
 
     Args:
-        lengths: (B,) samples. Anything below the receptive field (400 samples for HuBERT) gives 0.
+        lengths: (B,) samples. Fewer samples than the receptive field (400 for HuBERT) give 0 frames.
 
     Returns:
         (B,) frames.
@@ -45,7 +45,7 @@ def normalise_samples(wavs: Tensor, mask: Tensor) -> Tensor:
 
 
 class ScaleGradient(torch.autograd.Function):
-    """Identity forward; backward multiplies by `factor` (wav2vec 2.0's way to train the CNN more slowly)."""
+    """Identity whose gradient is multiplied by `factor`: wav2vec 2.0 trains the CNN more slowly in this way."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
@@ -58,17 +58,17 @@ class ScaleGradient(torch.autograd.Function):
 
 
 class ChannelLayerNorm(nn.LayerNorm):
-    """LayerNorm over the channels of (B, C, T): no statistic crosses time, so padding cannot leak."""
+    """LayerNorm over the channels of (B, C, T), frame by frame, so that padding has no influence."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.transpose(1, 2)).transpose(1, 2)
 
 
 class UtteranceGroupNorm(nn.GroupNorm):
-    """One group per channel of (B, C, T), its statistics over each utterance's own frames.
+    """GroupNorm with one group per channel of (B, C, T) and statistics over each utterance's own frames.
 
-    HuBERT Base's runs over the zeros behind it too, so that the features of a short utterance depend on the longest one
-    of its batch: by a third of their size where it is twice as long (benchmarks/RESULTS.md).
+    HuBERT Base computes its statistics over the padding too, so that the features of a short utterance depend on the
+    longest utterance of the batch: they change by a third where that one is twice as long (benchmarks/RESULTS.md).
     """
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:

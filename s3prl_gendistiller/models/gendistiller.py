@@ -5,25 +5,15 @@ Sources: arXiv 2406.09444 (autoregressive, the previous layer as history, skip c
 layer, one output layer, 16,993,920 parameters) is inferred from them: 82 % below WavLM Base+, 33 % below two layers
 with three linear heads.
 
-With z the front end's frames, e_n the step embedding, n = 1..N, y_0 = z and no h_0:
+With z the front end's frames, e_n the step embedding, n = 1..N and y_0 = z; h_0 does not exist, and u_1 = z + e_1:
 
-    u_n = what `history_input` says (below)          (B, T, D)
+    u_n = form of `history_input` + e_n              (B, T, D)
     y_n = Layer(u_n)                                 (B, T, D)   the same layer at every step; with `step_norms` each
                                                                  step scales and shifts its two LayerNorms; with
                                                                  `history: all` it attends to u_1..u_n
-    h_n = W y_n (+ the skip connection)              (B, T, D)   generates teacher layer target_layers[n]
+    h_n = W y_n + form of `skip_connection`          (B, T, D)   generates teacher layer target_layers[n]
 
-    history_input   u_n
-    add             z + e_n + h_(n-1)                            the plain form
-    project         z + e_n + P LN(h_(n-1))
-    concat          P [z; LN(h_(n-1))] + e_n
-    carry           y_(n-1) + e_n + P LN(h_(n-1))                the hidden state goes on as well
-    recur           y_(n-1) + e_n                                control: recurrence without generated history
-    echo            y_(n-1) + e_n + P LN(y_(n-1))                control: the same at the size and cost of carry
-
-    skip_connection   added to W y_n
-    none | history    nothing | h_(n-1)
-    layer | features  u_n | z
+The tables of both forms stand in `forms.py`.
 """
 
 from __future__ import annotations
@@ -34,14 +24,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from s3prl_gendistiller.config import CONTROLS, GenDistillerConfig
+from s3prl_gendistiller.config_gendistiller import GenDistillerConfig, GenDistillerModelConfig
+from s3prl_gendistiller.forms import HISTORY_INPUTS, SKIP_CONNECTIONS
 from s3prl_gendistiller.models.attention import KeyValues
 from s3prl_gendistiller.models.encoder_layer import EncoderLayer
 from s3prl_gendistiller.models.front_end import ConvFrontEnd, ConvPosition, frame_mask, normalise_samples
 from s3prl_gendistiller.models.student import Student, StudentOutput
 
-CARRYING = ("carry", *CONTROLS)
-PROJECTING = ("project", "concat", "carry", "echo")
+
+def build(config: GenDistillerModelConfig) -> GenDistiller:
+    """The student of a whole configuration."""
+    return GenDistiller(config.student, len(config.distill.target_layers))
 
 
 class GenDistiller(Student):
@@ -55,6 +48,7 @@ class GenDistiller(Student):
     def __init__(self, config: GenDistillerConfig, num_steps: int) -> None:
         super().__init__()
         self.config = config
+        form = HISTORY_INPUTS[config.history_input]
         self.num_steps = num_steps
         width = config.encoder_embed_dim
         conv_layers = config.extractor_conv_feature_layers
@@ -92,15 +86,14 @@ class GenDistiller(Student):
         if self.step_embedding is not None:
             nn.init.normal_(self.step_embedding.weight, std=0.02)
         self.step_norms = nn.Parameter(torch.zeros(passes, 2, 2, width)) if config.step_norms else None
-        projects = config.history_input in PROJECTING and num_steps > 1
-        inputs = 2 * width if config.history_input == "concat" else width
+        projects = form.widths > 0 and num_steps > 1
         self.history_norm = nn.LayerNorm(width) if projects else None
-        self.history_projection = nn.Linear(inputs, width) if projects else None
+        self.history_projection = nn.Linear(form.widths * width, width) if projects else None
         if self.history_projection is not None and config.history_init == "zero":
             nn.init.zeros_(self.history_projection.weight)
             nn.init.zeros_(self.history_projection.bias)
-            if config.history_input == "concat":
-                nn.init.eye_(self.history_projection.weight[:, :width])  # z passes as it is
+            if form.widths > 1:
+                nn.init.eye_(self.history_projection.weight[:, :width])  # at first the projection returns z unchanged
 
     def forward(
         self,
@@ -117,9 +110,9 @@ class GenDistiller(Student):
             wavs: (B, S) samples at 16 kHz, zero after each item's end.
             lengths: (B,) samples.
             steps: k <= N; all N when None.
-            teacher_layers: (B, N, T', D) with T' within two frames of T, the teacher's own target layers. They
-                replace the generated ones where these are fed back. None: free running.
-            teacher_probability: per utterance and step, how likely that replacement is (scheduled feedback).
+            teacher_layers: (B, N, T', D) with T' within two frames of T, the teacher's target layers, which replace
+                generated layers as history. None: free running.
+            teacher_probability: probability of that replacement for each utterance and step (scheduled feedback).
 
         Returns:
             hidden states ``[z, h_1, ..., h_k]``.
@@ -153,23 +146,23 @@ class GenDistiller(Student):
         return StudentOutput([z, *generated], mask, num_predicted=steps)
 
     def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """The prelude that all steps share: z (B, T, D) and the frame mask (B, T)."""
+        """The front end, which runs once for all steps: z (B, T, D) and the frame mask (B, T)."""
         if self.config.normalize:
             wavs = normalise_samples(wavs, frame_mask(lengths, wavs.shape[1]))
         x, mask = self.front_end(wavs, lengths)  # (B, T, C)
         if self.feature_norm is not None:
             x = self.feature_norm(x)
         x = self.feature_projection(x)  # (B, T, D)
-        x = x.masked_fill(~mask.unsqueeze(-1), 0.0)  # the positional convolution looks 64 frames ahead
+        x = x.masked_fill(~mask.unsqueeze(-1), 0.0)  # the positional convolution reaches 64 frames ahead
         x = x + self.position(x)
         return (x if self.config.layer_norm_first else self.encoder_norm(x)), mask
 
     def _known_ahead(self, z: Tensor, teacher: Tensor) -> bool:
-        """Whether no step's input depends on what the student makes, if the teacher's layers are fed back."""
-        return self.config.history_input not in CARRYING and teacher.shape[2] >= z.shape[1]
+        """Whether the inputs of all steps are known before the first step, if the teacher's layers are fed back."""
+        return not HISTORY_INPUTS[self.config.history_input].carries and teacher.shape[2] >= z.shape[1]
 
     def _all_at_once(self, z: Tensor, mask: Tensor | None, teacher: Tensor, steps: int) -> list[Tensor]:
-        """What `forward` gives step by step, in one pass: all histories are the teacher's, so all inputs are known."""
+        """All steps in one pass, with the same result as step by step: every history is a teacher layer."""
         frames = z.shape[1]
         histories = [None, *teacher[:, : steps - 1, :frames].to(z.dtype).unbind(1)]
         first = self.dropout(z)
@@ -193,7 +186,7 @@ class GenDistiller(Student):
     def _pass(
         self, index: int, x: Tensor, mask: Tensor | None, earlier: Sequence[KeyValues] = ()
     ) -> tuple[Tensor, KeyValues]:
-        """Through the shared layer, silent passes counted."""
+        """The shared layer with the norms of pass `index`; silent passes are counted first."""
         return self._through_layer(x, mask, None if self.step_norms is None else self.step_norms[index], earlier)
 
     def _through_layer(
@@ -210,41 +203,44 @@ class GenDistiller(Student):
         return x if self.step_embedding is None else x + self.step_embedding.weight[index]
 
     def _layer_input(self, step: int, z: Tensor, hidden: Tensor, history: Tensor | None) -> Tensor:
-        base = hidden if self.config.history_input in CARRYING or history is None else self.dropout(z)
+        form = HISTORY_INPUTS[self.config.history_input]
+        base = hidden if form.carries or history is None else self.dropout(z)
         if history is not None:
-            if self.config.history_input == "add":
-                base = base + history
-            elif self.history_projection is not None and self.history_norm is not None:
-                normed = self.history_norm(hidden if self.config.history_input == "echo" else history)
-                if self.config.history_input == "concat":
-                    base = self.history_projection(torch.cat((base, normed), dim=-1))
-                else:
-                    base = base + self.history_projection(normed)
+            base = form.compute(self, base, hidden, history)
         return self._embed(base, self.config.silent_passes + step)
+
+    def project(self, x: Tensor) -> Tensor:
+        """P LN(x) of `forms.HistoryParts`, (B, T, D)."""
+        assert self.history_projection is not None and self.history_norm is not None
+        return self.history_projection(self.history_norm(x))
+
+    def project_joined(self, base: Tensor, x: Tensor) -> Tensor:
+        """P [base; LN(x)] of `forms.HistoryParts`, (B, T, D)."""
+        assert self.history_projection is not None and self.history_norm is not None
+        return self.history_projection(torch.cat((base, self.history_norm(x)), dim=-1))
 
     def _generate(self, hidden: Tensor, layer_input: Tensor, z: Tensor, history: Tensor | None) -> Tensor:
         y = self.encoder_norm(hidden) if self.config.layer_norm_first else hidden
         h = y if self.output is None else self.output(y)
-        skip = {"none": None, "history": history, "layer": layer_input, "features": z}[self.config.skip_connection]
+        skip = SKIP_CONNECTIONS[self.config.skip_connection].choose(history, layer_input, z)
         return h if skip is None else h + skip
 
+    def count_parameters(self) -> dict[str, int]:
+        """Number of parameters by part.
 
-def count_parameters(student: GenDistiller) -> dict[str, int]:
-    """Parameters by part; the papers' layout apart from what is ours.
-
-    Returns:
-        "paper" (front end, projection, position, norms, layer, output), "step_embedding", "step_norms", "history"
-        (norm and projection), "feature_norm", "position_bias", and "total".
-    """
-    counts = dict.fromkeys(("paper", "step_embedding", "step_norms", "history", "feature_norm", "position_bias"), 0)
-    for name, parameter in student.named_parameters():
-        part = next((part for part in list(counts)[1:] if name.startswith(part) or f".{part}." in name), "paper")
-        counts[part] += parameter.numel()
-    return {**counts, "total": sum(counts.values())}
+        Returns:
+            "paper", the papers' layout (front end, projection, position, norms, layer, output); the parts beside it,
+            "step_embedding", "step_norms", "history" (norm and projection), "feature_norm", "position_bias"; "total".
+        """
+        counts = dict.fromkeys(("paper", "step_embedding", "step_norms", "history", "feature_norm", "position_bias"), 0)
+        for name, parameter in self.named_parameters():
+            part = next((part for part in list(counts)[1:] if name.startswith(part) or f".{part}." in name), "paper")
+            counts[part] += parameter.numel()
+        return {**counts, "total": sum(counts.values())}
 
 
 def _mix(generated: Tensor, teacher: Tensor, probability: float) -> Tensor:
-    """Replaces whole utterances of `generated` (B, T, D) by the teacher's, with the given probability each."""
+    """Replaces each utterance of `generated` (B, T, D) by the teacher's with the given probability."""
     if probability <= 0.0:
         return generated
     frames = min(generated.shape[1], teacher.shape[1])

@@ -1,8 +1,10 @@
-"""What every student gives, and how it is used after training."""
+"""The base of all students: their call, their output, and what a trainer and a checkpoint ask of them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,12 +12,12 @@ from torch import Tensor, nn
 
 @dataclass
 class StudentOutput:
-    """What a student gives for a batch.
+    """A student's output for a batch.
 
     Attributes:
-        hidden_states: front end first, then what the student makes of it, each (B, T, D).
+        hidden_states: the front end's frames, then the layers, each (B, T, D).
         frame_mask: (B, T), True = real frame.
-        num_predicted: how many of the last hidden states stand for teacher layers.
+        num_predicted: number of predicted teacher layers, which are the last hidden states.
     """
 
     hidden_states: list[Tensor]
@@ -29,7 +31,36 @@ class StudentOutput:
 
 
 class Student(nn.Module):
-    """Base of the students: ``student(wavs, lengths) -> StudentOutput`` and the same without dropout or gradient."""
+    """Base of the students: ``student(wavs, lengths, steps=None) -> StudentOutput``.
+
+    Attributes:
+        ignores_padding: no frame depends on the samples behind its utterance; a teacher is then made so, too.
+        heads: the prediction heads, which a reader of hidden states can leave out; None where predictions are layers.
+    """
+
+    ignores_padding = True
+    heads: nn.Module | None = None
+
+    @property
+    def stored_module(self) -> nn.Module:
+        """The module whose state_dict a checkpoint stores."""
+        return self
+
+    def host_config(self) -> Mapping[str, Any]:
+        """Sections beside our own that a checkpoint's `Config` holds, so that a class of s3prl can load it."""
+        return {}
+
+    def count_parameters(self) -> dict[str, int]:
+        """Number of parameters by part; empty where the parts are not told apart."""
+        return {}
+
+    def without_heads(self, wavs: Tensor) -> object:
+        """Runs the student without its prediction heads, to count operations.
+
+        Args:
+            wavs: (B, S), no padding.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no prediction heads")
 
     @torch.no_grad()
     def generate(self, wavs: Tensor, lengths: Tensor | None = None, *, steps: int | None = None) -> StudentOutput:
@@ -38,7 +69,7 @@ class Student(nn.Module):
         Args:
             wavs: (B, S) float32 at 16 kHz, zero after each item's end.
             lengths: (B,) samples; all S when None.
-            steps: how many layers to generate; all when None.
+            steps: number of layers to generate; all when None.
         """
         if lengths is None:
             lengths = torch.full((len(wavs),), wavs.shape[1], device=wavs.device)

@@ -1,4 +1,4 @@
-"""A student behind s3prl's upstream contract, shared by every way in which s3prl loads it."""
+"""A student as an upstream of s3prl: its settings and its output, whichever way s3prl loads it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from torch.nn.utils.rnn import pad_sequence
 
 from s3prl_gendistiller.documents import parse_yaml
 from s3prl_gendistiller.errors import ConfigError, UserError
-from s3prl_gendistiller.models.gendistiller import GenDistiller
 from s3prl_gendistiller.models.student import Student
 from s3prl_gendistiller.schema import from_dict, key, read_layered_yaml
 
@@ -26,17 +25,17 @@ class GenerationConfig:
     """The model config (``-g``) of a trained student.
 
     Attributes:
-        steps: generate only the first layers: fewer steps, less time; None for all.
+        steps: number of layers that are generated; None for all.
     """
 
     steps: int | None = key(None, low=1)
 
 
 def read_generation(source: str | Path | None) -> GenerationConfig:
-    """From a YAML file, or from such YAML itself (``steps: 2``).
+    """The settings in a YAML file, or in YAML text (``steps: 2``).
 
     Raises:
-        UserError: it is neither, or holds anything else.
+        UserError: `source` is neither, or holds another key.
     """
     if source is None:
         return GenerationConfig()
@@ -51,18 +50,19 @@ def read_generation(source: str | Path | None) -> GenerationConfig:
 
 
 def upstream_output(student: Student, wavs: Sequence[Tensor], steps: int | None) -> dict[str, Any]:
-    """What s3prl's Featurizer chooses from.
+    """The dictionary from which s3prl's Featurizer chooses.
 
     Args:
         wavs: unpadded utterances, each (S,) at 16 kHz.
-        steps: how many layers to generate; None for all.
+        steps: number of layers to generate; None for all.
 
     Returns:
-        "hidden_states": [z, h_1, ..., h_k], each (B, T, D); "last_hidden_state": h_k. Of a DistilHuBERT, as s3prl has
-        it, also "paper": its last layer, which is no prediction.
+        "hidden_states": [z, h_1, ..., h_k], each (B, T, D); "last_hidden_state": h_k. A student with layers that are
+        no predictions, such as DistilHuBERT, also has "paper", the last of them, under s3prl's name for it.
     """
     lengths = torch.tensor([len(wav) for wav in wavs], device=wavs[0].device)
     output = student(pad_sequence(list(wavs), batch_first=True), lengths, steps=steps)
     states = output.hidden_states
-    found = {"hidden_states": states, "last_hidden_state": states[-1]}
-    return found if isinstance(student, GenDistiller) else {**found, "paper": states[-1 - output.num_predicted]}
+    found: dict[str, Any] = {"hidden_states": states, "last_hidden_state": states[-1]}
+    layers = states[1 : -output.num_predicted]
+    return {**found, "paper": layers[-1]} if layers else found

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from s3prl_gendistiller.cli import main
-from s3prl_gendistiller.superb.anchors import ANCHORS
+from s3prl_gendistiller.superb.leaderboard.anchors import ANCHORS
 from tests.bench import Bench
 from tests.host.test_checkpoint import CONFIG
 

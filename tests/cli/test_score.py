@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from s3prl_gendistiller.cli import main
-from s3prl_gendistiller.superb.anchors import ANCHORS, Anchor
-from s3prl_gendistiller.superb.scores import LEADERBOARD, overall_score
+from s3prl_gendistiller.superb.leaderboard.anchors import ANCHORS, Anchor
+from s3prl_gendistiller.superb.leaderboard.scores import LEADERBOARD, overall_score
 from tests.conftest import ROOT
 
 

@@ -12,12 +12,12 @@ from s3prl_gendistiller.cli import downstream
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import read_checkpoint
 from s3prl_gendistiller.host.feature_cache import identity
-from s3prl_gendistiller.superb.launcher import Processes, locked
-from s3prl_gendistiller.superb.metrics import printed_values
+from s3prl_gendistiller.superb.suite.pool import Processes, locked
 from s3prl_gendistiller.superb.tasks import TASKS
+from s3prl_gendistiller.superb.tasks.printed import printed_values
 from tests.conftest import ROOT
 from tests.host.test_checkpoint import save_student
-from tests.superb.corpus import write_ten
+from tests.superb.noise_corpora import write_ten
 
 SHORT = ",,".join(f"config.runner.{key}=2" for key in ("total_steps", "eval_step", "save_step", "log_step"))
 

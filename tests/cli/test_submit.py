@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from s3prl_gendistiller.cli import main
-from s3prl_gendistiller.superb import costs
-from s3prl_gendistiller.superb.public_set import expected
+from s3prl_gendistiller.superb.cost import costs
+from s3prl_gendistiller.superb.entry.expected import expected
 from tests.corpora.loaders import content
 from tests.host.test_checkpoint import save_student
-from tests.superb.corpus import write_ten
+from tests.superb.entry.test_from_suite import write_suite
 from tests.superb.experiments import CONFIGS, write_experiment
-from tests.superb.test_finished import write_suite
+from tests.superb.noise_corpora import write_ten
 
 ER = [f"er_fold{fold}" for fold in range(1, 6)]
 

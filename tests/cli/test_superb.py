@@ -17,11 +17,11 @@ import pytest
 from s3prl_gendistiller.cli import downstream, main
 from s3prl_gendistiller.corpora.catalogue import write_corpora
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint
-from s3prl_gendistiller.superb import costs
+from s3prl_gendistiller.superb.cost import costs
 from s3prl_gendistiller.superb.tasks import TASKS
 from tests.conftest import ROOT, run_python
 from tests.host.test_checkpoint import save_student
-from tests.superb.corpus import write_ten
+from tests.superb.noise_corpora import write_ten
 
 COMMAND = ("-c", "import sys; from s3prl_gendistiller.cli import main; sys.exit(main())", "superb")
 SHORT = ",,".join(

@@ -19,7 +19,7 @@ from s3prl_gendistiller.distill.teacher import Teacher
 from s3prl_gendistiller.distill.units import KmeansUnits, UnitHead, Units
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import units as host_units
-from s3prl_gendistiller.host.tasks.gendistiller.pretrain_expert import UpstreamPretrainExpert as Expert
+from s3prl_gendistiller.host.pretrain_expert import PretrainExpert, task_expert
 from s3prl_gendistiller.host.teachers import load_teacher
 from s3prl_gendistiller.host.units import count_units, teacher_head
 from s3prl_gendistiller.schema import read_layered_yaml
@@ -219,10 +219,10 @@ def test_counts_are_the_same_in_any_order_and_after_a_kill(
         count_units(teacher, lambda states: head(states) * float("nan"), 6, utterances, 200, tmp_path / "c")
 
 
-def expert(bench: Bench, folder: Path, stored: dict | None = None, **sections: object) -> Expert:
+def expert(bench: Bench, folder: Path, stored: dict | None = None, **sections: object) -> PretrainExpert:
     torch.manual_seed(0)
     data = read_layered_yaml(bench.runner(folder))["pretrain_expert"]["datarc"]
-    return Expert(data, stored or str(bench.model(folder, **sections)), "cpu", False)
+    return task_expert("gendistiller")(data, stored or str(bench.model(folder, **sections)), "cpu", False)
 
 
 def test_glmd_trains_resumes_and_refuses_another_teachers_units(

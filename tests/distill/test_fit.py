@@ -9,7 +9,7 @@ import pytest
 import transformers
 import yaml
 
-from s3prl_gendistiller.config import MODEL_CONFIGS, ModelConfig, read_model_config
+from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.distill.fit import check_fit
 from s3prl_gendistiller.distill.teacher import EncoderLayout
 from s3prl_gendistiller.distill.transformers_teacher import read_teacher_shape
@@ -17,6 +17,7 @@ from s3prl_gendistiller.errors import ConfigError
 from s3prl_gendistiller.host.students import build_student
 from s3prl_gendistiller.host.teachers import load_teacher, warm_start_student
 from s3prl_gendistiller.schema import merge
+from s3prl_gendistiller.student_kinds import STUDENT_KINDS, read_model_config
 from tests.bench import TINY_TEACHER
 from tests.conftest import TINY, TINY_CONV
 
@@ -68,7 +69,7 @@ def followed(problem: str) -> dict[str, Any]:
     return {section: {name: value}}
 
 
-@pytest.mark.parametrize("task", MODEL_CONFIGS)
+@pytest.mark.parametrize("task", STUDENT_KINDS)
 @pytest.mark.parametrize(
     ("changes", "keys"),
     [

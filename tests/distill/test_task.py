@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hubert.random_teacher import write_random_teacher
 from s3prl_gendistiller.config_objectives import LayerwiseConfig
-from s3prl_gendistiller.distill.objectives import build_objectives
+from s3prl_gendistiller.distill.objectives import Setting, build_objectives
 from s3prl_gendistiller.distill.task import DistillTask, check_layers, score
 from s3prl_gendistiller.distill.teacher import Teacher
 from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher
@@ -56,7 +56,7 @@ def stub_task(
         model_type="hubert",
         naming=None,
     )
-    objectives = build_objectives((LayerwiseConfig(weight=2.0, cosine_weight=cosine_weight),), LAYERS)
+    objectives = build_objectives((LayerwiseConfig(weight=2.0, cosine_weight=cosine_weight),), Setting(LAYERS))
     task = DistillTask(StubStudent(predictions, mask), teacher, objectives, LAYERS)
     return task, states, predictions, mask
 
@@ -120,7 +120,7 @@ def real_task(folder: Path, norm: str = "layer", model_type: str = "hubert", **c
     teacher.ignore_padding()
     mode = {"group": "default", "layer": "layer_norm"}[norm]
     student = GenDistiller(tiny_config(extractor_mode=mode, **{"history_init": "random", **changes}), len(LAYERS))
-    return DistillTask(student, teacher, build_objectives((LayerwiseConfig(),), LAYERS), LAYERS)
+    return DistillTask(student, teacher, build_objectives((LayerwiseConfig(),), Setting(LAYERS)), LAYERS)
 
 
 @pytest.mark.parametrize("norm", ["group", "layer"])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 
 from s3prl_gendistiller.errors import UserError
@@ -151,6 +154,30 @@ def test_the_folder_holds_the_weights_the_costs_and_no_path_of_this_machine(tmp_
     assert not any("/home/someone" in text for text in texts)
     assert not any(f"{word} s3prl_gendistiller" in text for text in texts for word in ("from", "import"))
     assert sum(SUBPACKAGE in text for text in texts) > 5
+
+
+@pytest.mark.parametrize("official", [True, False])
+def test_the_header_is_what_the_hub_reads_and_lists_scores_at_superbs_settings_only(
+    tmp_path: Path, official: bool
+) -> None:
+    scores = [("KS", "acc %", "50.00"), ("SF", "slot F1 %", "80.25"), ("SF", "CER %", "30.00")]
+    card = dataclasses.replace(CARD, scores=scores, official=official)
+    write_hub_folder(save(tmp_path / "x.ckpt"), tmp_path / "hub", card)
+    header = yaml.safe_load((tmp_path / "hub/README.md").read_text().split("---\n")[1])
+    assert header["license"] == "apache-2.0" and header["datasets"] == ["superb"]
+    assert header["tags"] == ["library:s3prl", "benchmark:superb", "type:model"]
+    assert ("model-index" in header) == official
+    read = ModelCard.load(tmp_path / "hub/README.md").data
+    found = [
+        (r.task_type, r.dataset_name, r.metric_type, r.metric_name, r.metric_value) for r in read.eval_results or ()
+    ]
+    listed = [
+        ("KS", "SUPERB", "acc", "acc %", 50.0),
+        ("SF", "SUPERB", "slot f1", "slot F1 %", 80.25),
+        ("SF", "SUPERB", "cer", "CER %", 30.0),
+    ]
+    assert found == (listed if official else [])
+    assert not official or read.model_name == "mine"
 
 
 def test_the_modules_are_our_own_but_for_the_name_they_import(tmp_path: Path) -> None:

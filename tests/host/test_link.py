@@ -15,7 +15,8 @@ from s3prl_gendistiller.cli.link import add_parser
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import link as link_module
 from s3prl_gendistiller.host.hub_line import HUB_LINE
-from s3prl_gendistiller.host.link import TASKS, link, package_folder, unlink
+from s3prl_gendistiller.host.link import link, package_folder, unlink
+from s3prl_gendistiller.student_kinds import STUDENT_KINDS
 
 HUB = b"""from s3prl.downstream.timit_phone.hubconf import timit_posteriorgram
 from s3prl.upstream.apc.hubconf import *
@@ -77,7 +78,7 @@ def snapshot(folder: Path) -> dict[str, object]:
 def test_link_makes_task_folders_an_upstream_folder_and_one_line_in_hub(checkout: Path) -> None:
     lines = link(checkout)
     package = checkout / "s3prl"
-    for task in TASKS:
+    for task in STUDENT_KINDS:
         for name in ("pretrain_expert.py", "config_model.yaml", "config_runner.yaml"):
             assert (package / "pretrain" / task / name).is_symlink()
             assert (package / "pretrain" / task / name).is_file()
@@ -107,7 +108,7 @@ def test_git_sees_no_change_in_the_hosts_own_files_after_unlink(host_copy: Path)
 def test_the_hosts_task_match_finds_exactly_the_folder_that_was_named(host_copy: Path) -> None:
     link(host_copy)
     folders = os.listdir(host_copy / "s3prl" / "pretrain")
-    for task in TASKS:
+    for task in STUDENT_KINDS:
         assert [name for name in folders if task == name or task.startswith(f"{name}_")] == [task]
         assert "_" not in task
 
@@ -130,11 +131,12 @@ def test_a_half_removed_link_is_completed(checkout: Path) -> None:
     assert snapshot(checkout) == linked
 
 
-def test_links_of_an_installation_that_moved_are_renewed_and_removed(checkout: Path) -> None:
+@pytest.mark.parametrize("target", ["host/linked_task.py", "host/tasks/gendistiller/pretrain_expert.py"])
+def test_links_of_an_installation_that_moved_or_is_older_are_renewed_and_removed(checkout: Path, target: str) -> None:
     before = snapshot(checkout)
     link(checkout)
     expert = checkout / "s3prl" / "pretrain" / "gendistiller" / "pretrain_expert.py"
-    vanished = checkout / "gone/s3prl_gendistiller/host/tasks/gendistiller/pretrain_expert.py"
+    vanished = checkout / "gone/s3prl_gendistiller" / target
     expert.unlink()
     expert.symlink_to(vanished)
     assert len(link(checkout)) == 1

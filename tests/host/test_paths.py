@@ -9,7 +9,7 @@ from s3prl_gendistiller.cli import main
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.paths import expand, expand_tree, teacher_folder
 from s3prl_gendistiller.schema import read_layered_yaml
-from s3prl_gendistiller.superb.subjects import sources
+from s3prl_gendistiller.superb.cost.rows import sources
 
 
 def test_superb_data_is_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from hubert.random_teacher import write_random_teacher
-from s3prl_gendistiller.config import TeacherConfig, read_model_config
+from s3prl_gendistiller.config import TeacherConfig
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.students import build_student
 from s3prl_gendistiller.host.teachers import load_teacher, warm_start_student
+from s3prl_gendistiller.student_kinds import read_model_config
 from tests.bench import TINY_TEACHER
 from tests.conftest import TINY, TINY_CONV
 from tests.fairseq import host_checkpoint

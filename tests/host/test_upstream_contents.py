@@ -15,15 +15,15 @@ import pytest
 import torch
 
 from hubert.random_teacher import write_random_teacher
-from s3prl_gendistiller.config import read_model_config
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.baseline import host_config
 from s3prl_gendistiller.host.layers import load_upstream
 from s3prl_gendistiller.host.mount import mount_hub
-from s3prl_gendistiller.host.students import build_student, weight_module
+from s3prl_gendistiller.host.students import build_student
 from s3prl_gendistiller.host.upstream_files import check_file
 from s3prl_gendistiller.host.upstreams import LAUNCHER, TEACHER, Door
-from s3prl_gendistiller.superb.students import find_students
+from s3prl_gendistiller.student_kinds import read_model_config
+from s3prl_gendistiller.superb.models import find_students
 from tests.bench import TINY_TEACHER, write_corpus
 from tests.conftest import TINY, TINY_CONV, run_python
 from tests.fairseq import host_checkpoint
@@ -38,7 +38,7 @@ def baseline_checkpoint(path: Path) -> Path:
     student = {**TINY, "extractor_conv_feature_layers": [list(shape) for shape in TINY_CONV]}
     content = {"teacher": {"folder": "x"}, "student": student, "distill": {"target_layers": [1, 3]}}
     config: Any = read_model_config("distilhubert", content)
-    weights = weight_module(build_student(config)).state_dict()
+    weights = build_student(config).stored_module.state_dict()
     torch.save({"Config": host_config(config), "Distiller": weights, "Upstream_Config": content}, path)
     return path
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from s3prl_gendistiller.config import CONTROLS
 from s3prl_gendistiller.models import attention as module_under_test
 from s3prl_gendistiller.models.attention import SelfAttention
 from s3prl_gendistiller.models.gendistiller import GenDistiller
@@ -18,6 +17,7 @@ from tests.conftest import tiny_config
 
 WIDTH, HEADS, FRAMES = 12, 3, 7
 MASK = torch.arange(FRAMES) < torch.tensor([[FRAMES], [4]])
+CONTROLS = ("recur", "echo")
 FORMS = ("add", "project", "concat", "carry", *CONTROLS)
 Audio = tuple[Tensor, Tensor]
 

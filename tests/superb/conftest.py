@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from s3prl_gendistiller.superb.plan import Suite
+from s3prl_gendistiller.superb.suite.suite import Suite
 from s3prl_gendistiller.superb.tasks import TASKS
 from tests.conftest import ROOT, run_python
-from tests.superb.corpus import write_ten
+from tests.superb.noise_corpora import write_ten
 from tests.superb.standin import FBANK, Host
 
 

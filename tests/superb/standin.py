@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.superb.students import Student
+from s3prl_gendistiller.superb.models import Student
 
 FBANK = Student("fbank", "fbank")
 

@@ -1,4 +1,4 @@
-"""For a git checkout of s3prl: the upstream under the name that its guide asks for."""
+"""Upstream for a git checkout of s3prl, under the module name that s3prl's guide to new upstreams requires."""
 
 from s3prl_gendistiller.host.upstream_expert import UpstreamExpert
 

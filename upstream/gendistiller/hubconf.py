@@ -1,4 +1,4 @@
-"""For a git checkout of s3prl: the hub entries under the name that `s3prl/hub.py` imports them by."""
+"""Hub entries for a git checkout of s3prl, under the module name that `s3prl/hub.py` imports."""
 
 from s3prl_gendistiller.host.hubconf import gendistiller_local, gendistiller_url, transformers_local
 

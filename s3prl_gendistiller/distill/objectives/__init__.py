@@ -1,54 +1,66 @@
-"""What the student is asked to match, one file each.
+"""Objectives, which a student is trained to match: one module each, with one row of `config_objectives.OBJECTIVES`.
 
-An objective is a module called as ``objective(teacher, student, frame_mask) -> {term: (sum, count)}`` with teacher
-(B, L, T, D_t), student (B, L, T, D_s) and frame_mask (B, T). Its `terms` name what it returns and with which weight
-each mean enters the loss; weight 0 is for terms that are only reported. One with a `source_layer` is handed that layer
-of the teacher, (B, 1, T, D_t), in place of the target layers. Sums and counts are divided once, by the task, so that
-unequal batches and processes weigh right.
+An objective is a torch module called as ``objective(teacher, student, frame_mask) -> {term: (sum, count)}`` with
+teacher (B, L, T, D_t), student (B, L, T, D_s) and frame_mask (B, T). Its `terms` name what it returns, and the weight
+with which each mean enters the loss; weight 0 is for terms that are only reported. An objective with a `source_layer`
+gets that layer of the teacher, (B, 1, T, D_t), in place of the target layers. The task divides sums by counts once, so
+that batches and processes of different size weigh right.
+
+Its Python module defines ``build(config, setting) -> nn.Module`` and, if its configuration names files,
+``check_files(config)``, which raises a UserError before a run begins.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
 
 from torch import nn
 
-from s3prl_gendistiller.config_objectives import CkdConfig, GlmdConfig, ObjectiveConfig
-from s3prl_gendistiller.distill.objectives.ckd import Ckd
-from s3prl_gendistiller.distill.objectives.glmd import Glmd
-from s3prl_gendistiller.distill.objectives.layerwise import Layerwise
+from s3prl_gendistiller.config_objectives import OBJECTIVES, ObjectiveConfig
 from s3prl_gendistiller.distill.teacher import Teacher
-from s3prl_gendistiller.distill.units import Units
+
+_PACKAGE = __name__.partition(".")[0]
 
 
-def build_objectives(
-    configs: Sequence[ObjectiveConfig],
-    target_layers: Sequence[int],
-    *,
-    width: int | None = None,
-    teacher: Teacher | None = None,
-) -> nn.ModuleList:
+@dataclass(frozen=True)
+class Setting:
+    """What an objective is built for.
+
+    Attributes:
+        target_layers: of the teacher.
+        width: D_s, which objectives with a head on the student need.
+        teacher: None where no teacher is at hand, as in tests.
+    """
+
+    target_layers: Sequence[int]
+    width: int | None = None
+    teacher: Teacher | None = None
+
+
+def build_objectives(configs: Sequence[ObjectiveConfig], setting: Setting) -> nn.ModuleList:
     """The objectives of a configuration, in its order.
 
-    Args:
-        width: of the student; `glmd` needs it.
-        teacher: checked against the units of `glmd`.
+    Raises:
+        UserError: an objective's files cannot be read, or do not fit the teacher or the student.
+    """
+    return nn.ModuleList(_module(config).build(config, setting) for config in configs)
+
+
+def check_files(configs: Sequence[ObjectiveConfig]) -> None:
+    """Reads the files that objectives name.
 
     Raises:
-        UserError: units that cannot be read, are another teacher's, or do not fit the student.
+        UserError: one of them cannot be read.
     """
-    return nn.ModuleList(_build(config, target_layers, width, teacher) for config in configs)
+    for config in configs:
+        if config.files:
+            _module(config).check_files(config)
 
 
-def _build(
-    config: ObjectiveConfig, target_layers: Sequence[int], width: int | None, teacher: Teacher | None
-) -> nn.Module:
-    if isinstance(config, CkdConfig):
-        return Ckd(config)
-    if isinstance(config, GlmdConfig):
-        assert config.units is not None and width is not None
-        units = Units.load(config.units)
-        if teacher is not None:
-            units.check_teacher(teacher.name, teacher.fingerprint(), teacher.width, teacher.num_layers)
-        return Glmd(config, units, width, len(target_layers))
-    return Layerwise(target_layers, weight=config.weight, cosine_weight=config.cosine_weight)
+def _module(config: ObjectiveConfig) -> ModuleType:
+    if OBJECTIVES.get(config.name) is not type(config):
+        raise LookupError(f"{type(config).__name__}: no row of config_objectives.OBJECTIVES; add {config.name!r} there")
+    return importlib.import_module(config.module, _PACKAGE)

@@ -1,4 +1,4 @@
-"""Contextual knowledge distillation (arXiv 2109.08359): relations between frames and between layers, not the frames.
+"""Contextual knowledge distillation (arXiv 2109.08359): relations between frames and relations between layers.
 
 With h_i the state of frame i in a layer, for teacher and student alike:
 
@@ -9,13 +9,13 @@ With h_i the state of frame i in a layer, for teacher and student alike:
 Word relations take i, j, k from the frames of one layer (pairs: all; angles: the window around i), layer relations from
 the layers of one frame. Relations are scalars, so teacher and student may differ in width and no projection is needed.
 
-The released code repeats edge frames, lets padding in as neighbour and divides by triples that are no triples; here all
-of i, j, k are real frames, different from each other. Triples whose teacher side has no direction (two frames at one
-place, as in silence) do not count.
+The released code repeats edge frames, takes padding as neighbours, and counts triples with equal members; here i, j and
+k are different real frames. Triples in which two of the teacher's frames are equal, as in silence, have no angle and do
+not count.
 
-Memory: angles come from products h_t . h_(t + lag) or from Gram matrices, centred first, in float32; the neighbours'
-differences of width D never exist. Layers (words) and utterances (layers) go one after another, and what is between is
-computed again in the backward pass.
+Memory: angles are computed in float32 from centred products h_t . h_(t + lag) or Gram matrices, and never from the
+neighbours' differences of width D. Word relations are computed layer by layer, layer relations utterance by utterance,
+and intermediate results are computed again in the backward pass.
 """
 
 from __future__ import annotations
@@ -27,17 +27,22 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from s3prl_gendistiller.config_objectives import CkdConfig
+from s3prl_gendistiller.distill.objectives import Setting
 from s3prl_gendistiller.distill.precision import float32_or_better
 
-MASKED = -1e4  # a cosine over a temperature stays far above it; -inf would make 0 * inf of what is masked
-NO_DIRECTION = 1e-4  # a teacher's squared distance below this share of the mean has no direction to be compared
-NORM_FLOOR = 1e-12  # relative: only a state that is exactly zero notices it
+MASKED = -1e4  # far below every cosine over a temperature; -inf would give 0 * inf for masked columns
+NO_DIRECTION = 1e-4  # share of the mean squared distance below which a teacher's distance has no direction
+NORM_FLOOR = 1e-12  # relative to the mean squared norm; it matters only for a state that is exactly zero
 
 Sums = tuple[Tensor, Tensor]  # sum and count
 
 
+def build(config: CkdConfig, setting: Setting) -> nn.Module:
+    return Ckd(config)
+
+
 class Ckd(nn.Module):
-    """The four relation terms; which are computed and how they weigh is the configuration's.
+    """The four relation terms, those with a weight above 0.
 
     Args:
         config: see `CkdConfig`.
@@ -65,7 +70,7 @@ class Ckd(nn.Module):
         if teacher.shape[:3] != student.shape[:3]:
             raise ValueError(f"teacher {tuple(teacher.shape)} and student {tuple(student.shape)} differ in B, L or T")
         padded = ~frame_mask[:, None, :, None]
-        # whatever stands in the padding, infinities included, ends here and gets no gradient
+        # the padding, which may hold infinities, is removed here and gets no gradient
         teacher, student = (
             float32_or_better(states).masked_fill(padded, 0.0) for states in (teacher.detach(), student)
         )
@@ -78,13 +83,13 @@ class Ckd(nn.Module):
         return {name: _one_after_another(*relations[name], teacher, student, frame_mask) for name in self.terms}
 
     def _word_pair(self, teacher: Tensor, student: Tensor, mask: Tensor) -> Sums:
-        """Of one layer: (B, T, D_t), (B, T, D_s), (B, T)."""
+        """Pair term of one layer: (B, T, D_t), (B, T, D_s), (B, T)."""
         of_teacher, of_student = _cosines(teacher, mask), _cosines(student, mask)  # (B, T, T)
         others = mask[:, None, :] & ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
         return self._row_divergence(of_teacher, of_student, others & mask[:, :, None])
 
     def _layer_pair(self, teacher: Tensor, student: Tensor, mask: Tensor) -> Sums:
-        """Of one utterance: (L, T, D_t), (L, T, D_s), (T)."""
+        """Pair term of one utterance: (L, T, D_t), (L, T, D_s), (T)."""
         real = mask[:, None].expand(-1, len(teacher))  # (T, L)
         of_teacher, of_student = (_cosines(states.transpose(0, 1), real) for states in (teacher, student))  # (T, L, L)
         others = ~torch.eye(len(teacher), dtype=torch.bool, device=mask.device)
@@ -102,7 +107,7 @@ class Ckd(nn.Module):
         return divergence, pairs if self.config.reduction == "pairs" else allowed.any(-1).sum()
 
     def _word_angle(self, teacher: Tensor, student: Tensor, mask: Tensor) -> Sums:
-        """Of one layer, windowed: (B, T, D_t), (B, T, D_s), (B, T)."""
+        """Angle term of one layer, inside a window: (B, T, D_t), (B, T, D_s), (B, T)."""
         window, dilation = self.config.window, self.config.dilation
         reach = min(window, (mask.shape[1] - 1) // dilation)
         offsets = [step * dilation for step in range(-reach, reach + 1) if step]
@@ -117,7 +122,7 @@ class Ckd(nn.Module):
         return self._angle_error(of_teacher, of_student, near)
 
     def _layer_angle(self, teacher: Tensor, student: Tensor, mask: Tensor) -> Sums:
-        """Of one utterance: (L, T, D_t), (L, T, D_s), (T)."""
+        """Angle term of one utterance: (L, T, D_t), (L, T, D_s), (T)."""
         layers = len(teacher)
         if layers < 3:
             return _nothing(student)
@@ -147,7 +152,7 @@ class Ckd(nn.Module):
 def _one_after_another(
     relation: Callable[..., Sums], axis: int, teacher: Tensor, student: Tensor, mask: Tensor
 ) -> Sums:
-    """Adds a relation up over the layers (axis 1, all with the same mask) or the utterances (axis 0)."""
+    """The sum of a relation over the layers (axis 1, all with the same mask) or over the utterances (axis 0)."""
     masks = [mask] * teacher.shape[1] if axis == 1 else list(mask)
     sums = [
         checkpoint(relation, t, s, m, use_reentrant=False, preserve_rng_state=False)
@@ -158,14 +163,14 @@ def _one_after_another(
 
 
 def _cosines(states: Tensor, mask: Tensor) -> Tensor:
-    """(..., K, D) with (..., K) real: cosines of all pairs, (..., K, K)."""
+    """Cosines of all pairs, (..., K, K), from states (..., K, D) and a mask (..., K) of real ones."""
     squared = states.square().sum(-1)
     unit = states * (squared + NORM_FLOOR * _mean(squared, mask)).clamp(min=1e-30).rsqrt().unsqueeze(-1)
     return unit @ unit.transpose(-1, -2)
 
 
 def _centred(states: Tensor, mask: Tensor) -> Tensor:
-    """(B, T, D) minus the mean of its real frames: angles stay, and float32 keeps more of them."""
+    """(B, T, D) minus the mean of its real frames, which leaves angles as they are and improves their precision."""
     count = mask.sum(-1).clamp(min=1)[:, None, None]
     return (states - states.sum(1, keepdim=True) / count).masked_fill(~mask.unsqueeze(-1), 0.0)
 
@@ -195,25 +200,25 @@ def _lagged(states: Tensor, lag: int, reach: int) -> Tensor:
 
 
 def _layer_products(states: Tensor) -> tuple[Tensor, Tensor]:
-    """(T, L, D) to the products (1, T, L, L, L) of the differences to each layer, and squared distances."""
+    """(T, L, D) to the products (1, T, L, L, L) of the differences to each layer, and the squared distances."""
     centred = states - states.mean(1, keepdim=True)
     gram = (centred @ centred.transpose(1, 2))[None]  # (1, T, L, L)
-    everywhere = gram.unsqueeze(2).expand(-1, -1, gram.shape[-1], -1, -1)  # for each vertex the same
+    everywhere = gram.unsqueeze(2).expand(-1, -1, gram.shape[-1], -1, -1)  # the same for each vertex
     return _differences(everywhere, gram, gram.diagonal(dim1=-2, dim2=-1))
 
 
 def _differences(gram: Tensor, to_vertex: Tensor, vertex: Tensor) -> tuple[Tensor, Tensor]:
-    """(h_j - h_i) . (h_k - h_i), and for j = k.
+    """The products (h_j - h_i) . (h_k - h_i), (..., K, K), and those with j = k, (..., K).
 
     Args:
-        gram: products of the neighbours, (..., K, K); to_vertex: with the vertex, (..., K); vertex: its own, (...).
+        gram: h_j . h_k, (..., K, K); to_vertex: h_i . h_j, (..., K); vertex: h_i . h_i, (...).
     """
     products = gram - to_vertex[..., :, None] - to_vertex[..., None, :] + vertex[..., None, None]
     return products, products.diagonal(dim1=-2, dim2=-1).clamp(min=0.0)
 
 
 def _mean(values: Tensor, real: Tensor) -> Tensor:
-    """Per batch item over what is real, without gradient; shaped to be broadcast."""
+    """The mean of each batch item over its real values, without gradient, in a shape that broadcasts."""
     axes = tuple(range(1, values.dim()))
     total = values.detach().masked_fill(~real, 0.0).sum(axes, keepdim=True)
     return total / real.expand_as(values).sum(axes, keepdim=True).clamp(min=1)

@@ -1,13 +1,13 @@
-"""GLMD, stage 1: the student predicts the teacher's units (arXiv 2306.06625), with no hidden layer and no label.
+"""GLMD, stage 1 (arXiv 2306.06625): the student predicts the teacher's units, without hidden layers and labels.
 
     L = T^2 mean over real frames of KL(p || softmax(z^s / T))       z^s: the student's own head on its last layer
 
     remap      p from the teacher's logits z^t over V units, V' of which are kept
-    restrict   softmax of the kept units' z^t / T, the others' mass is discarded (the released code)
-    tied       softmax(z^t / T) over all V; a dropped unit has its replacement's student logit
-    fold       softmax(z^t / T), the mass of a dropped unit added to its replacement's
+    restrict   softmax of z^t / T over the kept units; the mass of dropped units is discarded (the released code)
+    tied       softmax(z^t / T) over all V units; a dropped unit has the student's logit of its replacement
+    fold       softmax(z^t / T), with the mass of a dropped unit added to the mass of its replacement
 
-The released code divides by padded frames too; here real frames alone count.
+The released code also counts padded frames; here real frames alone count.
 """
 
 from __future__ import annotations
@@ -16,20 +16,40 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_gendistiller.config_objectives import GlmdConfig
+from s3prl_gendistiller.distill.objectives import Setting
 from s3prl_gendistiller.distill.units import UnitHead, Units
 from s3prl_gendistiller.errors import UserError
 
-UNIT_DIM = 256  # of the student's head where the teacher has none, as in HuBERT Base
+UNIT_DIM = 256  # width of the student's head where the teacher has no head, as in HuBERT Base
+
+
+def build(config: GlmdConfig, setting: Setting) -> nn.Module:
+    """Reads the units and compares them with the teacher.
+
+    Raises:
+        UserError: the units cannot be read, belong to another teacher, or do not fit the student.
+    """
+    assert config.units is not None and setting.width is not None
+    units, teacher = Units.load(config.units), setting.teacher
+    if teacher is not None:
+        units.check_teacher(teacher.name, teacher.fingerprint(), teacher.width, teacher.num_layers)
+    return Glmd(config, units, setting.width, len(setting.target_layers))
+
+
+def check_files(config: GlmdConfig) -> None:
+    """Reads the units alone: `build` compares them with the teacher, whose weights that needs."""
+    assert config.units is not None
+    Units.load(config.units)
 
 
 class Glmd(nn.Module):
-    """Unit prediction; the student's head is trained along and stays out of the student itself.
+    """Unit prediction; the student's head is trained with the student and is no part of it.
 
     Args:
         config: see `GlmdConfig`.
-        units: the teacher's, from `gendistiller units`.
+        units: the teacher's units, from `gendistiller units`.
         width: D_s.
-        num_layers: how many layers the student predicts; the head sits on the last one.
+        num_layers: number of layers that the student predicts; the head reads the last one.
 
     Raises:
         UserError: the head cannot start from the teacher's.
@@ -44,24 +64,25 @@ class Glmd(nn.Module):
         self.num_layers = num_layers
         self.source_layer = units.layer
         self.terms = {"glmd_units": config.weight, "glmd_agreement": 0.0}
-        self.teacher_head = units.predict  # frozen; here so that it follows to other devices
+        self.teacher_head = units.predict  # frozen; a submodule, so that it moves to other devices with this one
         head = units.predict if isinstance(units.predict, UnitHead) else None
         dim = UNIT_DIM if head is None else head.final_proj.out_features
         self.head = UnitHead(width, len(units.kept), dim)
         if config.head_init == "teacher":
             self._start_from(head, units.kept)
-        self.register_buffer("kept", units.kept)  # in checkpoints, so that a run goes on with the units it began with
+        self.register_buffer("kept", units.kept)  # stored in checkpoints, so that a resumed run has the same units
         self.register_buffer("nearest", units.nearest)
 
     def forward(self, teacher: Tensor, student: Tensor, frame_mask: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
         """
         Args:
-            teacher: (B, 1, T, D_t), the layer that the units are predicted from.
-            student: (B, k, T, D_s); with fewer layers than the student has nothing is compared.
+            teacher: (B, 1, T, D_t), the layer from which the units are predicted.
+            student: (B, k, T, D_s); nothing is compared where k is less than the student's number of layers.
             frame_mask: (B, T), True = real frame.
 
         Returns:
-            T^2 KL, and how often teacher and student agree on the first unit (reported only), with the frames.
+            the sum of T^2 KL, and the number of frames in which the most likely unit of the student is that of the
+            teacher (reported only), each with the number of frames.
         """
         if student.shape[1] < self.num_layers:
             return {}

@@ -1,6 +1,6 @@
 """DistilHuBERT's objective: L1 and log-sigmoid cosine, layer by layer (arXiv 2110.01900, equation 1).
 
-Differs from s3prl's distiller in one thing: frames that are only padding do not count.
+Unlike in s3prl's distiller, padded frames do not count.
 """
 
 from __future__ import annotations
@@ -9,6 +9,13 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, logsigmoid
+
+from s3prl_gendistiller.config_objectives import LayerwiseConfig
+from s3prl_gendistiller.distill.objectives import Setting
+
+
+def build(config: LayerwiseConfig, setting: Setting) -> nn.Module:
+    return Layerwise(setting.target_layers, weight=config.weight, cosine_weight=config.cosine_weight)
 
 
 class Layerwise(nn.Module):
@@ -37,7 +44,7 @@ class Layerwise(nn.Module):
             frame_mask: (B, T), True = real frame.
 
         Returns:
-            for each of the k layers the sums over real frames, and their count.
+            for each of the k layers, the sums over real frames and the number of real frames.
 
         Raises:
             ValueError: the two stacks differ in shape.

@@ -1,0 +1,76 @@
+"""Every key of the runner configuration (``-c``), with its type, default and range: s3prl's own file.
+
+It holds the sections `runner`, `optimizer`, `scheduler` and `pretrain_expert.datarc`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from s3prl_gendistiller.config_optimizer import OPTIMIZERS, SCHEDULERS, schedule_problems
+from s3prl_gendistiller.schema import key
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """`pretrain_expert.datarc` of the runner YAML: the speech, and how it is cut into batches."""
+
+    libri_root: str  # folder that the manifests' file_path is relative to
+    file_path: str  # folder that holds the manifests
+    sets: tuple[str, ...]  # manifests without .csv
+    train_batch_size: int = key(24, low=1)
+    num_workers: int = key(4, low=0)
+    crop_samples: int = key(250_000, low=400)
+    valid_sets: tuple[str, ...] = ()
+    valid_step: int = key(1000, low=1)  # in optimiser steps
+    skip_bad: bool = False  # leave out audio that cannot be read, instead of ending the run
+
+    def problems(self) -> Iterator[str]:
+        if not self.sets:
+            yield "sets: found an empty list, expected at least one manifest name"
+
+
+def steps_problems(total_steps: int, n_epochs: int) -> Iterator[str]:
+    """What is wrong with the end of a run; s3prl's own files hold total_steps -1 where epochs are counted."""
+    if total_steps < 1 and n_epochs <= 0:
+        yield f"total_steps: found {total_steps}, expected at least 1"
+
+
+@dataclass(frozen=True)
+class RunnerSectionConfig:
+    """The keys that s3prl's pretrain Runner reads from `runner`."""
+
+    total_steps: int
+    log_step: int = key(low=1)
+    save_step: int = key(low=1)
+    max_keep: int = key(low=1)  # number of checkpoints kept; the oldest is deleted once the newest is written
+    gradient_clipping: float = key(above=0.0)
+    gradient_accumulate_steps: int = key(1, low=1)
+    n_epochs: int = -1  # above 0 it replaces total_steps
+    fp16: bool = False
+
+    def problems(self) -> Iterator[str]:
+        yield from steps_problems(self.total_steps, self.n_epochs)
+        for name in ("log_step", "save_step"):
+            if self.n_epochs <= 0 and getattr(self, name) >= self.total_steps:
+                yield f"{name}: found {getattr(self, name)}, expected less than total_steps {self.total_steps}"
+
+
+@dataclass(frozen=True)
+class PretrainExpertConfig:
+    datarc: DataConfig
+
+
+@dataclass(frozen=True)
+class RunnerConfig:
+    """A whole runner YAML. s3prl's own builders read the sections `optimizer` and `scheduler`."""
+
+    runner: RunnerSectionConfig
+    optimizer: Any = key(kinds=OPTIMIZERS)
+    pretrain_expert: PretrainExpertConfig = key()
+    scheduler: Any = key(None, kinds=SCHEDULERS)
+
+    def problems(self) -> Iterator[str]:
+        yield from schedule_problems(self.optimizer, self.scheduler, self.runner.total_steps)

@@ -1,0 +1,171 @@
+"""What `gendistiller macs` counts: trained and untrained students at any number of steps, and any upstream of s3prl."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from s3prl_gendistiller.config import ModelConfig
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.checkpoint import read_checkpoint, student_kind
+from s3prl_gendistiller.host.layers import load_upstream
+from s3prl_gendistiller.host.students import build_student, load_student
+from s3prl_gendistiller.models.student import Student as Model
+from s3prl_gendistiller.models.upstream import upstream_output
+from s3prl_gendistiller.schema import merge_layers, yaml_layers
+from s3prl_gendistiller.shipped import existing_or_shipped
+from s3prl_gendistiller.student_kinds import (
+    STUDENT_KINDS,
+    kind_of,
+    kind_of_settings,
+    read_model_config,
+    student_upstreams,
+)
+from s3prl_gendistiller.superb.models import Student
+
+WITHOUT_HEADS = "without heads"
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One row.
+
+    Attributes:
+        name: of the model; one has several rows at several numbers of steps.
+        steps: how many layers it generates; None for what generates none.
+        parameters: all that are loaded, as the leaderboard counts them, used or not.
+        expert: a list of waveforms (S,) to anything, in eval mode.
+    """
+
+    name: str
+    steps: int | None
+    parameters: int
+    expert: nn.Module
+
+
+class AsUpstream(nn.Module):
+    """A student called as s3prl calls an upstream; what it executes is what its upstream in s3prl executes.
+
+    Args:
+        steps: of a GenDistiller.
+        heads: whether a DistilHuBERT's prediction heads run, which s3prl runs although its last layer is the feature.
+    """
+
+    def __init__(self, student: Model, *, steps: int | None = None, heads: bool = True) -> None:
+        super().__init__()
+        self.student = student
+        self.steps = steps
+        self.heads = heads
+
+    def forward(self, wavs: Sequence[Tensor]) -> object:
+        if not self.heads:
+            return self.student.without_heads(pad_sequence(list(wavs), batch_first=True))
+        return upstream_output(self.student, wavs, self.steps)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model that can be loaded.
+
+    Attributes:
+        name: of its rows.
+        load: our student, or an upstream of s3prl.
+        steps: of a GenDistiller: its rows' numbers of layers; empty for what generates none.
+    """
+
+    name: str
+    load: Callable[[], nn.Module]
+    steps: tuple[int, ...] = ()
+
+
+def sources(students: Sequence[Student], configs: Sequence[str], steps: Sequence[int | str]) -> list[Source]:
+    """Everything that is to be counted; nothing is loaded yet.
+
+    Args:
+        students: of `find_students`; one that was given with a number of steps keeps it.
+        configs: model YAML files, as ``NAME=FILE`` or ``FILE``.
+        steps: numbers of layers, or "all" for each from 1; none for what a student generates.
+
+    Raises:
+        UserError: a name is taken twice, a file is no model configuration, or a student generates fewer layers; all
+            such problems at once.
+    """
+    found: list[Source] = []
+    problems: list[str] = []
+    for student in students:
+        if student.checkpoint is None or student.upstream not in student_upstreams():
+            found.append(Source(student.name, partial(load_upstream, student.upstream, student.checkpoint)))
+            continue
+        states = read_checkpoint(student.checkpoint, mmap=True)
+        config = read_model_config(student_kind(states, student.checkpoint).name, states["Upstream_Config"])
+        asked = steps if student.steps is None else [student.steps]
+        chosen = _chosen_steps(student.name, config, asked, problems)
+        found.append(Source(student.name, partial(load_student, student.checkpoint), chosen))
+    for text in configs:
+        name, equals, given = text.partition("=")
+        path = existing_or_shipped(given if equals else text)
+        name = name if equals else path.stem.replace("config_model", path.parent.name)
+        try:
+            config = read_model_config(model_task(path), path)
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        found.append(Source(name, partial(build_student, config), _chosen_steps(name, config, steps, problems)))
+    names = [source.name for source in found]
+    problems += [
+        f"{name}: the name is taken; give each model its own, as NAME=PATH"
+        for name in dict.fromkeys(names)
+        if names.count(name) > 1
+    ]
+    if problems:
+        raise UserError("\n".join(problems))
+    return found
+
+
+def _chosen_steps(name: str, config: ModelConfig, steps: Sequence[int | str], problems: list[str]) -> tuple[int, ...]:
+    if not kind_of(config).stepwise:
+        return ()
+    layers = len(config.distill.target_layers)
+    if ALL in steps:
+        return tuple(range(1, layers + 1))
+    chosen = tuple(int(step) for step in steps) or (layers,)
+    beyond = [str(step) for step in chosen if not 1 <= step <= layers]
+    if beyond:
+        problems.append(f"--steps: found {', '.join(beyond)}, expected 1..{layers}, what {name} generates")
+    return chosen
+
+
+def model_task(path: Path) -> str:
+    """Which student a model YAML describes: by the recipe that it is or is based on, else by its keys.
+
+    Raises:
+        UserError: the file is missing or not YAML.
+    """
+    layers = yaml_layers(path)
+    recipes = [file.parent.name for file, _ in layers if file.parent.name in STUDENT_KINDS]
+    if recipes:
+        return recipes[0]
+    student = merge_layers(content for _, content in layers).get("student")
+    return kind_of_settings(student if isinstance(student, dict) else {}).name
+
+
+def subjects(source: Source) -> Iterator[Subject]:
+    """The rows of one model: one a number of steps; a baseline with and without its prediction heads."""
+    model: Any = source.load().eval()
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    if isinstance(model, Model) and model.heads is not None:
+        heads = sum(parameter.numel() for parameter in model.heads.parameters())
+        yield Subject(source.name, None, parameters, AsUpstream(model))
+        yield Subject(f"{source.name}, {WITHOUT_HEADS}", None, parameters - heads, AsUpstream(model, heads=False))
+    elif source.steps:
+        for step in source.steps:
+            yield Subject(source.name, step, parameters, AsUpstream(model, steps=step))
+    else:
+        yield Subject(source.name, None, parameters, model)

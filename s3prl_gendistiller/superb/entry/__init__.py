@@ -1,0 +1,1 @@
+"""An entry of the leaderboard: predictions, their expected ids, the archive."""

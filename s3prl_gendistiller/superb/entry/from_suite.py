@@ -1,0 +1,161 @@
+"""A finished suite: its results.json, and the experiment folders behind each number."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.superb.entry.archive import PARTS, er_folders
+from s3prl_gendistiller.superb.models import Student
+from s3prl_gendistiller.superb.suite.results import read_content
+from s3prl_gendistiller.superb.suite.suite import RUNS
+from s3prl_gendistiller.superb.suite.table import RESULTS
+from s3prl_gendistiller.superb.suite.trial import RECORD, checked_record
+from s3prl_gendistiller.superb.tasks import TASKS
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What `gendistiller superb` wrote about one student.
+
+    Attributes:
+        student: what was benchmarked.
+        preset, features: as in `Suite`.
+        score: of all ten tasks; None if there is none.
+        values: task -> metric -> number.
+        folders: task -> experiment folders of the run that was tested.
+    """
+
+    student: Student
+    preset: str
+    features: str
+    score: float | None
+    values: Mapping[str, Mapping[str, float]]
+    folders: Mapping[str, Sequence[Path]]
+
+    def parts(self, tasks: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
+        """Experiment folders by the flags of s3prl's packer, and what is wrong with them.
+
+        Args:
+            tasks: those that are wanted and have a result.
+        """
+        flags = {part.task: part.flag for part in PARTS if part.task}
+        found: dict[str, Path] = {}
+        problems: list[str] = []
+        for task in tasks:
+            if task == "er":
+                folds, wrong = er_folders(self.folders[task])
+                found |= folds
+                problems += wrong
+            else:
+                found[flags[task]] = self.folders[task][0]
+        if "asv" in tasks:
+            problems += _of_another_checkpoint(self.folders["asv"][0])
+        return found, problems
+
+    def check_student(self) -> None:
+        """
+        Raises:
+            UserError: the checkpoint is not, or no longer, the one that the results are of.
+        """
+        checkpoint = self.student.checkpoint
+        if checkpoint is None or not checkpoint.exists():
+            raise UserError(
+                f"{self.student.name}: {checkpoint or 'it has no checkpoint'}; expected one of our students"
+            )
+        now = self.student.fingerprint()
+        for folder in (folder for folders in self.folders.values() for folder in folders):
+            recorded = _record(folder).get("settings", {}).get("student", now)
+            if recorded != now:
+                raise UserError(
+                    f"{self.student.name}: {folder} was made of another student (found {now}, expected {recorded}); "
+                    "name the checkpoint and the steps that were benchmarked, with --checkpoint and --steps"
+                )
+
+
+def read_finished(suite: Path, name: str | None) -> Finished:
+    """
+    Args:
+        suite: the folder of `gendistiller superb`, or its results.json.
+        name: of the student; None if there is only one.
+
+    Raises:
+        UserError: there is no such file or student.
+    """
+    return read_results(
+        suite, lambda path, content: _finished(_chosen(name, list(content["students"]), path), content, path.parent)
+    )
+
+
+def read_results(source: Path, take: Callable[[Path, dict[str, Any]], T]) -> T:
+    """
+    Args:
+        source: the folder of `gendistiller superb`, or its results.json.
+        take: what is wanted of it, from the file's path and content.
+
+    Raises:
+        UserError: there is no such file, or `take` does not find what that command writes.
+    """
+    path = source / RESULTS if source.is_dir() else source
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected the {RESULTS} that `gendistiller superb` wrote")
+    try:
+        return take(path, read_content(path))
+    except KeyError as error:
+        raise UserError(
+            f"{path}: not readable as results ({error}); expected the {RESULTS} of `gendistiller superb`"
+        ) from error
+
+
+def _chosen(name: str | None, names: list[str], path: Path) -> str:
+    if name is None and len(names) == 1:
+        return names[0]
+    if name in names:
+        return str(name)
+    close = difflib.get_close_matches(name or "", names, n=1)
+    found = "none given" if name is None else f"{name}, which is not there"
+    hint = f"; did you mean {close[0]}?" if close else ""
+    raise UserError(f"--student: found {found}, expected one of {', '.join(names)} ({path}){hint}")
+
+
+def _finished(name: str, content: Mapping[str, Any], root: Path) -> Finished:
+    entry = content["students"][name]
+    checkpoint = None if entry["checkpoint"] is None else Path(entry["checkpoint"])
+    tasks = {task: entry["tasks"][task] for task in TASKS if task in entry["tasks"]}
+    return Finished(
+        student=Student(name, entry["upstream"], checkpoint, entry.get("steps")),
+        preset=content["preset"],
+        features=content["features"],
+        score=entry["score"],
+        values={task: outcome["values"] for task, outcome in tasks.items()},
+        folders={task: [_moved(root, name, folder) for folder in found["folders"]] for task, found in tasks.items()},
+    )
+
+
+def _moved(root: Path, name: str, folder: str) -> Path:
+    """A run's folder beside results.json, wherever the suite was when that was written."""
+    beside = root / RUNS / name / Path(folder).name
+    return beside if beside.is_dir() else Path(folder)
+
+
+def _of_another_checkpoint(folder: Path) -> list[str]:
+    """Speaker verification tests every checkpoint: what lies there must be the predictions of the best."""
+    count = len(list(folder.glob("states-*.ckpt")))
+    tested = _record(folder).get("tested", {})
+    if count < 2 or "checkpoint" in tested:
+        return []
+    return [
+        f"asv: {folder}: tested {count} checkpoints, and its predictions are of the last, not of the best; test the "
+        f"best again: run_downstream.py -m evaluate -t test -e CHECKPOINT, then give the folder with --asv"
+    ]
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    path = folder / RECORD
+    return checked_record(path, {}) if path.is_file() else {}

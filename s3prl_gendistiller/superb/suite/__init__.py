@@ -1,0 +1,1 @@
+"""One suite: its runs, their search, their processes, their results."""

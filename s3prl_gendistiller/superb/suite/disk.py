@@ -1,0 +1,107 @@
+"""How much disk the features of a suite take: the seconds of speech that are heard again, times the bytes of each."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host import layers
+from s3prl_gendistiller.host.feature_store import CACHE_FLAG, FREE_BYTES, LIMIT_FLAG, in_words, kept_bytes
+from s3prl_gendistiller.host.layers import Features
+from s3prl_gendistiller.host.paths import VARIABLE
+from s3prl_gendistiller.superb.corpus.amounts import SPEECH
+from s3prl_gendistiller.superb.corpus.check import Shelf
+from s3prl_gendistiller.superb.corpus.needs import need
+from s3prl_gendistiller.superb.suite.suite import Suite
+from s3prl_gendistiller.superb.tasks import Task
+
+_SHARED = {"pr": "LibriSpeech", "asr": "LibriSpeech"}
+"""Tasks that hear the same utterances as they are; the others change what they read, or read another corpus."""
+
+
+def kept_features(suite: Suite) -> tuple[Suite, dict[str, Features]]:
+    """The suite, whose students by name know whether they have weights, and what a cache keeps of each student.
+
+    Raises:
+        UserError: an upstream cannot be loaded.
+    """
+    if suite.cache is None:
+        return suite, {}
+    kept = {
+        student.name: layers.kept_features(
+            student.upstream, student.checkpoint, student.steps, student.selection(suite.features)
+        )
+        for student in suite.students
+    }
+    students = [replace(student, learned=kept[student.name].bytes_per_s > 0) for student in suite.students]
+    return replace(suite, students=students), kept
+
+
+def heard_seconds(suite: Suite) -> float:
+    """All that a cache may keep, each utterance once: of small corpora what is there, else what the tables say."""
+    shelf = Shelf(progress=False)
+    found: dict[str, float] = {}
+    for task in suite.tasks:
+        if suite.preset not in task.crops:
+            found[_SHARED.get(task.name, task.name)] = _measured(suite, task, shelf) or _listed(suite, task)
+    return sum(found.values())
+
+
+def _listed(suite: Suite, task: Task) -> float:
+    return SPEECH[suite.preset][task.name].whole_s
+
+
+def _measured(suite: Suite, task: Task, shelf: Shelf) -> float | None:
+    """By the headers of all files; None where there are none, or too many."""
+    if suite.preset != "small" or VARIABLE not in os.environ:
+        return None
+    return sum(shelf.audio(part).seconds or 0.0 for part in need(task).parts) or None
+
+
+def describe(suite: Suite, cache: Path, kept: Mapping[str, Features]) -> str:
+    """One line: how much, where, and how much room there is.
+
+    Args:
+        kept: of each student.
+    """
+    seconds = heard_seconds(suite)
+    students = ", ".join(f"{name} {in_words(round(one.bytes_per_s * seconds))}" for name, one in kept.items())
+    limit = "" if suite.cache_limit is None else f", and at most {in_words(suite.cache_limit)} are kept"
+    return (
+        f"{CACHE_FLAG} {cache}: features of {seconds / 3600:.1f} hours of speech take up to "
+        f"{in_words(round(_needed(kept, seconds)))} ({students}){limit}; {in_words(_there(cache, kept))} of them are "
+        f"there, {in_words(_free(cache))} of the disk are free"
+    )
+
+
+def require_room(suite: Suite, cache: Path, kept: Mapping[str, Features]) -> None:
+    """
+    Raises:
+        UserError: the disk has less room than the features may take, and no limit was given.
+    """
+    missing = _needed(kept, heard_seconds(suite)) - _there(cache, kept)
+    if suite.cache_limit is None and missing + FREE_BYTES > _free(cache):
+        raise UserError(
+            f"{describe(suite, cache, kept)}; give {LIMIT_FLAG} (such as 50G) to keep a part of them, or a folder on "
+            "another disk"
+        )
+
+
+def _needed(kept: Mapping[str, Features], seconds: float) -> float:
+    return sum(one.bytes_per_s for one in kept.values()) * seconds
+
+
+def _there(cache: Path, kept: Mapping[str, Features]) -> int:
+    return sum(kept_bytes(cache / folder) for folder in {one.folder for one in kept.values()})
+
+
+def _free(folder: Path) -> int:
+    """Of the disk where a folder is, or is going to be."""
+    there = folder.absolute()
+    while not there.exists():
+        there = there.parent
+    return shutil.disk_usage(there).free
