@@ -11,12 +11,12 @@ import logging
 import os
 import reprlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from s3prl_gendistiller.distill.audio import MIN_SAMPLES, SAMPLE_RATE, SUFFIXES, audio_frames
-from s3prl_gendistiller.distill.files import files_below, of_each_file, refuse_irregular
+from s3prl_gendistiller.distill.files import csv_reader, files_below, of_each_file, refuse_irregular
 from s3prl_gendistiller.errors import UserError, shortened
 from s3prl_gendistiller.outputs import replacing
 
@@ -176,16 +176,22 @@ def _read_csv(path: Path, root: Path, listed: list[Utterance], problems: list[st
         refuse_irregular(path, "text")
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            pick = _columns(path, next(reader, []))
+            reader = csv_reader(path, file)
+            absent = [column for column in ("file_path", "length") if column not in (reader.fieldnames or [])]
+            if absent:
+                raise UserError(
+                    f"{path}: no column {' and no column '.join(absent)}, found "
+                    f"{', '.join(reader.fieldnames or []) or 'nothing'}; expected file_path and length; "
+                    "write it again with `gendistiller manifest`"
+                )
             before = len(listed) + len(problems)
             for row in reader:
                 origin = f"{path.name} line {reader.line_num}"
-                file_path, length = pick(row)
+                file_path, length = row["file_path"] or "", row["length"] or ""  # None in a row that is too short
                 samples = sample_count(length)
                 if file_path and samples is not None and samples >= MIN_SAMPLES:
                     listed.append(Utterance(root / file_path, samples, origin))
-                elif row:
+                else:
                     found = f"file_path {file_path!r}, length {reprlib.repr(length)}"
                     problems.append(f"{origin}: {found}; expected a path and at least {MIN_SAMPLES} samples")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -198,24 +204,6 @@ def _read_csv(path: Path, root: Path, listed: list[Utterance], problems: list[st
 def sample_count(text: str) -> int | None:
     """Length in a manifest; None for texts, also too long ones, that pandas and C do not read as a whole number."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= _LENGTH_DIGITS else None
-
-
-def _columns(path: Path, header: list[str]) -> Callable[[list[str]], tuple[str, str]]:
-    absent = [column for column in ("file_path", "length") if column not in header]
-    if absent:
-        raise UserError(
-            f"{path}: no column {' and no column '.join(absent)}, found {', '.join(header) or 'nothing'}; "
-            "expected file_path and length; write it again with `gendistiller manifest`"
-        )
-    twice = [column for column in ("file_path", "length") if header.count(column) > 1]
-    if twice:
-        raise UserError(f"{path}: has the column {' and '.join(twice)} more than once, expected it once; remove one")
-    file_path, length = header.index("file_path"), header.index("length")
-
-    def pick(row: list[str]) -> tuple[str, str]:
-        return (row[file_path], row[length]) if len(row) > max(file_path, length) else ("", "")
-
-    return pick
 
 
 def _missing(utterances: Sequence[Utterance]) -> set[int]:
