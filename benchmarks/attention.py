@@ -1,13 +1,13 @@
-"""Two-dimensional attention, step by step, beside one sequence of N T frames under a dense mask: time and memory.
+"""Time and memory of two-dimensional attention: step by step, and as one sequence of N T frames under a dense mask.
 
     python benchmarks/attention.py --out result/attention
 
-One attention module of 768 / 12 heads, one utterance, forward and backward. `ours` goes step by step over the keys and
-values of earlier steps (models/attention.py). `dense` is the definition: all N T frames at once, scores and mask of
-(N T) x (N T), softmax. `fused` hands that same mask to torch's fused kernel. All take their turns in one process, the
-medians are compared; peak memory is each one's own process, above what the module and the input take. `previous` is
-attention within each step alone: what `history: previous` costs. The last table is whole students of the paper's
-size, in use and in a training step, `history: all` over `history: previous`.
+The module is 768 wide with 12 heads; one utterance passes forward and backward. `ours` computes one step after another
+over the keys and values of earlier steps (models/attention.py). `dense` is the definition: all N T frames at once, with
+scores and mask of (N T) x (N T). `fused` passes the same mask to torch's fused kernel. `previous` is attention within
+each step alone, as with `history: previous`. The variants alternate in one process, and medians are compared. Peak
+memory is measured in a process for each variant, without the module and the input. The last table compares whole
+students of the paper's size, in use and in a training step: `history: all` over `history: previous`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tqdm import tqdm
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.host.memory import available_gib, peak_resident_gib
 from s3prl_gendistiller.host.students import build_student
-from s3prl_gendistiller.models.attention import SelfAttention
+from s3prl_gendistiller.models.attention import KeyValues, SelfAttention
 from s3prl_gendistiller.outputs import write_text
 from s3prl_gendistiller.schema import merge, read_layered_yaml
 from s3prl_gendistiller.shipped import shipped_folder
@@ -44,8 +44,9 @@ GIB = 2**30
 
 
 def ours(module: SelfAttention, x: Tensor) -> Tensor:
-    """(1, N, T, D) step by step, as a student generates."""
-    found, earlier = [], []
+    """(1, N, T, D) step by step, as in generation."""
+    found: list[Tensor] = []
+    earlier: list[KeyValues] = []
     for step in x.unbind(1):
         y, own = module(step, None, tuple(earlier))
         earlier.append(own)
@@ -87,13 +88,13 @@ def _joined(module: SelfAttention, x: Tensor, attend: Callable[[Tensor, Tensor, 
 
 
 def _by_definition(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-    # no more copies of the scores than the definition asks for: the query is scaled, the mask written in place
+    # without needless copies of the scores: the query is scaled, the mask is written in place
     scores = (q / math.sqrt(q.shape[-1])) @ k.transpose(2, 3)
     return torch.softmax(scores.masked_fill_(~mask, -math.inf), dim=-1) @ v
 
 
 def memory_that_dense_needs(steps: int, frames: int) -> float:
-    """GiB: scores, softmax and the gradients of both; measured, 5.2 times the scores."""
+    """Memory in GiB for scores, softmax and their gradients: measured as 5.2 times the scores."""
     return 5.2 * HEADS * (steps * frames) ** 2 * 4 / GIB
 
 
@@ -114,7 +115,7 @@ def turn(variant: str, module: SelfAttention, x: Tensor) -> float:
 
 
 def peak(variant: str, steps: int, frames: int) -> float:
-    """GiB that a forward and backward pass take above what was there, in this process."""
+    """Additional memory in GiB of a forward and backward pass in this process."""
     module, x = setting(steps, frames)
     gc.collect()
     before = peak_resident_gib()
@@ -128,14 +129,14 @@ def peak_of_its_own(variant: str, steps: int, frames: int) -> float:
 
 
 def measure(steps: int, frames: int, rounds: int) -> dict[str, Any]:
-    """A row: every variant that fits, by time and by memory."""
+    """One row of the table: time and memory of every variant that fits."""
     fits = memory_that_dense_needs(steps, frames) < available_gib() * 0.95
     variants = [name for name in VARIANTS if name != "dense" or fits]
     peaks = {name: peak_of_its_own(name, steps, frames) for name in variants}
     module, x = setting(steps, frames)
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for variant in variants:
-        turn(variant, module, x)  # the first touches the memory
+        turn(variant, module, x)  # the first call allocates the memory
     for _ in tqdm(range(rounds), desc=f"N {steps}, T {frames}", leave=False):
         for variant in variants:
             seconds[variant].append(turn(variant, module, x))
@@ -144,7 +145,7 @@ def measure(steps: int, frames: int, rounds: int) -> dict[str, Any]:
 
 
 def measurements(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """One row for each number of steps and frames; each is kept as soon as it is there, and not measured again."""
+    """One row for each number of steps and frames; rows are saved at once and not measured again."""
     kept = args.out / "attention.json"
     args.out.mkdir(parents=True, exist_ok=True)
     known = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else []
@@ -159,7 +160,7 @@ def measurements(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def whole_students(steps: int, frames: int, rounds: int) -> dict[str, float]:
-    """`history: all` over `history: previous`, medians of seconds, by what is done: in use, a training step."""
+    """Ratio of median seconds, `history: all` over `history: previous`, in use and in a training step."""
     recipe = read_layered_yaml(shipped_folder("pretrain_configs") / "gendistiller" / "config_model.yaml")
     recipe = merge(recipe, {"distill": {"target_layers": list(range(1, steps + 1))}})
     students = {
@@ -178,7 +179,7 @@ def whole_students(steps: int, frames: int, rounds: int) -> dict[str, float]:
             uses[use](history)
             seconds.setdefault((use, history), []).append(time.perf_counter() - started)
             students[history].zero_grad(set_to_none=True)
-    # the first round touches the memory
+    # the first round allocates the memory
     medians = {key: statistics.median(times[1:]) for key, times in seconds.items()}
     return {use: medians[use, "all"] / medians[use, "previous"] for use in uses}
 
@@ -202,7 +203,7 @@ def table(rows: list[dict]) -> str:
 
 
 def draw(rows: list[dict], out: Path) -> None:
-    """Time and memory against the length N T, one line a variant."""
+    """Draws time and memory against the length N T, one line for each variant."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,10 +1,10 @@
-"""What objective `ckd` adds to a training step: time as a ratio, and peak memory.
+"""Cost of objective `ckd` in a training step: time as a ratio, and peak memory.
 
     python benchmarks/ckd.py                       # B 8, 15 s (T 750), 12 layers of 768: about 10 minutes on two cores
     python benchmarks/ckd.py --batch 2 --seconds 5
 
-GenDistiller at the teacher's width generates every layer of a HuBERT-shaped teacher of random weights. A step without
-and a step with `ckd` take turns in one process; medians are compared. Peak memory is that of a process of its own.
+GenDistiller at the teacher's width generates every layer of a HuBERT-shaped teacher of random weights. Steps with
+and without `ckd` alternate in one process; medians are compared. Peak memory is measured in a process for each.
 """
 
 from __future__ import annotations
@@ -40,10 +40,12 @@ VARIANTS: dict[str, tuple[ObjectiveConfig, ...]] = {
 
 
 def teacher_of(layers: int) -> Teacher:
-    """HuBERT Base's shape, with random weights."""
+    """A teacher with the shape of HuBERT Base and random weights."""
     with tempfile.TemporaryDirectory() as folder:
-        shape = {"width": 768, "layers": layers, "heads": 12, "ffn": 3072, "conv_dim": 512}
-        return load_transformers_teacher(write_random_teacher(Path(folder) / "teacher", **shape))
+        written = write_random_teacher(
+            Path(folder) / "teacher", width=768, layers=layers, heads=12, ffn=3072, conv_dim=512
+        )
+        return load_transformers_teacher(written)
 
 
 def step(task: DistillTask, args: argparse.Namespace) -> float:
@@ -71,8 +73,8 @@ def build(args: argparse.Namespace, variants: list[str]) -> dict[str, DistillTas
 def run(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=15.0, help="of each utterance; 50 frames each")
-    parser.add_argument("--layers", type=int, default=12, help="of the teacher, all of them distilled")
+    parser.add_argument("--seconds", type=float, default=15.0, help="length of each utterance; 50 frames a second")
+    parser.add_argument("--layers", type=int, default=12, help="layers of the teacher, all of them distilled")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peak", choices=list(VARIANTS), help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
@@ -91,7 +93,7 @@ def run(argv: list[str]) -> int:
     for number in tqdm(range(args.rounds + 1), desc="steps"):
         for name, task in tasks.items():
             taken = step(task, args)
-            if number:  # the first touches the memory
+            if number:  # the first step allocates the memory
                 seconds[name].append(taken)
     plain, more = (statistics.median(seconds[name]) for name in VARIANTS)
     print(f"a step: {plain:.2f} s, with ckd {more:.2f} s: ckd adds {more / plain - 1:.2f} of a step")

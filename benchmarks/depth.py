@@ -4,8 +4,8 @@
         --student default=result/forms/steps600_lr0.004_seed1/gendistiller \\
         --student random_depth=result/forms/steps600_lr0.004_seed1/random_depth
 
-Each student is evaluated after each of its layers, as `gendistiller superb --student NAME=RUN@K` does it; what it gives
-then is the first K + 1 of its hidden states. CPU times are medians of turns that all take in one process.
+Each student is evaluated after each of its layers, as by `gendistiller superb --student NAME=RUN@K`: its features are
+then the first K + 1 of its hidden states. CPU times are medians; all students alternate in one process.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def stopped(texts: list[str]) -> list[str]:
     """NAME=RUN to NAME-K=RUN@K for each K that the student generates.
 
     Raises:
-        UserError: a text is not of that form, or no GenDistiller is there.
+        UserError: a text is not of that form, or the run holds no GenDistiller.
     """
     found = []
     for text in texts:
@@ -45,7 +45,7 @@ def stopped(texts: list[str]) -> list[str]:
 
 
 def curves(results: Mapping[str, Any], task: str, key: str, cost: str) -> dict[str, list[tuple[int, float, float]]]:
-    """Of each student (steps, cost, score) in the order of its steps."""
+    """For each student its points (steps, cost, score) in the order of steps."""
     found: dict[str, list[tuple[int, float, float]]] = {}
     for name, student in results["students"].items():
         if student["steps"] is not None and task in student["tasks"]:
@@ -56,7 +56,7 @@ def curves(results: Mapping[str, Any], task: str, key: str, cost: str) -> dict[s
 
 
 def draw(results: Mapping[str, Any], tasks: list[str], out: Path) -> None:
-    """One panel a task, one line a student, its layers counted along it; the horizontal line is the teacher."""
+    """Draws a panel for each task: one line for each student, numbered by its layers, and the teacher as a level."""
     import matplotlib
 
     matplotlib.use("Agg")

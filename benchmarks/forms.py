@@ -4,9 +4,9 @@
     gendistiller corpus data/small --size small
     python benchmarks/forms.py --speech data/medium/LibriSpeech --data data/small --forms gendistiller recur history_all
 
-A form is `gendistiller` or `distilhubert` as benchmarks/matched.py has them, or ablations of pretrain_configs/ and YAML
-files that state a difference, joined by +. Distances are those of the layerwise objective, whatever a form was trained
-to match. The command goes on where it was stopped and repeats nothing.
+A form is `gendistiller` or `distilhubert` as in benchmarks/matched.py, or ablations of pretrain_configs/ and YAML files
+that state a difference, joined by +. Distances are those of the layerwise objective, whatever objective a form was
+trained with. A repeated command continues an interrupted one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import itertools
 import sys
 from pathlib import Path
 
-from miniature.recipe import TARGETS, Miniature, add_arguments, form, form_name, from_arguments
+from miniature.forms import form, form_name
+from miniature.recipe import TARGETS, Miniature, add_arguments, from_arguments
 from s3prl_gendistiller.cli.curves import draw
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.host import compat
@@ -28,7 +29,7 @@ Runs = dict[str, dict[int, Path]]  # form -> seed -> the run's folder
 
 
 def distil(place: Miniature, texts: list[str], steps: int, seeds: list[int], rates: list[float]) -> Runs:
-    """Every form with every seed, and at every learning rate if there are several."""
+    """Distils every form with every seed, and at every learning rate if there are several."""
     forms = {form_name(text): form(text) for text in texts}
     experiments = {
         (lr, seed): place.experiment(f"steps{steps}_lr{lr:g}_seed{seed}", forms, lr=lr, seed=seed, steps=steps)

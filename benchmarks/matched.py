@@ -4,10 +4,10 @@
     gendistiller corpus data/small --size small
     python benchmarks/matched.py --speech data/medium/LibriSpeech --data data/small --out result/matched
 
-One recipe for both students: teacher, speech, batches, crops, steps. The learning rate of the distillation is the one
-that reaches the lowest held-out loss with the first seed, searched once for each kind; with --lr-search those of the
-ten tasks are chosen on dev, also once for each kind. Then all seeds. The command goes on where it was stopped and
-repeats nothing.
+Both students have one recipe: teacher, speech, batches, crops, steps. The learning rate of the distillation is searched
+once for each kind of student: the one with the lowest held-out loss with the first seed. With --lr-search, the learning
+rates of the ten tasks are chosen on dev, also once for each kind. Then all seeds are distilled and evaluated. A
+repeated command continues an interrupted one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from miniature.recipe import CONTENDERS, Miniature, add_arguments, from_arguments
+from miniature.forms import CONTENDERS
+from miniature.recipe import Miniature, add_arguments, from_arguments
 from s3prl_gendistiller.cli.curves import draw
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.distill.metrics import read_metrics
@@ -47,7 +48,7 @@ def distil(place: Miniature, steps: int, seeds: list[int], rates: list[float]) -
 
 
 def searched_rates(place: Miniature, steps: int, seed: int, rates: list[float]) -> dict[str, float]:
-    """For each kind the learning rate with the lowest held-out loss after a quarter of the steps."""
+    """For each kind of student the learning rate with the lowest held-out loss after a quarter of the steps."""
     if len(rates) == 1:
         return dict.fromkeys(CONTENDERS, rates[0])
     steps = max(steps // 4, 24)
@@ -62,7 +63,7 @@ def searched_rates(place: Miniature, steps: int, seed: int, rates: list[float]) 
 
 
 def held_out(runs: Mapping[str, Mapping[int, Path]]) -> dict[str, dict[str, list[float]]]:
-    """Kind -> measure -> value of each seed, on speech that no student was distilled on."""
+    """Kind -> measure -> value of each seed, on held-out speech."""
     found: dict[str, dict[str, list[float]]] = {}
     for kind, seeds in runs.items():
         for run in seeds.values():
@@ -74,7 +75,7 @@ def held_out(runs: Mapping[str, Mapping[int, Path]]) -> dict[str, dict[str, list
 
 
 def comparison(results: dict[str, Any], distance: dict[str, dict[str, list[float]]]) -> str:
-    """The two kinds: means, standard deviations, and whether every seed of one beats every seed of the other."""
+    """Table of the two kinds: means, standard deviations, and whether all seeds of one beat all seeds of the other."""
     rows = [["measure", *CONTENDERS, "better", "seeds apart"]]
     for name in distance["gendistiller"]:
         rows.append(_compared(name, [distance[kind][name] for kind in CONTENDERS], name.startswith("cosine"), 3))
@@ -108,7 +109,11 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument(
-        "--rates", type=float, nargs="+", default=RATES, help="of the distillation; one needs no search"
+        "--rates",
+        type=float,
+        nargs="+",
+        default=RATES,
+        help="learning rates to search; a single one is taken as it is",
     )
     parser.add_argument("--features", nargs="+", default=["weighted", "last"])
     args = parser.parse_args(argv)

@@ -1,8 +1,8 @@
-"""What a student with HuBERT's convolutions holds in memory over batches of ever new lengths, and what a step costs.
+"""Memory of a student with HuBERT's convolutions over batches of ever new lengths, and CPU time of a step.
 
     python benchmarks/memory.py                                              # distilling: 8 crops of 1 to 3 s a step
     python benchmarks/memory.py --evaluate                                   # one utterance of 2 to 10 s at a time
-    ONEDNN_PRIMITIVE_CACHE_CAPACITY=1024 python benchmarks/memory.py         # as oneDNN has it
+    ONEDNN_PRIMITIVE_CACHE_CAPACITY=1024 python benchmarks/memory.py         # oneDNN's default
     python benchmarks/memory.py --same                                       # every batch of the longest length
 
 A student of 6.97 M parameters, 512 wide, 256 channels in its CNN; one CPU core unless OMP_NUM_THREADS says more.
@@ -26,22 +26,24 @@ from s3prl_gendistiller.host import memory
 from s3prl_gendistiller.models.gendistiller import GenDistiller
 
 CONV = ((256, 10, 5), *((256, 3, 2),) * 4, *((256, 2, 2),) * 2)
-WIDE = {"encoder_embed_dim": 512, "encoder_ffn_embed_dim": 2048, "encoder_attention_heads": 8}
-SETTLED = 20  # the step whose memory the others are compared with
+STUDENT = GenDistillerConfig(
+    extractor_conv_feature_layers=CONV, encoder_embed_dim=512, encoder_ffn_embed_dim=2048, encoder_attention_heads=8
+)
+SETTLED = 20  # step with whose memory later steps are compared
 
 
 def run(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--scale", type=float, default=1.0, help="lengths times this; .5 takes half the time")
+    parser.add_argument("--scale", type=float, default=1.0, help="factor on the lengths; .5 takes half the time")
     parser.add_argument("--evaluate", action="store_true", help="generate, one utterance at a time")
-    parser.add_argument("--same", action="store_true", help="no new lengths: what keeping primitives is worth")
+    parser.add_argument("--same", action="store_true", help="one length, to measure the gain of kept primitives")
     args = parser.parse_args(argv)
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     torch.manual_seed(0)
     draw = random.Random(0)
-    student = GenDistiller(GenDistillerConfig(extractor_conv_feature_layers=CONV, **WIDE), 3)
+    student = GenDistiller(STUDENT, 3)
     batch, shortest, longest = (1, 2, 10) if args.evaluate else (8, 1, 3)
     low, high = (int(seconds * args.scale * SAMPLE_RATE) for seconds in (shortest, longest))
     held: dict[int, float] = {}

@@ -4,8 +4,8 @@
     SUPERB_DATA=real_data gendistiller superb --tasks ks sid ic ...
 
 PATH holds digits.csv and orders.csv (file, split, num_samples; speaker and word, or drink, size and roast) with the
-recordings in folders beside them. Repeating an interrupted command goes on where it stopped; `gendistiller corpus OUT
---check` compares the written files with their checksums.
+recordings in folders beside them. A repeated command continues an interrupted one. `gendistiller corpus OUT --check`
+compares the written files with their checksums.
 """
 
 from __future__ import annotations

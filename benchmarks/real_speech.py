@@ -4,8 +4,8 @@
 
 PATH holds digits.csv and orders.csv (file, num_samples, split; word and speaker for digits) with the recordings beside
 them. They are linked, not copied, into the layout that s3prl reads: orders as plain speech for distillation, digits as
-a LibriSpeech whose utterances are one word long. The teacher has random weights: it shows the path on real audio and
-compares how well the students follow a fixed deep network; it says nothing of speech.
+a LibriSpeech whose utterances are one word long. The teacher has random weights: the table compares how well students
+match a fixed deep network on real audio; its ASR errors say nothing about students of a trained teacher.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from collections import defaultdict
 from pathlib import Path
 
 from hubert.random_teacher import write_random_teacher
+from miniature.forms import contender
 from recordings.tables import read_table
 from s3prl_gendistiller.cli.curves import draw
-from s3prl_gendistiller.cli.experiment import Contender, Experiment, Recipe, contender
+from s3prl_gendistiller.cli.experiment import Contender, Experiment, Recipe
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.distill.manifest import write_manifest
 from s3prl_gendistiller.host import compat
@@ -53,8 +54,8 @@ def lay_out(real: Path, data: Path) -> None:
         if row["split"] == "dev":
             link(Path(row["file"]), data / "speech" / "digits" / Path(row["file"]).name)
     for folder, lines in transcripts.items():
-        chapter = f"{folder.parent.name}-{folder.name}"
-        (folder / f"{chapter}.trans.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        transcript = folder / f"{folder.parent.name}-{folder.name}.trans.txt"
+        transcript.write_text("\n".join(lines) + "\n", encoding="utf-8")
     write_manifest(data / "LibriSpeech", None, progress=False)
     write_manifest(data / "speech", data / "speech", splits=["orders-train", "digits"], progress=False)
 

@@ -1,10 +1,10 @@
-"""GLMD's second stage beside plain training: the same students, heads and rates, labels against a teacher's head.
+"""GLMD's second stage and training with labels: the same students, heads and learning rates.
 
     python benchmarks/second_stage.py --data data/small --results result/finals/superb --tasks ks sid
 
-`--results` is the folder of a finished `gendistiller superb` (benchmarks/forms.py leaves one): its runs of the student
-named by `--teacher` are the heads that are learnt from, its students' scores those with labels. The students, all
-seeds of each that `--students` names, are trained again without labels. The command goes on where it was stopped.
+`--results` is the folder of a finished `gendistiller superb`, as benchmarks/forms.py writes it. Its runs of the student
+`--teacher` are the teacher's heads, and its scores of the other students are those with labels. All seeds of each
+student in `--students` are trained again without labels. A repeated command continues an interrupted one.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ Scores = dict[str, list[float]]  # kind of student -> one number a seed
 
 
 def second_stage(results: Mapping[str, Any], name: str, args: argparse.Namespace) -> Suite:
-    """The suite of one task in which the students learn from the teacher's head, at the rate that they had with labels.
+    """The suite of one task with the teacher's head in place of labels, at the learning rate of the runs with labels.
 
     Raises:
-        UserError: the task has no second stage or one head for each fold, or `results` holds no such run.
+        UserError: the task has no second stage or has folds, or `results` holds no such run.
     """
     task = TASKS.get(name)
     if task is None or PREFIX + name not in BASES or task.folds:
@@ -73,7 +73,7 @@ def second_stage(results: Mapping[str, Any], name: str, args: argparse.Namespace
 
 
 def by_kind(suite: Suite, found: Mapping[str, Mapping[str, Any]], key: str) -> Scores:
-    """One metric of the suite's students by kind, from what `Outcome` holds."""
+    """One metric of the suite's students by kind, one value for each seed."""
     name = suite.tasks[0].name
     return {
         kind: [found[seed.name][name]["values"][key] for seed in seeds if name in found[seed.name]]
@@ -82,7 +82,7 @@ def by_kind(suite: Suite, found: Mapping[str, Mapping[str, Any]], key: str) -> S
 
 
 def train(suite: Suite, jobs: int | None) -> dict[str, dict[str, Outcome]]:
-    """Trains and tests what is missing.
+    """Trains and tests missing runs.
 
     Raises:
         UserError: a run failed.
@@ -97,9 +97,9 @@ def train(suite: Suite, jobs: int | None) -> dict[str, dict[str, Outcome]]:
 
 def run(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="what SUPERB_DATA is to name")
+    parser.add_argument("--data", type=Path, required=True, help="value of SUPERB_DATA")
     parser.add_argument("--results", type=Path, required=True, help="folder of a finished gendistiller superb")
-    parser.add_argument("--teacher", default="teacher", help="its student whose heads are learnt from")
+    parser.add_argument("--teacher", default="teacher", help="its student whose heads replace labels")
     parser.add_argument("--students", nargs="+", default=["gendistiller"], help="names without their seeds")
     parser.add_argument("--tasks", nargs="+", default=["ks", "sid"])
     parser.add_argument("--cache-features", metavar="DIR", type=Path, help="as gendistiller superb")

@@ -3,9 +3,9 @@
     gendistiller corpus data/medium --size medium --seed 100
     python benchmarks/teacher.py --corpus data/medium --real PATH/TO/real_speech --out result/teacher
 
-Everything in the corpus is learned from but LibriSpeech's dev and test folders, on which the loss is watched; of the
-real recordings (digits.csv and orders.csv with `file`, `num_samples` and `split`) only the training split. No corpus of
-another seed shares an utterance with it; the synthesiser's 104 voices are the same in all of them.
+Training uses all of the corpus except LibriSpeech's dev and test folders, which are for validation, and the training
+split of the recordings (digits.csv and orders.csv with `file`, `num_samples` and `split`). Corpora of other seeds share
+no utterance with this one; the synthesiser's 104 voices are the same in all corpora.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TEACHER = "hubert_mini"
 
 
 def corpus_speech(corpus: Path, out: Path) -> Speech:
-    """Every utterance of a corpus, by whether it is held out."""
+    """Utterances of a corpus for training and for validation."""
     if not (out / "corpus.csv").is_file():
         write_manifest(corpus, out, name="corpus")
     utterances = read_manifest([out / "corpus.csv"], corpus)
@@ -43,7 +43,7 @@ def corpus_speech(corpus: Path, out: Path) -> Speech:
 
 
 def real_speech(real: Path) -> list[Utterance]:
-    """The training split of the recordings."""
+    """Utterances of the training split of the recordings."""
     return [
         Utterance(Path(row["file"]), int(row["num_samples"]), f"{name} line {line}")
         for name in ("digits.csv", "orders.csv")
@@ -55,7 +55,7 @@ def real_speech(real: Path) -> list[Utterance]:
 def run(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, required=True)
-    parser.add_argument("--real", type=Path, help="without it: synthetic speech alone")
+    parser.add_argument("--real", type=Path, help="folder of recordings; without it, all speech is synthetic")
     parser.add_argument("--recipe", type=Path, default=shipped_folder("teachers") / TEACHER / "recipe.yaml")
     parser.add_argument("--out", type=Path, default=Path("result/teacher"))
     args = parser.parse_args(argv)
@@ -76,7 +76,7 @@ def run(argv: list[str]) -> int:
 
 
 def draw(out: Path, rounds: int, picture: Path) -> None:
-    """Loss and accuracy on masked frames, round by round."""
+    """Draws loss and accuracy on masked frames of each round."""
     import matplotlib
 
     matplotlib.use("Agg")

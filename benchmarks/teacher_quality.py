@@ -1,12 +1,12 @@
-"""What the embedded teacher has learned, layer by layer, beside the same network with random weights.
+"""Quality of each layer of the shipped teacher, beside the same network with random weights.
 
     gendistiller corpus data/small --size small
     python benchmarks/teacher_quality.py --corpus data/small --out result/teacher_quality
 
-Phones: new sentences, spoken as the corpora are (rooms, noise, speed), with espeak-ng's own phoneme times; k-means of
-100 units on one half of the speakers, purity on the other; MFCC beside it. Tasks: one linear classifier on the mean
-over time of one layer, for keywords (KS), speakers (SID) and intents (IC) of the corpus, trained and tested on their
-official splits.
+Phones: new sentences, recorded as the corpora are (rooms, noise, speed), with the phoneme times of espeak-ng. k-means
+finds 100 units on one half of the speakers; purity is measured on the other half, and for MFCC as well. Tasks: a linear
+classifier on the mean over time of one layer, for keywords (KS), speakers (SID) and intents (IC) of the corpus, trained
+and tested on their official splits.
 """
 
 from __future__ import annotations
@@ -62,18 +62,19 @@ class Clip(NamedTuple):
 
 
 def spoken_phones() -> list[Labelled]:
-    """Utterances (S,) with the phone of each frame (T,), two halves of different speakers one after the other."""
+    """Utterances (S,) with the phone of each frame (T,); first and second half have different speakers."""
     engine, studio, texts = Espeak(), Studio(SEED, INDOORS), sentences(SEED, RICH)
     names: dict[str, int] = {}
     found = []
     for number, voice in enumerate(draw_voices(engine.variants(), f"purity/{SEED}", SPEAKERS, AMERICAN)):
         for line in range(LINES):
             clip = studio.line(f"{number}/{line}", voice, next(texts))
-            pace = {"rate_wpm": clip.rate_wpm, "pitch": clip.pitch, "pitch_range": clip.pitch_range}
-            said = engine.speak(clip.text.lower(), voice, **pace).phones
+            said = engine.speak(
+                clip.text.lower(), voice, rate_wpm=clip.rate_wpm, pitch=clip.pitch, pitch_range=clip.pitch_range
+            ).phones
             wav = torch.from_numpy(clip.record(engine).wav).float()
             starts = np.array([phone.start_s / clip.speed for phone in said])
-            centres = (np.arange(frames_of(len(wav))) * FRAME_SAMPLES + MIN_SAMPLES / 2) / SAMPLE_RATE
+            centres = (np.arange(int(frames_of(len(wav)))) * FRAME_SAMPLES + MIN_SAMPLES / 2) / SAMPLE_RATE
             place = np.clip(np.searchsorted(starts, centres, side="right") - 1, 0, None)
             found.append((wav, np.array([names.setdefault(said[i].name, len(names)) for i in place])))
     return found
@@ -104,7 +105,7 @@ def labelled(corpus: Path) -> dict[str, list[Clip]]:
 def phone_scores(
     encode: Encode, spoken: Sequence[tuple[torch.Tensor, np.ndarray]], name: str
 ) -> list[dict[str, float]]:
-    """By layer."""
+    """Purity scores of each layer."""
     layers = list(zip(*(encode(wav) for wav, _ in tqdm(spoken, desc=f"phones, {name}")), strict=True))
     half = len(spoken) // 2
     phones = np.concatenate([labels for _, labels in spoken[half:]])
@@ -116,7 +117,7 @@ def phone_scores(
 
 
 def task_scores(encode: Encode, clips: Iterable[Clip], name: str) -> list[float]:
-    """By layer, the accuracy in percent."""
+    """Accuracy of each layer in percent."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -186,7 +187,7 @@ def run(argv: list[str]) -> int:
             "phone purity %": [100 * score["phone"] for score in phones],
             "PNMI %": [100 * score["pnmi"] for score in phones],
         }
-        if name != "mfcc":  # their mean over time was taken out of them
+        if name != "mfcc":  # MFCC have zero mean over time
             found[name] |= {
                 f"{task} acc %": task_scores(encode, clips, f"{task}, {name}") for task, clips in tasks.items()
             }

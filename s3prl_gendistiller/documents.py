@@ -61,13 +61,16 @@ def parse_yaml(text: str, source: str) -> dict[str, Any]:
         return content
 
 
-def read_json(path: str | Path) -> Any:
+def read_json(path: str | Path, most: int = JSON_BYTES) -> Any:
     """Reads a JSON file.
+
+    Args:
+        most: bytes that the file may have.
 
     Raises:
         UserError: the file is missing, or is no JSON of plain data.
     """
-    return parse_json(_text(Path(path), "a JSON file", JSON_BYTES), str(path))
+    return parse_json(_text(Path(path), "a JSON file", most), str(path))
 
 
 def parse_json(text: str, source: str) -> Any:

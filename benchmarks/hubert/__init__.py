@@ -1,1 +1,1 @@
-"""Pretraining of a small HuBERT (arXiv 2106.07447) by masked prediction of units, for teachers that fit a laptop."""
+"""Pretraining of a small HuBERT (arXiv 2106.07447) by masked prediction of units, for small teachers."""

@@ -1,4 +1,4 @@
-"""Batches of crops of one length: nothing is padded, as HuBERT was pretrained."""
+"""Batches of crops of one length, without padding, as in the pretraining of HuBERT."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from s3prl_gendistiller.models.upstream import FRAME_SAMPLES
 
 @dataclass(frozen=True)
 class Speech:
-    """What is learned from, and what the loss is watched on."""
+    """Utterances for training and for validation."""
 
     train: Sequence[Utterance]
     valid: Sequence[Utterance]
@@ -28,8 +28,8 @@ class Speech:
         return [*self.train, *self.valid]
 
 
-class Plan(NamedTuple):
-    """One batch before anything is read."""
+class CropPlan(NamedTuple):
+    """Utterances and crops of one batch, before they are read."""
 
     indices: np.ndarray
     """(B,) utterances."""
@@ -48,29 +48,29 @@ class UnitBatch(NamedTuple):
 
 
 def frames_of(samples: int | np.ndarray) -> int | np.ndarray:
-    """Frames that HuBERT's CNN makes of so many samples."""
+    """Number of frames that HuBERT's CNN computes from a number of samples."""
     return (samples - MIN_SAMPLES) // FRAME_SAMPLES + 1
 
 
 def samples_of(frames: int) -> int:
-    """The fewest samples that give so many frames."""
+    """Smallest number of samples with so many frames."""
     return (frames - 1) * FRAME_SAMPLES + MIN_SAMPLES
 
 
 class CropPlanner:
-    """Decides the batches: similar lengths together, cut to the shortest of them, new companions in every epoch."""
+    """Plans batches of similar lengths, cut to the shortest of them; every epoch has other batches."""
 
     def __init__(self, utterances: Sequence[Utterance], crop_seconds: float, batch_seconds: float, seed: int) -> None:
         self.frames = np.array([frames_of(utterance.num_samples) for utterance in utterances])
-        self.usable = np.flatnonzero(self.frames >= 2)  # masked and kept frames both need one
+        self.usable = np.flatnonzero(self.frames >= 2)  # one frame to mask and one to keep
         self.crop = max(2, int(crop_seconds * SAMPLE_RATE) // FRAME_SAMPLES)
         self.budget = int(batch_seconds * SAMPLE_RATE) // FRAME_SAMPLES
         self.seed = seed
         if not len(self.usable):
             raise ValueError(f"none of {len(utterances)} utterances has two frames")
 
-    def epoch(self, number: int) -> Iterator[Plan]:
-        """The batches of an epoch, a pure function of the seed and the number."""
+    def epoch(self, number: int) -> Iterator[CropPlan]:
+        """Batches of an epoch, a pure function of the seed and the number of the epoch."""
         rng = np.random.default_rng((self.seed, number))
         lengths = np.minimum(self.frames[self.usable], self.crop)
         longest_first = shortest_first(lengths, rng)[::-1]
@@ -89,10 +89,10 @@ class CropPlanner:
             group, shortest = groups[number_of_group]
             indices = self.usable[group]
             starts = (rng.random(len(indices)) * (self.frames[indices] - shortest + 1)).astype(np.int64)
-            yield Plan(indices, starts, shortest)
+            yield CropPlan(indices, starts, shortest)
 
-    def forever(self, skip: int = 0) -> Iterator[Plan]:
-        """Epoch after epoch, from the batch after `skip`."""
+    def forever(self, skip: int = 0) -> Iterator[CropPlan]:
+        """Batches of one epoch after another, without the first `skip` batches."""
         number = 0
         while True:
             for plan in self.epoch(number):
@@ -103,7 +103,7 @@ class CropPlanner:
             number += 1
 
 
-def read_batch(utterances: Sequence[Utterance], units: Sequence[np.ndarray], plan: Plan) -> UnitBatch:
+def read_batch(utterances: Sequence[Utterance], units: Sequence[np.ndarray], plan: CropPlan) -> UnitBatch:
     """Reads the crops of a plan, and the units of their frames.
 
     Raises:
@@ -123,7 +123,7 @@ def read_batch(utterances: Sequence[Utterance], units: Sequence[np.ndarray], pla
     return UnitBatch(torch.stack(wavs), torch.from_numpy(np.stack(rows).astype(np.int64)))
 
 
-def slice_batch(frames: Sequence[np.ndarray], units: Sequence[np.ndarray], plan: Plan) -> UnitBatch:
+def slice_batch(frames: Sequence[np.ndarray], units: Sequence[np.ndarray], plan: CropPlan) -> UnitBatch:
     """The crops of a plan from frames (T, C) that are in memory."""
     windows = [(i, slice(start, start + plan.frames)) for i, start in zip(plan.indices, plan.starts, strict=True)]
     inputs = np.stack([frames[i][window] for i, window in windows]).astype(np.float32)

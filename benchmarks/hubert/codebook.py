@@ -15,7 +15,7 @@ _ASSIGN_ROWS = 65_536
 
 @dataclass(frozen=True)
 class Codebook:
-    """Centroids, and what they are centroids of.
+    """Centroids and the features that they cluster.
 
     Attributes:
         centroids: (V, D) float32.
@@ -43,7 +43,7 @@ class Codebook:
     def load(cls, path: Path) -> Codebook:
         """
         Raises:
-            UserError: no such file, or not a codebook.
+            UserError: the file is missing or holds no codebook.
         """
         import safetensors
 

@@ -17,15 +17,15 @@ WEIGHTS, HEAD, CODEBOOK = "model.safetensors", "unit_head.safetensors", "codeboo
 def write_hubert_folder(model: MaskedUnitModel, codebook: Codebook, folder: Path) -> Path:
     """Writes config.json, preprocessor_config.json, encoder, head and codebook; the encoder in half precision.
 
-    transformers, s3prl's `hf_hubert_custom` and this package's `transformers_local` read the folder; all of them
-    compute in float32, as config.json says.
+    transformers, s3prl's `hf_hubert_custom` and this package's `transformers_local` read the folder and compute in
+    float32, as config.json states.
 
     Args:
-        codebook: of frames of this very model.
+        codebook: of frames of this model.
         folder: must not exist; it appears complete or not at all.
 
     Raises:
-        UserError: the folder is there, or a weight does not fit half precision.
+        UserError: the folder exists, or a weight is too large for half precision.
     """
     import safetensors.torch
     from transformers import Wav2Vec2FeatureExtractor

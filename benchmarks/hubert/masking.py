@@ -1,4 +1,4 @@
-"""Which frames are hidden from the model."""
+"""Masks of the frames that the model predicts."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 
 
 def span_mask(batch: int, frames: int, probability: float, length: int, rng: np.random.Generator) -> np.ndarray:
-    """Spans that start anywhere and may overlap, equally many in each row (HuBERT, section III-B; wav2vec 2.0).
+    """Mask of spans at random places, which may overlap, equally many in each row (HuBERT, section III-B; wav2vec 2.0).
 
     Args:
         probability: share of frames that would be masked if no two spans overlapped.
-        length: of a span, in frames; shorter rows than two spans get spans of half their length.
+        length: of a span, in frames; rows shorter than two spans have spans of half their length.
 
     Returns:
-        (batch, frames) bool, True where masked; at least one frame of each row is and one is not.
+        (batch, frames) bool, True where masked; in each row at least one frame is masked and one is not.
     """
     if frames < 2:
         raise ValueError(f"rows of {frames} frames; expected at least 2, one to mask and one to keep")

@@ -1,4 +1,4 @@
-"""MFCC at HuBERT's frame rate: what the units of the first round are made of."""
+"""MFCC at HuBERT's frame rate, whose clusters are the units of the first round."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BANDS, COEFFICIENTS = 40, 13
 DELTA_REACH = 2
 PREEMPHASIS = 0.97
 PER_FRAME = 2
-"""MFCC steps in one step of HuBERT's CNN, whose first frame sees the same 400 samples."""
+"""MFCC frames per frame of HuBERT's CNN; the first frames of both cover the same 400 samples."""
 
 
 def mfcc(wav: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ def _tables() -> tuple[Tensor, Tensor]:
 
 
 def _slope(series: Tensor) -> Tensor:
-    """Regression over `DELTA_REACH` rows to each side, the first and last row repeated."""
+    """Slope of a regression over `DELTA_REACH` rows to each side; the first and the last row are repeated."""
     padded = torch.cat([series[:1].expand(DELTA_REACH, -1), series, series[-1:].expand(DELTA_REACH, -1)])
     slope, length = torch.zeros_like(series), len(series)
     for n in range(1, DELTA_REACH + 1):

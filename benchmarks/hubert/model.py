@@ -1,4 +1,4 @@
-"""HuBERT with the head that predicts units; transformers has the encoder alone."""
+"""HuBERT with the head that predicts units, which transformers lacks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from s3prl_gendistiller.distill.units import UnitHead
 
 
 class Prediction(NamedTuple):
-    """Mean cross-entropy, and share of the frames that are predicted right."""
+    """Mean cross-entropy and accuracy, on masked frames and on the others."""
 
     masked_loss: Tensor
     seen_loss: Tensor
@@ -22,7 +22,7 @@ class Prediction(NamedTuple):
 
 
 class MaskedUnitModel(nn.Module):
-    """Encoder and head; they compute in the recipe's precision."""
+    """Encoder and head, in the precision of the recipe."""
 
     def __init__(self, recipe: HubertRecipe, clusters: int) -> None:
         super().__init__()
@@ -33,9 +33,9 @@ class MaskedUnitModel(nn.Module):
     def forward(self, inputs: Tensor, units: Tensor, mask: Tensor) -> Prediction:
         """
         Args:
-            inputs: samples (B, S), or what `cnn_frames` made of them (B, T, C).
+            inputs: samples (B, S), or their `cnn_frames` (B, T, C).
             units: (B, T) int64.
-            mask: (B, T) bool, True where the model does not see the frame.
+            mask: (B, T) bool, True on masked frames.
         """
         with self._precision():
             logits = self.head(self._encode(inputs, mask))
@@ -55,23 +55,23 @@ class MaskedUnitModel(nn.Module):
 
     @torch.no_grad()
     def cnn_frames(self, wav: Tensor) -> Tensor:
-        """Of one utterance (S,): (T, C), before they are projected."""
+        """Frames of the CNN for one utterance (S,), before their projection: (T, C)."""
         with self._precision():
             frames: Tensor = self.hubert.feature_extractor(wav.unsqueeze(0))[0].transpose(0, 1)
         return frames
 
     @torch.no_grad()
     def hidden_states(self, inputs: Tensor) -> list[Tensor]:
-        """Of one utterance, unmasked: what goes into the first layer and what comes out of each, (T, D).
+        """Input of the first layer and output of each layer, (T, D), for one utterance without a mask.
 
         Args:
-            inputs: samples (S,), or what `cnn_frames` made of them (T, C).
+            inputs: samples (S,), or their `cnn_frames` (T, C).
         """
         with self._precision():
             if inputs.dim() == 1:
                 output: Any = self.hubert(inputs.unsqueeze(0), output_hidden_states=True)
                 states = output.hidden_states
-            else:  # transformers records states for its model as a whole, not for the encoder
+            else:  # transformers lists hidden states only for calls of the whole model
                 encoder, projected = self.hubert.encoder, self.hubert.feature_projection(inputs.unsqueeze(0))
                 states = [encoder.layer_norm(projected + encoder.pos_conv_embed(projected))]
                 for layer in encoder.layers:

@@ -1,4 +1,4 @@
-"""A HuBERT- or WavLM-shaped transformers folder with random weights: for tests, and for trying the path out."""
+"""Transformers folders with random weights, shaped like HuBERT or WavLM, for tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from s3prl_gendistiller.distill.transformers_folder import CLASSES, read_json
+from s3prl_gendistiller.distill.transformers_folder import CLASSES, read_object
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.outputs import atomic_folder
 
@@ -32,14 +32,14 @@ def write_random_teacher(
     Args:
         folder: must not exist; it appears complete or not at all.
         model_type: "hubert", "wavlm" or "wav2vec2".
-        width, ffn: of the transformer; layers, heads: how many.
-        conv_dim: channels of the seven convolutions (HuBERT's kernels and strides: 50 frames a second).
+        width, ffn, layers, heads: of the transformer.
+        conv_dim: channels of the seven convolutions, whose kernels and strides are HuBERT's (50 frames a second).
         conv_pos, conv_pos_groups: kernel and groups of the positional convolution.
         feat_extract_norm: "group" (Base models) or "layer" (Large models).
         stable_layer_norm: LayerNorm before each part of a layer, as in Large models.
 
     Raises:
-        UserError: the folder is there, or the sizes do not fit together.
+        UserError: the folder exists, or the sizes do not fit together.
     """
     import safetensors.torch
     import transformers
@@ -62,7 +62,7 @@ def write_random_teacher(
             num_conv_pos_embeddings=conv_pos,
             num_conv_pos_embedding_groups=conv_pos_groups,
             do_stable_layer_norm=stable_layer_norm,
-            # 0.02 at 768 in the Base models; there a narrow model's layers hardly change what they get
+            # 0.02 at width 768 in the Base models; with it, the layers of a narrow model hardly change their input
             initializer_range=0.02 * math.sqrt(768 / width),
         )
         with torch.random.fork_rng():
@@ -76,12 +76,12 @@ def write_random_teacher(
 
 
 def write_random_like(teacher: str | Path, folder: str | Path, seed: int = 0) -> Path:
-    """The network of a transformers folder with random weights: what its shape alone is worth.
+    """Writes a folder with the network of `teacher` and random weights, as a lower bound of what the network is worth.
 
     Raises:
-        UserError: `teacher` is no such folder, or `folder` is there.
+        UserError: `teacher` is no transformers folder, or `folder` exists.
     """
-    shape = read_json(Path(teacher) / "config.json")
+    shape = read_object(Path(teacher) / "config.json")
     return write_random_teacher(
         folder,
         model_type=shape["model_type"],

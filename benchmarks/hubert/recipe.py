@@ -1,4 +1,4 @@
-"""What a pretraining is to do, read strictly from YAML."""
+"""Configuration of a pretraining, read strictly from YAML."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from s3prl_gendistiller.schema import key
 
 @dataclass(frozen=True)
 class ShapeConfig:
-    """The encoder, in the words of transformers' HubertConfig; kernels and strides of the CNN are HuBERT's."""
+    """Sizes of the encoder, named as in transformers' HubertConfig; kernels and strides of the CNN are HuBERT's."""
 
     hidden_size: int = key(256, low=8)
     num_hidden_layers: int = key(6, low=1)
@@ -32,15 +32,15 @@ class RoundConfig:
     """One iteration of clustering and masked prediction.
 
     Attributes:
-        layer: hidden state of the model so far whose clusters are the units; None for MFCC.
-        clusters: how many units.
-        lr: highest learning rate; it rises for `warmup` of the steps and falls linearly to zero.
-        seen_weight: of the loss on frames that are not masked (HuBERT's 1/alpha - 1). It has zero; a little of it lets
-            the CNN learn before anything can be inferred from context, which a short training has no time to wait for.
-        mask_probability, mask_length: so large a share of frames would be masked if spans of `mask_length` frames never
-            overlapped. HuBERT's by default; shorter spans and fewer of them are learned from faster.
-        frozen_cnn: keep the CNN as it is. Its frames are then computed once for all such rounds in a row, and held in
-            memory in half precision (46 MB an hour for 128 channels); steps and units cost less.
+        layer: hidden state of the previous round's model whose clusters are the units; None for MFCC.
+        clusters: number of units.
+        lr: highest learning rate, after a linear rise over the share `warmup` of the steps; then it falls to zero.
+        seen_weight: weight of the loss on frames that are not masked (1/alpha - 1 in HuBERT, where it is 0). A small
+            weight trains the CNN before the model can predict from context, which a short training needs.
+        mask_probability: share of frames that would be masked if spans never overlapped.
+        mask_length: frames of a span. Both defaults are HuBERT's; shorter and fewer spans train faster.
+        frozen_cnn: whether the CNN is kept. Its frames are then computed once for all such rounds in a row and held in
+            memory in half precision (46 MB an hour for 128 channels), and steps and units take less time.
     """
 
     steps: int = key(low=1)
@@ -55,15 +55,16 @@ class RoundConfig:
 
 @dataclass(frozen=True)
 class HubertRecipe:
-    """All of it.
+    """The whole configuration.
 
     Attributes:
-        initial: transformers folder of this very shape that the first round starts from; None for new weights.
-        batch_seconds: speech in a batch; `crop_seconds`: longest piece of an utterance.
-        unit_dim: width of the space where frames meet the embeddings of units.
-        temperature: of the cosine between them.
-        cluster_frames: frames that k-means sees.
-        fresh: whether a round starts from new weights, as HuBERT's does, instead of from those of the round before.
+        initial: transformers folder of the same shape with the first round's weights; None for new weights.
+        batch_seconds: speech in a batch.
+        crop_seconds: longest piece of an utterance.
+        unit_dim: width of projected frames and of the embeddings of units.
+        temperature: of the cosine between frames and units.
+        cluster_frames: frames that k-means is fitted on.
+        fresh: whether each round starts from new weights, as in HuBERT, instead of the weights of the round before.
         precision: of the arithmetic; weights stay in float32.
     """
 
@@ -114,7 +115,7 @@ class HubertRecipe:
             "conv_dim": [shape.conv_dim] * 7,
             "num_conv_pos_embeddings": shape.num_conv_pos_embeddings,
             "num_conv_pos_embedding_groups": shape.num_conv_pos_embedding_groups,
-            # few passes over the data: nothing is overfitted, and every layer is always there
+            # in few epochs nothing is overfitted
             **dict.fromkeys(("hidden_dropout", "attention_dropout", "activation_dropout", "layerdrop"), 0.0),
             **dict.fromkeys(("feat_proj_dropout", "final_dropout"), 0.0),
         }

@@ -1,7 +1,7 @@
-"""The rounds of pretraining: cluster, predict what is masked, cluster what was learned, predict again.
+"""The rounds of pretraining: clustering, masked prediction, clustering of the learned states, prediction again.
 
-Everything is written below one folder and can be interrupted at any time: the same call goes on from there, with the
-same batches, crops and masks as a run that was never interrupted.
+All files are written below one folder. The same call continues an interrupted run, with the batches, crops and masks of
+an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from hubert.batches import CropPlanner, Plan, Speech, UnitBatch, read_batch, slice_batch
+from hubert.batches import CropPlan, CropPlanner, Speech, UnitBatch, read_batch, slice_batch
 from hubert.masking import span_mask
 from hubert.model import MaskedUnitModel, Prediction
 from hubert.recipe import HubertRecipe, RoundConfig
@@ -34,10 +34,10 @@ logger = logging.getLogger(__name__)
 
 
 def pretrain(recipe: HubertRecipe, speech: Speech, out: Path, *, progress: bool = True) -> MaskedUnitModel:
-    """Runs every round that is not finished, and returns the model of the last.
+    """Runs every unfinished round; returns the model of the last round.
 
     Args:
-        out: made if it is not there; holds one folder a round.
+        out: is created if necessary; holds one folder for each round.
 
     Raises:
         UserError: `out` was made with another recipe or other speech; an audio file cannot be used.
@@ -65,7 +65,7 @@ def pretrain(recipe: HubertRecipe, speech: Speech, out: Path, *, progress: bool 
 
 
 def round_folder(out: Path, number: int) -> Path:
-    """Where a round, counted from 1, keeps everything of its own."""
+    """Folder of a round, counted from 1."""
     return out / f"round{number}"
 
 
@@ -123,8 +123,8 @@ class _Round:
         _write(self.folder / WEIGHTS, model.state_dict())
         (self.folder / STATE).unlink(missing_ok=True)
 
-    def _batch(self, plan: Plan, first: int = 0) -> UnitBatch:
-        """The crops of a plan that counts utterances from `first`."""
+    def _batch(self, plan: CropPlan, first: int = 0) -> UnitBatch:
+        """The crops of a plan whose utterances are counted from `first`."""
         plan = plan._replace(indices=plan.indices + first)
         if self.frames is None:
             return read_batch(self.utterances, self.units, plan)
@@ -155,7 +155,7 @@ class _Round:
         return dict(zip(Prediction._fields, means, strict=True))
 
     def _resume(self, model: MaskedUnitModel, optimizer: Any, schedule: Any) -> int:
-        """Steps that are done already."""
+        """Number of finished steps, after the state of the last saved one is loaded."""
         path = self.folder / STATE
         if not path.is_file():
             return 0
@@ -163,14 +163,14 @@ class _Round:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
-        logger.info("round %d goes on after step %d", self.number, state["step"])
+        logger.info("round %d continues after step %d", self.number, state["step"])
         return int(state["step"])
 
 
 def _initial(recipe: HubertRecipe) -> MaskedUnitModel | None:
     """
     Raises:
-        UserError: the folder is not there, or its encoder has another shape.
+        UserError: the folder is missing, or its encoder has another shape.
     """
     if recipe.initial is None:
         return None
@@ -181,7 +181,7 @@ def _initial(recipe: HubertRecipe) -> MaskedUnitModel | None:
     try:
         found: Any = HubertModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
         encoder, loaded = found
-        if loaded["missing_keys"]:  # transformers draws them at random
+        if loaded["missing_keys"]:  # transformers draws missing weights at random
             raise RuntimeError(f"{', '.join(sorted(loaded['missing_keys']))} missing")
         model.hubert.load_state_dict(encoder.state_dict())
     except (OSError, RuntimeError) as error:
@@ -202,7 +202,7 @@ def _new_model(
 
 
 def _rate(step: int, steps: int, warmup: float) -> float:
-    """Share of the highest learning rate at a step: up in a line, down in a line."""
+    """Share of the highest learning rate at a step: a linear rise, then a linear fall."""
     rise = max(1, round(warmup * steps))
     return min((step + 1) / rise, max(0.0, (steps - step) / max(1, steps - rise)))
 
@@ -210,7 +210,7 @@ def _rate(step: int, steps: int, warmup: float) -> float:
 def _claim(out: Path, recipe: HubertRecipe, speech: Speech) -> None:
     """
     Raises:
-        UserError: the folder was made for something else.
+        UserError: the folder belongs to another recipe or to other speech.
     """
     wanted = {
         "recipe": to_dict(recipe),

@@ -1,4 +1,4 @@
-"""The units that a round predicts: clusters of MFCC, or of a layer of the model so far."""
+"""The units that a round predicts: clusters of MFCC, or of a layer of the previous round's model."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from s3prl_gendistiller.outputs import replacing
 
 UNITS, CODEBOOK = "units.npz", "codebook.safetensors"
 Input = Utterance | np.ndarray
-"""An utterance to read, or its frames (T, C) of a CNN."""
+"""An utterance to read, or the frames (T, C) of a CNN for it."""
 Features = Callable[[Tensor], Tensor]
-"""From a waveform (S,), or from frames of a CNN (T, C), to what is clustered (T, D)."""
+"""Features (T, D) to cluster, from a waveform (S,) or from frames of a CNN (T, C)."""
 _AT_A_TIME = 64
 
 
@@ -39,15 +39,15 @@ def make_units(
     frames: Sequence[np.ndarray] | None,
     progress: bool,
 ) -> list[np.ndarray]:
-    """The unit of every frame, utterance by utterance; made once, then read.
+    """Units of each utterance, (T,), computed once and then read from a file.
 
     Args:
         folder: of the round.
         model: of the round before.
-        frames: what its CNN makes of each utterance, if that is known already.
+        frames: of its CNN for each utterance; None if they are not computed yet.
 
     Raises:
-        UserError: an audio file cannot be used; there is less speech than clusters; scikit-learn is not installed.
+        UserError: an audio file cannot be used, there are fewer frames than clusters, or scikit-learn is missing.
     """
     path = folder / UNITS
     utterances = speech.all
@@ -75,7 +75,7 @@ def make_codebook(
     features: Features,
     progress: bool,
 ) -> Codebook:
-    """k-means over `cluster_frames` frames, from utterances in a random order; made once, then read."""
+    """k-means over `cluster_frames` frames of utterances in random order, computed once and then read from a file."""
     if path.is_file():
         return Codebook.load(path)
     order = np.random.default_rng(recipe.seed).permutation(len(inputs))
@@ -87,7 +87,7 @@ def make_codebook(
 
 
 def cnn_frames(model: MaskedUnitModel, utterances: Sequence[Utterance], progress: bool) -> list[np.ndarray]:
-    """What a CNN makes of each utterance, (T, C) in half precision."""
+    """Frames of a CNN for each utterance, (T, C) in half precision."""
     found = _of_each(utterances, model.cnn_frames, "frames of the CNN", progress)
     return [frames.astype(np.float16) for frames in found]
 
@@ -97,10 +97,10 @@ def _of_each(inputs: Sequence[Input], features: Features, name: str, progress: b
 
 
 def _in_parallel(inputs: Sequence[Input], features: Features) -> Iterator[np.ndarray]:
-    """The features of each input in order, several inputs at a time, each on one core."""
+    """Features of each input in order, several inputs at a time, each on one core."""
 
     def of_one(item: Input) -> np.ndarray:
-        torch.set_num_threads(1)  # of this worker; more of them would wait for each other
+        torch.set_num_threads(1)  # in this thread; threads of several workers would wait for each other
         found: np.ndarray = features(_tensor(item)).float().numpy()
         return found
 
@@ -110,7 +110,7 @@ def _in_parallel(inputs: Sequence[Input], features: Features) -> Iterator[np.nda
             for first in range(0, len(inputs), _AT_A_TIME):
                 yield from pool.map(of_one, inputs[first : first + _AT_A_TIME])
     finally:
-        torch.set_num_threads(before)  # part of what a worker sets is the whole process's
+        torch.set_num_threads(before)  # a part of the setting in a thread applies to the whole process
 
 
 def _tensor(item: Input) -> Tensor:
@@ -120,7 +120,7 @@ def _tensor(item: Input) -> Tensor:
 
 
 def unit_features(source: str, model: MaskedUnitModel | None) -> Features:
-    """What a codebook's source names."""
+    """The features that a codebook's source names."""
     if source == "mfcc":
         return mfcc
     assert model is not None

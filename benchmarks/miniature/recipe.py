@@ -1,8 +1,4 @@
-"""The recipe that all measurements in miniature share: the embedded teacher, short distillations, the small tasks.
-
-A form is a student as an ablation of pretrain_configs/ states it, or as several do, joined by +: `history_all`,
-`history_all+teacher_forced`. What it does not state is the matched recipe's.
-"""
+"""The recipe of all measurements in miniature: the shipped teacher, short distillations, the small tasks."""
 
 from __future__ import annotations
 
@@ -18,7 +14,7 @@ from torch import nn
 
 from hubert.random_teacher import write_random_like
 from s3prl_gendistiller.cli import main
-from s3prl_gendistiller.cli.experiment import Contender, Experiment, Recipe, contender
+from s3prl_gendistiller.cli.experiment import Contender, Experiment, Recipe
 from s3prl_gendistiller.config import TeacherConfig
 from s3prl_gendistiller.distill.data import HeldOutLoader
 from s3prl_gendistiller.distill.objectives.layerwise import Layerwise
@@ -28,7 +24,6 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint, student_kind
 from s3prl_gendistiller.host.students import load_student
 from s3prl_gendistiller.host.teachers import load_teacher
-from s3prl_gendistiller.schema import merge
 from s3prl_gendistiller.shipped import shipped_folder
 from s3prl_gendistiller.student_kinds import read_model_config
 
@@ -36,47 +31,17 @@ TARGETS = (2, 4, 6)
 TRAINED_ON, HELD_OUT = "train-clean-100", "dev-clean"
 BATCH, CROP_SAMPLES = 8, 48_000
 
-# The shipped configurations but for two things that the screening found (docs/ablation.md): the teacher's second
-# layer is the better start for GenDistiller's shared one, and the baseline, too, is better without dropout.
-CONTENDERS = {
-    "gendistiller": contender("warm_layer_2"),
-    "distilhubert": contender("distilhubert_no_dropout"),
-}
-
-
-def form(text: str) -> Contender:
-    """A form by its text: a kind of `CONTENDERS`, ablations or YAML files joined by +, each over those before it.
-
-    Raises:
-        UserError: a part is neither, or two parts are of different students.
-    """
-    if text in CONTENDERS:
-        return CONTENDERS[text]
-    parts = [contender(part) for part in text.split("+")]
-    tasks = sorted({part.task for part in parts})
-    if len(tasks) > 1:
-        raise UserError(f"form of a student: found {text}, parts of {' and '.join(tasks)}; expected those of one")
-    difference = CONTENDERS[tasks[0]].difference
-    for part in parts:
-        difference = merge(difference, part.difference)
-    return Contender(tasks[0], difference)
-
-
-def form_name(text: str) -> str:
-    """What the runs of a form are called: its text without folders and suffixes."""
-    return "+".join(Path(part).stem if part.endswith(".yaml") else part for part in text.split("+"))
-
 
 @dataclass(frozen=True)
 class Miniature:
     """Distillations and suites below one folder.
 
     Attributes:
-        speech: LibriSpeech folder to distil on; held out is its `HELD_OUT`.
-        data: what SUPERB_DATA is to name.
-        out: the folder of everything.
-        jobs: distillations at a time, which share the cores: small steps leave most of a second core idle.
-        suite_options: of `gendistiller superb`, for every suite.
+        speech: LibriSpeech folder to distil on, with its split `HELD_OUT` for validation.
+        data: value of SUPERB_DATA.
+        out: folder of all results.
+        jobs: number of distillations at a time, which share the cores; a small step leaves a second core mostly idle.
+        suite_options: options of `gendistiller superb` for every suite.
     """
 
     speech: Path
@@ -104,12 +69,12 @@ class Miniature:
         return Experiment(recipe, dict(contenders), self.out.absolute() / folder, threads)
 
     def distil(self, turns: Iterable[tuple[Experiment, str]]) -> None:
-        """Contenders of experiments, `jobs` at a time; what is finished is not repeated."""
+        """Distils contenders of experiments, `jobs` at a time; finished ones are not repeated."""
         with ThreadPoolExecutor(self.jobs) as pool:
             list(pool.map(lambda turn: turn[0].distil(turn[1]), turns))
 
     def suite(self, students: Sequence[str], folder: str) -> dict[str, Any]:
-        """`gendistiller superb` over students, as it takes them, with the references before them; its results."""
+        """Results of `gendistiller superb` on students, in its notation, and on the references."""
         out, random = self.out / folder, self.out.absolute() / "random_teacher"
         if not random.exists():
             write_random_like(self.teacher, random)
@@ -119,17 +84,17 @@ class Miniature:
         os.environ["SUPERB_DATA"] = str(self.data.absolute())
         print(f"$ gendistiller {' '.join(command)}", flush=True)
         if main(command):
-            raise UserError(f"{out}: the suite is not complete; the same command goes on from there")
+            raise UserError(f"{out}: the suite is not complete; the same command continues")
         return dict(read_json(out / "results.json"))
 
     def distance(self, run: Path) -> dict[str, float]:
-        """How far a distilled student is from the teacher on held-out speech, whatever it was trained to match.
+        """Distance of a distilled student from the teacher on held-out speech, whatever objective it was trained with.
 
         Returns:
-            l1_layer*, cosine_layer* and cosine_loss_layer* of its targets, and "loss", the layerwise one over them.
+            l1_layer*, cosine_layer* and cosine_loss_layer* of its targets, and their layerwise loss as "loss".
 
         Raises:
-            UserError: the run has no whole checkpoint.
+            UserError: the run has no complete checkpoint.
         """
         checkpoint = newest_checkpoint(run)
         if checkpoint is None:
@@ -151,21 +116,21 @@ class Miniature:
 
 
 def add_arguments(parser: argparse.ArgumentParser, out: str) -> None:
-    """The flags that every script of the miniature takes."""
+    """Adds the flags of every script of the miniature."""
     parser.add_argument("--speech", type=Path, required=True, help="LibriSpeech folder to distil on")
-    parser.add_argument("--data", type=Path, required=True, help="what SUPERB_DATA is to name: the ten tasks")
+    parser.add_argument("--data", type=Path, required=True, help="value of SUPERB_DATA: the corpora of the tasks")
     parser.add_argument("--out", type=Path, default=Path(out))
-    parser.add_argument("--tasks", nargs="+", default=[], help="of the suite")
-    parser.add_argument("--lr-search", action="store_true", help="of the tasks")
+    parser.add_argument("--tasks", nargs="+", default=[], help="tasks of the suite")
+    parser.add_argument("--lr-search", action="store_true", help="as gendistiller superb")
     parser.add_argument(
-        "--task-lr", nargs="+", default=[], metavar="TASK=RATE[,RATE...]", help="of tasks, as gendistiller superb --lr"
+        "--task-lr", nargs="+", default=[], metavar="TASK=RATE[,RATE...]", help="as gendistiller superb --lr"
     )
     parser.add_argument("--cache-features", metavar="DIR", type=Path, help="as gendistiller superb")
     parser.add_argument("--jobs", type=int, default=2, help="distillations at a time")
 
 
 def from_arguments(args: argparse.Namespace) -> Miniature:
-    """The place that the flags of `add_arguments` describe."""
+    """The miniature of the flags of `add_arguments`."""
     options = ["--lr-search"] if args.lr_search else []
     options += ["--tasks", *args.tasks] if args.tasks else []
     options += ["--lr", *args.task_lr] if args.task_lr else []

@@ -1,1 +1,1 @@
-"""Recordings of people: their tables, and corpora that are made of them."""
+"""Recordings of people: their tables, and corpora in SUPERB's layouts."""

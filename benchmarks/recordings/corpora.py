@@ -23,7 +23,7 @@ from s3prl_gendistiller.corpora import fluent, speech_commands, voxceleb
 from s3prl_gendistiller.corpora.catalogue import known
 from s3prl_gendistiller.corpora.clips import Clip, Recording
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.layout import Plan, write_plans
+from s3prl_gendistiller.corpora.layout import CorpusPlan, write_plans
 from s3prl_gendistiller.corpora.recording import Recorder
 from s3prl_gendistiller.distill.audio import read_audio
 from s3prl_gendistiller.errors import UserError
@@ -37,7 +37,7 @@ _SILENCES = 40
 _NOT_SAID = "none"
 _SPEAKERS = 1251
 _HASHED = "_nohash_"
-"""s3prl tells the split of a keyword's file by what stands before it."""
+"""s3prl hashes the part of a file's name before this text to find the split."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,18 +59,18 @@ def write_real(
     seed: int = 0,
     progress: bool = True,
 ) -> list[Path]:
-    """Write real recordings in the layouts of KS, SID and IC; returns the corpus folders.
+    """Writes recordings in the layouts of KS, SID and IC; returns the corpus folders.
 
     Args:
-        recordings: the folder with digits.csv and orders.csv; read only.
-        seed: of the synthetic noise that stands for silence.
+        recordings: the folder with digits.csv and orders.csv, which is only read.
+        seed: of the synthetic noise in place of silence.
 
     Raises:
-        UserError: a task without recordings, a table that is missing or wrong, a folder that holds something else.
+        UserError: a task has no recordings, a table is missing or wrong, or a folder holds something else.
     """
     known("--tasks", tasks, REAL_TASKS)
     source = Path(recordings)
-    plans: list[Plan] = []
+    plans: list[CorpusPlan] = []
     if {"ks", "sid"} & set(tasks):
         digits = _named(source, read_table(source, "digits.csv", ("speaker", "word")))
         plans += _keywords(digits, seed) if "ks" in tasks else []
@@ -82,7 +82,7 @@ def write_real(
 
 
 def _named(source: Path, rows: Sequence[dict[str, str]]) -> Sequence[dict[str, str]]:
-    """Adds the column `name`: the file's, with a checksum of its path where it is no plain name or stands twice."""
+    """Adds the column `name`: the file's name, with a checksum of the path if the name is not plain or not unique."""
     stems = Counter(Path(row["file"]).stem.casefold() for row in rows)
     for row in rows:
         file = Path(row["file"])
@@ -94,8 +94,8 @@ def _named(source: Path, rows: Sequence[dict[str, str]]) -> Sequence[dict[str, s
     return rows
 
 
-def _keywords(digits: Sequence[Mapping[str, str]], seed: int) -> list[Plan]:
-    """Digits as the ten keywords; a dev clip is one that s3prl's hash puts into validation."""
+def _keywords(digits: Sequence[Mapping[str, str]], seed: int) -> list[CorpusPlan]:
+    """Digits as the ten keywords, under names that s3prl's hash assigns to their splits."""
     strange = sorted({row["word"] for row in digits} - set(DIGITS))
     if strange:
         raise UserError(f"--real: digits.csv: word is {strange[0]!r}, expected one of {', '.join(DIGITS)}")
@@ -120,12 +120,12 @@ def _keywords(digits: Sequence[Mapping[str, str]], seed: int) -> list[Plan]:
     training = [*clips["train"], *clips["dev"], *clips["test"], *speech_commands.background(seed, _NOISE_S)]
     tests = [*clips["test"], *speech_commands.silences(seed, _SILENCES)]
     return [
-        Plan(speech_commands.FOLDER, recipe, training, lambda root: lists, about),
-        Plan(speech_commands.TEST_FOLDER, {**recipe, "corpus": "test set"}, tests, lambda root: {}, about),
+        CorpusPlan(speech_commands.FOLDER, recipe, training, lambda root: lists, about),
+        CorpusPlan(speech_commands.TEST_FOLDER, {**recipe, "corpus": "test set"}, tests, lambda root: {}, about),
     ]
 
 
-def _speakers(digits: Sequence[Mapping[str, str]]) -> Plan:
+def _speakers(digits: Sequence[Mapping[str, str]]) -> CorpusPlan:
     """Digits as utterances of their speakers: a session is a word."""
     names = {name: f"id{10001 + i}" for i, name in enumerate(sorted({row["speaker"] for row in digits}))}
     if len(names) > _SPEAKERS:
@@ -149,11 +149,11 @@ def _speakers(digits: Sequence[Mapping[str, str]]) -> Plan:
         "speakers.txt": "".join(f"{number} {name}\n" for name, number in names.items()),
     }
     recipe = {"corpus": voxceleb.FOLDER, "real": _summary(digits)}
-    return Plan(voxceleb.FOLDER, recipe, clips, lambda root: texts, about)
+    return CorpusPlan(voxceleb.FOLDER, recipe, clips, lambda root: texts, about)
 
 
-def _commands(orders: Sequence[Mapping[str, str]]) -> Plan:
-    """Orders as commands: three of their slots stand in the columns that s3prl reads."""
+def _commands(orders: Sequence[Mapping[str, str]]) -> CorpusPlan:
+    """Orders as commands, with three of their slots in the columns that s3prl reads."""
     seen: defaultdict[str, set[str]] = defaultdict(set)
     for row in orders:
         if row["split"] == "train":
@@ -179,9 +179,9 @@ def _commands(orders: Sequence[Mapping[str, str]]) -> Plan:
         "There are no transcripts."
     )
     recipe = {"corpus": fluent.FOLDER, "real": _summary(orders)}
-    return Plan(fluent.FOLDER, recipe, clips, lambda root: texts, about)
+    return CorpusPlan(fluent.FOLDER, recipe, clips, lambda root: texts, about)
 
 
 def _summary(rows: Sequence[Mapping[str, str]]) -> dict[str, int]:
-    """What a stamp says of the recordings."""
+    """Numbers of recordings in each split, for the stamp."""
     return dict(sorted(Counter(row["split"] for row in rows).items()))

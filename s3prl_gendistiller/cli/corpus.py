@@ -1,4 +1,4 @@
-"""`gendistiller corpus`: speech for all ten SUPERB tasks in the official layouts, made on this machine."""
+"""`gendistiller corpus`: synthetic speech for all ten SUPERB tasks in the official layouts."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _DESCRIPTION = f"""\
 Write speech for SUPERB's tasks below OUT, in the layout and under the folder names that s3prl's loaders expect:
 with SUPERB_DATA=OUT every task finds its data. The speech is synthetic (espeak-ng) and says so in each folder.
 
-The same arguments give the same bytes. Repeating an interrupted command goes on where it stopped, and writes again
-what is missing or damaged. A folder that holds anything else is never touched.
+The same arguments give the same bytes. A repeated command continues an interrupted one, and writes missing or damaged
+files again. A folder with any other content is left as it is.
 
 tasks: {", ".join(TASKS)}"""
 
@@ -45,14 +45,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--size", metavar="SIZE", help=sizes)
     parser.add_argument("--seed", metavar="N", type=arguments.seed, help="other voices, sentences and noise (0)")
     parser.add_argument("--tasks", metavar="TASK", nargs="+", help="only the corpora that these tasks need")
-    parser.add_argument("--check", action="store_true", help="write nothing; compare what is there with its checksums")
+    parser.add_argument("--check", action="store_true", help="write nothing; compare the files with their checksums")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (one per core)")
     parser.add_argument("--no-progress", action="store_true", help="no progress bar")
-    parser.set_defaults(run=run, way_on="the same command goes on from there")
+    parser.set_defaults(run=run, way_on="the same command continues")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write or check, and say what is there."""
+    """Writes or checks corpora and prints their folders."""
     if args.workers is not None and args.workers < 1:
         raise UserError(f"--workers: found {args.workers}, expected at least 1")
     tasks = None if args.tasks is None else [task for text in args.tasks for task in text.split(",") if task]
@@ -81,7 +81,7 @@ def _check(out: Path, tasks: list[str] | None) -> int:
     states = check_corpora(out, tasks)
     for state in states:
         if not state.problems:
-            print(f"{state.root}: {state.files} files as they were written")
+            print(f"{state.root}: {state.files} files as written")
     problems = [problem for state in states for problem in state.problems]
     if problems:
         raise UserError("\n  ".join([f"{len(problems)} problems in {out}:", *shortened(problems, _LISTED)]))

@@ -24,7 +24,7 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, stored_step
 from s3prl_gendistiller.host.students import load_student
 from s3prl_gendistiller.models.student import Student
-from s3prl_gendistiller.schema import merge, merge_layers, yaml_layers
+from s3prl_gendistiller.schema import merge
 from s3prl_gendistiller.shipped import shipped_folder
 from s3prl_gendistiller.student_kinds import STUDENT_KINDS
 from s3prl_gendistiller.superb.cost.multiply_adds import cpu_times
@@ -42,23 +42,6 @@ class Contender:
 
     task: str
     difference: dict[str, Any] = field(default_factory=dict)
-
-
-def contender(form: str | Path) -> Contender:
-    """The student of an ablation in pretrain_configs/, given by name, or of a YAML file.
-
-    Raises:
-        UserError: there is no such ablation or file, or its base is no shipped model YAML.
-    """
-    ablations = shipped_folder("pretrain_configs") / "ablations"
-    path = Path(form) if Path(form).suffix == ".yaml" else ablations / f"{form}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in ablations.glob("*.yaml")))
-        raise UserError(f"form of a student: found {form}, expected a YAML file or one of {known}")
-    *differences, (recipe, _) = yaml_layers(path)
-    if not differences or recipe.parent.name not in STUDENT_KINDS:
-        raise UserError(f"{recipe}: found no base in it, expected the configuration that it differs from")
-    return Contender(recipe.parent.name, merge_layers(content for _, content in differences))
 
 
 @dataclass(frozen=True)

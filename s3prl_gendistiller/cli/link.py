@@ -11,11 +11,11 @@ from s3prl_gendistiller.host.link import link, package_folder, unlink
 
 _LINK = (
     "Link the pretrain tasks gendistiller and distilhubert and the upstream gendistiller into a git checkout "
-    "of s3prl, and import the upstream in its hub.py. `gendistiller unlink` takes all of it back."
+    "of s3prl, and import the upstream in its hub.py. `gendistiller unlink` undoes this."
 )
 _UNLINK = (
     "Remove from a git checkout of s3prl what `gendistiller link` put there. hub.py becomes byte for byte "
-    "what it was. A file of yours inside a linked folder is named, and nothing is removed until you move it."
+    "what it was. If a linked folder holds a file of yours, the command names the file and removes nothing."
 )
 
 
@@ -33,7 +33,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run_link(args: argparse.Namespace) -> int:
-    """Link, then say what was done and what to type next."""
+    """Links, then prints the changes and the next commands."""
     for line in link(args.path) or ["already linked"]:
         print(line)
     print(next_commands(package_folder(args.path)))
@@ -41,14 +41,14 @@ def run_link(args: argparse.Namespace) -> int:
 
 
 def run_unlink(args: argparse.Namespace) -> int:
-    """Unlink, then say what was done."""
+    """Unlinks, then prints the changes."""
     for line in unlink(args.path) or ["nothing of ours is linked there"]:
         print(line)
     return 0
 
 
 def next_commands(package: Path) -> str:
-    """What to type in a linked checkout, `package` being its s3prl folder."""
+    """Commands for a linked checkout, whose s3prl folder is `package`."""
     return (
         "\nnext:\n"
         f"  cd {package}\n"

@@ -14,9 +14,9 @@ from s3prl_gendistiller.outputs import check_writable
 _DESCRIPTION = """\
 Write s3prl's len_for_bucket CSV files for a folder of wav, flac, ogg, opus or mp3 files.
 
-A folder that holds LibriSpeech's split folders (train-clean-100, dev-clean, ...) gives one CSV file a split.
-Any other folder gives one CSV file over everything below it, named like the folder or by --name.
-Audio at other rates than 16 kHz stays as it is; it is resampled when it is read."""
+A folder that holds LibriSpeech's split folders (train-clean-100, dev-clean, ...) yields one CSV file for each split.
+Any other folder yields one CSV file of everything below it, named like the folder or by --name.
+Audio at other rates than 16 kHz stays as it is; training resamples it when it reads it."""
 
 _EXAMPLE = """\
 example:
@@ -40,16 +40,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--out", metavar="DIR", type=arguments.text, help=f"folder of the CSV files (AUDIO_DIR/{DEFAULT_FOLDER})"
     )
     parser.add_argument(
-        "--name", type=arguments.name, help="write one CSV file of this name over everything below AUDIO_DIR"
+        "--name", type=arguments.name, help="write one CSV file of this name for everything below AUDIO_DIR"
     )
     parser.add_argument("--workers", type=arguments.count(), metavar="N", help="threads that read headers (4 per core)")
-    parser.add_argument("--skip-bad", action="store_true", help="leave out unusable files and say which")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out unusable files and name them")
     parser.add_argument("--no-progress", action="store_true", help="no progress bar")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the manifests and say what is in them."""
+    """Writes the manifests and prints their sizes."""
     left_out: Counter[str] = Counter()
     out = Path(args.audio_dir, DEFAULT_FOLDER) if args.out is None else Path(args.out)
     if Path(args.audio_dir).is_dir():

@@ -1,4 +1,4 @@
-"""The record that a run keeps of itself."""
+"""The record of a run: run.json in its folder."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ SOURCE = "source"
 
 
 def record_run(folder: Path, argv: Sequence[str], seed: int, source: Path | None = None) -> None:
-    """Appends what ran, with which versions, to the folder's run.json.
+    """Appends the command, its seed and the versions of the packages to the folder's run.json.
 
     Args:
-        source: checkpoint or folder of what is evaluated, whose content is recorded as a hash.
+        source: checkpoint or folder of the evaluated upstream, recorded as a hash of its content.
     """
     path = folder / RUN_FILE
     runs = _earlier(path)
@@ -47,7 +47,7 @@ def record_run(folder: Path, argv: Sequence[str], seed: int, source: Path | None
 def check_same_source(folder: Path, source: Path) -> None:
     """
     Raises:
-        UserError: a run's head was trained on the features of a file of other content.
+        UserError: the run's head was trained on features of another `source`.
     """
     runs = [run for run in _earlier(folder / RUN_FILE) if isinstance(run, dict) and isinstance(run.get(SOURCE), str)]
     if runs and runs[-1][SOURCE] != files_hash(source):
@@ -59,10 +59,10 @@ def check_same_source(folder: Path, source: Path) -> None:
 
 
 def _earlier(path: Path) -> list[Any]:
-    """What earlier commands have written.
+    """Entries of earlier commands.
 
     Raises:
-        UserError: it is not what they write.
+        UserError: the file is not of the form that `record_run` writes.
     """
     if not path.exists():
         return []

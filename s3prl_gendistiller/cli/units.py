@@ -1,4 +1,4 @@
-"""`gendistiller units`: what objective `glmd` distils: a teacher's units, their counts, and which of them are kept."""
+"""`gendistiller units`: a teacher's units, their counts, and the kept units, which objective `glmd` distils."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ CLUSTERS = 500
 FRAMES = 200_000
 
 _DESCRIPTION = """\
-Count a teacher's units over a training manifest, keep the frequent ones, map the others to the kept unit that is most
-like them, and write everything to one small file for `objectives: [{name: glmd, units: FILE}]`.
+Count a teacher's units over a training manifest, keep the frequent ones, map each other unit to the most similar kept
+unit, and write the result to one small file for `objectives: [{name: glmd, units: FILE}]`.
 
-Units are those that a HuBERT was pretrained to predict (teachers/hubert_mini, s3prl's HuBERT checkpoints); a teacher
-without such a head (WavLM, transformers' HuBERT) gets k-means clusters of one of its layers."""
+Units are the pretraining targets of a HuBERT (teachers/hubert_mini, s3prl's HuBERT checkpoints). For a teacher without
+a head for them (WavLM, transformers' HuBERT), units are k-means clusters of one of its layers."""
 
 _EXAMPLE = """\
 example:
@@ -55,27 +55,38 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--teacher", type=arguments.text, required=True, help="a transformers folder, or the name of an s3prl upstream"
     )
-    parser.add_argument("--checkpoint", type=arguments.text, help="of an s3prl upstream that takes one")
+    parser.add_argument("--checkpoint", type=arguments.text, help="checkpoint of an s3prl upstream that needs one")
     parser.add_argument("--out", type=arguments.path, required=True, metavar="FILE")
     parser.add_argument("--ratio", type=arguments.number(), default=0.5, help="share of the units that is kept (0.5)")
     parser.add_argument(
-        "--multiple-of", type=arguments.whole, default=1, metavar="N", help="round their number up to it (1)"
+        "--multiple-of",
+        type=arguments.whole,
+        default=1,
+        metavar="N",
+        help="round the number of kept units up to a multiple of N (1)",
     )
     parser.add_argument(
-        "--force", type=arguments.count(0), nargs="+", default=[], metavar="UNIT", help="units that are kept anyway"
+        "--force",
+        type=arguments.count(0),
+        nargs="+",
+        default=[],
+        metavar="UNIT",
+        help="units to keep at any count",
     )
-    parser.add_argument("--source", choices=("auto", "head", "kmeans"), default="auto", help="auto: the head if any")
-    parser.add_argument("--layer", type=arguments.count(0), help="of k-means: the teacher layer (the last)")
-    parser.add_argument("--clusters", type=arguments.count(), help="of k-means (500)")
-    parser.add_argument("--frames", type=arguments.count(), help="that k-means is fitted on (200000)")
-    parser.add_argument("--seed", type=arguments.seed, default=0, help="of k-means and of its frames")
+    parser.add_argument(
+        "--source", choices=("auto", "head", "kmeans"), default="auto", help="auto: the head if it exists"
+    )
+    parser.add_argument("--layer", type=arguments.count(0), help="teacher layer that k-means clusters (the last)")
+    parser.add_argument("--clusters", type=arguments.count(), help="number of k-means clusters (500)")
+    parser.add_argument("--frames", type=arguments.count(), help="frames that k-means is fitted on (200000)")
+    parser.add_argument("--seed", type=arguments.seed, default=0, help="of k-means and of the choice of its frames")
     parser.add_argument("--device", type=arguments.text, default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--no-progress", action="store_true")
-    parser.set_defaults(run=run, way_on="the same command goes on from what is counted so far")
+    parser.set_defaults(run=run, way_on="the same command continues the count")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes the file and says what is in it."""
+    """Writes the file and prints a summary."""
     if not 0.0 < args.ratio <= 1.0 or args.multiple_of < 1:
         raise UserError(f"--ratio {args.ratio:g} --multiple-of {args.multiple_of}: expected 0 < ratio <= 1, at least 1")
     if args.out.exists():
@@ -145,7 +156,7 @@ def _refuse_of_kmeans(args: argparse.Namespace, beside: str) -> None:
 def _source(
     args: argparse.Namespace, config: TeacherConfig, teacher: Teacher, utterances: list[Utterance]
 ) -> tuple[UnitSource, int]:
-    """The teacher's head, or k-means on one of its layers; and the layer."""
+    """The teacher's head, or k-means on one of its layers, with the number of the layer."""
     head = teacher_head(teacher, config) if args.source != "kmeans" else None
     if head is not None:
         asked = [name for name in ("layer", "clusters", "frames") if getattr(args, name) is not None]

@@ -1,1 +1,1 @@
-"""Small speech corpora in the official on-disk layouts, spoken by a synthesiser."""
+"""Small corpora of synthetic speech in the layouts of the official ones."""

@@ -1,7 +1,7 @@
-"""What happens to speech on its way to a recording: a room, a microphone, noise, a change of speed.
+"""Effects of a recording on speech: a room, a microphone, noise, a change of speed.
 
-Synthetic speech repeats itself exactly; without this, speakers would be told apart by a constant and words by a
-template. All of it is drawn from keys (texts), so a recording depends on its key and on nothing made before.
+Synthetic speech is the same each time. Without these effects a constant would identify each speaker, and a template
+each word. Random choices follow from keys (texts), so a recording depends on its key and on nothing made before.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class Scene:
 
     Attributes:
         snr_db: speech over noise; None for no noise.
-        room_share: part of the recordings that are made in a room with echoes.
+        room_share: share of the recordings that have echoes.
         decay_s: time in which the echoes fall by 60 dB.
-        tilt_db: microphone's slope per octave around 1 kHz.
-        high_hz: where the microphone stops.
-        speed: of playing, which moves the pitch and the formants too.
+        tilt_db: slope of the microphone per octave around 1 kHz.
+        high_hz: highest frequency of the microphone.
+        speed: of playback, which shifts pitch and formants as well.
     """
 
     snr_db: tuple[float, float] | None = None
@@ -44,12 +44,12 @@ class Scene:
 QUIET = Scene()
 """The synthesiser itself."""
 INDOORS = Scene(snr_db=(8, 30), room_share=0.5, tilt_db=(-1.0, 1.0), high_hz=(5000, 8000), speed=(0.96, 1.04))
-"""What most corpora here use: understood by a person without effort."""
+"""The scene of most corpora here, in which people understand the speech without effort."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """One room with one microphone and one kind of noise: what recordings of one session share."""
+    """One room with one microphone and one kind of noise, which recordings of one session share."""
 
     room: str
     decay_s: float
@@ -61,12 +61,12 @@ class Place:
 
 
 def generator(key: str) -> np.random.Generator:
-    """A source of chance that depends on a text alone."""
+    """A random number generator whose seed is a text."""
     return np.random.default_rng(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big"))
 
 
 def draw_place(scene: Scene, key: str) -> Place | None:
-    """A place of the scene, always the same for a key; None where the scene leaves speech as it is."""
+    """A place of the scene, always the same for a key; None if the scene changes nothing but the speed."""
     if scene == Scene(speed=scene.speed):
         return None
     rng = generator(f"place/{key}")
@@ -82,13 +82,13 @@ def at_16_khz(wav: np.ndarray, rate_hz: int, speed: float = 1.0) -> np.ndarray:
 
 
 def trimmed(wav: np.ndarray, threshold: float = 0.02) -> np.ndarray:
-    """Without the quiet before and after; `threshold` is a part of the peak."""
+    """The speech without silence before and after it; `threshold` is a share of the peak."""
     loud = np.flatnonzero(np.abs(wav) > threshold * np.abs(wav).max(initial=0))
     return wav[loud[0] : loud[-1] + 1] if len(loud) else wav
 
 
 def in_room(wav: np.ndarray, place: Place) -> np.ndarray:
-    """Speech as the place's microphone hears it without noise: same length and loudness."""
+    """Speech through the place's room and microphone, without noise: same length and loudness."""
     if not len(wav):
         return wav
     echo = _room_response(place.room, place.decay_s)
@@ -107,7 +107,7 @@ def noise(samples: int, slope: float, rng: np.random.Generator) -> np.ndarray:
 
 
 def with_noise(wav: np.ndarray, place: Place, key: str) -> np.ndarray:
-    """Adds the place's noise; `wav` may have silence around the speech, whose power is not counted."""
+    """Speech with the place's noise; silence in `wav` does not count for the power of the speech."""
     if place.snr_db is None:
         return wav
     loud = np.abs(wav) > 0.02 * np.abs(wav).max(initial=0)

@@ -1,4 +1,4 @@
-"""All corpora by the SUPERB tasks that they serve, and the one way to write and to check them."""
+"""The corpora of all SUPERB tasks: writing and checking."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ TASKS: dict[str, ModuleType] = {
 }
 """SUPERB's task -> the module of the corpus that it uses."""
 SIZES = ("tiny", "small", "medium")
-"""Seconds of work for tests, about 3 hours of speech, about 10."""
+"""tiny takes seconds to write, for tests; small is about 3 hours of speech, medium about 10."""
 
 
 class State(NamedTuple):
-    """What a check found in one corpus folder."""
+    """Result of the check of one corpus folder."""
 
     root: Path
     files: int
@@ -58,16 +58,16 @@ def write_corpora(
     workers: int | None = None,
     progress: bool = True,
 ) -> list[Path]:
-    """Write the corpora that the tasks need below `out`, which is what SUPERB_DATA is to name.
+    """Writes the corpora of the tasks below `out`, the folder that SUPERB_DATA is to name.
 
-    The same arguments give the same bytes. Repeating a call finishes what was interrupted, and writes files
-    again that are missing or differ from their checksums.
+    The same arguments give the same bytes. A repeated call finishes an interrupted one, and writes files again that are
+    missing or differ from their checksums.
 
     Returns:
         The corpus folders.
 
     Raises:
-        UserError: an unknown size or task; espeak-ng is absent; a folder holds something else.
+        UserError: the size or a task is unknown, espeak-ng is missing, or a folder holds something else.
     """
     known("--size", [size], SIZES)
     modules = _modules(tasks)
@@ -78,13 +78,13 @@ def write_corpora(
 
 
 def check_corpora(out: str | Path, tasks: Sequence[str] | None = None) -> list[State]:
-    """Compare every corpus below `out` with its checksums.
+    """Compares every corpus below `out` with its checksums.
 
     Args:
-        tasks: what has to be there; None for whatever is.
+        tasks: tasks whose corpora must exist; None checks the corpora that exist.
 
     Raises:
-        UserError: no such folder, or no corpus of ours in it.
+        UserError: no such folder, or no corpus of this package in it.
     """
     out = Path(out)
     if not out.is_dir():
@@ -92,7 +92,7 @@ def check_corpora(out: str | Path, tasks: Sequence[str] | None = None) -> list[S
     wanted = [] if tasks is None else [name for module in _modules(tasks) for name in folders(module)]
     there = sorted(entry.name for entry in out.iterdir() if folder.is_ours(entry))
     if not there and not wanted:
-        raise UserError(f"{out}: no corpus in it that this command wrote; expected one; run gendistiller corpus {out}")
+        raise UserError(f"{out}: found no corpus of this command in it, expected one; run gendistiller corpus {out}")
     return [_state(out / name) for name in (wanted or there)]
 
 
@@ -103,10 +103,10 @@ def folders(module: ModuleType) -> list[str]:
 
 
 def known(flag: str, found: Sequence[str], expected: Sequence[str]) -> None:
-    """Refuses names that are not among those expected.
+    """Refuses names that are not among the expected ones.
 
     Raises:
-        UserError: with the likeliest name that was meant.
+        UserError: a name is unknown; the message proposes the most similar one.
     """
     for name in found:
         if name not in expected:
@@ -122,12 +122,12 @@ def _modules(tasks: Sequence[str]) -> list[ModuleType]:
 
 
 def _state(root: Path) -> State:
-    again = "repeat the command that wrote it"
+    again = "repeat the command that wrote the corpus"
     if not root.exists():
         return State(root, 0, [f"{root}: no such folder; {again}"])
     if not folder.is_ours(root):
         return State(root, 0, [f"{root}: not written by this command, so it cannot be checked"])
     if not folder.is_sealed(root):
-        return State(root, 0, [f"{root}: not finished; {again} to go on"])
-    problems = [f"{file.path}: {file.found}; {again} to mend it" for file in folder.damage(root)]
+        return State(root, 0, [f"{root}: not finished; {again} to continue"])
+    problems = [f"{file.path}: {file.found}; {again} to write the file again" for file in folder.damage(root)]
     return State(root, folder.count(root), problems)

@@ -1,6 +1,6 @@
-"""What an audio file of a corpus holds, as plain values that a worker process can turn into sound.
+"""Audio files of a corpus as plain values, which a worker process can turn into sound.
 
-Every clip knows its path below the corpus folder and everything that decides its samples.
+Every clip holds its path below the corpus folder and everything that decides its samples.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 PEAK = 0.5
 
 
-class Turn(NamedTuple):
-    """Who speaks when in a recording."""
+class TurnTimes(NamedTuple):
+    """Times at which a speaker of a recording speaks."""
 
     speaker: str
     start_s: float
@@ -26,23 +26,23 @@ class Turn(NamedTuple):
 
 
 class Recording(NamedTuple):
-    """What a clip sounds like."""
+    """The sound of a clip."""
 
     wav: np.ndarray
     """(samples,) float32 at 16 kHz, within -1 to 1."""
-    turns: tuple[Turn, ...] = ()
-    """Only of recordings with several speakers."""
+    turns: tuple[TurnTimes, ...] = ()
+    """Empty for recordings of one speaker."""
 
 
 class Clip(Protocol):
-    """Something that can be written as one audio file."""
+    """Content of one audio file."""
 
     @property
     def path(self) -> str:
-        """Below the corpus folder, `/` between the parts; the suffix decides the format."""
+        """Path below the corpus folder, `/` between the parts; the suffix decides the format."""
 
     def record(self, engine: Espeak) -> Recording:
-        """The sound, always the same."""
+        """The sound, the same in every call."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ class Spoken:
     """One utterance.
 
     Attributes:
-        gain: peak, as a part of `PEAK`.
+        gain: peak, as a share of `PEAK`.
         effort_db: slope per octave of a loud (positive) or soft voice.
-        samples: exact length, speech somewhere in it; None for as long as it takes.
-        key: what the noise depends on besides the place.
+        samples: exact length, with the speech at a random place; None for the length of the speech.
+        key: decides the noise, together with the place.
     """
 
     path: str
@@ -91,8 +91,8 @@ class Spoken:
         return wav
 
 
-class Part(NamedTuple):
-    """A turn of a conversation: it starts `gap_s` after the turn before it ends, earlier if negative."""
+class DialogTurn(NamedTuple):
+    """A turn of a conversation, which starts `gap_s` after the end of the turn before; negative gaps overlap."""
 
     speaker: str
     spoken: Spoken
@@ -101,15 +101,15 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Conversation:
-    """Several speakers in one place, who may talk at once, but no one over themselves."""
+    """Several speakers in one place. Different speakers may talk at once; the turns of one speaker never overlap."""
 
     path: str
-    parts: tuple[Part, ...]
+    parts: tuple[DialogTurn, ...]
     place: Place
 
     def record(self, engine: Espeak) -> Recording:
         pieces: list[tuple[int, np.ndarray]] = []
-        turns: list[Turn] = []
+        turns: list[TurnTimes] = []
         free: dict[str, int] = {}
         before = 0
         for part in self.parts:
@@ -117,7 +117,7 @@ class Conversation:
             start = max(before + round(part.gap_s * SAMPLE_RATE), free.get(part.speaker, 0), 0)
             before = free[part.speaker] = start + len(wav)
             pieces.append((start, wav))
-            turns.append(Turn(part.speaker, start / SAMPLE_RATE, before / SAMPLE_RATE))
+            turns.append(TurnTimes(part.speaker, start / SAMPLE_RATE, before / SAMPLE_RATE))
         mixed = np.zeros(max(start + len(wav) for start, wav in pieces), np.float32)
         for start, wav in pieces:
             mixed[start : start + len(wav)] += wav
@@ -127,14 +127,14 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Hush:
-    """No speech: noise that may come and go, or hum."""
+    """A recording without speech: noise of steady or changing loudness, or hum."""
 
     path: str
     seconds: float
     slope: float
     level: float = 0.05
     change_hz: float = 0.0
-    """How often the loudness changes; 0 is steady."""
+    """Frequency at which the loudness changes; 0 for steady noise."""
     hum_hz: float = 0.0
     seed: int = 0
 
@@ -151,12 +151,12 @@ class Hush:
 
 
 def within_range(wav: np.ndarray) -> np.ndarray:
-    """Turned down as a whole where a sample would be clipped."""
+    """The waveform, scaled down as a whole if a sample would be clipped."""
     return wav / max(1.0, float(np.abs(wav).max(initial=0)) / 0.99)
 
 
 def _placed(wav: np.ndarray, samples: int, key: str) -> np.ndarray:
-    """Somewhere in a clip of exactly `samples`; what is too long loses both ends."""
+    """The waveform at a random place in a clip of exactly `samples`; a longer one is cut at both ends."""
     spare = samples - len(wav)
     if spare < 0:
         return wav[-spare // 2 : -spare // 2 + samples]

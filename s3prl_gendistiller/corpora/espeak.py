@@ -1,8 +1,8 @@
 """Speech from espeak-ng, through its C interface and the library that `espeakng_loader` brings.
 
-A speaker is a language with a variant, such as `en-us+m3`. The engine keeps state between utterances that not
-even `espeak_Terminate` resets, so the library is loaded afresh for each of them, in 0.3 milliseconds:
-an utterance depends on the arguments and on nothing said before.
+A speaker is a language with a variant, such as `en-us+m3`. The engine keeps state between utterances that even
+`espeak_Terminate` does not reset. The library is therefore loaded again for each utterance, in 0.3 milliseconds, so
+that an utterance depends on its arguments alone.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ACCENTS = (
     *("en-us", "en-us-nyc", "en-029", "en-gb-scotland"),
     *("en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd"),
 )
-"""English voices that take variants: `en-gb+...` fails in espeak-ng 1.52, `en-shaw` is another alphabet."""
+"""English voices that have variants. `en-gb+...` fails in espeak-ng 1.52; `en-shaw` is another alphabet."""
 _NOT_SPEAKERS = frozenset({"test", "fast_test"})
 _HARD_TO_UNDERSTAND = ("whisper", "robosoft", "demonic", "unirobot", "croak", "storm")
 
@@ -38,7 +38,7 @@ _DO_NOT_EXIT = 0x8000
 
 
 class _Event(ctypes.Structure):
-    """espeak_EVENT; its last member is a union of which only the text is used here."""
+    """espeak_EVENT. Its last member is a union; only the text of the union is used here."""
 
     _fields_ = (
         *((name, ctypes.c_int) for name in ("type", "unique_identifier", "text_position", "length")),
@@ -55,12 +55,12 @@ class Phone(NamedTuple):
     """One phoneme of an utterance."""
 
     name: str
-    """espeak's, without stress."""
+    """Name in espeak-ng, without stress."""
     start_s: float
 
 
 class Speech(NamedTuple):
-    """What the engine said."""
+    """Output of the engine."""
 
     wav: np.ndarray
     """(samples,) int16."""
@@ -69,7 +69,7 @@ class Speech(NamedTuple):
 
 
 class Espeak:
-    """The engine: finds the library once and speaks one utterance a call.
+    """The engine, which speaks one utterance in each call.
 
     Raises:
         UserError: `espeakng_loader` is not installed or its library cannot be loaded.
@@ -80,26 +80,26 @@ class Espeak:
             import espeakng_loader
         except ImportError as error:
             raise UserError(
-                'espeakng_loader: not installed; expected, to speak a corpus; pip install "s3prl-gendistiller[corpus]"'
+                'espeakng_loader: not installed, but needed to speak a corpus; pip install "s3prl-gendistiller[corpus]"'
             ) from error
         self._library_path = espeakng_loader.get_library_path()
         self._data_path = espeakng_loader.get_data_path()
 
     def variants(self) -> list[str]:
-        """Names of the variants that are understood well and repeat themselves exactly, in a fixed order."""
+        """Names of the variants that are intelligible and give the same samples each time, in a fixed order."""
         files = sorted(Path(self._data_path, "voices", "!v").iterdir())
         return [file.name for file in files if _is_speaker(file.name) and _is_repeatable(file)]
 
     def is_female(self, variant: str) -> bool:
-        """Whether the variant calls itself so; most say nothing or male."""
+        """Whether the variant states the gender female; most state none or male."""
         text = Path(self._data_path, "voices", "!v", variant).read_text(encoding="utf-8", errors="replace")
         return re.search(r"^\s*gender\s+female\b", text, re.MULTILINE) is not None
 
     def phonemes(self, words: Sequence[str], language: str = "en-us") -> list[list[str]]:
-        """espeak's own names of each word's phonemes, `'` in front of a primary stress and `,` of a secondary one.
+        """espeak-ng's names of each word's phonemes, after `'` for a primary stress and after `,` for a secondary one.
 
         Raises:
-            UserError: the library cannot be loaded or does not have the language.
+            UserError: the library cannot be loaded or lacks the language.
         """
         library = self._open(language)
         library.espeak_TextToPhonemes.restype = ctypes.c_char_p
@@ -116,7 +116,7 @@ class Espeak:
     def speak(
         self, text: str, voice: str, *, rate_wpm: int = 175, pitch: int = 50, pitch_range: int | None = None
     ) -> Speech:
-        """Say a text.
+        """Speaks a text.
 
         Args:
             voice: language, `+`, variant.
@@ -125,7 +125,7 @@ class Espeak:
             pitch_range: 0 (monotone) to 100; None is the voice's own.
 
         Raises:
-            UserError: the library cannot be loaded or does not have the voice.
+            UserError: the library cannot be loaded or lacks the voice.
         """
         pieces: list[np.ndarray] = []
         phones: list[Phone] = []
@@ -153,7 +153,7 @@ class Espeak:
         return Speech(np.concatenate(pieces) if pieces else np.zeros(0, np.int16), rate_hz, tuple(phones))
 
     def _open(self, voice: str, callback: Any = None) -> ctypes.CDLL:
-        """The library, freshly loaded, with a voice; whoever opens it closes it."""
+        """The library, loaded again, with a voice; the caller closes it."""
         try:
             library = ctypes.CDLL(self._library_path)
         except OSError as error:
@@ -185,12 +185,12 @@ def _is_speaker(variant: str) -> bool:
 
 
 def _is_repeatable(variant: Path) -> bool:
-    # Breath is noise that differs from call to call even in a library that was loaded afresh.
+    # Breath is noise that differs from call to call even in a library that was loaded again.
     return not re.search(r"^\s*breath\b", variant.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
 
 
 def _close(library: ctypes.CDLL) -> None:
-    """Drop the library with its state; ctypes itself never does."""
+    """Unloads the library with its state, as ctypes never does."""
     library.espeak_Terminate()
     if os.name == "nt":
         ctypes.WinDLL("kernel32").FreeLibrary(ctypes.c_void_p(library._handle))  # type: ignore[attr-defined]

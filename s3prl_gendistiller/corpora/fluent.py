@@ -17,7 +17,7 @@ from typing import NamedTuple
 from s3prl_gendistiller.corpora.augment import INDOORS
 from s3prl_gendistiller.corpora.clips import Spoken
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.layout import Plan
+from s3prl_gendistiller.corpora.layout import CorpusPlan
 from s3prl_gendistiller.corpora.voices import Studio, draw_voices
 
 FOLDER = "fluent_speech_commands_dataset"
@@ -33,7 +33,7 @@ speaker. The real corpus has 97 people and 30,043 commands.
 
 
 class Intent(NamedTuple):
-    """What a command asks for."""
+    """Action, object and location of a command."""
 
     action: str
     object: str
@@ -61,7 +61,7 @@ _NO_LANGUAGE = ("change the language", "use another language", "switch the langu
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """Speakers and commands in train, valid and test."""
+    """Numbers of speakers and commands in train, valid and test."""
 
     speakers: tuple[int, int, int]
     commands: tuple[int, int, int]
@@ -85,7 +85,7 @@ class Command(NamedTuple):
     intent: Intent
 
 
-def plans(engine: Espeak, size: str, seed: int) -> list[Plan]:
+def plans(engine: Espeak, size: str, seed: int) -> list[CorpusPlan]:
     """The corpus in one of `SIZES`."""
     shape = SIZES[size]
     studio = Studio(seed, INDOORS)
@@ -93,7 +93,7 @@ def plans(engine: Espeak, size: str, seed: int) -> list[Plan]:
     clips: list[Spoken] = [studio.line(command.path, command.voice, command.text) for command in commands]
     listed = {f"data/{split}_data.csv": table([c for c in commands if c.split == split]) for split in SPLITS}
     recipe = {"corpus": FOLDER, "seed": seed, "size": dataclasses.asdict(shape)}
-    return [Plan(FOLDER, recipe, clips, lambda root: listed, _ABOUT)]
+    return [CorpusPlan(FOLDER, recipe, clips, lambda root: listed, _ABOUT)]
 
 
 def table(commands: Sequence[Command]) -> str:
@@ -107,7 +107,7 @@ def table(commands: Sequence[Command]) -> str:
 
 
 def _commands(studio: Studio, shape: Size, voices: Sequence[str]) -> list[Command]:
-    """Every intent as often as the next; in training, where the classes are counted, each at least once."""
+    """Intents in equal shares; training, from which s3prl counts the classes, has each at least once."""
     rng = studio.chance(FOLDER)
     found: list[Command] = []
     first = 0

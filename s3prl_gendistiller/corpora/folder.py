@@ -1,7 +1,7 @@
-"""A corpus folder of ours: stamped with what it holds before anything is written, checksummed at the end.
+"""A corpus folder of this package: stamped before anything is written, with checksums at the end.
 
-`synthetic.json` is the stamp with the recipe: the same recipe gives the same bytes. `SHA256SUMS` has one line a file,
-as `sha256sum -c` reads it; it is there once the corpus is whole.
+`synthetic.json` is the stamp with the recipe: the same recipe gives the same bytes. `SHA256SUMS` has one line for each
+file, as `sha256sum -c` reads it; only a complete corpus has it.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _BLOCK = 1 << 20
 
 
 class Damage(NamedTuple):
-    """A file that is not as it was written."""
+    """A file that is missing or was changed after it was written."""
 
     path: Path
     found: str
 
 
 def claim(root: Path, recipe: Mapping[str, Any]) -> None:
-    """Marks a new folder with what it holds.
+    """Stamps a new folder with its recipe.
 
     Raises:
         UserError: as `refuse_other`.
@@ -42,10 +42,10 @@ def claim(root: Path, recipe: Mapping[str, Any]) -> None:
 
 
 def refuse_other(root: Path, recipe: Mapping[str, Any]) -> None:
-    """Nothing is written yet.
+    """Refuses a folder with other content; nothing is written.
 
     Raises:
-        UserError: the folder holds anything else, as a real corpus, or speech of another recipe.
+        UserError: the folder holds something else, such as a real corpus, or speech of another recipe.
     """
     stamp = root / STAMP
     try:
@@ -63,18 +63,22 @@ def refuse_other(root: Path, recipe: Mapping[str, Any]) -> None:
 
 
 def seal(root: Path, files: Iterable[str]) -> None:
-    """Writes the checksums of a whole corpus: paths below `root`, `/` between the parts."""
+    """Writes the checksums of a complete corpus.
+
+    Args:
+        files: paths below `root`, `/` between the parts.
+    """
     lines = [f"{_digest(root / name)}  {name}\n" for name in sorted({*files, STAMP})]
     write_text(root / SUMS, "".join(lines))
 
 
 def is_sealed(root: Path) -> bool:
-    """Whether the corpus was written to its end."""
+    """Whether the corpus is complete."""
     return (root / SUMS).is_file()
 
 
 def is_ours(root: Path) -> bool:
-    """Whether the folder bears our stamp."""
+    """Whether the folder has a stamp of this package."""
     return (root / STAMP).is_file()
 
 
@@ -93,14 +97,14 @@ def damage(root: Path) -> list[Damage]:
 
 
 def count(root: Path) -> int:
-    """How many files the checksums name."""
+    """Number of files that have checksums."""
     return len(_sums(root))
 
 
 def mend(root: Path) -> list[Damage]:
-    """Removes the files that differ from their checksums, so that they are written again; returns what was wrong.
+    """Removes files that differ from their checksums, so that they are written again; returns the damage.
 
-    Also removes what a process that was killed had half written.
+    Partial files of processes that were killed are removed as well.
     """
     for path in root.rglob(PARTS):
         if not _is_running(path.name.rpartition("-")[2]):
@@ -117,7 +121,7 @@ def _is_running(process_id: str) -> bool:
     if os.name != "posix" or not process_id.isdecimal():
         return False
     try:
-        os.kill(int(process_id), 0)  # signal 0 asks and does nothing
+        os.kill(int(process_id), 0)  # signal 0 only checks that the process exists
     except OSError:
         return False
     return True
@@ -153,7 +157,7 @@ def _digest(path: Path) -> str:
 
 
 def _difference(found: str, recipe: Mapping[str, Any]) -> str:
-    """In brackets, the first key of the recipe that differs, with both values, if it can be told."""
+    """The first key of the recipe that differs, with both values, in brackets; empty if the stamp is unreadable."""
     try:
         there = parse_json(found, "recipe")
     except UserError:

@@ -4,8 +4,8 @@
     OUT/IEMOCAP/Session<n>/dialog/EmoEvaluation/<dialog>.txt
     OUT/IEMOCAP/meta_data/Session<n>/{train,test}_meta_data.json
 
-An emotion is a way of speaking: rate, pitch, range of the pitch, loudness and effort, with ranges that touch each
-other. The words say nothing about it. No two sessions share a speaker or a sentence.
+An emotion is a way of speaking: rate, pitch, range of the pitch, loudness and effort, with adjacent ranges. The words
+do not depend on it. No two sessions share a speaker or a sentence.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from s3prl_gendistiller.corpora.augment import Scene
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.layout import Plan
+from s3prl_gendistiller.corpora.layout import CorpusPlan
 from s3prl_gendistiller.corpora.recording import duration_s
 from s3prl_gendistiller.corpora.sentences import sentences
 from s3prl_gendistiller.corpora.vocabulary import RICH
@@ -62,7 +62,7 @@ SIZES = {
 }
 
 
-class Turn(NamedTuple):
+class SessionUtterance(NamedTuple):
     """One utterance of a session."""
 
     session: int
@@ -77,7 +77,7 @@ class Turn(NamedTuple):
         return f"Session{self.session}/sentences/wav/{self.dialog}/{self.name}.wav"
 
 
-def plans(engine: Espeak, size: str, seed: int) -> list[Plan]:
+def plans(engine: Espeak, size: str, seed: int) -> list[CorpusPlan]:
     """The corpus in one of `SIZES`."""
     shape = SIZES[size]
     studio = Studio(seed, _SCENE)
@@ -91,15 +91,15 @@ def plans(engine: Espeak, size: str, seed: int) -> list[Plan]:
             rng.shuffle(emotions)
             for i, emotion in enumerate(emotions[: 2 * shape.turns]):
                 who = "FM"[i % 2]
-                turn = Turn(session, dialog, f"{dialog}_{who}{i // 2:03d}", emotion, next(texts))
+                turn = SessionUtterance(session, dialog, f"{dialog}_{who}{i // 2:03d}", emotion, next(texts))
                 turns.append(turn)
                 clips.append(studio.line(turn.path, voices[who], turn.text, style=EMOTIONS[emotion]))
     recipe = {"corpus": FOLDER, "seed": seed, "size": dataclasses.asdict(shape)}
-    return [Plan(FOLDER, recipe, clips, lambda root: {**_dialogs(root, turns), **_folds(turns)}, _ABOUT)]
+    return [CorpusPlan(FOLDER, recipe, clips, lambda root: {**_dialogs(root, turns), **_folds(turns)}, _ABOUT)]
 
 
 def _pairs(engine: Espeak, seed: int) -> list[dict[str, str]]:
-    """A woman's and a man's voice for each session."""
+    """A female and a male voice for each session."""
     variants = engine.variants()
     women = [variant for variant in variants if engine.is_female(variant)]
     men = [variant for variant in variants if variant not in women]
@@ -111,8 +111,8 @@ def _pairs(engine: Espeak, seed: int) -> list[dict[str, str]]:
     return [{"F": drawn["F"][i], "M": drawn["M"][i]} for i in range(SESSIONS)]
 
 
-def _dialogs(root: Path, turns: Sequence[Turn]) -> dict[str, str]:
-    """The evaluation of each dialog, which s3prl's script reads, and its words."""
+def _dialogs(root: Path, turns: Sequence[SessionUtterance]) -> dict[str, str]:
+    """The evaluation of each dialog, which s3prl's script reads, and the words of the dialog."""
     listed: dict[str, str] = {}
     for turn in turns:
         base = f"Session{turn.session}/dialog"
@@ -128,8 +128,8 @@ def _dialogs(root: Path, turns: Sequence[Turn]) -> dict[str, str]:
     return listed
 
 
-def _folds(turns: Sequence[Turn]) -> dict[str, str]:
-    """For each session: the lists that test on it and train on the other four."""
+def _folds(turns: Sequence[SessionUtterance]) -> dict[str, str]:
+    """Lists for each session: tests on the session, training on the other four."""
     listed = {}
     for session in range(1, SESSIONS + 1):
         for purpose in ("train", "test"):

@@ -1,4 +1,4 @@
-"""What every layout has in common: a plan of clips and text files, and the one way to write it."""
+"""Plans of corpus folders, and their writing: clips, text files, README and checksums."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ Texts = Callable[[Path], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
-class Plan:
+class CorpusPlan:
     """One folder in the official layout of a corpus.
 
     Attributes:
         name: of the folder, below the folder that SUPERB_DATA names.
         recipe: everything that decides the content, as JSON.
         clips: the audio.
-        texts: given the folder with its audio, the text files: path below it -> content.
-        about: what is in it and what differs from the real corpus, for README.md.
+        texts: makes the text files, path below the folder -> content, from the folder with its audio.
+        about: content of the folder and differences to the real corpus, for README.md.
     """
 
     name: str
@@ -39,22 +39,22 @@ class Plan:
     about: str
 
 
-def write_plans(out: Path, plans: Sequence[Plan], recorder: Recorder) -> list[Path]:
-    """Writes corpora, finishes interrupted ones, mends damaged ones; returns their folders.
+def write_plans(out: Path, plans: Sequence[CorpusPlan], recorder: Recorder) -> list[Path]:
+    """Writes corpora, finishes interrupted ones, repairs damaged ones; returns their folders.
 
     Raises:
-        UserError: a folder holds something else (then nothing is written) or cannot be written; espeak-ng is absent.
+        UserError: a folder holds something else (nothing is written then) or is not writable, or espeak-ng is missing.
     """
     for plan in plans:
         folder.refuse_other(out / plan.name, _recipe(plan))
     return [_write(out / plan.name, plan, recorder) for plan in plans]
 
 
-def _recipe(plan: Plan) -> dict[str, Any]:
+def _recipe(plan: CorpusPlan) -> dict[str, Any]:
     return {"format": FORMAT_VERSION, **plan.recipe}
 
 
-def _write(root: Path, plan: Plan, recorder: Recorder) -> Path:
+def _write(root: Path, plan: CorpusPlan, recorder: Recorder) -> Path:
     folder.claim(root, _recipe(plan))
     for file in folder.mend(root):
         logger.warning("%s: %s; written again", file.path, file.found)

@@ -1,7 +1,7 @@
-"""A pronunciation lexicon in ARPAbet with stress, made from espeak-ng's own phonemes of American English.
+"""A pronunciation lexicon in ARPAbet with stress, made from espeak-ng's phonemes of American English.
 
-What s3prl's phone recognition reads: `WORD P1 P2 ...` lines and a list of every phone there may be. The names
-are CMUdict's; the pronunciations are the ones that are spoken, so a flapped T is T and "the" is DH AH0.
+s3prl's phone recognition reads lines of the form `WORD P1 P2 ...` and a list of all phones. The names are CMUdict's.
+The pronunciations are those of the recordings: a flapped T is T, and "the" is DH AH0.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _CONSONANTS = (
     *("NG", "P", "R", "S", "SH", "T", "TH", "V", "W", "Y", "Z", "ZH"),
 )
 PHONES = ("SIL", "SPN", *sorted([*_CONSONANTS, *(f"{vowel}{stress}" for vowel in _VOWELS for stress in (0, 1, 2))]))
-"""All that may stand in a lexicon, in the order of SUPERB's phone list."""
+"""All phones of a lexicon, in the order of SUPERB's phone list."""
 
 # espeak-ng's names for American English -> ARPAbet.
 _ARPABET = {
@@ -31,7 +31,7 @@ _ARPABET = {
 }
 _MARKS = ("", ";", "_:")
 _STRESSES = {"'": 1, ",": 2}
-# Alone, espeak-ng says these as they are said for emphasis.
+# espeak-ng stresses these words when they stand alone.
 _WEAK = {"A": "AH0", "TO": "T AH0"}
 
 
@@ -39,7 +39,7 @@ def pronunciations(engine: Espeak, words: Iterable[str]) -> dict[str, str]:
     """Each word in capitals -> its phones, in the order of the alphabet.
 
     Raises:
-        ValueError: espeak-ng uses a phoneme that is not known here.
+        ValueError: espeak-ng uses a phoneme without an ARPAbet name.
     """
     listed = sorted({word.upper() for word in words})
     spoken = engine.phonemes([word.lower() for word in listed])
@@ -47,12 +47,12 @@ def pronunciations(engine: Espeak, words: Iterable[str]) -> dict[str, str]:
 
 
 def lexicon_text(engine: Espeak, words: Iterable[str]) -> str:
-    """The lexicon as a file."""
+    """Content of the lexicon file."""
     return "".join(f"{word}\t{phones}\n" for word, phones in pronunciations(engine, words).items())
 
 
 def phones_text() -> str:
-    """The phone list as a file, one a line."""
+    """Content of the phone list, one phone in each line."""
     return "".join(f"{phone}\n" for phone in PHONES)
 
 

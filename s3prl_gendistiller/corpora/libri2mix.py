@@ -4,8 +4,8 @@
     OUT/Libri2Mix/{train,dev,test}/segments, utt2spk, spk2utt, reco2dur, rttm
     OUT/Libri2Mix/{train,dev,test}/turns/<recording>.rttm
 
-There is no wav.scp: s3prl then takes the recordings from wav/, and the corpus can be moved. No two of the three share
-a speaker or a sentence; turns follow each other with pauses and overlaps.
+There is no wav.scp: s3prl then takes the recordings from wav/, and the corpus can be moved. No two splits share a
+speaker or a sentence. Turns follow each other with pauses and overlaps.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from s3prl_gendistiller.corpora.augment import Scene
-from s3prl_gendistiller.corpora.clips import Conversation, Part
+from s3prl_gendistiller.corpora.clips import Conversation, DialogTurn
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.layout import Plan
+from s3prl_gendistiller.corpora.layout import CorpusPlan
 from s3prl_gendistiller.corpora.recording import duration_s, read_rttm, turns_file
 from s3prl_gendistiller.corpora.sentences import sentences
 from s3prl_gendistiller.corpora.vocabulary import RICH
@@ -43,7 +43,7 @@ first second on. There is no `wav.scp`: s3prl takes the recordings from `wav/`, 
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """Recordings and speakers in train, dev and test."""
+    """Numbers of recordings and speakers in train, dev and test."""
 
     recordings: tuple[int, int, int]
     speakers: tuple[int, int, int]
@@ -56,7 +56,7 @@ SIZES = {
 }
 
 
-def plans(engine: Espeak, size: str, seed: int) -> list[Plan]:
+def plans(engine: Espeak, size: str, seed: int) -> list[CorpusPlan]:
     """The corpus in one of `SIZES`."""
     shape = SIZES[size]
     voices = draw_voices(engine.variants(), f"{FOLDER}/{seed}", sum(shape.speakers))
@@ -68,7 +68,7 @@ def plans(engine: Espeak, size: str, seed: int) -> list[Plan]:
         own, speakers = speakers[:count], speakers[count:]
         clips += [_conversation(studio, f"{split}/wav/{split}-{i:04d}.wav", own, texts) for i in range(recordings)]
     recipe = {"corpus": FOLDER, "seed": seed, "size": dataclasses.asdict(shape)}
-    return [Plan(FOLDER, recipe, clips, lambda root: _texts(root, clips), _ABOUT)]
+    return [CorpusPlan(FOLDER, recipe, clips, lambda root: _texts(root, clips), _ABOUT)]
 
 
 def _conversation(studio: Studio, path: str, speakers: Sequence[tuple[str, str]], texts: Iterator[str]) -> Conversation:
@@ -80,7 +80,7 @@ def _conversation(studio: Studio, path: str, speakers: Sequence[tuple[str, str]]
         name, voice = pair[turn % 2]
         gap_s = rng.uniform(0.0, 0.5) if turn == 0 else rng.uniform(*_GAP_S)
         spoken = dry.line(f"{path}/{turn}", voice, next(texts), style=_STYLE)
-        parts.append(Part(name, spoken, gap_s))
+        parts.append(DialogTurn(name, spoken, gap_s))
     place = studio.place(path)
     if place is None:
         raise AssertionError("the scene has noise")
@@ -88,7 +88,7 @@ def _conversation(studio: Studio, path: str, speakers: Sequence[tuple[str, str]]
 
 
 def _texts(root: Path, clips: Sequence[Conversation]) -> dict[str, str]:
-    """Kaldi's tables of each split, from the turns that were written with the recordings."""
+    """Kaldi's tables of each split, made from the turns that were written beside the recordings."""
     tables: dict[str, defaultdict[str, str]] = {split: defaultdict(str) for split in SPLITS}
     said: dict[str, defaultdict[str, list[str]]] = {split: defaultdict(list) for split in SPLITS}
     for clip in clips:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from s3prl_gendistiller.corpora.augment import INDOORS, QUIET, Scene
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.layout import Plan, write_plans
+from s3prl_gendistiller.corpora.layout import CorpusPlan, write_plans
 from s3prl_gendistiller.corpora.lexicon import lexicon_text, phones_text
 from s3prl_gendistiller.corpora.recording import Recorder
 from s3prl_gendistiller.corpora.sentences import sentences, words
@@ -42,7 +42,7 @@ to 35 seconds. `lexicon.txt` gives each word one pronunciation, espeak-ng's own;
 
 @dataclasses.dataclass(frozen=True)
 class SplitSize:
-    """How large a split is; utterances are shared out evenly among its speakers."""
+    """Size of a split; its speakers have equal shares of the utterances."""
 
     speakers: int
     utterances: int
@@ -57,7 +57,7 @@ TINY = {
     "dev-clean": SplitSize(speakers=4, utterances=24),
     "test-clean": SplitSize(speakers=4, utterances=24),
 }
-"""About 13 minutes of speech, spoken in a few seconds: what `gendistiller demo` uses."""
+"""The corpus of `gendistiller demo`: about 13 minutes of speech, written in a few seconds."""
 
 SIZES = {
     "tiny": {
@@ -87,7 +87,7 @@ class Speaker(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One utterance that is to be spoken."""
+    """One utterance before it is spoken."""
 
     name: str
     folder: str
@@ -104,26 +104,25 @@ def write_librispeech(
     progress: bool = True,
     workers: int | None = None,
 ) -> Path:
-    """Write the corpus, as the synthesiser says it, to `out/LibriSpeech` and return that folder.
+    """Writes the corpus without room and noise to `out/LibriSpeech`; returns that folder.
 
-    The same arguments give the same bytes. Files that are there already are kept: repeating an interrupted
-    call finishes it.
+    The same arguments give the same bytes. A repeated call keeps existing files and finishes an interrupted one.
 
     Args:
         splits: folder name -> size.
-        accents: voices of `espeak.ACCENTS`; each speaker gets one of them and a variant of its own.
+        accents: voices of `espeak.ACCENTS`; each speaker has one of them and a variant of its own.
         workers: processes; None for one per core.
 
     Raises:
-        UserError: espeak-ng is absent; more speakers than variants; the folder holds something else.
+        UserError: espeak-ng is missing, there are more speakers than variants, or the folder holds something else.
     """
     plan = _plan(Espeak(), seed, splits, accents, scene=QUIET, vocabulary=PLAIN)
     with Recorder(workers, progress=progress) as recorder:
         return write_plans(Path(out), [plan], recorder)[0]
 
 
-def plans(engine: Espeak, size: str, seed: int) -> list[Plan]:
-    """The corpus with a richer vocabulary, recorded in rooms with noise, in one of `SIZES`."""
+def plans(engine: Espeak, size: str, seed: int) -> list[CorpusPlan]:
+    """The corpus with a larger vocabulary, in rooms with noise, in one of `SIZES`."""
     return [_plan(engine, seed, SIZES[size], AMERICAN, scene=INDOORS, vocabulary=RICH)]
 
 
@@ -135,7 +134,7 @@ def _plan(
     *,
     scene: Scene,
     vocabulary: Vocabulary,
-) -> Plan:
+) -> CorpusPlan:
     speakers = _speakers(engine, seed, splits, accents)
     lines = _lines(speakers, seed, splits, vocabulary)
     studio = Studio(seed, scene)
@@ -152,7 +151,7 @@ def _plan(
     }
     listed = {**_transcripts(lines), "SPEAKERS.TXT": _table(speakers), "phoneme.txt": phones_text()}
     listed["lexicon.txt"] = lexicon_text(engine, words(vocabulary))
-    return Plan(FOLDER, recipe, clips, lambda root: {**listed, **_lengths(root, list(splits))}, _ABOUT)
+    return CorpusPlan(FOLDER, recipe, clips, lambda root: {**listed, **_lengths(root, list(splits))}, _ABOUT)
 
 
 def _speakers(engine: Espeak, seed: int, splits: Mapping[str, SplitSize], accents: tuple[str, ...]) -> list[Speaker]:

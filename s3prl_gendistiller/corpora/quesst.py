@@ -20,7 +20,7 @@ from xml.sax.saxutils import escape
 
 from s3prl_gendistiller.corpora.augment import Scene
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.layout import Plan
+from s3prl_gendistiller.corpora.layout import CorpusPlan
 from s3prl_gendistiller.corpora.recording import duration_s
 from s3prl_gendistiller.corpora.sentences import sentences
 from s3prl_gendistiller.corpora.vocabulary import PLAIN
@@ -31,7 +31,7 @@ SETS = ("dev", "eval")
 _STYLE = Style(rate_wpm=(125, 165))
 _SCENE = Scene(snr_db=(12, 30), room_share=0.4, tilt_db=(-1, 1), high_hz=(5000, 8000), speed=(0.96, 1.04))
 _LONGEST_SHARE = 8
-"""No query is in more than one in so many documents."""
+"""A query occurs in at most one of so many documents."""
 _ABOUT = """\
 Synthetic speech (espeak-ng) in the layout of QUESST 2014; no recording of a person.
 
@@ -44,7 +44,7 @@ truth has the form that it reads.
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """Documents, queries in each of the two sets, and the speakers of all three."""
+    """Numbers of documents, of queries in each set, and of speakers of documents, dev and eval queries."""
 
     documents: int
     queries: int
@@ -58,7 +58,7 @@ SIZES = {
 }
 
 
-def plans(engine: Espeak, size: str, seed: int) -> list[Plan]:
+def plans(engine: Espeak, size: str, seed: int) -> list[CorpusPlan]:
     """The corpus in one of `SIZES`."""
     shape = SIZES[size]
     studio = Studio(seed, _SCENE)
@@ -78,7 +78,7 @@ def plans(engine: Espeak, size: str, seed: int) -> list[Plan]:
         for i, (name, text) in enumerate(named.items()):
             clips.append(studio.line(f"{folder}/{name}.wav", own[i % len(own)], text, style=_STYLE))
     recipe = {"corpus": FOLDER, "seed": seed, "size": dataclasses.asdict(shape)}
-    return [Plan(FOLDER, recipe, clips, lambda root: _texts(root, documents, queries), _ABOUT)]
+    return [CorpusPlan(FOLDER, recipe, clips, lambda root: _texts(root, documents, queries), _ABOUT)]
 
 
 def matches(query: str, text: str) -> bool:
@@ -87,7 +87,7 @@ def matches(query: str, text: str) -> bool:
 
 
 def _terms(texts: Sequence[str], wanted: int, rng: random.Random) -> list[str]:
-    """Queries of one or two words: each in one to an eighth of the documents, none a part of another."""
+    """Queries of one or two words, each in at most an eighth of the documents, none a part of another."""
     candidates: list[str] = []
     for text in texts:
         words = text.split()
@@ -128,7 +128,7 @@ def _language_key(folder: str, names: Mapping[str, str]) -> str:
 
 
 def _occurrences(documents: Mapping[str, str], queries: Mapping[str, str], seconds: Mapping[str, float]) -> str:
-    """The documents that hold a query; as in the real corpus the time is the document's, not the word's."""
+    """Documents that hold a query; the times are those of the document, as in the real corpus."""
     return "".join(
         f"LEXEME {document} 1 0.000 {seconds[document]:.3f} {query} lex <NA> 1.0\n"
         for query, term in queries.items()

@@ -1,4 +1,4 @@
-"""Writes clips as audio files: on all cores, each file whole or not at all, those that are there kept."""
+"""Writer of clips as audio files, on all cores; each file is written whole or not at all, existing ones are kept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from types import TracebackType
 import soundfile
 from tqdm import tqdm
 
-from s3prl_gendistiller.corpora.clips import Clip, Conversation, Turn
+from s3prl_gendistiller.corpora.clips import Clip, Conversation, TurnTimes
 from s3prl_gendistiller.corpora.espeak import Espeak
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.distill.processes import serve_parent
@@ -24,18 +24,18 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.outputs import replacing, write_text
 
 TURNS = "turns"
-"""Beside the folder of a recording with several speakers: when each of them speaks, in NIST's format."""
+"""Folder of RTTM files with the turns of each recording, beside the folder of the recordings."""
 _FORMATS = {".flac": "FLAC", ".wav": "WAV"}
 _CHUNK = 8
 _FEW = 24
-"""This many clips are spoken sooner than worker processes start."""
+"""Clips that this process speaks faster than worker processes start."""
 
 
 class Recorder:
-    """Keeps its worker processes from one list of clips to the next; a context manager.
+    """Context manager that keeps its worker processes from one list of clips to the next.
 
     Args:
-        workers: processes; None for one per core, 1 for none besides this one.
+        workers: processes; None for one per core, 1 for this process alone.
         progress: whether to show a bar.
     """
 
@@ -53,10 +53,10 @@ class Recorder:
             self._pool = None
 
     def record(self, root: Path, clips: Sequence[Clip]) -> None:
-        """Writes every clip whose file is not there yet.
+        """Writes every clip whose file does not exist yet.
 
         Raises:
-            UserError: a file cannot be written, espeak-ng is absent or lacks a voice, a worker process died.
+            UserError: a file cannot be written, espeak-ng is missing or lacks a voice, or a worker process died.
         """
         todo = [clip for clip in clips if not all(file.exists() for file in files_of(root, clip))]
         chunks = [todo[i : i + _CHUNK] for i in range(0, len(todo), _CHUNK)]
@@ -67,7 +67,7 @@ class Recorder:
                 bar.update(count)
 
     def _counts(self, root: Path, chunks: Sequence[Sequence[Clip]], *, few: bool) -> Iterable[int]:
-        """How many clips were written, chunk by chunk."""
+        """Numbers of clips that were written, chunk by chunk."""
         if self.workers == 1 or few:
             yield from (_record(root, chunk) for chunk in chunks)
             return
@@ -79,7 +79,7 @@ class Recorder:
                 yield task.result()
         except BrokenProcessPool as error:
             raise UserError(
-                f"{root}: a worker process died, perhaps for want of memory; repeat the command with fewer --workers: "
+                f"{root}: a worker process died, perhaps for lack of memory; repeat the command with fewer --workers: "
                 "what is written stays"
             ) from error
 
@@ -91,7 +91,7 @@ def files_of(root: Path, clip: Clip) -> list[Path]:
 
 
 def turns_file(audio: Path) -> Path:
-    """Where the turns of a conversation are: not among the audio, whose folder s3prl lists."""
+    """File of the turns of a conversation, outside the folder of audio, which s3prl lists."""
     return audio.parent.parent / TURNS / f"{audio.stem}.rttm"
 
 
@@ -101,7 +101,7 @@ def duration_s(path: Path) -> float:
     return info.frames / info.samplerate
 
 
-def rttm(recording: str, turns: Iterable[Turn]) -> str:
+def rttm(recording: str, turns: Iterable[TurnTimes]) -> str:
     """Turns as lines of an RTTM file, times in seconds."""
     return "".join(
         f"SPEAKER {recording} 1 {turn.start_s:.3f} {turn.end_s - turn.start_s:.3f} <NA> <NA> {turn.speaker} <NA> <NA>\n"
@@ -109,10 +109,10 @@ def rttm(recording: str, turns: Iterable[Turn]) -> str:
     )
 
 
-def read_rttm(text: str) -> list[Turn]:
+def read_rttm(text: str) -> list[TurnTimes]:
     """The turns of one recording, as `rttm` wrote them."""
     rows = [line.split() for line in text.splitlines()]
-    return [Turn(row[7], float(row[3]), float(row[3]) + float(row[4])) for row in rows]
+    return [TurnTimes(row[7], float(row[3]), float(row[3]) + float(row[4])) for row in rows]
 
 
 def _record(root: Path, clips: Sequence[Clip]) -> int:
@@ -122,7 +122,7 @@ def _record(root: Path, clips: Sequence[Clip]) -> int:
         target = root / clip.path
         if recording.turns:
             write_text(turns_file(target), rttm(target.stem, recording.turns))
-        encoded = io.BytesIO()  # libsndfile does not say that a disk is full
+        encoded = io.BytesIO()  # libsndfile does not report a full disk
         form = _FORMATS[PurePosixPath(clip.path).suffix]
         soundfile.write(encoded, recording.wav, SAMPLE_RATE, subtype="PCM_16", format=form)
         with replacing(target) as part:
@@ -136,5 +136,5 @@ def _engine() -> Espeak:
 
 
 def _start_method() -> multiprocessing.context.BaseContext:
-    # A forked worker starts at once and asks nothing of the caller's __main__; elsewhere forking is not safe.
+    # A forked worker starts at once and does not import the caller's __main__; on other systems forking is not safe.
     return multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")

@@ -1,4 +1,4 @@
-"""Sentences from a small grammar of our own, in LibriSpeech's spelling: A to Z, apostrophe and space."""
+"""Sentences from a small grammar, in LibriSpeech's spelling: A to Z, apostrophe and space."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _JOINTS = ("that", "an")
 
 
 def sentences(seed: int | str, vocabulary: Vocabulary = PLAIN) -> Iterator[str]:
-    """An endless stream of sentences of which no two are equal, always the same for a seed and a vocabulary."""
+    """Endless stream of different sentences, always the same for a seed and a vocabulary."""
     grammar = _Grammar(random.Random(f"sentences/{seed}"), vocabulary)
     said: set[str] = set()
     forms = (grammar.statement, grammar.opened, grammar.owned, grammar.doubted)

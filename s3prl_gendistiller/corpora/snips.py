@@ -4,8 +4,7 @@
     OUT/SNIPS/all.iob.snips.txt       `<name> BOS <WORDS> EOS<tab>O <slots> <intent>`
     OUT/SNIPS/all-trans.txt, slots.txt
 
-Speakers bear the names that SUPERB's configuration lists for each split, so that it can be used as it is. No two
-splits share a speaker or a sentence; slots are filled with names of our own.
+Speakers have the names that SUPERB's configuration lists for each split. No two splits share a speaker or a sentence.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import NamedTuple
 
 from s3prl_gendistiller.corpora.augment import INDOORS
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.layout import Plan
+from s3prl_gendistiller.corpora.layout import CorpusPlan
 from s3prl_gendistiller.corpora.voices import Studio, draw_voices
 
 FOLDER = "SNIPS"
@@ -107,14 +106,14 @@ SIZES = {
 
 
 class Request(NamedTuple):
-    """A sentence with one slot name, or O, a word."""
+    """A sentence with a slot name, or O, for each word."""
 
     words: tuple[str, ...]
     slots: tuple[str, ...]
     intent: str
 
 
-def plans(engine: Espeak, size: str, seed: int) -> list[Plan]:
+def plans(engine: Espeak, size: str, seed: int) -> list[CorpusPlan]:
     """The corpus in one of `SIZES`."""
     shape = SIZES[size]
     studio = Studio(seed, INDOORS)
@@ -134,11 +133,11 @@ def plans(engine: Espeak, size: str, seed: int) -> list[Plan]:
         "slots.txt": slots_text(list(said.values())),
     }
     recipe = {"corpus": FOLDER, "seed": seed, "size": dataclasses.asdict(shape)}
-    return [Plan(FOLDER, recipe, clips, lambda root: listed, _ABOUT)]
+    return [CorpusPlan(FOLDER, recipe, clips, lambda root: listed, _ABOUT)]
 
 
 def requests(rng: random.Random) -> Iterator[Request]:
-    """An endless stream of requests of which no two are equal, intent after intent."""
+    """Endless stream of different requests, one of each intent in turn."""
     said: set[tuple[str, ...]] = set()
     while True:
         for intent, templates in _TEMPLATES.items():
@@ -149,8 +148,7 @@ def requests(rng: random.Random) -> Iterator[Request]:
 
 
 def slots_text(requests: Sequence[Request]) -> str:
-    """All slots there may be, O first, since s3prl drops the first line; no line end at the end, since it would
-    be taken for one more slot."""
+    """All slots, one in each line. O is first, since s3prl skips the first line; an empty last line would be a slot."""
     counts = Counter(slot for request in requests for slot in request.slots if slot != "O")
     return "\n".join(["O", *sorted(_VALUES, key=lambda slot: (-counts[slot], slot))])
 

@@ -5,8 +5,8 @@
     OUT/speech_commands_v0.01/testing_list.txt, validation_list.txt
     OUT/speech_commands_test_set_v0.01/<one of 12 classes>/*.wav
 
-s3prl decides by a hash of the speaker's name whether a clip is for training, validation or neither, so names are
-chosen to fall where they are meant to. No two of the three share a speaker; the words are the same.
+s3prl decides by a hash of the speaker's name whether a clip is for training, validation or neither. Names are chosen
+by that hash. No two splits share a speaker; the words are the same.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from s3prl_gendistiller.corpora.augment import Scene
 from s3prl_gendistiller.corpora.clips import Clip, Hush, Spoken
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.layout import Plan
+from s3prl_gendistiller.corpora.layout import CorpusPlan
 from s3prl_gendistiller.corpora.voices import Studio, Style, draw_voices
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 
@@ -47,9 +47,14 @@ and 64,727 clips, among them misheard and cut words.
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """Speakers in training, validation and test; how often each says a keyword; how many other words each says once.
+    """Sizes of training, validation and test.
 
-    `silences`: clips of the test set's class without speech. `noise_s`: length of each background noise.
+    Attributes:
+        speakers: number of speakers.
+        takes: times that each speaker says each keyword.
+        others: number of other words that each speaker says once.
+        silences: clips without speech in the test set.
+        noise_s: length of each background noise.
     """
 
     speakers: tuple[int, int, int]
@@ -66,7 +71,7 @@ SIZES = {
 }
 
 
-def plans(engine: Espeak, size: str, seed: int) -> list[Plan]:
+def plans(engine: Espeak, size: str, seed: int) -> list[CorpusPlan]:
     """The corpus and its test set, in one of `SIZES`."""
     shape = SIZES[size]
     studio = Studio(seed, _SCENE)
@@ -85,13 +90,13 @@ def plans(engine: Espeak, size: str, seed: int) -> list[Plan]:
     tests = [dataclasses.replace(clip, path=_test_path(clip.path)) for clip in spoken["test"]]
     quiet = silences(seed, shape.silences)
     return [
-        Plan(FOLDER, recipe, everything, lambda root: lists, _ABOUT),
-        Plan(TEST_FOLDER, {**recipe, "corpus": TEST_FOLDER}, [*tests, *quiet], lambda root: {}, _ABOUT),
+        CorpusPlan(FOLDER, recipe, everything, lambda root: lists, _ABOUT),
+        CorpusPlan(TEST_FOLDER, {**recipe, "corpus": TEST_FOLDER}, [*tests, *quiet], lambda root: {}, _ABOUT),
     ]
 
 
 def background(seed: int, seconds: int) -> list[Clip]:
-    """Six background noises, none of them recorded; s3prl cuts its training examples of silence from them."""
+    """Six synthetic background noises, from which s3prl cuts its training examples of silence."""
     kinds = {
         "white_noise": {"slope": 0.0},
         "pink_noise": {"slope": 1.0},
@@ -115,7 +120,11 @@ def silences(seed: int, clips: int) -> list[Clip]:
 
 
 def speaker_name(split: str, key: str, form: Callable[[str], str] = str) -> str:
-    """A name that s3prl's hash puts into a split; `form` gets eight hexadecimal digits and makes the name."""
+    """A name that s3prl's hash assigns to a split.
+
+    Args:
+        form: makes the name from eight hexadecimal digits.
+    """
     for attempt in itertools.count():
         name = form(hashlib.sha256(f"{split}/{key}/{attempt}".encode()).hexdigest()[:8])
         if split_of(name) == split:
@@ -124,7 +133,7 @@ def speaker_name(split: str, key: str, form: Callable[[str], str] = str) -> str:
 
 
 def split_of(speaker: str) -> str:
-    """Where s3prl puts the clips of a speaker: 10 % for validation, 10 % for the test set, the rest for training."""
+    """The split of a speaker in s3prl: 10 % for validation, 10 % for the test set, the others for training."""
     number = int(hashlib.sha1(speaker.encode()).hexdigest(), 16) % (_LARGEST_HASH + 1)
     percent = number * (100.0 / _LARGEST_HASH)
     return "valid" if percent < 10 else "test" if percent < 20 else "train"
@@ -134,7 +143,7 @@ def _clips(
     studio: Studio, split: str, speakers: Sequence[tuple[str, str]], takes: int, others: int
 ) -> Iterator[Spoken]:
     for number, (voice, name) in enumerate(speakers):
-        # Every other word comes up as often as the next, whatever the number of speakers.
+        # Each of the other words occurs equally often, whatever the number of speakers.
         rest = [OTHERS[(number * others + i) % len(OTHERS)] for i in range(others)]
         for word, take in [*itertools.product(KEYWORDS, range(takes)), *((word, 0) for word in rest)]:
             path = f"{word}/{name}_nohash_{take}.wav"
@@ -142,6 +151,6 @@ def _clips(
 
 
 def _test_path(path: str) -> str:
-    """Where a clip lies in the test set: all other words are one class."""
+    """Path of a clip in the test set, where all other words are one class."""
     word, file = path.split("/")
     return path if word in KEYWORDS else f"{UNKNOWN}/{word}_{file}"

@@ -1,4 +1,4 @@
-"""Words for the grammar of `sentences`: everyday ones, chosen so that every phone of English occurs."""
+"""Everyday words for the grammar of `sentences`, in which every phone of English occurs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Vocabulary(NamedTuple):
-    """What each place in a sentence is filled from."""
+    """Words and phrases for each position in a sentence."""
 
     adjectives: tuple[str, ...]
     people: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Speakers and how they speak: variants of the synthesiser, each a speaker of its own, and styles of speaking."""
+"""Speakers, each a variant of the synthesiser, and styles of speaking."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AMERICAN = ("en-us",)
 
 @dataclass(frozen=True)
 class Style:
-    """Ranges, (lowest, highest), that every utterance draws from."""
+    """Ranges, (lowest, highest), of which every utterance draws a value."""
 
     rate_wpm: tuple[int, int] = (145, 190)
     pitch: tuple[int, int] = (40, 60)
@@ -30,11 +30,11 @@ PLAIN = Style()
 
 @dataclass(frozen=True)
 class Studio:
-    """Turns texts into clips of one corpus, each a little different from the last.
+    """Maker of clips of one corpus from texts, with small differences between utterances.
 
     Attributes:
         seed: of the corpus.
-        scene: what recordings sound like unless they name their place.
+        scene: of recordings without a given place.
     """
 
     seed: int
@@ -54,9 +54,9 @@ class Studio:
         """One utterance.
 
         Args:
-            place: where it is recorded; None for a place of its own.
-            key: what the chance depends on, besides the seed; None for the path.
-            samples: exact length; None for as long as it takes.
+            place: of the recording; None draws one for this utterance.
+            key: seed of the random choices, together with the seed of the corpus; None for the path.
+            samples: exact length; None for the length of the speech.
         """
         key = f"{self.seed}/{key or path}"
         rng = random.Random(key)
@@ -71,11 +71,11 @@ class Studio:
         )
 
     def place(self, key: str) -> Place | None:
-        """A place that several recordings share."""
+        """A place for several recordings."""
         return draw_place(self.scene, f"{self.seed}/{key}")
 
     def chance(self, key: str) -> random.Random:
-        """A source of chance for plans, apart from that of the utterances."""
+        """A random number generator for plans, independent of those of the utterances."""
         return random.Random(f"{key}/{self.seed}")
 
 
@@ -94,7 +94,7 @@ def draw_voices(
 
 
 def in_session(place: Place, key: str, spread_db: float = 3.0) -> Place:
-    """The same room, microphone and kind of noise at another moment: the noise is a little louder or softer."""
+    """The same room, microphone and kind of noise at another time, with slightly louder or softer noise."""
     if place.snr_db is None:
         return place
     change = float(generator(f"moment/{key}").uniform(-spread_db, spread_db))

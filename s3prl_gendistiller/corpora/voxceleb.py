@@ -5,8 +5,8 @@
     OUT/VoxCeleb1/voxceleb1_test_v2.txt           verification: trials between speakers of test/
     OUT/VoxCeleb1/dev_meta_data/*.txt             verification: trials between speakers of dev/
 
-A session is a room, a microphone and a kind of noise. Identification knows all speakers and splits by session;
-verification trains on the speakers of dev/ and tests on those of test/.
+A session is a room, a microphone and a kind of noise. Identification has all speakers in each split and splits by
+session. Verification trains on the speakers of dev/ and tests on those of test/.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from dataclasses import dataclass
 from s3prl_gendistiller.corpora.augment import Scene
 from s3prl_gendistiller.corpora.clips import Spoken
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.layout import Plan
+from s3prl_gendistiller.corpora.layout import CorpusPlan
 from s3prl_gendistiller.corpora.sentences import sentences
 from s3prl_gendistiller.corpora.vocabulary import RICH
 from s3prl_gendistiller.corpora.voices import Studio, Style, draw_voices, in_session
 
 FOLDER = "VoxCeleb1"
 _FIRST_ID = {"dev": 10001, "test": 10270}
-"""As in the real corpus; s3prl takes the number less 10001 for the label and has room for 1251 of them."""
+"""As in the real corpus. s3prl's label is the number less 10001, and its head has 1251 labels."""
 _STYLE = Style(rate_wpm=(140, 185), pitch=(32, 68), gain=(0.3, 1.0))
 _SCENE = Scene(snr_db=(4, 22), room_share=0.8, decay_s=(0.1, 0.5), tilt_db=(-3, 3), high_hz=(3500, 8000))
 _ABOUT = """\
@@ -41,7 +41,9 @@ corpus has 1251 of them, recorded wherever they were interviewed. `speakers.txt`
 
 @dataclass(frozen=True)
 class Size:
-    """Speakers in dev/ and test/, sessions of each (the last but one is for dev, the last for test), their length."""
+    """Numbers of speakers in dev/ and test/, of sessions of each (the last but one for dev, the last for test),
+    of utterances in a session, and of trials.
+    """
 
     speakers: tuple[int, int]
     sessions: int
@@ -58,7 +60,7 @@ SIZES = {
 
 @dataclass(frozen=True)
 class Utterance:
-    """Where an utterance belongs."""
+    """Speaker, session and path of an utterance."""
 
     part: str
     speaker: str
@@ -68,7 +70,7 @@ class Utterance:
     voice: str
 
 
-def plans(engine: Espeak, size: str, seed: int) -> list[Plan]:
+def plans(engine: Espeak, size: str, seed: int) -> list[CorpusPlan]:
     """The corpus in one of `SIZES`."""
     shape = SIZES[size]
     studio = Studio(seed, _SCENE)
@@ -86,11 +88,11 @@ def plans(engine: Espeak, size: str, seed: int) -> list[Plan]:
         "speakers.txt": "".join(f"{' '.join(speaker)}\n" for speaker in speakers),
     }
     recipe = {"corpus": FOLDER, "seed": seed, "size": dataclasses.asdict(shape)}
-    return [Plan(FOLDER, recipe, clips, lambda root: listed, _ABOUT)]
+    return [CorpusPlan(FOLDER, recipe, clips, lambda root: listed, _ABOUT)]
 
 
 def trials(utterances: Sequence[Utterance], most: int, rng: random.Random) -> str:
-    """Pairs of utterances, as many of one speaker in two sessions (1) as of two speakers (0), at most `most`."""
+    """At most `most` pairs of utterances: half of one speaker in two sessions (1), half of two speakers (0)."""
     pairs = list(itertools.combinations(utterances, 2))
     same = [pair for pair in pairs if pair[0].speaker == pair[1].speaker and pair[0].session != pair[1].session]
     different = [pair for pair in pairs if pair[0].speaker != pair[1].speaker]
@@ -121,5 +123,5 @@ def _clip(studio: Studio, utterance: Utterance, text: str) -> Spoken:
 
 
 def _purpose(utterance: Utterance, shape: Size) -> int:
-    """1 train, 2 dev, 3 test."""
+    """Split of an utterance in identification: 1 train, 2 dev, 3 test."""
     return {shape.sessions - 1: 3, shape.sessions - 2: 2}.get(utterance.session, 1)

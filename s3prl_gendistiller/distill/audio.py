@@ -1,7 +1,7 @@
-"""Audio files as the models want them: mono, float32, 16 kHz.
+"""Reader of audio files: mono, float32, 16 kHz.
 
-What a file holds is decided here and nowhere else: several channels are averaged, other rates are resampled
-when the file is read, and a file that cannot be used is a `UserError` that names it.
+Several channels are averaged, and other rates are resampled when a file is read. A file that cannot be used is a
+`UserError` that names the file.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ logger = logging.getLogger(__name__)
 
 SAMPLE_RATE = 16_000  # Hz
 MIN_SAMPLES = 400
-"""Samples under the convolutional front end's first frame: less than this gives no frame at all."""
+"""Samples of the convolutional front end's first frame: shorter audio has no frame."""
 LENGTH_TOLERANCE = 320
-"""A manifest may be off by one frame (other tools round otherwise); more means that the file has changed."""
+"""Samples by which a manifest may differ from a file: one frame, since other tools round in other ways."""
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus")
-# An MP3 header may lie about the length. OGG lengths come from the last page, but its seeks may miss.
+# MP3 headers may state a wrong length. OGG files state theirs in the last page, but a seek may miss its sample.
 _EXACT_LENGTH = frozenset({"WAV", "WAVEX", "FLAC", "OGG"})
 _EXACT_SEEK = frozenset({"WAV", "WAVEX", "FLAC"})
-# What libsndfile reports for FLAC that was written to a pipe is the largest count there is.
+# libsndfile reports the largest count there is for FLAC files that were written to a pipe.
 _LENGTH_UNKNOWN = 1 << 60
 _BLOCK_FRAMES = 1 << 18
 _CUT_SHORT = re.compile(r"^data : (?P<stated>\d+) \(should be (?P<found>\d+)\)", re.MULTILINE)
-"""What libsndfile logs of a WAV file whose header states another size of its samples than is there."""
+"""libsndfile's log line on a WAV file whose header states another size of the samples than the file holds."""
 _SIZE_UNKNOWN = 0x7FFFF000
-"""Sizes from here on are written by programs that write to a pipe, and state nothing."""
+"""Sizes from here on are placeholders of programs that write to a pipe."""
 
 
 def resampled_length(frames: int, rate_hz: int) -> int:
-    """Samples at 16 kHz that `frames` at `rate_hz` become: rounded half up, as soxr does."""
+    """Samples at 16 kHz after resampling `frames` at `rate_hz`: rounded half up, as soxr rounds."""
     return (2 * frames * SAMPLE_RATE + rate_hz) // (2 * rate_hz)
 
 
 def audio_frames(path: str | Path) -> int:
-    """Length of a file in samples at 16 kHz, equal to what `read_audio` returns.
+    """Length of a file in samples at 16 kHz, equal to the length of what `read_audio` returns.
 
-    Read from the header; MP3 files, whose headers may be wrong, are decoded.
+    The length stands in the header. MP3 files are decoded, because their headers may be wrong.
 
     Raises:
         UserError: the file is missing, empty, not audio, or shorter than `MIN_SAMPLES`.
@@ -67,10 +67,10 @@ def audio_frames(path: str | Path) -> int:
 
 
 def check_header(path: str | Path, expected_samples: int) -> None:
-    """Whether a file can be opened and is as long as a manifest says, as far as its header tells.
+    """Refuses a file that cannot be opened, or whose header states another length than a manifest.
 
     Raises:
-        UserError: it is missing, no regular file, empty, not audio, too short, or of another length.
+        UserError: the file is missing, no regular file, empty, not audio, too short, or of another length.
     """
     path = Path(path)
     try:
@@ -109,7 +109,7 @@ def read_audio(
 def _read_window(
     path: Path, file: soundfile.SoundFile, start: int, num_samples: int | None, expected: int | None
 ) -> np.ndarray:
-    """The window as (S,) float32, decoding no more than is needed."""
+    """The window as (S,) float32; only files without exact seeks are decoded as a whole."""
     if file.samplerate == SAMPLE_RATE and file.format in _EXACT_SEEK:
         total = file.frames
         _check_length(path, total, expected)
@@ -132,7 +132,7 @@ def _read_window(
 
 
 def _decode(file: soundfile.SoundFile) -> np.ndarray:
-    """Everything the file holds, (frames, channels), whatever its header says."""
+    """All samples of the file, (frames, channels), whatever length its header states."""
     blocks = []
     while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
         blocks.append(block)
@@ -163,7 +163,7 @@ def _window(total: int, start: int, num_samples: int | None) -> tuple[int, int]:
 def opened(path: str | os.PathLike[str]) -> soundfile.SoundFile:
     """
     Raises:
-        UserError: the file is missing, no regular file, empty, not audio, or not all there.
+        UserError: the file is missing, no regular file, empty, not audio, or incomplete.
     """
     refuse_irregular(path, "audio")
     try:
@@ -177,7 +177,7 @@ def opened(path: str | os.PathLike[str]) -> soundfile.SoundFile:
 def refuse_partial(path: str | os.PathLike[str], file: soundfile.SoundFile) -> None:
     """
     Raises:
-        UserError: the file's header states no length, or more than is there.
+        UserError: the file's header states no length, or more samples than the file holds.
     """
     # libsndfile can neither seek in such a file nor read to its end.
     if file.frames >= _LENGTH_UNKNOWN:
@@ -209,7 +209,7 @@ def _check_length(path: Path, samples: int, expected: int | None = None) -> None
 
 
 def unreadable(path: str | os.PathLike[str], error: Exception) -> UserError:
-    """What is wrong with a regular file that libsndfile did not read."""
+    """The error that says why libsndfile could not read a regular file."""
     path = Path(path)
     if path.stat().st_size == 0:
         return UserError(f"{path}: file is empty (0 bytes); expected audio; fetch it again or remove it")
@@ -222,10 +222,10 @@ def unreadable(path: str | os.PathLike[str], error: Exception) -> UserError:
 
 
 def reason(error: Exception) -> str:
-    """Why libsndfile did not read a file that is there; of one without MP3 frames it says that it is not there."""
+    """libsndfile's reason; it reports an MP3 file without frames as one that does not exist."""
     return "it is damaged" if "does not exist" in str(error) else str(error).rstrip(".")
 
 
 @functools.cache
 def _announce(action: str) -> None:
-    logger.info("%s (said once; it may apply to more files)", action)
+    logger.info("%s (logged once; it may apply to more files)", action)

@@ -1,7 +1,7 @@
-"""A look at the audio of a run before it starts: one that a bad file ends after hours has cost them.
+"""Check of a run's audio files before the run starts, so that a bad file does not end the run after hours.
 
-The headers of all files and the first samples of a few are read. A header takes .1 ms on a local disk, so LibriSpeech's
-280,000 take half a minute; the threads are for disks on a network.
+The headers of all files and the first samples of a few are read. A header takes 0.1 ms on a local disk, so the 280,000
+files of LibriSpeech take half a minute; threads help with disks on a network.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from s3prl_gendistiller.distill.manifest import report_bad
 from s3prl_gendistiller.errors import UserError
 
 DECODED = 16
-SHOWN_FROM = 5_000  # files: with fewer there is nothing to wait for
+SHOWN_FROM = 5_000  # files; fewer are read before a progress bar is of use
 
 
 def check_audio(crops: CropDataset) -> None:
     """
     Raises:
-        UserError: counts and names files that cannot be used.
+        UserError: some files cannot be used; the message counts and names them.
     """
     total = len(crops)
     decoded = set(np.linspace(0, total - 1, min(DECODED, total)).astype(int).tolist())
@@ -41,7 +41,7 @@ def check_audio(crops: CropDataset) -> None:
 
 
 def speech_hash(crops: CropDataset) -> str:
-    """Of the files' names and lengths in their order, which decides the batches: 16 hexadecimal digits."""
+    """Hash of the files' names and lengths in their order, which decides the batches: 16 hexadecimal digits."""
     digest = hashlib.sha256(crops.num_samples.tobytes())
     for path in crops.paths.tolist():
         digest.update(os.path.basename(path) + b"\n")

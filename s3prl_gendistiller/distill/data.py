@@ -1,8 +1,8 @@
-"""Training batches whose order is a pure function of the seed and of how many batches came before.
+"""Training batches whose order is a pure function of the seed and of the number of batches before.
 
-Nothing here draws from a global random number generator, and worker processes decide nothing: the batches of
-an epoch follow from (seed, epoch), a crop from (seed, epoch, utterance). A run that resumes after k batches
-therefore sees the batches that an unbroken run would have seen, with any number of workers.
+The batches of an epoch follow from (seed, epoch), a crop from (seed, epoch, utterance). No global random number
+generator and no worker process has a part in it. A run that resumes after k batches therefore gets the batches that an
+unbroken run would have got, with any number of workers.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LENGTH_JITTER = 0.1
 
 
 class Batch(NamedTuple):
-    """Waveforms of one step."""
+    """Waveforms of one training step."""
 
     wavs: Tensor
     """(B, S) float32, zero behind each waveform's end."""
@@ -45,7 +45,7 @@ class Batch(NamedTuple):
 
 
 class Crop(NamedTuple):
-    """One utterance as a worker hands it over: a waveform, or the problem with it."""
+    """One utterance from a worker process: a waveform, or the problem with its file."""
 
     wav: Tensor | None
     problem: str = ""
@@ -53,7 +53,7 @@ class Crop(NamedTuple):
 
 
 class LoadedBatch(NamedTuple):
-    """One planned batch as the workers hand it over; `batch` is None when none of its files could be read."""
+    """One planned batch from the worker processes; `batch` is None if none of its files could be read."""
 
     batch: Batch | None
     problems: tuple[str, ...]
@@ -65,7 +65,7 @@ class CropDataset(Dataset):
 
     Args:
         crop_samples: longest piece of an utterance that is used; None uses whole utterances.
-        seed: decides where crops begin; None takes the middle of every utterance.
+        seed: decides the first sample of every crop; None takes the middle of every utterance.
     """
 
     def __init__(self, utterances: Sequence[Utterance], crop_samples: int | None, seed: int | None) -> None:
@@ -94,10 +94,13 @@ class CropDataset(Dataset):
         return int(place * (total - length + 1)) if total > length else 0, length
 
     def __getitem__(self, key: tuple[int, int]) -> Crop:
-        """The crop that (epoch, utterance index) stands for.
+        """The crop of an utterance in an epoch.
 
-        A file that cannot be used comes back as `problem`: an exception would reach the main process with the
-        worker's traceback in its message.
+        Args:
+            key: (epoch, utterance index).
+
+        A file that cannot be used is returned as `problem`: an exception would reach the main process with the
+        traceback of the worker process in its message.
         """
         epoch, index = key
         start, length = self.window(epoch, index)
@@ -111,7 +114,7 @@ class CropDataset(Dataset):
 
 
 def collate(crops: Sequence[Crop]) -> LoadedBatch:
-    """Pad the crops that could be read to one (B, S) batch; the others are reported."""
+    """One padded (B, S) batch of the crops that could be read, and the problems of the others."""
     wavs = [crop.wav for crop in crops if crop.wav is not None]
     batch = None
     if wavs:
@@ -126,9 +129,9 @@ def shortest_first(lengths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 class BucketBatchSampler:
-    """Which utterances form which batch: similar lengths together, companions and order new in every epoch.
+    """Assignment of utterances to batches: similar lengths together, with another assignment in every epoch.
 
-    Where `batch_size` does not divide, the one smaller batch is at a random place among the lengths.
+    If `batch_size` does not divide the number of utterances, the smaller batch is at a random place among the lengths.
     """
 
     def __init__(self, lengths: Sequence[int] | np.ndarray, batch_size: int, seed: int) -> None:
@@ -154,7 +157,7 @@ class BucketBatchSampler:
 
 
 class LoadJournal:
-    """What went wrong while loading: raises for bad files, or counts them and warns once for each."""
+    """Record of the problems while loading: raises for bad files, or counts them and warns once for each."""
 
     def __init__(self, skip_bad: bool) -> None:
         self.skip_bad = skip_bad
@@ -162,7 +165,7 @@ class LoadJournal:
         self.silent: set[str] = set()
 
     def accept(self, loaded: LoadedBatch) -> Batch | None:
-        """The batch without its bad files; None when nothing is left of it.
+        """The batch without its bad files; None if all of its files are bad.
 
         Raises:
             UserError: the batch has a bad file and `skip_bad` is off.
@@ -180,9 +183,12 @@ class LoadJournal:
 
 
 class TrainLoader:
-    """The endless stream of training batches, handed out epoch by epoch as s3prl's Runner asks for it.
+    """The endless stream of training batches, epoch by epoch, as s3prl's Runner iterates over it.
 
-    Iterating goes on where the last iteration stopped and ends with the epoch.
+    Each iteration starts where the last iteration stopped and ends with the epoch.
+
+    Attributes:
+        batches_done: batches that were yielded or skipped since the start, without prefetched ones.
 
     Args:
         csv_paths: manifests, their paths relative to `root`.
@@ -211,7 +217,7 @@ class TrainLoader:
         self.journal = LoadJournal(skip_bad)
         self.num_workers = num_workers
         self.pin_memory = pin_memory
-        self._batches_done = 0
+        self.batches_done = 0
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -219,39 +225,34 @@ class TrainLoader:
 
     @property
     def dataset(self) -> BucketBatchSampler:
-        """What the Runner takes the length of an epoch from; like s3prl's own data sets it counts batches."""
+        """The Runner reads the length of an epoch from here; the length counts batches, as in s3prl's own data sets."""
         return self.sampler
 
-    @property
-    def batches_done(self) -> int:
-        """Batches of the plan handed out or passed over since the start; prefetched ones do not count."""
-        return self._batches_done
-
     def resume(self, batches_done: int) -> None:
-        """Go to where an unbroken run is after `batches_done`; takes effect at the next `iter()`."""
+        """Sets the position of an unbroken run after `batches_done`, from the next `iter()` on."""
         if batches_done < 0:
             raise ValueError(f"batches_done is {batches_done}; expected 0 or more")
-        self._batches_done = batches_done
+        self.batches_done = batches_done
 
     def __iter__(self) -> Iterator[Batch]:
         """The batches of the rest of the current epoch."""
-        epoch, offset = divmod(self._batches_done, len(self))
+        epoch, offset = divmod(self.batches_done, len(self))
         plan = self.sampler.batches(epoch)[offset:]
         empty = offset == 0
         for loaded in _load(self.crops, epoch, plan, self.num_workers, self.pin_memory):
             batch = self.journal.accept(loaded)
-            self._batches_done += 1
+            self.batches_done += 1
             if batch is not None:
                 empty = False
                 yield batch
         if empty:
-            # The Runner would ask for the next epoch for ever.
+            # Without an error the Runner would start one empty epoch after another.
             first = min(self.journal.skipped)
             raise UserError(f"none of {len(self.crops)} audio files can be read; first: {first}")
 
 
 class HeldOutLoader:
-    """Data in a fixed order, longest first, cut to the middle `crop_samples`; arguments as `TrainLoader`."""
+    """Held-out data in a fixed order, longest first, cut to the middle `crop_samples`; arguments as `TrainLoader`."""
 
     def __init__(
         self,
@@ -285,9 +286,9 @@ def _load(
     crops: CropDataset, epoch: int, plan: list[list[int]], num_workers: int, pin_memory: bool
 ) -> Iterator[LoadedBatch]:
     keys = [[(epoch, index) for index in batch] for batch in plan]
-    # DataLoader draws a base seed; without a generator of its own it would take it from the global one.
+    # DataLoader draws a base seed, by default from the global generator.
     generator = torch.Generator().manual_seed(0)
-    workers = min(num_workers, len(keys), os.cpu_count() or 1)  # the order does not depend on it
+    workers = min(num_workers, len(keys), os.cpu_count() or 1)  # they do not decide the order
     loader: DataLoader[LoadedBatch] = DataLoader(
         crops,
         batch_sampler=keys,

@@ -1,4 +1,4 @@
-"""Files of corpora: found below a folder, told apart from what only looks like them, and read as what they are."""
+"""Files of corpora: listing of folders, refusal of pipes and folders in place of files, readers of texts and tables."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def files_below(
     """Files at any depth in a fixed order, without hidden ones; links are followed, no folder twice.
 
     Args:
-        suffixes: in lower case; of the names, in any case.
-        beginnings: of the names; none for all.
-        left_out: gets the suffixes of the other files, with their counts.
+        suffixes: in lower case; the names may have them in any case.
+        beginnings: of the names; an empty tuple admits all names.
+        left_out: receives the suffixes of the other files, with their counts.
 
     Raises:
-        UserError: a folder cannot be listed. Nothing is below one that is not there.
+        UserError: a folder cannot be listed. A folder that does not exist has no files.
     """
     seen: set[str] = set()
     for here, folders, names in os.walk(folder, onerror=_refuse_unlisted, followlinks=True):
@@ -67,18 +67,18 @@ def _refuse_unlisted(error: OSError) -> None:
 
 
 def refuse_irregular(path: str | os.PathLike[str], kind: str) -> None:
-    """Reading a pipe would wait for ever.
+    """Refuses what is no regular file: reading from a pipe would never end.
 
     Args:
         kind: "audio" or "text", for the message.
 
     Raises:
-        UserError: nothing is there, it is no regular file, or it is audio with a name that is not UTF-8, which neither
-            libsndfile nor a list takes.
+        UserError: the file does not exist, is no regular file, or is audio with a name that is not UTF-8, which
+            neither libsndfile nor a manifest can hold.
     """
     shown = os.fsencode(path).decode(errors="backslashreplace")
     if kind == "audio" and os.fsencode(path) != shown.encode():
-        raise UserError(f"{shown}: the name is not UTF-8, expected one that a list can hold; rename the file")
+        raise UserError(f"{shown}: the name is not UTF-8, expected one that a manifest can hold; rename the file")
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError) as error:
@@ -97,11 +97,11 @@ def refuse_irregular(path: str | os.PathLike[str], kind: str) -> None:
 def of_each_file(
     files: Sequence[S], look: Callable[[S], T], *, workers: int | None, description: str, progress: bool
 ) -> list[T]:
-    """What a function finds in each file, in order, by threads and with a bar.
+    """Results of a function for each file, in order, computed by threads under a progress bar.
 
     Args:
-        files: paths, or what else stands for a file.
-        workers: threads; None for four a core.
+        files: paths, or other values that each stand for a file.
+        workers: number of threads; None for four per core.
     """
     chunks = [files[i : i + _CHUNK] for i in range(0, len(files), _CHUNK)]
     found: list[T] = []
@@ -133,7 +133,7 @@ def within(folder: Path, name: str, source: str) -> Path:
 
 
 def read_text(path: Path) -> str:
-    """A text file in UTF-8, without the byte order mark that some editors put in front, lines ended by ``\\n``.
+    """A text file in UTF-8, without the byte order mark of some editors, with ``\\n`` as line end.
 
     Raises:
         UserError: no such file, no regular one, or not UTF-8.
@@ -152,7 +152,7 @@ def read_text(path: Path) -> str:
 
 
 def csv_reader(path: Path, lines: Iterable[str]) -> csv.DictReader[str]:
-    """Rows by column, where readers that take the first and readers that take the last of two columns agree.
+    """Rows of a CSV file by column. Two columns of one name are refused, since readers differ in which one they take.
 
     Args:
         path: for messages.

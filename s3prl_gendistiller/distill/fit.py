@@ -1,4 +1,4 @@
-"""Whether a student's configuration and a teacher fit together: everything that differs, at once."""
+"""Check that a student's configuration and a teacher fit together; all differences are reported at once."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def check_fit(
     *,
     warm_start: bool = True,
 ) -> None:
-    """Refuses what would fail later, and what would fit and still work otherwise than in the teacher.
+    """Refuses configurations that would fail later, and those whose copied layers would compute something else.
 
     Args:
         config: of the student.
         teacher: its name, for the message.
         num_layers, width: of the teacher.
-        layout: what else is known of the teacher.
-        warm_start: whether weights are copied: not into a student that goes on.
+        layout: of the teacher; None if it is unknown.
+        warm_start: whether weights are copied from the teacher; False if the training of the student continues.
 
     Raises:
         ConfigError: one line for each key.
@@ -74,7 +74,7 @@ def _warm_start_problems(
             "extractor_mode": layout.extractor_mode,
             "extractor_conv_feature_layers": layout.convolutions,
             "normalize": layout.normalize,
-            # one that only the teacher has is left out, which the log says
+            # a norm that only the teacher has is left out, and logged
             "feature_norm": False if layout.feature_norm is False else None,
         },
         "position": {"conv_pos": layout.conv_pos, "conv_pos_groups": layout.conv_pos_groups},
@@ -92,7 +92,7 @@ def _warm_start_problems(
     if layout.position_norm and wanted.position:
         yield (
             "warm_start.position: found true, expected false; the teacher's positional convolution has a batch norm, "
-            "for which the student has no place"
+            "which the student lacks"
         )
 
 
@@ -107,7 +107,7 @@ def _differs(key: str, config: ModelConfig, expected: Any, remark: str) -> Itera
 
 
 def _shown(value: Any) -> str:
-    """As YAML takes it."""
+    """The value as YAML writes it."""
     if isinstance(value, tuple):
         return str([list(item) if isinstance(item, tuple) else item for item in value])
     return str(value).lower() if isinstance(value, bool) else str(value)

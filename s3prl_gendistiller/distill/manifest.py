@@ -11,12 +11,12 @@ import logging
 import os
 import reprlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from s3prl_gendistiller.distill.audio import MIN_SAMPLES, SAMPLE_RATE, SUFFIXES, audio_frames
-from s3prl_gendistiller.distill.files import files_below, of_each_file, refuse_irregular
+from s3prl_gendistiller.distill.files import csv_reader, files_below, of_each_file, refuse_irregular
 from s3prl_gendistiller.errors import UserError, shortened
 from s3prl_gendistiller.outputs import replacing
 
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 COLUMNS = ("", "file_path", "length", "label")
 DEFAULT_FOLDER = "len_for_bucket"
 SPLIT_PREFIXES = ("train-clean", "train-other", "dev-clean", "dev-other", "test-clean", "test-other")
-"""What the split folders of LibriSpeech and its smaller relatives are called, up to a size such as `-100`."""
+"""First parts of the names of LibriSpeech's split folders; a size such as `-100` may follow."""
 _LISTED = 10
 _LENGTH_DIGITS = 15
 _SKIP_ROWS = "run `gendistiller manifest --skip-bad`, or run_pretrain.py -o config.pretrain_expert.datarc.skip_bad=True"
@@ -37,7 +37,7 @@ class Utterance(NamedTuple):
     path: Path
     num_samples: int
     origin: str
-    """Where it is listed, for messages: `train-clean-100.csv line 12`."""
+    """File and line that list the utterance, for messages: `train-clean-100.csv line 12`."""
 
 
 class ManifestFile(NamedTuple):
@@ -59,16 +59,16 @@ def write_manifest(
     skip_bad: bool = False,
     left_out: Counter[str] | None = None,
 ) -> list[ManifestFile]:
-    """Write one CSV file per set of audio files below `audio_dir`, after every file has been looked at.
+    """Writes one CSV file for each set of audio files below `audio_dir`, after all files have been measured.
 
-    A folder with LibriSpeech's split folders in it gives one file a split. Any other folder, and any folder
-    with `name`, gives one file over everything below it, called `name` or like the folder.
+    A folder that holds LibriSpeech's split folders yields one CSV file for each split. Any other folder yields one CSV
+    file of everything below it, called `name` or like the folder; with `name`, so does every folder.
 
     Args:
         out_dir: None for `audio_dir/len_for_bucket`.
-        splits: folders below `audio_dir` to use instead of those that are found.
+        splits: folders below `audio_dir` that are the sets, instead of those that are found.
         skip_bad: leave out unusable files with a warning instead of raising.
-        left_out: gets the suffixes of files that are not taken for audio, with their counts.
+        left_out: receives the suffixes of files that do not count as audio, with their numbers.
 
     Raises:
         UserError: no such folder, no audio in it, or files that cannot be used.
@@ -103,18 +103,18 @@ def read_manifest(
     *,
     skip_bad: bool = False,
 ) -> list[Utterance]:
-    """Read manifests in the order given; no audio file is opened.
+    """Reads manifests in the given order; no audio file is opened.
 
     Args:
-        root: what `file_path` is relative to.
-        skip_bad: leave out rows that point nowhere or hold no valid length with a warning instead of raising.
+        root: folder that `file_path` is relative to.
+        skip_bad: leave out rows of missing files and of invalid lengths with a warning instead of raising.
 
     Raises:
-        UserError: a manifest is missing, lacks a column or is empty; bad rows.
+        UserError: a manifest is missing, lacks a column, is empty, or has bad rows.
     """
     root = Path(root)
     if not root.is_dir():
-        raise UserError(f"{root}: no such folder; expected the one that file_path is relative to; correct it")
+        raise UserError(f"{root}: no such folder; expected the folder that file_path is relative to; correct the path")
     listed: list[Utterance] = []
     problems: list[str] = []
     for csv_path in csv_paths:
@@ -127,7 +127,7 @@ def read_manifest(
 
 
 def report_bad(problems: Sequence[str], total: int, what: str, skip_bad: bool, skip: str) -> None:
-    """Raise one `UserError` that counts and names the problems, or warn under `skip_bad` if any are good."""
+    """Raises one `UserError` that counts and names the problems; with `skip_bad`, warns if not all files are bad."""
     if not problems:
         return
     lines = shortened(problems, _LISTED)
@@ -139,7 +139,7 @@ def report_bad(problems: Sequence[str], total: int, what: str, skip_bad: bool, s
 
 
 def _set_folders(root: Path, name: str | None, splits: Sequence[str] | None) -> dict[str, Path]:
-    """Name of each set -> the folder it is found in."""
+    """Name of each set -> its folder."""
     if splits is not None:
         absent = [split for split in splits if not (root / split).is_dir()]
         if absent:
@@ -154,7 +154,7 @@ def _set_folders(root: Path, name: str | None, splits: Sequence[str] | None) -> 
 
 
 def _length(path: Path) -> int | UserError:
-    """Of a file, or what is wrong with it."""
+    """Length of a file in samples, or the error that says why it cannot be used."""
     try:
         return audio_frames(path)
     except UserError as error:
@@ -171,21 +171,27 @@ def _write_csv(path: Path, rows: list[tuple[int, str]]) -> ManifestFile:
 
 
 def _read_csv(path: Path, root: Path, listed: list[Utterance], problems: list[str]) -> None:
-    """Append the rows of one manifest to `listed`, and those without a valid length to `problems`."""
+    """Appends the rows of one manifest to `listed`, and those without a valid length to `problems`."""
     if path.exists():
         refuse_irregular(path, "text")
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            pick = _columns(path, next(reader, []))
+            reader = csv_reader(path, file)
+            absent = [column for column in ("file_path", "length") if column not in (reader.fieldnames or [])]
+            if absent:
+                raise UserError(
+                    f"{path}: no column {' and no column '.join(absent)}, found "
+                    f"{', '.join(reader.fieldnames or []) or 'nothing'}; expected file_path and length; "
+                    "write it again with `gendistiller manifest`"
+                )
             before = len(listed) + len(problems)
             for row in reader:
                 origin = f"{path.name} line {reader.line_num}"
-                file_path, length = pick(row)
+                file_path, length = row["file_path"] or "", row["length"] or ""  # None in a row that is too short
                 samples = sample_count(length)
                 if file_path and samples is not None and samples >= MIN_SAMPLES:
                     listed.append(Utterance(root / file_path, samples, origin))
-                elif row:
+                else:
                     found = f"file_path {file_path!r}, length {reprlib.repr(length)}"
                     problems.append(f"{origin}: {found}; expected a path and at least {MIN_SAMPLES} samples")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -196,30 +202,12 @@ def _read_csv(path: Path, root: Path, listed: list[Utterance], problems: list[st
 
 
 def sample_count(text: str) -> int | None:
-    """Of a length in a manifest; None for all that pandas and C would not read as a whole number, as longer ones."""
+    """Length in a manifest; None for texts, also too long ones, that pandas and C do not read as a whole number."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= _LENGTH_DIGITS else None
 
 
-def _columns(path: Path, header: list[str]) -> Callable[[list[str]], tuple[str, str]]:
-    absent = [column for column in ("file_path", "length") if column not in header]
-    if absent:
-        raise UserError(
-            f"{path}: no column {' and no column '.join(absent)}, found {', '.join(header) or 'nothing'}; "
-            "expected file_path and length; write it again with `gendistiller manifest`"
-        )
-    twice = [column for column in ("file_path", "length") if header.count(column) > 1]
-    if twice:
-        raise UserError(f"{path}: has the column {' and '.join(twice)} more than once, expected it once; remove one")
-    file_path, length = header.index("file_path"), header.index("length")
-
-    def pick(row: list[str]) -> tuple[str, str]:
-        return (row[file_path], row[length]) if len(row) > max(file_path, length) else ("", "")
-
-    return pick
-
-
 def _missing(utterances: Sequence[Utterance]) -> set[int]:
-    """Indices of the utterances whose file is not there; every folder is listed once, no file is touched."""
+    """Indices of the utterances whose file is missing; every folder is listed once, and no file is opened."""
     by_folder: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for i, utterance in enumerate(utterances):
         folder, name = os.path.split(utterance.path)

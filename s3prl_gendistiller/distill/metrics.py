@@ -19,20 +19,20 @@ def append_metrics(folder: str | Path, split: str, step: int, report: Mapping[st
 
 
 def read_metrics(folder: str | Path, split: str) -> dict[int, dict[str, float]]:
-    """Step to metrics of a run, in order. A step that a resumed run wrote again counts once, as written last.
+    """Step -> metrics of a run, in order. Of a step that a resumed run wrote twice, the last line counts.
 
     Raises:
-        UserError: the run has logged nothing, or a line that no run writes.
+        UserError: the run has logged nothing, or the file holds a line of another form.
     """
     path = Path(folder) / METRICS_FILE
     if not path.is_file():
-        raise UserError(f"{path}: not there; expected the folder of a run of run_pretrain.py that has logged once")
+        raise UserError(f"{path}: not there; expected the folder of a run of run_pretrain.py that has logged a step")
     steps: dict[int, dict[str, float]] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         try:
             entry = json.loads(line)
         except (ValueError, RecursionError):
-            continue  # the last line of a run that was killed while it wrote
+            continue  # the last line of a run that was killed while writing
         if not _is_entry(entry):
             raise UserError(f"{path} line {number}: found {line[:60]!r}, expected split, step and numbers; correct it")
         if entry.pop("split") == split:
@@ -41,7 +41,7 @@ def read_metrics(folder: str | Path, split: str) -> dict[int, dict[str, float]]:
 
 
 def _is_entry(entry: Any) -> bool:
-    """Numbers may be NaN: a run that diverged has logged it."""
+    """Whether a line has the form of `append_metrics`. Numbers may be NaN, as a diverged run logs them."""
     if not isinstance(entry, dict) or not {"split", "step"} <= entry.keys() or not isinstance(entry["step"], int):
         return False
     return all(isinstance(value, int | float) for name, value in entry.items() if name != "split")

@@ -1,4 +1,4 @@
-"""Where half precision would show in the result."""
+"""Precision of computations in which half precision would change the result."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from torch import Tensor
 
 
 def float32_or_better(values: Tensor) -> Tensor:
-    """In bfloat16 an angle between frames is off by .005."""
+    """float64 stays, other types become float32: in bfloat16 an angle between frames is wrong by 0.005."""
     return values if values.dtype == torch.float64 else values.float()

@@ -1,4 +1,4 @@
-"""Processes that end with the one that started them, however that one ended."""
+"""Worker processes that end together with their parent process, however the parent ends."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 
 def end_with_parent() -> None:
-    """For a process that multiprocessing started, at its beginning: it ends as soon as its parent has.
+    """Ends this process as soon as its parent has ended; called first in a process that multiprocessing starts.
 
-    A worker of a pool waits for work for ever when its parent was killed: it holds the other end of its queue itself.
+    Otherwise a pool's worker whose parent was killed waits for ever: the worker itself keeps its queue open.
     """
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -20,7 +20,7 @@ def end_with_parent() -> None:
 
 
 def serve_parent() -> None:
-    """`end_with_parent` for a worker whose parent ends it on ctrl-C, which the terminal sends to both."""
+    """`end_with_parent`, and no reaction to ctrl-C: the terminal sends it to both, and the parent ends the worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
 

@@ -1,7 +1,7 @@
-"""The teacher: frozen, and in eval mode whatever is asked of it.
+"""The teacher: a frozen encoder that stays in eval mode.
 
-s3prl's Runner puts a whole task into training mode; s3prl's own distiller then distils from a teacher with dropout on.
-Here `train()` does nothing, and every call runs without gradient and in float32.
+s3prl's Runner puts a whole task into training mode, and s3prl's own distiller then uses a teacher with dropout. Here
+`train()` has no effect, and every call runs without gradient and in float32.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from s3prl_gendistiller.models.front_end import UtteranceGroupNorm, num_frames
 MAX_FRAME_DIFFERENCE = 2
 
 # (encoder, wavs (B, S), lengths (B,), highest layer asked for) -> hidden states 0..highest at least, each (B, T, D).
-# The encoder is handed in, not closed over: DataParallel calls copies of it.
+# The encoder is an argument, because DataParallel calls copies of it.
 Encode = Callable[[nn.Module, Tensor, Tensor, int], Sequence[Tensor]]
 
 
 @dataclass(frozen=True)
 class EncoderLayout:
-    """What a warm start must know of a teacher; None where it is not known.
+    """Properties of a teacher that a warm start needs; None for unknown ones.
 
     Attributes:
         heads: attention heads of a layer.
@@ -77,16 +77,16 @@ class Teacher(nn.Module):
     """A frozen speech encoder.
 
     Args:
-        name: how the configuration names it, for messages.
+        name: of the teacher in the configuration, for messages.
         encoder: the module that holds the weights.
         encode: gives the encoder's hidden states in s3prl's counting: entry 0 is the input of transformer layer 1,
             entry n the output of layer n; the last one is the encoder's output.
         num_layers: transformer layers.
         width: D.
         model_type: "hubert", "wavlm", ...
-        naming: whose names the weights bear, "fairseq" or "transformers"; None when they are not known.
-        prefix: what stands in front of those names in the state_dict of `encoder`.
-        layout: None when it is not known.
+        naming: library whose names the weights have, "fairseq" or "transformers"; None for unknown names.
+        prefix: of those names in the state_dict of `encoder`.
+        layout: None if it is unknown.
     """
 
     def __init__(
@@ -115,13 +115,13 @@ class Teacher(nn.Module):
         super().train(False)
 
     def train(self, mode: bool = True) -> Teacher:
-        """Stays in eval mode: a teacher with dropout teaches noise."""
+        """No effect: with dropout, the targets would be noisy."""
         return super().train(False)
 
     def ignore_padding(self) -> None:
-        """Makes every frame independent of the padding of its batch, for a student whose frames are so as well.
+        """Makes every frame independent of the padding of its batch, for students whose frames are independent of it.
 
-        The group norm of a HuBERT Base is replaced in place, under the names of its weights; layer norms are left.
+        The group norm of a HuBERT Base is replaced in place, under the names of its weights. Layer norms stay.
         """
         for parent in list(self.encoder.modules()):
             children = dict(parent.named_children())
@@ -141,14 +141,14 @@ class Teacher(nn.Module):
             layers: L layer numbers in s3prl's counting.
 
         Returns:
-            (B, L, T, D) float32, with the frames of all S samples; those after an item's end mean nothing.
+            (B, L, T, D) float32, with the frames of all S samples; frames after an item's end have no meaning.
 
         Raises:
-            ValueError: there is no such layer.
+            ValueError: the teacher has no such layer.
         """
         if not layers or min(layers) < 0 or max(layers) > self.num_layers:
             raise ValueError(f"layers: found {list(layers)}, expected some of 0..{self.num_layers} of {self.name}")
-        super().train(False)  # in case somebody reached past `train` to a part of the encoder
+        super().train(False)  # a caller may have set a part of the encoder to training
         for module in self.encoder.modules():
             if isinstance(module, SampleGroupNorm):
                 module.lengths = lengths
@@ -157,18 +157,18 @@ class Teacher(nn.Module):
         return torch.stack([states[layer] for layer in layers], dim=1).float()
 
     def fingerprint(self) -> str:
-        """Of the encoder's weights: 16 hexadecimal digits."""
+        """Hash of the encoder's weights: 16 hexadecimal digits."""
         return weights_hash(self.encoder.state_dict())
 
     def encoder_state(self) -> Mapping[str, Tensor]:
-        """The encoder's weights under the names that `naming` promises, for a warm start.
+        """The encoder's weights under the names of `naming`, for a warm start.
 
         Raises:
-            UserError: their names are not known.
+            UserError: the names of the weights are unknown.
         """
         if self.naming is None:
             raise UserError(
-                f"teacher {self.name}: its weights bear names that are not known here; expected those of fairseq or "
+                f"teacher {self.name}: its weights have unknown names; expected those of fairseq or "
                 "transformers. Turn warm_start off, or use a HuBERT, WavLM or wav2vec 2.0 teacher"
             )
         size = len(self._prefix)
@@ -214,14 +214,14 @@ def trim_to_shorter(targets: Tensor, predictions: Tensor, mask: Tensor) -> tuple
 
 
 def check_finite(weights: Mapping[str, Tensor], source: str) -> None:
-    """Refuses weights with which every answer is NaN.
+    """Refuses weights that are NaN or infinite.
 
     Args:
-        weights: named tensors; those that are no floating point are left alone.
-        source: what holds them, for the message.
+        weights: tensors by name; only those of floating point are checked.
+        source: file or folder of the weights, for the message.
 
     Raises:
-        UserError: names the first of them, which stands in its layer, and how many there are.
+        UserError: some weights are not finite; the message names the first and counts them.
     """
     wrong = [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
     if wrong:
@@ -233,7 +233,7 @@ def check_finite(weights: Mapping[str, Tensor], source: str) -> None:
 
 
 def weights_hash(state: Mapping[str, Tensor]) -> str:
-    """Of names and values: 16 hexadecimal digits."""
+    """Hash of names and values: 16 hexadecimal digits."""
     digest = hashlib.sha256()
     for name, value in sorted(state.items()):
         digest.update(name.encode())
@@ -242,7 +242,7 @@ def weights_hash(state: Mapping[str, Tensor]) -> str:
 
 
 def values_hash(module: nn.Module) -> str:
-    """Of a module's weights whatever their names, which differ between versions of libraries: 16 hexadecimal digits."""
+    """Hash of a module's weights without their names, which differ between library versions: 16 hexadecimal digits."""
     values = (value.detach().float().cpu().contiguous().numpy().tobytes() for value in module.parameters())
     digests = sorted(hashlib.sha256(value).digest() for value in values)
     return hashlib.sha256(b"".join(digests)).hexdigest()[:16]

@@ -1,12 +1,11 @@
-"""What stands in a transformers folder: config.json, the feature extractor's settings, weights. Nothing in it is run.
+"""Reader of a transformers folder: config.json, settings of the feature extractor, weights. No code in it is run.
 
-Only the keys of `EncoderConfig` reach transformers, so that no ``auto_map``, kernel or quantisation of a folder does.
+Only the keys of `EncoderConfig` are passed to transformers; an ``auto_map``, a kernel or a quantisation is not.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import pickle
 import re
@@ -20,15 +19,16 @@ from torch import Tensor
 
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.distill.teacher import EncoderLayout
+from s3prl_gendistiller.documents import read_json
 from s3prl_gendistiller.errors import ConfigError, UserError
 from s3prl_gendistiller.schema import from_dict, key
 
 CLASSES = {"hubert": "HubertModel", "wavlm": "WavLMModel", "wav2vec2": "Wav2Vec2Model"}
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
-MAX_JSON = 10_000_000  # bytes; an index of weights takes a hundred thousand
+MAX_JSON = 10_000_000  # bytes; an index of weights has about a hundred thousand
 MAX_WIDTH = 1 << 16
-# Parts of pretraining and fine-tuning in a folder whose encoder has no prefix, and (masked_spec_embed, adapter) inside
-# an encoder: leaving them out loses nothing that is distilled.
+# Weights of pretraining and fine-tuning, in folders whose encoder has no prefix and (masked_spec_embed, adapter) inside
+# an encoder. Distillation needs none of them.
 HEADS = re.compile(
     r"(lm_head|quantizer|project_hid|project_q|projector|classifier|layer_weights|label_embs_concat|final_proj|"
     r"masked_spec_embed|adapter)(\.|$)"
@@ -40,9 +40,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """The keys of config.json that make an encoder, with the defaults of the Base models.
+    """The keys of config.json that define an encoder, with the defaults of the Base models.
 
-    Older versions of transformers leave out what is as in those.
+    Older versions of transformers leave out keys that have these defaults.
     """
 
     hidden_size: int = key(768, low=1, high=MAX_WIDTH)
@@ -62,9 +62,9 @@ class EncoderConfig:
     conv_pos_batch_norm: bool = False
     do_stable_layer_norm: bool = False
     feat_proj_layer_norm: bool = True
-    num_buckets: int = key(320, low=4, high=MAX_WIDTH)  # of WavLM, and the next
+    num_buckets: int = key(320, low=4, high=MAX_WIDTH)  # this key and the next: WavLM only
     max_bucket_distance: int = key(800, low=4, high=MAX_WIDTH)
-    hidden_dropout: float = key(0.1, low=0.0, high=1.0)  # for fine-tuning (-f), and the next
+    hidden_dropout: float = key(0.1, low=0.0, high=1.0)  # this key and the next three: for fine-tuning (-f)
     activation_dropout: float = key(0.1, low=0.0, high=1.0)
     attention_dropout: float = key(0.1, low=0.0, high=1.0)
     feat_proj_dropout: float = key(0.0, low=0.0, high=1.0)
@@ -78,13 +78,13 @@ class EncoderConfig:
 
 @dataclass(frozen=True)
 class FolderShape:
-    """What the JSON files of a folder say, before any weight is read.
+    """Content of the JSON files of a folder, before any weight is read.
 
     Attributes:
         model_type: a key of `CLASSES`.
         config: of its encoder.
         normalize: every utterance is brought to zero mean and unit variance before the CNN.
-        given: the keys of `EncoderConfig` that config.json states; the others are up to transformers.
+        given: keys of `EncoderConfig` in config.json; for the others transformers has defaults.
     """
 
     model_type: str
@@ -103,7 +103,7 @@ class FolderShape:
     @property
     def layout(self) -> EncoderLayout:
         config = self.config
-        hubert = self.model_type == "hubert"  # the others have no such keys
+        hubert = self.model_type == "hubert"  # the other model types have no such keys
         return EncoderLayout(
             heads=config.num_attention_heads,
             norm_first=config.do_stable_layer_norm,
@@ -123,7 +123,7 @@ def read_shape(folder: Path) -> FolderShape:
     """Reads the JSON files alone.
 
     Raises:
-        UserError: no transformers folder, or a model type, a size or a sampling rate that cannot teach here.
+        UserError: no transformers folder, or an unsupported model type, size or sampling rate.
     """
     path = folder / "config.json"
     if not path.is_file():
@@ -131,7 +131,7 @@ def read_shape(folder: Path) -> FolderShape:
             f"{folder} holds no config.json; expected a local transformers folder with config.json and "
             "model.safetensors or pytorch_model.bin"
         )
-    content = read_json(path)
+    content = read_object(path)
     model_type = content.get("model_type")
     if not isinstance(model_type, str) or model_type not in CLASSES:
         raise UserError(
@@ -148,38 +148,30 @@ def read_shape(folder: Path) -> FolderShape:
     return FolderShape(model_type, config, _normalises(folder, config), names)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON file of a folder.
+
     Raises:
-        UserError: the file is not JSON, holds a number that is not finite, is too large or deep, or is no object.
+        UserError: as `documents.read_json`, or the file holds something else than an object.
     """
-    try:
-        if path.stat().st_size > MAX_JSON:
-            raise ValueError(f"{path.stat().st_size} bytes, expected at most {MAX_JSON}")
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError, OSError) as error:
-        raise UserError(f"{path} is not JSON ({str(error)[:200]}); copy the folder again") from error
+    content = read_json(path, MAX_JSON)
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}, expected an object")
     return content
 
 
-def _refuse_constant(text: str) -> None:
-    raise ValueError(f"found {text}, expected a finite number")
-
-
 def _normalises(folder: Path, config: EncoderConfig) -> bool:
-    """Of the feature extractor, which today's processors store inside processor_config.json (and read from there)."""
+    """Setting `do_normalize` of the feature extractor, which newer processors store in processor_config.json."""
     nested, path = folder / "processor_config.json", folder / "preprocessor_config.json"
     content: Any = None
     if nested.is_file():
-        processor = read_json(nested)
+        processor = read_object(nested)
         content = processor.get("feature_extractor", processor.get("audio_processor"))
         path = path if content is None else nested
     if content is None and path.is_file():
-        content = read_json(path)
+        content = read_object(path)
     if content is None:
-        return config.feat_extract_norm == "layer"  # as the released models of either kind do
+        return config.feat_extract_norm == "layer"  # as in the released models of either kind
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__} as feature_extractor, expected an object")
     rate, normalise = content.get("sampling_rate", SAMPLE_RATE), content.get("do_normalize", True)
@@ -191,10 +183,10 @@ def _normalises(folder: Path, config: EncoderConfig) -> bool:
 
 
 def read_encoder_weights(folder: Path, model_type: str) -> dict[str, Tensor]:
-    """The weights of a folder's encoder on the CPU, in float32, under the names of a bare encoder of today.
+    """The weights of a folder's encoder on the CPU, in float32, under the names of transformers 5 without a prefix.
 
     Raises:
-        UserError: there are none, a file is missing or not whole, or it needs code to be run.
+        UserError: the folder has no weights, a file is missing or incomplete, or loading it would run code.
     """
     weights: dict[str, Tensor] = {}
     for path in _weight_files(folder):
@@ -203,13 +195,13 @@ def read_encoder_weights(folder: Path, model_type: str) -> dict[str, Tensor]:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """Of the folder alone; safetensors first where both kinds are there."""
+    """Files of weights in the folder itself; safetensors first if both kinds exist."""
     for name in WEIGHT_FILES:
         if (folder / name).is_file():
             return [folder / name]
         index = folder / f"{name}.index.json"
         if index.is_file():
-            shards = read_json(index).get("weight_map")
+            shards = read_object(index).get("weight_map")
             if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
                 raise UserError(f"{index} holds no weight_map of file names; copy the folder again")
             outside = [shard for shard in shards.values() if Path(shard).name != shard or shard in ("", "..")]
@@ -245,7 +237,7 @@ def _read_weight_file(path: Path) -> dict[str, Tensor]:
 
 
 def _without_heads(folder: Path, weights: dict[str, Tensor], model_type: str) -> dict[str, Tensor]:
-    """Models with a head keep the encoder one level down: then whatever is not below it belongs to the head."""
+    """Weights of the encoder. With a head, its names have a prefix; other names are those of the head."""
     prefix = f"{model_type}."
     prefixed = any(name.startswith(prefix) for name in weights)
     kept, left_out = {}, []
@@ -255,7 +247,7 @@ def _without_heads(folder: Path, weights: dict[str, Tensor], model_type: str) ->
             left_out.append(stored)
             continue
         stem, _, leaf = name.rpartition(".")
-        value = value.to(torch.float32) if value.is_floating_point() else value  # a batch norm counts in int64
+        value = value.to(torch.float32) if value.is_floating_point() else value  # counters of batch norms stay int64
         kept[f"{stem}.{OLD_WEIGHT_NORM.get(leaf, leaf)}".lstrip(".")] = value
     if left_out:
         shown = ", ".join(sorted(left_out)[:6]) + (", ..." if len(left_out) > 6 else "")

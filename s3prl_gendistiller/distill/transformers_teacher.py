@@ -1,7 +1,7 @@
 """Teachers from a local transformers folder: HuBERT, WavLM, wav2vec 2.0; the class follows config.json's model_type.
 
-The weights are read here and not by ``from_pretrained``: every one of them has to find its place, so that a WavLM never
-loads without its position weights; nothing is fetched, and nothing that a file holds is executed.
+The weights are read here instead of by ``from_pretrained``: each of them must have a place in the model, so that a
+WavLM never loads without its position weights. Nothing is downloaded, and no code of a file is executed.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ def read_teacher_shape(folder: str | Path, label: str = TEACHER_KEY) -> FolderSh
         label: the key or flag that names the folder, for messages.
 
     Raises:
-        UserError: no transformers folder, or one that cannot teach here.
+        UserError: no transformers folder, or an unsupported one.
     """
     with _labelled(label):
         return read_shape(Path(folder))
 
 
 def load_transformers_teacher(folder: str | Path) -> Teacher:
-    """A frozen teacher from a local folder; nothing is fetched and nothing in it is executed.
+    """A frozen teacher from a local folder.
 
     Raises:
         UserError: as `load_encoder`.
@@ -63,13 +63,13 @@ def load_transformers_teacher(folder: str | Path) -> Teacher:
 
 
 def load_encoder(folder: str | Path, label: str = TEACHER_KEY) -> tuple[nn.Module, Encode, FolderShape]:
-    """The encoder of a folder in eval mode, trainable, and how it is called.
+    """The trainable encoder of a folder in eval mode, the function that calls it, and its shape.
 
     Args:
         label: the key or flag that names the folder, for messages.
 
     Raises:
-        UserError: the folder is no such model, weights of the encoder are missing, left over or not finite.
+        UserError: the folder is no such model, or weights of the encoder are missing, unknown or not finite.
     """
     folder = Path(folder)
     with _labelled(label):
@@ -78,7 +78,7 @@ def load_encoder(folder: str | Path, label: str = TEACHER_KEY) -> tuple[nn.Modul
         weights = read_encoder_weights(folder, shape.model_type)
         _check(folder, type(model).__name__, weights, model.state_dict())
         check_finite(weights, str(folder))
-        model.load_state_dict(weights, assign=True)  # the model was built without memory of its own
+        model.load_state_dict(weights, assign=True)  # the model was built on the meta device
         model.encoder.layers = LayersUpTo(model.encoder.layers)
         encode = functools.partial(_encode, normalise=shape.normalize, stable=shape.config.do_stable_layer_norm)
         _install_hooks(folder, model, encode, shape.num_layers)
@@ -94,7 +94,7 @@ def _labelled(label: str) -> Iterator[None]:
 
 
 class LayersUpTo(nn.ModuleList):
-    """Transformer layers of which only the first `limit` run: nothing above the highest target layer is needed."""
+    """Transformer layers of which only the first `limit` run; layers above the highest target are not needed."""
 
     def __init__(self, layers: nn.ModuleList) -> None:
         super().__init__(layers)
@@ -113,37 +113,40 @@ def _encode(
     real = torch.arange(wavs.shape[1], device=wavs.device) < lengths.unsqueeze(1)  # (B, S)
     if normalise:
         wavs = normalise_samples(wavs, real)
-    # The mask also zeroes padded frames before the positional convolution; without padding faster kernels are free.
+    # The mask also zeroes padded frames before the positional convolution. Attention is faster without a mask.
     attention_mask = real.long() if shortest < wavs.shape[1] else None
     layers = model.encoder.layers
     whole = highest >= len(layers)
-    # A pre-norm encoder ends with a LayerNorm that belongs to the last layer's state only: one layer more hides it.
+    # A pre-norm encoder applies its final LayerNorm to the last state that runs; with one layer more, that is another.
     layers.limit = len(layers) if whole else max(highest, 1) + stable
     output = model(wavs, attention_mask=attention_mask, output_hidden_states=True)
     states = list(output.hidden_states)
-    if whole:  # transformers 5 lists this state before that LayerNorm, s3prl and transformers 4 after it
+    if whole:  # transformers 5 lists this state before the final LayerNorm, s3prl and transformers 4 after it
         states[-1] = output.last_hidden_state
     return states
 
 
 def _install_hooks(folder: Path, model: Any, encode: Encode, num_layers: int) -> None:
-    """transformers collects hidden states by hooks that it installs at the first call.
+    """Calls the encoder once, because transformers installs its hooks for hidden states at the first call.
 
-    If that were a call of DataParallel's copies, each copy would add its hooks to those that all of them share, and
-    every state would be listed several times.
+    At a first call by DataParallel, each copy would add its hooks to those that all copies share, and every state would
+    be listed several times.
     """
     samples = 2 * SAMPLE_RATE // 10
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):  # transformers 4 draws for layerdrop in eval mode too
+    with (
+        torch.no_grad(),
+        torch.random.fork_rng(devices=[]),
+    ):  # transformers 4 draws for layerdrop in eval mode
         states = encode(model.eval(), torch.zeros(1, samples), torch.tensor([samples]), num_layers)
     if len(states) != num_layers + 1:
         raise UserError(
             f"{folder} gives {len(states)} hidden states, expected {num_layers + 1}; this version of "
-            "transformers is not known here, install the one in constraints.txt"
+            "transformers is not supported; install the version in constraints.txt"
         )
 
 
 def _build(folder: Path, shape: FolderShape) -> Any:
-    """The model without memory for its weights, and with nothing random in it."""
+    """The model on the meta device, without dropout of layers, masking or adapters."""
     import huggingface_hub.errors
     import transformers
 
@@ -151,7 +154,7 @@ def _build(folder: Path, shape: FolderShape) -> Any:
     content = {key: value for key, value in dataclasses.asdict(shape.config).items() if key in shape.given}
     content |= {"layerdrop": 0.0, "apply_spec_augment": False, "add_adapter": False}
     content |= {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}
-    # today's configurations check themselves with an exception class of their own
+    # configurations of transformers 5 raise an exception class of their own
     strict = getattr(huggingface_hub.errors, "StrictDataclassError", ValueError)
     try:
         config = getattr(transformers, name.replace("Model", "Config")).from_dict(content)

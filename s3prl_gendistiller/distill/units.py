@@ -1,8 +1,8 @@
-"""Units of a teacher: what it predicts for each frame, which units are kept, and the one file that holds all of it.
+"""Units of a teacher: their prediction for each frame, the units that are kept, and the file of both.
 
 GLMD (arXiv 2306.06625) distils the prediction of words from a smaller vocabulary. Here a word is one of the V units
-that a HuBERT was pretrained to predict, or a k-means cluster of a teacher's layer. Frequent units are kept; the others
-are mapped to the kept unit that is most like them.
+that a HuBERT was pretrained to predict, or a k-means cluster of a teacher's layer. Frequent units are kept; each other
+unit is mapped to the most similar kept unit.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from s3prl_gendistiller.documents import parse_json
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.outputs import replacing
 
-HEAD_TEMPERATURE = 0.1  # HuBERT's, for its cosines
-SHARPNESS = 0.1  # of k-means' soft assignment, relative to the mean squared distance to the nearest centroid
+HEAD_TEMPERATURE = 0.1  # of the cosines in HuBERT
+SHARPNESS = 0.1  # of soft assignment by k-means, relative to the mean squared distance to the nearest centroid
 FORMAT = "1"
 
 
@@ -33,8 +33,8 @@ class UnitSource(nn.Module, abc.ABC):
     """Predicts units: from states (..., D) to logits (..., V).
 
     Attributes:
-        kind: its name in a file.
-        similarity: what makes two of its units alike, "cosine" or "euclidean".
+        kind: name of the class in a file.
+        similarity: measure of the similarity of two units, "cosine" or "euclidean".
     """
 
     kind: str
@@ -43,7 +43,7 @@ class UnitSource(nn.Module, abc.ABC):
     @property
     @abc.abstractmethod
     def embeddings(self) -> Tensor:
-        """(V, E), one of each unit."""
+        """(V, E), one row for each unit."""
 
     @property
     @abc.abstractmethod
@@ -53,7 +53,7 @@ class UnitSource(nn.Module, abc.ABC):
     @property
     @abc.abstractmethod
     def number(self) -> float:
-        """What it divides by, beside its weights all that a file must hold."""
+        """Divisor of the logits, which a file holds beside the weights: temperature of a head, scale of k-means."""
 
 
 class UnitHead(UnitSource):
@@ -67,7 +67,7 @@ class UnitHead(UnitSource):
     def __init__(self, width: int, clusters: int, unit_dim: int, temperature: float = HEAD_TEMPERATURE) -> None:
         super().__init__()
         self.final_proj = nn.Linear(width, unit_dim)
-        # fairseq draws them from 0 to 1, which makes all of them alike at first: their cosine is 3/4
+        # fairseq draws from 0 to 1, and then all embeddings are similar at first: their cosine is 3/4
         self.label_embs_concat = nn.Parameter(torch.randn(clusters, unit_dim))
         self.temperature = temperature
 
@@ -93,7 +93,7 @@ class UnitHead(UnitSource):
         """A head with the weights of `state`, under fairseq's names.
 
         Raises:
-            ValueError, KeyError, RuntimeError: they are no head's.
+            ValueError, KeyError, RuntimeError: the weights are not those of a head.
         """
         weight, embeddings = state["final_proj.weight"], state["label_embs_concat"]
         _check_matrices(weight, embeddings)
@@ -121,7 +121,7 @@ class KmeansUnits(UnitSource):
     def from_state(cls, state: Mapping[str, Tensor], scale: float) -> KmeansUnits:
         """
         Raises:
-            ValueError, KeyError: there are no centroids.
+            ValueError, KeyError: `state` has no centroids.
         """
         _check_matrices(state["centroids"])
         return cls(state["centroids"], scale)
@@ -140,7 +140,7 @@ class KmeansUnits(UnitSource):
 
     def forward(self, states: Tensor) -> Tensor:
         """(..., D) -> logits (..., V)."""
-        # |x|^2 is the same for all units of a frame and changes no softmax
+        # |x|^2 is the same for all units of a frame and does not change the softmax
         products = float32_or_better(states) @ self.centroids.T
         return (2 * products - self.centroids.square().sum(-1)) / (SHARPNESS * self.scale)
 
@@ -153,14 +153,14 @@ def _check_matrices(*values: Tensor) -> None:
 
 @dataclass(frozen=True)
 class Units:
-    """A teacher's units and the vocabulary that was chosen of them.
+    """A teacher's units and the vocabulary of kept units.
 
     Attributes:
         predict: from states of the teacher's layer (..., D) to logits (..., V); frozen.
-        layer: that layer, in s3prl's counting.
-        counts: (V,) int64, frames of the training manifest with this unit first.
+        layer: number of that layer in s3prl's counting.
+        counts: (V,) int64, frames of the training manifest in which the unit has the highest logit.
         kept: (V',) int64, ids of the kept units, most frequent first.
-        nearest: (V,) int64, for each unit its place in `kept`, or that of the kept unit most like it.
+        nearest: (V,) int64, for each unit its index in `kept`, or the index of the most similar kept unit.
         facts: provenance: teacher, its fingerprint, manifest, frames, ratio, similarity.
     """
 
@@ -215,7 +215,7 @@ class Units:
         return found
 
     def _problems(self, tensors: Mapping[str, Tensor]) -> Iterator[str]:
-        """What a file of this program cannot hold, the first of which spoils the rest."""
+        """Faults that no file of this program has; only the first is sure, since it may cause the others."""
         wrong = [name for name, value in tensors.items() if not value.isfinite().all()]
         if wrong or not math.isfinite(self.predict.number):
             yield f"numbers that are not finite in {', '.join(wrong) or 'number'}"
@@ -243,10 +243,10 @@ class Units:
             yield "counts below 0, or of no frame at all"
 
     def check_teacher(self, name: str, fingerprint: str, width: int, num_layers: int) -> None:
-        """Refuses to be used with another teacher than the one that it was made with.
+        """Refuses another teacher than the one whose units these are.
 
         Raises:
-            UserError: says which it was.
+            UserError: the fingerprint, the width or the layers differ.
         """
         if self.facts.get("fingerprint") != fingerprint:
             raise UserError(
@@ -261,10 +261,10 @@ class Units:
 
 
 def choose_kept(counts: Tensor, keep: int, forced: Sequence[int] = ()) -> Tensor:
-    """The ids of the `keep` units of the vocabulary: forced ones, then frequent ones; smaller ids first where equal.
+    """Ids of the `keep` units of the vocabulary: forced units, then frequent ones; at equal counts, smaller ids first.
 
     Raises:
-        UserError: there are not so many units, fewer than are forced, or a forced one is none.
+        UserError: `keep` is more than all units or fewer than the forced ones, or a forced id is unknown.
     """
     total = len(counts)
     unknown = [unit for unit in forced if not 0 <= unit < total]
@@ -281,7 +281,7 @@ def choose_kept(counts: Tensor, keep: int, forced: Sequence[int] = ()) -> Tensor
 
 
 def nearest_kept(embeddings: Tensor, kept: Tensor, similarity: str) -> Tensor:
-    """For each of V units its place among the kept, or that of the most similar kept one: (V,).
+    """For each of V units its index among the kept units, or the index of the most similar kept unit: (V,).
 
     Args:
         embeddings: (V, E).

@@ -104,9 +104,11 @@ def supply_audio_effects() -> str | None:
 
 
 def supply_audio_files() -> str | None:
-    """torchaudio 2.9 reads and writes through torchcodec alone; older ones need an installed backend."""
+    """torchaudio 2.9 reads and writes through torchcodec alone; older ones have soundfile as a backend."""
     torchaudio = importlib.import_module("torchaudio")
-    if torchaudio.load is audio_files.load or _reads_audio(torchaudio):
+    if torchaudio.load is audio_files.load or hasattr(torchaudio, "list_audio_backends"):
+        return None
+    if _module("torchcodec.decoders") is not None:
         return None
     torchaudio.load = audio_files.load  # type: ignore[attr-defined]
     torchaudio.save = audio_files.save  # type: ignore[attr-defined]
@@ -114,14 +116,9 @@ def supply_audio_files() -> str | None:
 
 
 def supply_audio_info() -> str | None:
-    """torchaudio 2.9 removed `info`; older ones need a backend that is installed."""
-    torchaudio = importlib.import_module("torchaudio")
-    missing = not hasattr(torchaudio, "info")
-    if not missing and (torchaudio.info is audio_files.info or torchaudio.load is not audio_files.load):
-        return None
-    torchaudio.info = audio_files.info  # type: ignore[attr-defined]
-    torchaudio.AudioMetaData = audio_files.AudioMetaData  # type: ignore[attr-defined]
-    return "torchaudio.info (soundfile)"
+    """torchaudio 2.9 removed `info`."""
+    found = _supply_missing(importlib.import_module("torchaudio"), info=audio_files.info)
+    return found and f"{found} (soundfile)"
 
 
 def supply_audio_backends() -> str | None:
@@ -193,8 +190,8 @@ def supply_exits() -> str | None:
 
 
 def supply_safe_globals() -> str | None:
-    """From torch 2.6 `torch.load` refuses s3prl's own checkpoints; resume and evaluation need them."""
-    if not _loads_weights_only() or importlib.util.find_spec("s3prl") is None:
+    """`torch.load` refuses s3prl's own checkpoints by default; resume and evaluation need them."""
+    if os.environ.get("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD") == "1" or importlib.util.find_spec("s3prl") is None:
         return None
     present = set(torch.serialization.get_safe_globals())
     missing = [entry for entry in safe_globals() if entry not in present]
@@ -281,18 +278,6 @@ def _forget(before: set[str]) -> None:
     for name in set(sys.modules) - before:
         if name.split(".")[0] == "torchaudio":
             del sys.modules[name]
-
-
-def _reads_audio(torchaudio: ModuleType) -> bool:
-    if hasattr(torchaudio, "load_with_torchcodec"):
-        return _module("torchcodec.decoders") is not None
-    return bool(torchaudio.list_audio_backends())
-
-
-def _loads_weights_only() -> bool:
-    """Whether torch.load has the strict default and takes (class, name) pairs: both came with torch 2.6."""
-    major, minor = torch.__version__.split(".")[:2]
-    return (int(major), int(minor)) >= (2, 6) and os.environ.get("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD") != "1"
 
 
 if __name__ == "__main__":

@@ -7,33 +7,10 @@ from pathlib import Path
 import pytest
 
 from miniature import recipe as miniature
-from miniature.recipe import CONTENDERS, Miniature, form, form_name
+from miniature.recipe import Miniature
 from s3prl_gendistiller.distill.metrics import read_metrics
 from s3prl_gendistiller.errors import UserError
 from tests.bench import Bench
-
-
-def test_a_form_states_its_difference_from_the_matched_recipe() -> None:
-    assert form("distilhubert") == CONTENDERS["distilhubert"]
-    joined = form("history_all+teacher_forced").difference
-    assert joined["student"] == {"history": "all"} and joined["distill"] == {"feedback": "teacher_forced"}
-    assert joined["warm_start"] == CONTENDERS["gendistiller"].difference["warm_start"] == {"layer": 2}
-    assert form("distilhubert_norms").difference["student"] == {
-        **{"dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0},
-        "feature_norm": True,
-    }
-
-
-def test_the_last_part_of_a_form_has_the_last_word(tmp_path: Path) -> None:
-    own = tmp_path / "own.yaml"
-    own.write_text("base: pretrain_configs/gendistiller/config_model.yaml\nwarm_start: {layer: null}\n")
-    assert form(f"echo+{own}").difference["warm_start"] == {"layer": None}
-    assert form_name(f"echo+{own}") == "echo+own"
-
-
-def test_parts_of_two_kinds_of_student_are_refused() -> None:
-    with pytest.raises(UserError, match="parts of distilhubert and gendistiller; expected those of one"):
-        form("recur+distilhubert_norms")
 
 
 @pytest.mark.parametrize("kind", ["gendistiller", "distilhubert"])

@@ -18,7 +18,7 @@ def test_every_command_says_its_own_way_to_go_on(
     from s3prl_gendistiller.cli import corpus, curves
 
     for module, argv, said in (
-        (corpus, ["corpus", "x"], "stopped; the same command goes on from there"),
+        (corpus, ["corpus", "x"], "stopped; the same command continues"),
         (curves, ["curves", "x"], "stopped; the same command begins again"),
     ):
         monkeypatch.setattr(module, "run", lambda args: stopped([]))

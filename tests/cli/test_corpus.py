@@ -17,7 +17,7 @@ def test_writes_then_checks_then_names_the_damage(tmp_path: Path, capsys: pytest
     assert f"export SUPERB_DATA={out}" in said.out
     assert said.err == ""
     assert main(["corpus", out, "--check"]) == 0
-    assert "SNIPS: 29 files as they were written" in capsys.readouterr().out
+    assert "SNIPS: 29 files as written" in capsys.readouterr().out
     file = next((tmp_path / "data/SNIPS/test").iterdir())
     file.write_bytes(b"x" + file.read_bytes()[1:])
     assert main(["corpus", out, "--check"]) == 2

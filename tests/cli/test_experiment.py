@@ -7,11 +7,9 @@ from pathlib import Path
 import pytest
 
 from s3prl_gendistiller.cli import main
-from s3prl_gendistiller.cli.experiment import Contender, Experiment, Recipe, contender
-from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.cli.experiment import Contender, Experiment, Recipe
 from s3prl_gendistiller.host.students import build_student
 from tests.bench import Bench
-from tests.conftest import ROOT
 
 
 def test_a_contender_is_distilled_recognised_and_listed(bench: Bench, tmp_path: Path) -> None:
@@ -38,30 +36,3 @@ def test_too_short_a_demo_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["demo", "--out", str(tmp_path / "x"), "--steps", "3"]) == 2
     assert "--steps: found 3, expected at least 51" in capsys.readouterr().err
     assert not (tmp_path / "x").exists()
-
-
-def test_a_form_is_an_ablation_or_a_file(tmp_path: Path) -> None:
-    recur = contender("recur")
-    assert (recur.task, recur.difference) == ("gendistiller", {"student": {"history_input": "recur"}})
-    own = tmp_path / "own.yaml"
-    own.write_text(f"base: {ROOT}/pretrain_configs/distilhubert/config_model.yaml\nstudent: {{dropout: 0.0}}\n")
-    assert contender(own) == Contender("distilhubert", {"student": {"dropout": 0.0}})
-    with pytest.raises(UserError, match="found nothing_such, expected a YAML file or one of add, all_layers, .*recur"):
-        contender("nothing_such")
-    own.write_text("student: {dropout: 0.0}\n")
-    with pytest.raises(UserError, match="found no base in it"):
-        contender(str(own))
-
-
-def test_a_form_of_a_form_keeps_what_both_state() -> None:
-    plain, bare = contender("plain"), contender("plain_no_skip")
-    assert bare.task == "gendistiller" and plain.difference["student"]["skip_connection"] == "history"
-    assert bare.difference == {"student": {**plain.difference["student"], "skip_connection": "none"}}
-
-
-def test_a_form_keeps_what_stands_between_it_and_the_recipe(tmp_path: Path) -> None:
-    own = tmp_path / "own.yaml"
-    own.write_text("base: pretrain_configs/gendistiller/config_model_mini.yaml\nstudent: {dropout: 0.2}\n")
-    found = contender(own)
-    assert found.task == "gendistiller" and found.difference["distill"] == {"target_layers": [2, 4, 6]}
-    assert found.difference["student"]["dropout"] == 0.2 and found.difference["student"]["encoder_embed_dim"] == 256

@@ -16,7 +16,7 @@ from s3prl_gendistiller.corpora.espeak import Espeak
 from s3prl_gendistiller.errors import UserError
 from tests.corpora.conftest import digests, names
 
-AGAIN = "repeat the command that wrote it"
+AGAIN = "repeat the command that wrote the corpus"
 FOLDERS = {
     *("LibriSpeech", "speech_commands_v0.01", "speech_commands_test_set_v0.01", "quesst14Database", "VoxCeleb1"),
     *("Libri2Mix", "fluent_speech_commands_dataset", "SNIPS", "IEMOCAP"),
@@ -95,7 +95,7 @@ def test_killed_command_loses_nothing_and_leaves_no_half_file(tiny: Path, tmp_pa
     process.wait()
     done = {name: (tmp_path / "IEMOCAP" / name).stat().st_mtime_ns for name in names(tmp_path / "IEMOCAP")}
     assert 0 < len(done) < 40
-    assert check_corpora(tmp_path)[0].problems == [f"{tmp_path / 'IEMOCAP'}: not finished; " + AGAIN + " to go on"]
+    assert check_corpora(tmp_path)[0].problems == [f"{tmp_path / 'IEMOCAP'}: not finished; " + AGAIN + " to continue"]
     rewrite(tmp_path, tasks=["er"])
     assert digests(tmp_path / "IEMOCAP") == digests(tiny / "IEMOCAP")
     assert all((tmp_path / "IEMOCAP" / name).stat().st_mtime_ns == changed for name, changed in done.items())
@@ -109,7 +109,10 @@ def test_check_names_the_corrupted_and_the_missing_file(copy: Path) -> None:
     missing = copy / "Libri2Mix/dev/segments"
     missing.unlink()
     problems = [problem for state in check_corpora(copy) for problem in state.problems]
-    assert problems == [f"{flipped}: corrupted; {AGAIN} to mend it", f"{missing}: missing; {AGAIN} to mend it"]
+    assert problems == [
+        f"{flipped}: corrupted; {AGAIN} to write the file again",
+        f"{missing}: missing; {AGAIN} to write the file again",
+    ]
 
 
 def test_damage_is_mended_by_repeating_the_command(copy: Path, tiny: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -135,7 +138,7 @@ def test_missing_layout_folder_is_named(copy: Path) -> None:
 
 
 def test_folder_without_corpora_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no corpus in it that this command wrote"):
+    with pytest.raises(UserError, match="found no corpus of this command in it"):
         check_corpora(tmp_path)
     with pytest.raises(UserError, match="no such folder"):
         check_corpora(tmp_path / "none")

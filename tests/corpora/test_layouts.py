@@ -20,13 +20,13 @@ import soundfile
 from s3prl_gendistiller.corpora import fluent, iemocap, libri2mix, quesst, snips, speech_commands, voxceleb
 from s3prl_gendistiller.corpora.clips import Conversation, Spoken
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.layout import Plan
+from s3prl_gendistiller.corpora.layout import CorpusPlan
 from s3prl_gendistiller.corpora.recording import read_rttm
 from s3prl_gendistiller.corpora.voices import Studio
 from tests.corpora.conftest import names
 
 
-def spoken(plan: Plan) -> list[tuple[str, Spoken]]:
+def spoken(plan: CorpusPlan) -> list[tuple[str, Spoken]]:
     """Path of the file and utterance, conversations taken apart."""
     found = [(clip.path, clip) for clip in plan.clips if isinstance(clip, Spoken)]
     talks = [clip for clip in plan.clips if isinstance(clip, Conversation)]

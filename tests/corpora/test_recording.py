@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from s3prl_gendistiller.corpora.clips import Recording, Spoken, Turn
+from s3prl_gendistiller.corpora.clips import Recording, Spoken, TurnTimes
 from s3prl_gendistiller.corpora.espeak import Espeak
 from s3prl_gendistiller.corpora.recording import Recorder, read_rttm, rttm
 from s3prl_gendistiller.errors import UserError
@@ -59,7 +59,7 @@ def test_mistake_in_a_worker_reaches_the_caller(tmp_path: Path) -> None:
 
 
 def test_turns_survive_their_file() -> None:
-    turns = [Turn("2001", 0.25, 1.75), Turn("2002", 1.5, 3.125)]
+    turns = [TurnTimes("2001", 0.25, 1.75), TurnTimes("2002", 1.5, 3.125)]
     text = rttm("train-0001", turns)
     assert text.startswith("SPEAKER train-0001 1 0.250 1.500 <NA> <NA> 2001 <NA> <NA>\n")
     assert read_rttm(text) == turns

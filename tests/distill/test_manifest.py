@@ -218,7 +218,7 @@ def test_empty_missing_and_foreign_manifests_are_named(recordings: Path, tmp_pat
     (tmp_path / "binary.csv").write_bytes(bytes(range(256)))
     with pytest.raises(UserError, match=r"binary\.csv: cannot be read"):
         read_manifest([tmp_path / "binary.csv"], recordings)
-    with pytest.raises(UserError, match="nowhere: no such folder; expected the one that file_path"):
+    with pytest.raises(UserError, match="nowhere: no such folder; expected the folder that file_path"):
         read_manifest([write_rows(tmp_path / "m.csv", "0,a.wav,1000,")], tmp_path / "nowhere")
 
 

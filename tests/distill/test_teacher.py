@@ -121,7 +121,7 @@ def test_the_encoder_state_has_the_names_without_what_stands_before_them() -> No
 
 
 def test_unknown_names_are_no_source_of_a_warm_start() -> None:
-    with pytest.raises(UserError, match="stub.*names that are not known"):
+    with pytest.raises(UserError, match="stub.*its weights have unknown names"):
         teacher(naming=None).encoder_state()
 
 

@@ -164,7 +164,7 @@ def test_shape_is_read_from_the_configuration_alone(folder: Path) -> None:
     ("content", "message"),
     [
         (None, "holds no config.json"),
-        ("{", "is not JSON"),
+        ("{", "not readable as JSON"),
         ("[]", "holds a list, expected an object"),
         ('{"model_type": "bert"}', "model_type 'bert', expected one of hubert, wavlm, wav2vec2"),
         ("{}", "model_type None"),
@@ -197,7 +197,7 @@ def test_a_configuration_that_makes_no_model_is_refused(folder: Path, changes: d
 
 def test_a_preprocessor_file_that_is_not_whole_is_refused(folder: Path) -> None:
     (folder / "preprocessor_config.json").write_text('{"do_norm')
-    with pytest.raises(UserError, match=r"preprocessor_config\.json is not JSON"):
+    with pytest.raises(UserError, match=r"preprocessor_config\.json: not readable as JSON"):
         load_transformers_teacher(folder)
 
 
