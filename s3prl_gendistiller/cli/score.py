@@ -12,7 +12,7 @@ from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.outputs import check_writable
 from s3prl_gendistiller.superb.entry.from_suite import read_results
 from s3prl_gendistiller.superb.leaderboard.anchors import ANCHORS
-from s3prl_gendistiller.superb.leaderboard.scores import COUNTED, LEADERBOARD, overall_score, task_score
+from s3prl_gendistiller.superb.leaderboard.scores import LEADERBOARD, overall_score, task_score
 from s3prl_gendistiller.superb.suite.table import markdown
 from s3prl_gendistiller.superb.tasks import TASKS
 
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     rows: list[tuple[str, float | None, Values]] = []
     for path in args.results:
         rows += _students(path)
-    rows += [(anchor.name, anchor.million_parameters, anchor.row.values()) for anchor in ANCHORS]
+    rows += [(anchor.name, anchor.million_parameters, anchor.values) for anchor in ANCHORS]
     print(table(rows))
     if args.out is not None:
         draw(rows, args.out)
@@ -118,7 +118,8 @@ def _millions(student: Mapping[str, Any]) -> float | None:
 
 def _values(tasks: Mapping[str, Any]) -> Values:
     return {
-        task: {metric: float(content["values"][metric]) for metric in COUNTED[task]} for task, content in tasks.items()
+        task: {metric: float(content["values"][metric]) for metric in TASKS[task].counted}
+        for task, content in tasks.items()
     }
 
 

@@ -20,7 +20,7 @@ from s3prl_gendistiller.host.feature_store import CACHE_FLAG, LIMIT_FLAG, read_s
 from s3prl_gendistiller.host.paths import VARIABLE
 from s3prl_gendistiller.superb.models import FEATURES, Student, find_students
 from s3prl_gendistiller.superb.suite.agenda import Work, planned_work
-from s3prl_gendistiller.superb.suite.language_model import DECODED, find_model
+from s3prl_gendistiller.superb.suite.language_model import find_model
 from s3prl_gendistiller.superb.suite.suite import HARDWARE, Layers, Suite
 from s3prl_gendistiller.superb.tasks import PRESETS, TASKS, choose_tasks
 
@@ -239,8 +239,9 @@ def _suite(args: argparse.Namespace) -> Suite:
     check_pairs(args, suite)
     check_search(suite, args.halving)
     if suite.lm is not None:
-        if TASKS[DECODED] not in tasks:
-            raise UserError(f"--lm: found without {DECODED} among the tasks, which is what it decodes; leave it out")
+        decodable = [name for name, task in TASKS.items() if task.lm_metric is not None]
+        if not {task.name for task in tasks} & {*decodable}:
+            raise UserError(f"--lm: found without {decodable[0]} among the tasks, which it decodes; leave it out")
         find_model(suite.lm)
     _refuse_unknown_upstreams(suite.students)
     if not args.dry_run:

@@ -10,11 +10,10 @@ import torch
 
 from s3prl_gendistiller.cli import main
 from s3prl_gendistiller.superb.cost import costs
-from s3prl_gendistiller.superb.entry.expected import expected
 from tests.corpora.loaders import content
 from tests.host.test_checkpoint import save_student
 from tests.superb.entry.test_from_suite import write_suite
-from tests.superb.experiments import CONFIGS, write_experiment
+from tests.superb.experiments import CONFIGS, expected, write_experiment
 from tests.superb.noise_corpora import write_ten
 
 ER = [f"er_fold{fold}" for fold in range(1, 6)]

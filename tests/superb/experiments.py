@@ -9,6 +9,9 @@ import h5py
 import numpy as np
 import yaml
 
+from s3prl_gendistiller.superb.entry import expected as ids
+from s3prl_gendistiller.superb.entry.archive import known_submissions
+from s3prl_gendistiller.superb.tasks.predictions import Expected
 from tests.corpora.loaders import content
 
 CONFIGS = {
@@ -25,6 +28,12 @@ CONFIGS = {
 }
 ARKS = {"pr": "test", "sf": "test", "asr_no_lm": "test-clean-noLM", "asr_with_lm": "test-clean-LM"}
 FRAMES = 150  # of 320 samples in the recordings of 3 s
+
+
+def expected(flag: str, config: dict) -> Expected:
+    """The ids of a test set, by the flag of s3prl's submit.py."""
+    task, submission = known_submissions()[flag]
+    return ids.expected(task, config, submission.fold)
 
 
 def write_experiment(folder: Path, flag: str, ids: Sequence[str], data: Path | None = None, truth: bool = True) -> Path:

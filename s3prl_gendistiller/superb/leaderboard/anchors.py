@@ -7,38 +7,20 @@ score have none here. PR, ASR, ASV and SD are error rates, QbE is MTWV x 100.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+
+from s3prl_gendistiller.superb.tasks import TASKS
+
+_COLUMNS = ("pr", "ks", "ic", "sid", "er", "asr", "asv", "sd", "sf", "qbe")
+"""Tasks in the order of the published tables."""
 
 
-class Row(NamedTuple):
-    """One model's numbers in the order of the published tables."""
-
-    pr: float
-    ks: float
-    ic: float
-    sid: float
-    er: float
-    asr: float
-    asv: float
-    sd: float
-    f1: float
-    cer: float
-    qbe: float
-
-    def values(self) -> dict[str, dict[str, float]]:
-        """Task -> metric -> value, as `gendistiller superb` names them."""
-        return {
-            "pr": {"per": self.pr},
-            "asr": {"wer": self.asr},
-            "ks": {"acc": self.ks},
-            "qbe": {"mtwv": self.qbe},
-            "sid": {"acc": self.sid},
-            "asv": {"eer": self.asv},
-            "sd": {"der": self.sd},
-            "ic": {"acc": self.ic},
-            "sf": {"f1": self.f1, "cer": self.cer},
-            "er": {"acc": self.er},
-        }
+def _row(*numbers: float) -> dict[str, dict[str, float]]:
+    """Task -> metric -> value, as `gendistiller superb` names them."""
+    given = iter(numbers)
+    row = {task: {metric: next(given) for metric in TASKS[task].counted} for task in _COLUMNS}
+    if sum(map(len, row.values())) != len(numbers):
+        raise ValueError(f"{len(numbers)} numbers for the columns {', '.join(_COLUMNS)}")
+    return row
 
 
 @dataclass(frozen=True)
@@ -48,41 +30,43 @@ class Anchor:
     Attributes:
         million_parameters: of the model that is evaluated.
         published: its score as its source prints it.
-        row: its numbers.
+        values: task -> metric -> number.
         gmacs: billions of multiply-adds by the leaderboard's protocol (see `protocol`); None where none are published.
     """
 
     name: str
     million_parameters: float
     published: int
-    row: Row
+    values: dict[str, dict[str, float]]
     gmacs: float | None = None
 
 
 ANCHORS = (
     Anchor(
-        "WavLM Base+", 94.70, 1106, Row(3.92, 97.37, 99.00, 89.42, 68.65, 5.59, 4.07, 3.50, 90.58, 21.20, 9.88), 1670
+        "WavLM Base+", 94.70, 1106, _row(3.92, 97.37, 99.00, 89.42, 68.65, 5.59, 4.07, 3.50, 90.58, 21.20, 9.88), 1670
     ),
     Anchor(
-        "HuBERT Base", 94.68, 941, Row(5.41, 96.30, 98.34, 81.42, 64.92, 6.42, 5.11, 5.88, 88.53, 25.20, 7.36), 1669
+        "HuBERT Base", 94.68, 941, _row(5.41, 96.30, 98.34, 81.42, 64.92, 6.42, 5.11, 5.88, 88.53, 25.20, 7.36), 1669
     ),
-    Anchor("DPWavLM", 23.59, 926, Row(8.22, 96.27, 98.58, 82.11, 65.24, 10.19, 5.98, 5.53, 87.68, 26.11, 8.74), 589.2),
+    Anchor("DPWavLM", 23.59, 926, _row(8.22, 96.27, 98.58, 82.11, 65.24, 10.19, 5.98, 5.53, 87.68, 26.11, 8.74), 589.2),
     Anchor(
         "LightHuBERT-small",
         27.00,
         901,
-        Row(6.60, 96.07, 98.23, 69.70, 64.12, 8.34, 5.42, 5.85, 87.58, 26.90, 7.64),
+        _row(6.60, 96.07, 98.23, 69.70, 64.12, 8.34, 5.42, 5.85, 87.58, 26.90, 7.64),
         860.7,
     ),
     Anchor(
-        "STaRHuBERT-L", 26.63, 896, Row(7.97, 96.56, 97.50, 78.66, 63.48, 8.91, 5.45, 5.83, 88.01, 25.36, 6.77), 511.9
+        "STaRHuBERT-L", 26.63, 896, _row(7.97, 96.56, 97.50, 78.66, 63.48, 8.91, 5.45, 5.83, 88.01, 25.36, 6.77), 511.9
     ),
     Anchor(
-        "STaRHuBERT", 22.31, 887, Row(8.16, 96.27, 97.55, 77.58, 63.01, 9.35, 5.39, 6.05, 87.94, 25.31, 6.88), 463.5
+        "STaRHuBERT", 22.31, 887, _row(8.16, 96.27, 97.55, 77.58, 63.01, 9.35, 5.39, 6.05, 87.94, 25.31, 6.88), 463.5
     ),
-    Anchor("DPHuBERT", 23.59, 866, Row(9.67, 96.36, 97.92, 76.83, 63.16, 10.47, 5.84, 5.92, 86.86, 28.26, 6.93), 654.1),
     Anchor(
-        "ARMHuBERT-S", 22.39, 828, Row(8.63, 96.82, 97.02, 63.76, 62.96, 10.82, 5.58, 7.01, 86.34, 29.02, 7.20), 449.4
+        "DPHuBERT", 23.59, 866, _row(9.67, 96.36, 97.92, 76.83, 63.16, 10.47, 5.84, 5.92, 86.86, 28.26, 6.93), 654.1
     ),
-    Anchor("DistilHuBERT", 23.49, 717, Row(16.27, 95.98, 94.99, 73.54, 63.02, 13.37, 8.55, 6.19, 82.57, 35.59, 5.11)),
+    Anchor(
+        "ARMHuBERT-S", 22.39, 828, _row(8.63, 96.82, 97.02, 63.76, 62.96, 10.82, 5.58, 7.01, 86.34, 29.02, 7.20), 449.4
+    ),
+    Anchor("DistilHuBERT", 23.49, 717, _row(16.27, 95.98, 94.99, 73.54, 63.02, 13.37, 8.55, 6.19, 82.57, 35.59, 5.11)),
 )

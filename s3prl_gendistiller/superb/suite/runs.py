@@ -18,12 +18,10 @@ from typing import Any
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.models import Student
 from s3prl_gendistiller.superb.suite import trial
-from s3prl_gendistiller.superb.suite.language_model import LM_METRIC
 from s3prl_gendistiller.superb.suite.search import Trials, budgets, cost_of, halve
 from s3prl_gendistiller.superb.suite.suite import Layers, Suite, layer_run, trained_runs
 from s3prl_gendistiller.superb.suite.trial import Launch
 from s3prl_gendistiller.superb.tasks import Task
-from s3prl_gendistiller.superb.tasks import printed as metrics
 
 LM_PART = "tested_lm"
 DIVERGED = "not finite"
@@ -142,7 +140,7 @@ class _Turns:
 def _search(suite: Suite, student: Student, task: Task, launch: Launch) -> Found:
     """The learning rate that is best on dev; without a choice the one there is, and nothing is run."""
     rates = suite.candidates(task)
-    higher = metrics.dev_is_higher_better(task)
+    higher = task.dev_metric.higher_is_better
     if len(rates) == 1:
         return rates[0], {}, {}
 
@@ -178,8 +176,8 @@ def _train_and_test(
             records[-1] = trial.test(run, launch, part=LM_PART, lm=suite.lm)
     tested = [record["tested"] for record in records]
     values = {key: sum(part["values"][key] for part in tested) / len(tested) for key in tested[0]["values"]}
-    if suite.metrics(task) != task.metrics:
-        values[LM_METRIC.key] = records[0][LM_PART]["values"]["wer"]
+    if task.lm_metric and suite.metrics(task) != task.metrics:
+        values[task.lm_metric.key] = records[0][LM_PART]["values"][task.metrics[0].key]
     fallback = next((part["fallback"] for part in tested if part["fallback"]), None)
     logger.info("%s %s: %s", student.name, task.name, _in_words(suite, task, values))
     return Outcome(

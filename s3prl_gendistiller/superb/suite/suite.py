@@ -17,7 +17,7 @@ from s3prl_gendistiller.host.paths import VARIABLE, expand_tree
 from s3prl_gendistiller.schema import read_layered_yaml
 from s3prl_gendistiller.shipped import shipped_folder
 from s3prl_gendistiller.superb.models import Student
-from s3prl_gendistiller.superb.suite.language_model import DECODED, LM_METRIC, decoder_overrides
+from s3prl_gendistiller.superb.suite.language_model import decoder_overrides
 from s3prl_gendistiller.superb.tasks import Metric, Task
 
 RUNS = "runs"
@@ -94,7 +94,7 @@ class Suite:
 
     def metrics(self, task: Task) -> tuple[Metric, ...]:
         """The columns of a task."""
-        return (*task.metrics, LM_METRIC) if self.lm and task.name == DECODED else task.metrics
+        return (*task.metrics, task.lm_metric) if self.lm and task.lm_metric else task.metrics
 
     def config_file(self, task: Task) -> Path:
         published = shipped_folder("downstream_runs") / task.config(self.preset)

@@ -12,8 +12,13 @@ from typing import Any
 
 from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.superb.cost.costs import Cost
-from s3prl_gendistiller.superb.leaderboard.scores import COUNTED, LEADERBOARD, References, overall_score, scored_tasks
-from s3prl_gendistiller.superb.suite.language_model import DECODED, LM_METRIC
+from s3prl_gendistiller.superb.leaderboard.scores import (
+    LEADERBOARD,
+    References,
+    counted_tasks,
+    overall_score,
+    scored_tasks,
+)
 from s3prl_gendistiller.superb.suite.runs import Outcome
 from s3prl_gendistiller.superb.suite.suite import Suite
 from s3prl_gendistiller.superb.tasks import Metric, Task
@@ -155,8 +160,8 @@ def _columns(suite: Suite, results: Results) -> list[tuple[Task, Metric]]:
     columns = []
     for task in suite.tasks:
         metrics = suite.metrics(task)
-        if task.name == DECODED and LM_METRIC.key in found and LM_METRIC not in metrics:
-            metrics = (*metrics, LM_METRIC)
+        if task.lm_metric and task.lm_metric.key in found and task.lm_metric not in metrics:
+            metrics = (*metrics, task.lm_metric)
         columns += [(task, metric) for metric in metrics]
     return columns
 
@@ -183,7 +188,7 @@ def _values(outcomes: Mapping[str, Outcome]) -> dict[str, dict[str, float]]:
 
 def _left_out(references: References) -> str:
     """Below a table whose score leaves tasks out: which, and why."""
-    names = [task.upper() for task in COUNTED if task not in scored_tasks(references)]
+    names = [task.upper() for task in counted_tasks() if task not in scored_tasks(references)]
     if not names:
         return ""
     return f"\nscore: without {', '.join(names)}, where the upper reference is no better than the lower.\n"

@@ -53,7 +53,7 @@ def dev_value(run: Run, launch: Launch) -> float:
     value = record["trained"]["dev"]
     if value is None and not run.task.best:  # ASV: s3prl evaluates nothing on dev
         try:
-            value = test(run, launch, write_dev_trials(run), part="dev")["dev"]["values"]["eer"]
+            value = test(run, launch, write_dev_trials(run), part="dev")["dev"]["values"][run.task.metrics[0].key]
         except metrics.NoNumber:
             return math.nan
     evaluated = metrics.best_on_dev(run.task, _text(run, TRAIN_LOG)) if value is None else value
@@ -78,7 +78,7 @@ def dev_value_after(run: Run, launch: Launch, steps: int) -> float:
         chosen = checkpoint if checkpoint.is_file() else _whole_checkpoint(run)
         try:
             values, seconds = _evaluate(run, launch, chosen, run.task.test, write_dev_trials(run))
-            value, stage["seconds"] = values["eer"], round(stage.get("seconds", 0.0) + seconds, 1)
+            value, stage["seconds"] = values[run.task.metrics[0].key], round(stage.get("seconds", 0.0) + seconds, 1)
         except metrics.NoNumber:
             value = math.nan
     found = _known(run, value)
@@ -190,18 +190,13 @@ def _problems(record: Any) -> Iterator[str]:
 
 
 def write_dev_trials(run: Run) -> Path:
-    """ASV's trials between speakers of dev/, in a form that s3prl's test set reads: it looks below test/wav only.
+    """`Task.dev_trials` as a file in the run's folder.
 
     Raises:
         UserError: the corpus has no such list.
     """
-    datarc = run.suite.config(run.task)["downstream_expert"]["datarc"]
-    lines = Path(datarc["dev_meta_data"]).read_text(encoding="utf-8").splitlines()
-    trials = [line.split() for line in lines if line.strip()]
-    if not trials or any(len(trial) != 3 for trial in trials):
-        raise UserError(f"{datarc['dev_meta_data']}: expected lines of 1 or 0 and two paths below dev/wav")
+    text = run.task.dev_trials(run.suite.config(run.task)["downstream_expert"])
     path = run.folder / DEV_TRIALS
-    text = "".join(f"{same} ../../dev/wav/{first} ../../dev/wav/{second}\n" for same, first, second in trials)
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
     return path

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from s3prl_gendistiller.superb.entry.archive import PARTS
-from s3prl_gendistiller.superb.entry.expected import NotAtHand, config_files, expected
-from s3prl_gendistiller.superb.entry.predictions import Predictions, differences
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.superb.entry.archive import known_submissions
+from s3prl_gendistiller.superb.entry.expected import config_files, differences
+from s3prl_gendistiller.superb.tasks.predictions import Predictions
 from tests.corpora.loaders import content
-from tests.superb.experiments import CONFIGS
+from tests.superb.experiments import CONFIGS, expected
 
-TEN = [part.flag for part in PARTS if part.task]
+TEN = [flag for flag, (_, submission) in known_submissions().items() if not submission.optional]
 ANY_ORDER = ("qbe", "sd")
 COUNTS = {"pr": 3, "sid": 5, "ks": 12, "ic": 3, "asr_no_lm": 3, "qbe": 8, "sf": 2, "sv": 2, "sd": 2}
 
@@ -74,14 +75,13 @@ def test_without_its_lexicon_the_order_of_phonemes_is_left_open(ten: Path) -> No
         ("sid", "no .*veri_test_class.txt"),
         ("er_fold3", "no .*Session3/test_meta_data.json"),
         ("sd", "no .*reco2dur"),
-        ("st", "nothing here reads"),
     ],
 )
 def test_a_corpus_that_is_elsewhere_is_said_to_be(flag: str, said: str, tmp_path: Path) -> None:
-    with pytest.raises(NotAtHand, match=said):
-        expected(flag, config(tmp_path, flag) if flag != "st" else {"downstream_expert": {}})
-    with pytest.raises(NotAtHand):
-        expected(flag, {"downstream_expert": {}} if flag != "st" else {})
+    with pytest.raises(UserError, match=said):
+        expected(flag, config(tmp_path, flag))
+    with pytest.raises(UserError):
+        expected(flag, {"downstream_expert": {}})
 
 
 def test_a_split_without_a_test_set_is_no_empty_expectation(ten: Path, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_split_without_a_test_set_is_no_empty_expectation(ten: Path, tmp_path:
     lists = tmp_path / "lists.txt"
     lists.write_text("1 id10001/clip/00001.wav\n")
     own["downstream_expert"]["datarc"]["meta_data"] = str(lists)
-    with pytest.raises(NotAtHand, match="names no utterance of the test set"):
+    with pytest.raises(UserError, match="names no utterance of the test set"):
         expected("sid", own)
 
 

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from s3prl_gendistiller.superb.corpus.amounts import SPEECH
 from s3prl_gendistiller.superb.models import Student
 from s3prl_gendistiller.superb.suite import hours
 from s3prl_gendistiller.superb.suite.agenda import planned_work
-from s3prl_gendistiller.superb.suite.hours import Estimate, estimate, head_parameters, sustained, wall_hours
+from s3prl_gendistiller.superb.suite.hours import Estimate, estimate, sustained, wall_hours
 from s3prl_gendistiller.superb.suite.suite import Suite
 from s3prl_gendistiller.superb.tasks import PRESETS, TASKS
 from tests.conftest import run_python
@@ -51,11 +50,10 @@ def test_a_search_in_parts_costs_two_trainings_and_in_full_five() -> None:
 
 
 def test_crops_are_no_longer_than_the_configuration_allows_and_asr_batches_are_halved() -> None:
-    by_task = {task: SPEECH["official"][task].utterance_s for task in ("sid", "asr")}
-    assert by_task["sid"] > 8
-    expert = suite_of("sid").content(TASKS["sid"])["downstream_expert"]
-    assert hours._longest_s(expert) == 8 and hours._batch(expert, "sid") == 8
-    assert hours._batch(suite_of("asr").content(TASKS["asr"])["downstream_expert"], "asr") == 16
+    experts = {name: suite_of(name).content(TASKS[name])["downstream_expert"] for name in ("sid", "asr")}
+    assert TASKS["sid"].speech_of("official").utterance_s > 8 == hours._longest_s(experts["sid"])
+    assert TASKS["sid"].batch_utterances(experts["sid"]) == 8
+    assert TASKS["asr"].batch_utterances(experts["asr"]) == 16
 
 
 def test_every_task_has_an_estimate_for_each_preset() -> None:
@@ -93,7 +91,7 @@ def test_heads_are_as_large_as_s3prl_builds_them() -> None:
     answer = run_python("-c", code)
     assert answer.returncode == 0, answer.stderr[-2000:]
     counted = [int(line) for line in answer.stdout.splitlines()[-3:]]
-    assert [head_parameters(suite.content(task)["downstream_expert"]) for task in suite.tasks] == counted
+    assert [task.head_parameters(suite.content(task)["downstream_expert"]) for task in suite.tasks] == counted
 
 
 def test_the_next_free_device_takes_the_next_task() -> None:
