@@ -13,16 +13,9 @@ import numpy as np
 from s3prl_gendistiller.corpora.augment import Place, at_16_khz, generator, in_room, noise, trimmed, with_noise
 from s3prl_gendistiller.corpora.espeak import Espeak
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
+from s3prl_gendistiller.formats.rttm import Turn
 
 PEAK = 0.5
-
-
-class Turn(NamedTuple):
-    """Who speaks when in a recording."""
-
-    speaker: str
-    start_s: float
-    end_s: float
 
 
 class Recording(NamedTuple):

@@ -16,12 +16,13 @@ from types import TracebackType
 import soundfile
 from tqdm import tqdm
 
-from s3prl_gendistiller.corpora.clips import Clip, Conversation, Turn
+from s3prl_gendistiller.corpora.clips import Clip, Conversation
 from s3prl_gendistiller.corpora.espeak import Espeak
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.distill.processes import serve_parent
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.formats.rttm import Turn
 
 TURNS = "turns"
 """Beside the folder of a recording with several speakers: when each of them speaks, in NIST's format."""
@@ -113,12 +114,6 @@ def rttm(recording: str, turns: Iterable[Turn]) -> str:
         f"SPEAKER {recording} 1 {turn.start_s:.3f} {turn.end_s - turn.start_s:.3f} <NA> <NA> {turn.speaker} <NA> <NA>\n"
         for turn in turns
     )
-
-
-def read_rttm(text: str) -> list[Turn]:
-    """The turns of one recording, as `rttm` wrote them."""
-    rows = [line.split() for line in text.splitlines()]
-    return [Turn(row[7], float(row[3]), float(row[3]) + float(row[4])) for row in rows]
 
 
 def _record(root: Path, clips: Sequence[Clip]) -> int:
