@@ -15,7 +15,7 @@ import yaml
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.entry.archive import check_submissions, fold_folders, known_submissions, pack
 from s3prl_gendistiller.superb.tasks import TASKS
-from tests.superb.experiments import write_experiment
+from tests.superb.experiments import FLAGS, write_experiment
 
 # s3prl/submit/submit.py: flag -> (file in the experiment folder, file in the archive); sd is a folder, below.
 OFFICIAL = {
@@ -34,14 +34,13 @@ OFFICIAL = {
     "sf": ("test-hyp.ark", "sf_public/predict.ark"),
     "sv": ("test_predict.txt", "sv_public/predict.txt"),
 }
-TEN = [flag for flag, (_, submission) in known_submissions().items() if not submission.optional]
 Folders = dict[str, Path]
 
 
 @pytest.fixture
 def folders(ten: Path, host_ids: dict[str, list[str]], tmp_path: Path) -> Folders:
     """All ten tasks, tested on their corpora."""
-    return {flag: write_experiment(tmp_path / "runs" / flag, flag, host_ids[flag], ten) for flag in TEN}
+    return {flag: write_experiment(tmp_path / "runs" / flag, flag, host_ids[flag], ten) for flag in FLAGS}
 
 
 def official_zip(folders: Folders, out: Path) -> Path:

@@ -8,22 +8,19 @@ from pathlib import Path
 import pytest
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.superb.entry.archive import known_submissions
 from s3prl_gendistiller.superb.entry.expected import config_files, differences
 from s3prl_gendistiller.superb.tasks.predictions import Predictions
-from tests.corpora.loaders import content
-from tests.superb.experiments import CONFIGS, expected
+from tests.superb.experiments import FLAGS, expected, expert_config
 
-TEN = [flag for flag, (_, submission) in known_submissions().items() if not submission.optional]
 ANY_ORDER = ("qbe", "sd")
 COUNTS = {"pr": 3, "sid": 5, "ks": 12, "ic": 3, "asr_no_lm": 3, "qbe": 8, "sf": 2, "sv": 2, "sd": 2}
 
 
 def config(data: Path, flag: str) -> dict:
-    return {"downstream_expert": content(data, CONFIGS[flag.partition("_fold")[0]])}
+    return {"downstream_expert": expert_config(data, flag)}
 
 
-@pytest.mark.parametrize("flag", TEN)
+@pytest.mark.parametrize("flag", FLAGS)
 def test_the_ids_are_those_of_s3prls_loader(flag: str, ten: Path, host_ids: dict[str, list[str]]) -> None:
     wanted = expected(flag, config(ten, flag))
     assert len(wanted.ids) == COUNTS.get(flag, 4)
@@ -32,7 +29,7 @@ def test_the_ids_are_those_of_s3prls_loader(flag: str, ten: Path, host_ids: dict
     assert wanted.source.is_relative_to(ten)
 
 
-@pytest.mark.parametrize("flag", [flag for flag in TEN if flag not in (*ANY_ORDER, "ks")])
+@pytest.mark.parametrize("flag", [flag for flag in FLAGS if flag not in (*ANY_ORDER, "ks")])
 def test_another_order_is_seen(flag: str, ten: Path, host_ids: dict[str, list[str]]) -> None:
     wanted = expected(flag, config(ten, flag))
     for shuffled in (host_ids[flag][::-1], [*host_ids[flag][1:], host_ids[flag][0]]):
