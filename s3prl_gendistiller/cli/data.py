@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
             for line in data_make.make(wanted, sources, progress=not args.no_progress):
                 print(line)
         needs = [need(wanted.task) for wanted in needs]
-    shelf = data_check.Shelf(durations=not args.no_durations, progress=not args.no_progress)
+    shelf = data_check.Shelf(sample=0 if args.no_durations else None, progress=not args.no_progress)
     reports = [data_check.check(wanted, shelf, stamp) for wanted in needs]
     reports = [
         report.with_problems(content_faults(report.need, lambda audio: shelf.audio(audio).files)) for report in reports

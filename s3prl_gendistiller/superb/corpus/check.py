@@ -89,23 +89,13 @@ class Shelf:
     """Reads the audio of each folder once for all tasks that share the folder.
 
     Args:
-        durations: whether to read headers.
         sample: the number of files of a folder, spread over it, whose headers are read; None for all.
         progress: show a bar.
-        workers: threads; None for four a core.
     """
 
-    def __init__(
-        self,
-        *,
-        durations: bool = True,
-        sample: int | None = None,
-        progress: bool = True,
-        workers: int | None = None,
-    ) -> None:
-        self._sample = sample if durations else 0
+    def __init__(self, *, sample: int | None = None, progress: bool = True) -> None:
+        self._sample = sample
         self._progress = progress
-        self._workers = workers
         self._found: dict[tuple[Path, str, tuple[str, ...]], Found] = {}
 
     def audio(self, audio: AudioFolder) -> Found:
@@ -114,9 +104,7 @@ class Shelf:
             files = tuple(files_below(*key))
             chosen = files if self._sample is None else _spread(files, self._sample)
             progress = self._progress and bool(chosen)
-            headers = of_each_file(
-                chosen, read_header, workers=self._workers, description=audio.name, progress=progress
-            )
+            headers = of_each_file(chosen, read_header, workers=None, description=audio.name, progress=progress)
             self._found[key] = Found(files, dict(zip(chosen, headers, strict=True)))
         return self._found[key]
 

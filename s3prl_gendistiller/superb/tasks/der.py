@@ -12,8 +12,9 @@ the lowest of these ten rates on the test set.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -38,12 +39,7 @@ class Errors:
     scored: float = 0.0
 
     def __add__(self, other: Errors) -> Errors:
-        return Errors(
-            self.missed + other.missed,
-            self.false_alarm + other.false_alarm,
-            self.confused + other.confused,
-            self.scored + other.scored,
-        )
+        return Errors(*map(operator.add, astuple(self), astuple(other)))
 
     @property
     def rate(self) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.formats.lists import full_lines, misshapen_line
-from s3prl_gendistiller.superb.corpus.sizes import Amount, Corpus, Speech
+from s3prl_gendistiller.superb.corpus.sizes import HOUR_S, Amount, Corpus, Speech
 from s3prl_gendistiller.superb.tasks import mtwv
 from s3prl_gendistiller.superb.tasks.base import Metric, Task
 from s3prl_gendistiller.superb.tasks.needs import ANY, AudioFolder, Config, Files, Listing, Need
@@ -21,7 +21,7 @@ CORPUS = Corpus(
     {"Audio": Amount(12_492, 23, rounding_h=0.5), "dev_queries": Amount(560), "eval_queries": Amount(555)},
 )
 _DOCUMENTS, _DEV, _ = CORPUS.parts.values()
-_QUERIES_S = 0.5 * 3600.0  # an assumption
+_SEARCHED_S, _QUERIES_S = _DOCUMENTS.seconds, 0.5 * HOUR_S  # the second is an assumption
 
 
 class QueryByExample(Task):
@@ -103,13 +103,7 @@ TASK = QueryByExample(
     corpus=CORPUS,
     speech=(
         Speech(0.0, 411, 413, 432, pairs=24 * 120),
-        Speech(
-            utterance_s=0.0,
-            dev_s=_DOCUMENTS.seconds,
-            test_s=_DOCUMENTS.seconds,
-            whole_s=_DOCUMENTS.seconds + _QUERIES_S,
-            pairs=_DEV.files * _DOCUMENTS.files,
-        ),
+        Speech(0.0, _SEARCHED_S, _SEARCHED_S, _SEARCHED_S + _QUERIES_S, pairs=_DEV.files * _DOCUMENTS.files),
     ),
     submissions=(Submission("qbe", mtwv.STDLIST, mtwv.STDLIST, _read_scores),),
     best="",

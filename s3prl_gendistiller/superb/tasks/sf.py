@@ -21,6 +21,7 @@ CORPUS = Corpus(
     {"train": Amount(8 * 13_084), "valid": Amount(4 * 700), "test": Amount(4 * 700)},
 )
 _MEAN_S = 3.0  # an assumption
+_SECONDS = {split: amount.files * _MEAN_S for split, amount in CORPUS.parts.items()}
 
 
 class SlotFilling(Task):
@@ -111,12 +112,7 @@ TASK = SlotFilling(
     corpus=CORPUS,
     speech=(
         Speech(2.8, 238, 225, 2717),
-        Speech(
-            utterance_s=_MEAN_S,
-            dev_s=CORPUS.parts["valid"].files * _MEAN_S,
-            test_s=CORPUS.parts["test"].files * _MEAN_S,
-            whole_s=sum(part.files for part in CORPUS.parts.values()) * _MEAN_S,
-        ),
+        Speech(_MEAN_S, _SECONDS["valid"], _SECONDS["test"], sum(_SECONDS.values())),
     ),
     submissions=(hypotheses("sf", "test"),),
     rates=((1e-2, 3e-3, 1e-3), (1e-2, 1e-3, 1e-4, 1e-5)),

@@ -49,7 +49,7 @@ def published(found: Need, amount: Amount | None) -> Need:
 
 
 def of(found: Need, ours: bool | None = None) -> Report:
-    return check(found, Shelf(progress=False, workers=1), lambda root: ours)
+    return check(found, Shelf(progress=False), lambda root: ours)
 
 
 def leaves(content: Any) -> Iterator[str]:
@@ -165,7 +165,7 @@ def test_files_without_audio_are_named(data: Path) -> None:
     broken.write_bytes(b"fLaC")
     report = of(found, ours=True)
     assert report.problems == (f"train-clean-100: 1 files hold no audio: {broken}",)
-    unheard = check(found, Shelf(durations=False, progress=False), lambda root: True)
+    unheard = check(found, Shelf(sample=0, progress=False), lambda root: True)
     assert (unheard.state, unheard.hours, unheard.files) == ("synthetic", None, 6)
 
 
@@ -196,7 +196,7 @@ def test_a_folder_is_looked_at_once_for_all_tasks(data: Path, monkeypatch: pytes
         return files_below(folder, *rest)
 
     monkeypatch.setattr(data_check, "files_below", counted)
-    shelf = Shelf(progress=False, workers=1)
+    shelf = Shelf(progress=False)
     for name in ("pr", "asr"):
         check(need(TASKS[name]), shelf, lambda root: None)
     assert len(looked) == len(set(looked)) == 3
