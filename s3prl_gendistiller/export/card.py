@@ -87,9 +87,7 @@ def _header(card: Card) -> str:
 
 
 def _what(config: ModelConfig, steps: int | None) -> str:
-    stops = (
-        "" if steps is None else f" The student stops after the first {steps} of them unless `-g` gives another number."
-    )
+    stops = "" if steps is None else f" By default, the student stops after the first {steps} of them."
     return f"{config.description()}{stops}\n"
 
 
