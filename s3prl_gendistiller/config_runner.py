@@ -68,9 +68,9 @@ class RunnerConfig:
     """A whole runner YAML. s3prl's own builders read the sections `optimizer` and `scheduler`."""
 
     runner: RunnerSectionConfig
-    optimizer: Any = key(kinds=OPTIMIZERS)
+    optimizer: Any = key(variants=OPTIMIZERS)
     pretrain_expert: PretrainExpertConfig = key()
-    scheduler: Any = key(None, kinds=SCHEDULERS)
+    scheduler: Any = key(None, variants=SCHEDULERS)
 
     def problems(self) -> Iterator[str]:
         yield from schedule_problems(self.optimizer, self.scheduler, self.runner.total_steps)

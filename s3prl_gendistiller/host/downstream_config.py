@@ -93,9 +93,9 @@ class SpecAugConfig:
 @dataclass(frozen=True)
 class _TrainedConfig:
     runner: TrainingConfig
-    optimizer: Any = key(kinds=OPTIMIZERS)
+    optimizer: Any = key(variants=OPTIMIZERS)
     downstream_expert: Any = key()
-    scheduler: Any = key(None, kinds=SCHEDULERS)
+    scheduler: Any = key(None, variants=SCHEDULERS)
     specaug: SpecAugConfig | None = None
 
     def problems(self) -> Iterator[str]:

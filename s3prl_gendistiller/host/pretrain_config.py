@@ -41,8 +41,8 @@ class StockConfig:
 
     runner: StockRunnerConfig
     pretrain_expert: StockExpertConfig
-    optimizer: Any = key(kinds=OPTIMIZERS)
-    scheduler: Any = key(None, kinds=SCHEDULERS)
+    optimizer: Any = key(variants=OPTIMIZERS)
+    scheduler: Any = key(None, variants=SCHEDULERS)
 
     def problems(self) -> Iterator[str]:
         yield from schedule_problems(self.optimizer, self.scheduler, self.runner.total_steps)

@@ -9,7 +9,7 @@ from typing import Any
 
 from s3prl_gendistiller.host.expert_configs import SPLITS, FrameLevelConfig
 from s3prl_gendistiller.host.soft_labels import SoftLabelConfig
-from s3prl_gendistiller.schema import Kinds, key
+from s3prl_gendistiller.schema import Variants, key
 from s3prl_gendistiller.schema_values import shown
 
 ASR_SPLITS = ("train", "dev", "test", "dev-clean", "dev-other", "test-clean", "test-other")
@@ -141,7 +141,7 @@ class SlotCorpusConfig(CorpusConfig):
     test_speakers: tuple[str, ...] = key()
 
 
-CORPORA = Kinds(
+CORPORA = Variants(
     by="name",
     of={
         "libriphone": PhonemeCorpusConfig,
@@ -170,7 +170,7 @@ METRICS += ("slot_edit_f1_full", "slot_edit_f1_part")
 
 @dataclass(frozen=True)
 class CtcConfig:
-    corpus: Any = key(kinds=CORPORA)
+    corpus: Any = key(variants=CORPORA)
     text: TextConfig = key()
     model: SequenceModelConfig = key()
     metric: tuple[str, ...] = key(choices=METRICS)

@@ -154,6 +154,7 @@ def test_the_upstream_of_a_suite_comes_with_its_scores(
     card = Path("hub/mine/README.md").read_text()
     assert card.startswith("---\n") and "# mine" in card and "- 12,345 parameters" in card
     assert "| keyword spotting | acc % | 50.00 |" in card and "no SUPERB numbers" in card
+    assert "license: apache-2.0" in card and "model-index" not in card  # of scores that are not SUPERB's
     assert "hub/mine: README.md, config.json, expert.py, model.safetensors" in capsys.readouterr().out
     assert submit(suite, "--hub-folder", "both", "--out", "both_too") == 0
     assert Path("both/expert.py").is_file() and packed("both_too")
