@@ -21,8 +21,8 @@ from miniature.recipe import TARGETS, Miniature, add_arguments, from_arguments
 from s3prl_gendistiller.cli.curves import draw
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.host import compat
-from s3prl_gendistiller.superb.cost import costs
-from s3prl_gendistiller.superb.models import find_students
+from s3prl_gendistiller.superb.cost import multiply_adds
+from s3prl_gendistiller.superb.models import find_models
 from s3prl_gendistiller.superb.suite.table import COST_HEADER, markdown, mean_and_spread
 
 Runs = dict[str, dict[int, Path]]  # form -> seed -> the run's folder
@@ -47,7 +47,7 @@ def distances(place: Miniature, runs: Runs) -> str:
     rows = []
     for name, seeds in runs.items():
         found = [place.distance(run) for run in seeds.values()]
-        parameters, gmacs = costs.size(find_students([f"{name}={next(iter(seeds.values()))}"])[0])
+        parameters, gmacs = multiply_adds.size(find_models([f"{name}={next(iter(seeds.values()))}"])[0])
         row = [name, f"{parameters:,}", f"{gmacs:.3f}"]
         for measure in (*(f"l1_layer{layer}" for layer in TARGETS), *(f"cosine_layer{layer}" for layer in TARGETS)):
             row.append(mean_and_spread([values[measure] for values in found if measure in values], 4))

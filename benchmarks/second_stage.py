@@ -25,11 +25,12 @@ from s3prl_gendistiller.host import compat
 from s3prl_gendistiller.host.paths import VARIABLE
 from s3prl_gendistiller.host.soft_labels import BASES, PREFIX, SECTION, teacher_checkpoint
 from s3prl_gendistiller.student_kinds import student_upstreams
-from s3prl_gendistiller.superb.models import Student
-from s3prl_gendistiller.superb.suite import pool as launcher
-from s3prl_gendistiller.superb.suite.runs import Outcome, run_suite
+from s3prl_gendistiller.superb.models import BenchmarkedModel
+from s3prl_gendistiller.superb.suite import processes
+from s3prl_gendistiller.superb.suite.benchmark import run_suite
+from s3prl_gendistiller.superb.suite.results import RESULTS, Outcome
 from s3prl_gendistiller.superb.suite.suite import Suite
-from s3prl_gendistiller.superb.suite.table import RESULTS, markdown, mean_and_spread
+from s3prl_gendistiller.superb.suite.table import markdown, mean_and_spread
 from s3prl_gendistiller.superb.tasks import TASKS
 
 Scores = dict[str, list[float]]  # kind of student -> one number a seed
@@ -51,7 +52,7 @@ def second_stage(results: Mapping[str, Any], name: str, args: argparse.Namespace
     students, rates = [], set()
     for row, found in results["students"].items():
         if found["kind"] in args.students and found["upstream"] in student_upstreams() and name in found["tasks"]:
-            students.append(Student(row, found["upstream"], Path(found["checkpoint"]), found["steps"]))
+            students.append(BenchmarkedModel(row, found["upstream"], Path(found["checkpoint"]), found["steps"]))
             rates.add(found["tasks"][name]["lr"])
     if not students or len(rates) > 1:
         named = " ".join(args.students)
@@ -76,7 +77,7 @@ def by_kind(suite: Suite, found: Mapping[str, Mapping[str, Any]], key: str) -> S
     name = suite.tasks[0].name
     return {
         kind: [found[seed.name][name]["values"][key] for seed in seeds if name in found[seed.name]]
-        for kind, seeds in suite.kinds().items()
+        for kind, seeds in suite.groups().items()
     }
 
 
@@ -86,8 +87,8 @@ def train(suite: Suite, jobs: int | None) -> dict[str, dict[str, Outcome]]:
     Raises:
         UserError: a run failed.
     """
-    at_a_time = min(launcher.jobs_that_fit(jobs), len(suite.students))
-    with launcher.running(suite.out, downstream.main, at_a_time) as launch:
+    at_a_time = min(processes.jobs_that_fit(jobs), len(suite.models))
+    with processes.running(suite.out, downstream.main, at_a_time) as launch:
         found, failures = run_suite(suite, launch, {}, at_a_time)
     if failures:
         raise UserError("\n".join(failures))

@@ -31,10 +31,10 @@ TRAINING = (
 EVALUATION = (
     ("host.upstream_expert", "UpstreamExpert", "hidden states, to s3prl's head"),
     ("cli.downstream", "main", "an experiment folder"),
-    ("superb.suite.trial", "test", "the metrics of one run"),
-    ("superb.suite.runs", "run_suite", "the metrics of all runs"),
+    ("superb.suite.experiment_folder", "ExperimentFolders", "the metrics of one run"),
+    ("superb.suite.benchmark", "run_suite", "the metrics of all runs"),
     ("superb.leaderboard.scores", "overall_score", "the score"),
-    ("superb.suite.table", "write_results", "results.json, table.md, scores.png"),
+    ("superb.suite.report", "write_report", "results.json, table.md, scores.png"),
 )
 DRIVERS = ((TRAINING, "host.pretrain_expert"), (EVALUATION, "cli.superb"))
 

@@ -18,7 +18,7 @@ from s3prl_gendistiller.forms import HISTORY_INPUTS
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
 from s3prl_gendistiller.host.layers import load_upstream
 from s3prl_gendistiller.student_kinds import STUDENT_KINDS, function, kind_of, read_model_config
-from s3prl_gendistiller.superb.models import find_students
+from s3prl_gendistiller.superb.models import find_models
 from tests.bench import Bench
 from tests.conftest import ROOT, TINY, TINY_CONV, run_python
 from tests.host.test_launchers import succeed
@@ -83,7 +83,7 @@ def test_a_new_kind_of_student_is_its_file_and_one_row(
     monkeypatch.setitem(STUDENT_KINDS, "toy", TOY)
     loaded, wav = load_student(newest), torch.randn(4000)
     assert isinstance(loaded, ToyStudent) and loaded.gain == 0.5
-    (found,) = find_students([f"mine={run}"])
+    (found,) = find_models([f"mine={run}"])
     assert found.flags()[:2] == ["-u", "gendistiller_local"] and not found.baseline
     with torch.no_grad():
         states = load_upstream(found.upstream, found.checkpoint)([wav])["hidden_states"]

@@ -64,18 +64,18 @@ PRINTED_BY = {
     "superb/corpus/make.py": ("data",),
     "superb/suite/language_model.py": ("superb",),
     "superb/entry/from_suite.py": ("submit",),
-    "superb/suite/hours.py": ("superb",),
+    "superb/suite/estimate.py": ("superb",),
     "superb/corpus/kaldi.py": ("data",),
-    "superb/suite/pool.py": ("superb",),
+    "superb/suite/processes.py": ("superb",),
     "superb/corpus/needs.py": ("data",),
     "superb/suite/results.py": ("superb",),
     "superb/corpus/before_run.py": ("run_downstream.py",),
-    "superb/suite/search.py": ("superb",),
+    "superb/suite/learning_rate_search.py": ("superb",),
     "superb/models.py": ("superb", "macs"),
-    "superb/cost/rows.py": ("macs",),
+    "superb/cost/counted_models.py": ("macs",),
     "superb/entry/archive.py": ("submit",),
     "superb/tasks/__init__.py": ("superb", "submit", "data"),
-    "superb/suite/trial.py": ("superb",),
+    "superb/suite/record.py": ("superb",),
 }
 # cli/ files whose texts are printed by a launcher.
 LAUNCHING = {

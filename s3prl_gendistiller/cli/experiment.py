@@ -27,7 +27,7 @@ from s3prl_gendistiller.models.student import Student
 from s3prl_gendistiller.schema import merge
 from s3prl_gendistiller.shipped import shipped_folder
 from s3prl_gendistiller.student_kinds import STUDENT_KINDS
-from s3prl_gendistiller.superb.cost.costs import cpu_times
+from s3prl_gendistiller.superb.cost.multiply_adds import cpu_times
 from s3prl_gendistiller.superb.suite.table import markdown
 
 

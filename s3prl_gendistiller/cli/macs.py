@@ -14,8 +14,8 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.outputs import check_writable, replacing
 
 if TYPE_CHECKING:
-    from s3prl_gendistiller.superb.cost.leaderboard import ProtocolCount
-    from s3prl_gendistiller.superb.cost.rows import Source, Subject
+    from s3prl_gendistiller.superb.cost.counted_models import CountedModel, ModelSource
+    from s3prl_gendistiller.superb.cost.leaderboard_protocol import ProtocolCount
 
 _DESCRIPTION = """\
 Count multiply-adds by the SUPERB leaderboard's protocol: the sum over 32 utterances of LibriSpeech test-clean
@@ -43,11 +43,10 @@ def add_parser(subparsers: Any) -> None:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--student", metavar="NAME=PATH", action="append", default=[], help="one or several")
-    parser.add_argument(
-        "--config", metavar="NAME=YAML", action="append", default=[], help="an untrained student of a model YAML"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--student", metavar="NAME=PATH", action="append", default=[], help="a model, see below; repeat for several")
+    add("--config", metavar="NAME=YAML", action="append", default=[], help="untrained student of a model YAML")
+    add(
         "--steps",
         metavar="K",
         nargs="+",
@@ -55,8 +54,8 @@ def add_parser(subparsers: Any) -> None:
         default=[],
         help="numbers of generated layers; all: every number from 1; default: all layers of the student",
     )
-    parser.add_argument("--out", type=arguments.path, metavar="PNG", help="draw multiply-adds against steps")
-    parser.add_argument("--no-progress", action="store_true", help="no progress bar")
+    add("--out", type=arguments.path, metavar="PNG", help="draw multiply-adds against steps")
+    add("--no-progress", action="store_true", help="no progress bar")
     parser.set_defaults(run=run)
 
 
@@ -71,15 +70,15 @@ def _step(text: str) -> int | str:
 def run(args: argparse.Namespace) -> int:
     """Prints the table."""
     from s3prl_gendistiller.host.upstreams import STUDENT, check_upstream
-    from s3prl_gendistiller.superb.cost.rows import sources
-    from s3prl_gendistiller.superb.models import find_students
+    from s3prl_gendistiller.superb.cost.counted_models import model_sources
+    from s3prl_gendistiller.superb.models import find_models
 
     if not args.student and not args.config:
         raise UserError("found neither --student nor --config, expected at least one model")
     if args.out is not None:
         check_writable(args.out, "--out", folder=False)
-    students = find_students(args.student)
-    found = sources(students, args.config, args.steps)
+    students = find_models(args.student)
+    found = model_sources(students, args.config, args.steps)
     if args.steps and not any(source.steps for source in found):
         raise UserError("--steps: found without a student that generates its layers one by one; leave it out")
     for student in students:
@@ -87,61 +86,61 @@ def run(args: argparse.Namespace) -> int:
             check_upstream(student.upstream, None, door=STUDENT)
     counts = count(found, progress=not args.no_progress)
     print(table(counts))
-    for subject, counted in counts:
+    for row, counted in counts:
         if counted.uncounted:
-            print(f"{subject.name}: not counted: {', '.join(sorted(counted.uncounted))}")
+            print(f"{row.name}: not counted: {', '.join(sorted(counted.uncounted))}")
     if args.out is not None:
         draw(counts, args.out)
         print(f"{args.out}: multiply-adds against steps")
     return 0
 
 
-def count(found: Sequence[Source], *, progress: bool) -> list[tuple[Subject, ProtocolCount]]:
-    """The counted operations of each row of each model."""
-    from s3prl_gendistiller.superb.cost.leaderboard import LENGTHS, count_protocol
-    from s3prl_gendistiller.superb.cost.rows import subjects
+def count(found: Sequence[ModelSource], *, progress: bool) -> list[tuple[CountedModel, ProtocolCount]]:
+    """The rows of all models, each with its count."""
+    from s3prl_gendistiller.superb.cost.counted_models import counted_models
+    from s3prl_gendistiller.superb.cost.leaderboard_protocol import LENGTHS, count_protocol
 
     counts = []
     with tqdm(unit="utterance", disable=not progress) as bar:
         for source in found:
-            for subject in subjects(source):
+            for row in counted_models(source):
                 bar.reset(len(LENGTHS))
-                bar.set_description(subject.name if subject.steps is None else f"{subject.name}, {subject.steps} steps")
-                counts.append((subject, count_protocol(subject.expert, bar.update)))
+                bar.set_description(row.name if row.steps is None else f"{row.name}, {row.steps} steps")
+                counts.append((row, count_protocol(row.expert, bar.update)))
     return counts
 
 
-def table(counts: Sequence[tuple[Subject, ProtocolCount]]) -> str:
-    """A Markdown table of billions of multiply-adds: a row for each model and number of steps, then published ones."""
-    from s3prl_gendistiller.superb.cost.leaderboard import SECONDS, bucket_ranges
-    from s3prl_gendistiller.superb.leaderboard.anchors import ANCHORS
+def table(counts: Sequence[tuple[CountedModel, ProtocolCount]]) -> str:
+    """One row for each model and number of steps, then published models; billions of multiply-adds."""
+    from s3prl_gendistiller.superb.cost.leaderboard_protocol import SECONDS, bucket_ranges
+    from s3prl_gendistiller.superb.leaderboard.published_models import PUBLISHED
     from s3prl_gendistiller.superb.suite.table import markdown
 
     header = ["model", "steps", "parameters", f"G multiply-adds, {SECONDS:.2f} s", "G per second", *bucket_ranges()]
     rows = [header]
-    for subject, counted in counts:
-        steps = "" if subject.steps is None else str(subject.steps)
+    for row, counted in counts:
+        steps = "" if row.steps is None else str(row.steps)
         totals = [f"{counted.total / 1e9:.2f}", f"{counted.per_second / 1e9:.3f}"]
         buckets = [f"{bucket / 1e9:.2f}" for bucket in counted.buckets]
-        rows.append([subject.name, steps, f"{subject.parameters:,}", *totals, *buckets])
-    for anchor in ANCHORS:
-        if anchor.gmacs is not None:
-            published = [f"{anchor.gmacs:g}", f"{anchor.gmacs / SECONDS:.3f}"]
-            millions = f"{anchor.million_parameters:.2f} M"
-            rows.append([f"{anchor.name} (published)", "", millions, *published, *[""] * len(bucket_ranges())])
+        rows.append([row.name, steps, f"{row.parameters:,}", *totals, *buckets])
+    for model in PUBLISHED:
+        if model.gmacs is not None:
+            published = [f"{model.gmacs:g}", f"{model.gmacs / SECONDS:.3f}"]
+            millions = f"{model.million_parameters:.2f} M"
+            rows.append([f"{model.name} (published)", "", millions, *published, *[""] * len(bucket_ranges())])
     return markdown(rows)
 
 
-def draw(counts: Sequence[tuple[Subject, ProtocolCount]], out: Path) -> None:
-    """Draws a curve over the steps for each student that generates layers, and a level line for any other model."""
+def draw(counts: Sequence[tuple[CountedModel, ProtocolCount]], out: Path) -> None:
+    """A line for each student that generates layers, a level for each other model."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot, ticker
 
     figure, axis = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
-    for index, name in enumerate(dict.fromkeys(subject.name for subject, _ in counts)):
-        rows = [(subject.steps or 0, counted.total / 1e9) for subject, counted in counts if subject.name == name]
+    for index, name in enumerate(dict.fromkeys(row.name for row, _ in counts)):
+        rows = [(row.steps or 0, counted.total / 1e9) for row, counted in counts if row.name == name]
         steps, totals = zip(*rows, strict=True)
         colour = f"C{index % 10}"
         if steps == (0,):

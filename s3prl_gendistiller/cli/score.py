@@ -10,19 +10,19 @@ from typing import Any
 from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.outputs import check_writable, replacing
 from s3prl_gendistiller.superb.entry.from_suite import read_results
-from s3prl_gendistiller.superb.leaderboard.anchors import ANCHORS
+from s3prl_gendistiller.superb.leaderboard.published_models import PUBLISHED
 from s3prl_gendistiller.superb.leaderboard.scores import COUNTED, LEADERBOARD, overall_score, task_score
 from s3prl_gendistiller.superb.suite.table import markdown
 from s3prl_gendistiller.superb.tasks import TASKS
 
 _DESCRIPTION = """\
 The SUPERB leaderboard's score (FBANK 0, best of 2021 1000, mean of ten tasks), in all and by task, beside published
-models. It means something only for SUPERB's own corpora and settings (`gendistiller superb --preset official`)."""
+models. The score is comparable only for SUPERB's own corpora and settings (`gendistiller superb --preset official`)."""
 
 _EXAMPLE = """\
 example:
   gendistiller score result/superb                 # the results.json in it
-  gendistiller score result/superb --out score.png # and a picture of score against size"""
+  gendistiller score result/superb --out score.png # and a chart of score against size"""
 
 Values = dict[str, dict[str, float]]
 
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     rows: list[tuple[str, float | None, Values]] = []
     for path in args.results:
         rows += _students(path)
-    rows += [(anchor.name, anchor.million_parameters, anchor.row.values()) for anchor in ANCHORS]
+    rows += [(model.name, model.million_parameters, model.row.values()) for model in PUBLISHED]
     print(table(rows))
     if args.out is not None:
         draw(rows, args.out)
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def table(rows: list[tuple[str, float | None, Values]]) -> str:
-    """One row a model; a task without a number is empty, and so is the score then."""
+    """One row for each model; the score is empty where a task has no number."""
     cells = [["model", "M parameters", "score", *(task.upper() for task in TASKS)]]
     for name, millions, values in rows:
         points = [task_score(task, values.get(task, {}), LEADERBOARD) for task in TASKS]
@@ -69,13 +69,13 @@ def table(rows: list[tuple[str, float | None, Values]]) -> str:
 
 
 def draw(rows: list[tuple[str, float | None, Values]], out: Path) -> None:
-    """Score against millions of parameters, those that have both; what is not published stands out."""
+    """Score against millions of parameters, of the models that have both; models of the user stand out."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    published = {anchor.name for anchor in ANCHORS}
+    published = {model.name for model in PUBLISHED}
     figure, axis = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
     shown: list[tuple[float, float, str]] = []
     for name, millions, values in rows:
@@ -84,7 +84,7 @@ def draw(rows: list[tuple[str, float | None, Values]], out: Path) -> None:
             shown.append((score, millions, name))
     for index, (score, millions, name) in enumerate(sorted(shown)):
         axis.plot(millions, score, "o", color="C7" if name in published else "C3")
-        side = 1 if index % 2 else -1  # neighbours' names on either side
+        side = 1 if index % 2 else -1  # names of neighbours on alternate sides
         where: dict[str, Any] = {"xytext": (6 * side, -3), "ha": "left" if side > 0 else "right"}
         axis.annotate(name, (millions, score), textcoords="offset points", fontsize=8, **where)
     axis.set(xscale="log", xlim=(10, 250), xlabel="million parameters", ylabel="SUPERB score")
@@ -97,10 +97,10 @@ def draw(rows: list[tuple[str, float | None, Values]], out: Path) -> None:
 
 
 def _students(path: Path) -> list[tuple[str, float | None, Values]]:
-    """Of a results.json: name, millions of parameters, values.
+    """Name, millions of parameters and values of each model of a results.json.
 
     Raises:
-        UserError: no such file, or another one.
+        UserError: the file is missing, or is no results.json.
     """
     return read_results(
         path,

@@ -1,4 +1,4 @@
-"""`gendistiller submit`: what SUPERB's leaderboard takes, from finished experiments and from a trained student."""
+"""`gendistiller submit`: the files for SUPERB's leaderboard, from finished experiments and a trained student."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from s3prl_gendistiller.superb.tasks import TASKS, choose_tasks
 
 if TYPE_CHECKING:
     from s3prl_gendistiller.superb.entry.from_suite import Finished
-    from s3prl_gendistiller.superb.models import Student
+    from s3prl_gendistiller.superb.models import BenchmarkedModel
 
 _DESCRIPTION = """\
 Pack predict.zip for the leaderboard's public set, as s3prl's submit.py does, from a suite of `gendistiller superb` or
@@ -34,7 +34,7 @@ examples:
 
 All flags of s3prl's submit.py are understood too (--asr_no_lm, --er_fold1, --sv, --output_dir, ...)."""
 
-# Our name of a flag of s3prl's packer, beside its own.
+# Our own name for a flag of s3prl's packer.
 _ALIASES = {"asr_no_lm": "asr", "asr_with_lm": "asr-lm", "sv": "asv"}
 
 
@@ -47,28 +47,21 @@ def add_parser(subparsers: Any) -> None:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "suite", nargs="?", type=arguments.path, help="folder of `gendistiller superb`, or its results.json"
-    )
-    parser.add_argument("--student", metavar="NAME", type=arguments.text, help="of the suite")
-    parser.add_argument("--tasks", metavar="TASK", nargs="+", help="of the suite; default: all")
-    parser.add_argument(
-        "--out", "--output_dir", metavar="DIR", type=arguments.path, help="for predict.zip; default: submission"
-    )
-    parser.add_argument(
-        "--hub-folder", metavar="DIR", type=arguments.path, help="write the student as an upstream; a new folder"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("suite", nargs="?", type=arguments.path, help="folder of `gendistiller superb`, or its results.json")
+    add("--student", metavar="NAME", type=arguments.text, help="a student of the suite")
+    add("--tasks", metavar="TASK", nargs="+", help="tasks of the suite; default: all")
+    add("--out", "--output_dir", metavar="DIR", type=arguments.path, help="folder for predict.zip; default: submission")
+    add("--hub-folder", metavar="DIR", type=arguments.path, help="new folder for the student as an upstream")
+    add(
         "--checkpoint",
         metavar="PATH",
         type=arguments.text,
-        help="of the student: file or run folder; default: the suite's",
+        help="checkpoint of the student, or its run folder; default: as in the suite",
     )
-    parser.add_argument(
-        "--steps", metavar="K", type=arguments.whole, help="layers that the upstream generates; default: all"
-    )
-    folders = parser.add_argument_group("experiment folders", "in place of the suite's, or beside them")
-    folders.add_argument("--er", metavar="DIR", nargs="+", type=arguments.path, help="of the five folds, in any order")
+    add("--steps", metavar="K", type=arguments.whole, help="number of layers that the upstream generates; default: all")
+    folders = parser.add_argument_group("experiment folders", "in place of folders of the suite, or beside them")
+    folders.add_argument("--er", metavar="DIR", nargs="+", type=arguments.path, help="the five folds, in any order")
     for part in PARTS:
         names = [f"--{_ALIASES[part.flag]}"] if part.flag in _ALIASES else []
         shown = argparse.SUPPRESS if part.task == "er" else f"holds {part.source}"
@@ -77,7 +70,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Checks all that is asked for, then writes it."""
+    """Checks everything, then writes the archive and the upstream."""
     given, problems = _given(args)
     finished = _finished(args)
     if finished is None and not given and not problems and args.hub_folder is None:
@@ -101,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _given(args: argparse.Namespace) -> tuple[dict[str, Path], list[str]]:
-    """Folders of the command line by flag of s3prl's packer, and what is wrong with those of ER."""
+    """Folders of the command line by flag of s3prl's packer, and problems of the folders of ER."""
     given = {part.flag: getattr(args, part.flag) for part in PARTS if getattr(args, part.flag) is not None}
     if args.er is None:
         return given, []
@@ -161,30 +154,30 @@ def _tasks(asked: Sequence[str], finished: Finished) -> list[str]:
     return [name for name in names if name not in missing]
 
 
-def _write_hub_folder(folder: Path, student: Student, finished: Finished | None) -> None:
+def _write_hub_folder(folder: Path, student: BenchmarkedModel, finished: Finished | None) -> None:
     from s3prl_gendistiller.export.card import Card
     from s3prl_gendistiller.export.hub_folder import write_hub_folder
-    from s3prl_gendistiller.superb.cost import costs
+    from s3prl_gendistiller.superb.cost import multiply_adds
 
-    assert student.checkpoint is not None  # _student has looked
-    parameters, gmacs_per_s = costs.size(student)
-    card = Card(folder.resolve().name, parameters, gmacs_per_s, costs.SECONDS, *_scores(finished))
+    assert student.checkpoint is not None  # checked by _student
+    parameters, gmacs_per_s = multiply_adds.size(student)
+    card = Card(folder.resolve().name, parameters, gmacs_per_s, multiply_adds.SECONDS, *_scores(finished))
     files = write_hub_folder(student.checkpoint, folder, card, student.steps)
     print(f"{folder}: {', '.join(str(path) for path in files if len(path.parts) == 1)} and the modules")
     print(f"{parameters:,} parameters, {gmacs_per_s:.3f} G multiply-adds per second of audio")
 
 
-def _student(args: argparse.Namespace, finished: Finished | None) -> Student:
-    """Whose upstream is asked for, checked."""
+def _student(args: argparse.Namespace, finished: Finished | None) -> BenchmarkedModel:
+    """The student to write as an upstream, checked."""
     from s3prl_gendistiller.host.generation import check_steps
     from s3prl_gendistiller.host.upstream_files import check_file
     from s3prl_gendistiller.host.upstreams import STUDENT
     from s3prl_gendistiller.student_kinds import OWN_UPSTREAM
-    from s3prl_gendistiller.superb.models import find_students
+    from s3prl_gendistiller.superb.models import find_models
 
     if args.checkpoint is not None and Path(args.checkpoint).is_file():
         check_file(OWN_UPSTREAM, args.checkpoint, replace(STUDENT, checkpoint="--checkpoint"))
-    named = None if args.checkpoint is None else find_students([f"student={args.checkpoint}"])[0]
+    named = None if args.checkpoint is None else find_models([f"student={args.checkpoint}"])[0]
     student = named if finished is None else finished.student
     if finished is not None and named is not None:
         student = replace(finished.student, checkpoint=named.checkpoint)

@@ -1,54 +1,183 @@
-"""Which flags of `gendistiller superb` mean something beside which others, and what its runs need."""
+"""The flags of `gendistiller superb`: their help, their checks, and the suite that they describe."""
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
+from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import devices
 from s3prl_gendistiller.host.downstream_config import check_downstream
-from s3prl_gendistiller.host.feature_store import CACHE_FLAG, LIMIT_FLAG
+from s3prl_gendistiller.host.feature_store import CACHE_FLAG, LIMIT_FLAG, read_size
 from s3prl_gendistiller.outputs import check_writable
-from s3prl_gendistiller.superb.suite.language_model import require_decoder
-from s3prl_gendistiller.superb.suite.search import budgets
-from s3prl_gendistiller.superb.suite.suite import Suite
-from s3prl_gendistiller.superb.suite.table import CHART, RESULTS, TABLE
-from s3prl_gendistiller.superb.tasks import Task, choose_tasks, require_packages
+from s3prl_gendistiller.superb.models import FEATURES, find_models
+from s3prl_gendistiller.superb.suite.language_model import DECODED, find_model, require_decoder
+from s3prl_gendistiller.superb.suite.learning_rate_search import budgets
+from s3prl_gendistiller.superb.suite.report import FILES
+from s3prl_gendistiller.superb.suite.suite import HARDWARE, Suite
+from s3prl_gendistiller.superb.tasks import PRESETS, TASKS, Task, choose_tasks, require_packages
+
+EXAMPLE = """\
+example, on a corpus of `gendistiller corpus data`:
+  SUPERB_DATA=data gendistiller superb --student mine=result/pretrain/my_student --student fbank --tasks ks ic er
+
+example, SUPERB's own settings on two GPUs; the plan with its hours comes first, --dry-run prints nothing else:
+  SUPERB_DATA=/data gendistiller superb --preset official --devices cuda:0 cuda:1 --student result/pretrain/my_student
+
+A student is NAME=CHECKPOINT of run_pretrain.py, NAME=FOLDER of a run or of a transformers model, or the name of an
+s3prl upstream; NAME=CHECKPOINT@2 generates only the student's first two layers. Names that differ only in a number
+after the last dot (mine.1, mine.2) are seeds of one group: they share learning rates and a row. The same command again
+goes on where it was stopped and repeats no finished run.
+
+--cache-features: the command first prints how much disk the features may take. Crops drawn at random are not kept, and
+1 GB of the disk stays free; features without room are computed each time.
+
+The official preset searches each learning rate on dev: decades for a twentieth of the steps, the better half for a
+fifth, then three times and a third of the best, and the winner to the end.
+"""
 
 
-def check_pairs(args: argparse.Namespace, suite: Suite) -> None:
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--student", metavar="NAME=CHECKPOINT", action="append", required=True, help="a model; may be repeated")
+    add("--tasks", metavar="TASK", nargs="+", default=["all"], help=f"any of {', '.join(TASKS)}; default: all")
+    add("--preset", choices=PRESETS, default="small", help="small (a laptop) or official (SUPERB's settings)")
+    add("--out", metavar="DIR", type=arguments.path, default=Path("result/superb"), help="of runs and table")
+    add(
+        "--lr-search",
+        action=argparse.BooleanOptionalAction,
+        help="choose each task's learning rate on dev, once per group of seeds; default: with --preset official",
+    )
+    add(
+        "--halving",
+        action=argparse.BooleanOptionalAction,
+        help="let a search drop the worse rates early, not train all to the end; default: with --preset official",
+    )
+    add(
+        "--lr",
+        metavar="TASK=RATE[,RATE...]",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="learning rate of a task, or several that a search tries",
+    )
+    add(
+        "--features",
+        choices=FEATURES,
+        default=FEATURES[0],
+        help="weighted sum of the hidden states, or the last of them",
+    )
+    add(
+        CACHE_FLAG,
+        metavar="DIR",
+        type=arguments.path,
+        help="folder in which features are kept, so that they are computed once; an hour of speech takes 7 GB for a "
+        "HuBERT Base, a third of that for its student",
+    )
+    add(LIMIT_FLAG, metavar="SIZE", help="largest size of that folder, such as 50G; default: all of its disk")
+    add(
+        "--devices",
+        metavar="DEVICE",
+        nargs="+",
+        default=[],
+        help="such as cuda:0 cuda:1, with one run at a time on each (two on a device that is named twice)",
+    )
+    add("--hardware", choices=HARDWARE, help="size of the GPU; official batches that need 16 GB are computed in parts")
+    add(
+        "--lm",
+        metavar="DIR",
+        type=arguments.path,
+        help="decode ASR a second time, with the 4-gram.arpa.gz and the lexicon of this folder",
+    )
+    add(
+        "--tflops",
+        metavar="X",
+        type=arguments.number(above=0),
+        help="10^12 operations per second of a device, for the hours",
+    )
+    add(
+        "--jobs", metavar="N", type=arguments.count(), help="runs at a time; default: as many as cores and memory allow"
+    )
+    add("--seed", type=arguments.seed, default=1337, help="seed of the downstream runs; default: s3prl's 1337")
+    add("-o", "--override", default="", help="run_downstream.py's -o for every training")
+    add("--score-from", metavar="NAME", default="fbank", help="scores 0 (default: fbank)")
+    add("--score-to", metavar="NAME", default="teacher", help="scores 1000 (default: teacher)")
+    add("--dry-run", action="store_true", help="print the plan and its commands, and run nothing")
+
+
+def read_suite(args: argparse.Namespace) -> Suite:
+    """The suite that the flags describe, after every check that is possible before the first run.
+
+    Raises:
+        UserError: a flag is wrong, or, but for a dry run, corpora, packages or places to write are missing.
+    """
+    tasks = choose_tasks(args.tasks)
+    official = args.preset == "official"
+    suite = Suite(
+        models=find_models(args.student),
+        tasks=tasks,
+        preset=args.preset,
+        out=args.out,
+        search=official if args.lr_search is None else args.lr_search,
+        rates=_rates(args.lr, tasks),
+        features=args.features,
+        seed=args.seed,
+        overrides=args.override,
+        cache=args.cache_features,
+        cache_limit=None if args.cache_limit is None else read_size(args.cache_limit),
+        halving=official if args.halving is None else args.halving,
+        hardware=args.hardware,
+        lm=args.lm,
+    )
+    _check_pairs(args, suite)
+    _check_search(suite, args.halving)
+    if suite.lm is not None:
+        if TASKS[DECODED] not in tasks:
+            raise UserError(f"--lm: found without {DECODED} among the tasks, which alone is decoded; leave it out")
+        find_model(suite.lm)
+    for model in suite.models:
+        if model.checkpoint is None:
+            from s3prl_gendistiller.host.upstreams import STUDENT, check_upstream
+
+            check_upstream(model.upstream, None, door=STUDENT)
+    if not args.dry_run:
+        _check_what_runs_need(suite)
+    return suite
+
+
+def _check_pairs(args: argparse.Namespace, suite: Suite) -> None:
     """
     Raises:
-        UserError: a flag was given that does nothing beside the others.
+        UserError: a flag has no effect beside the others, or names an unknown device, key or student.
     """
     if args.hardware is not None and suite.preset != "official":
         raise UserError(f"--hardware: found {args.hardware} with --preset small, which fits everywhere; leave it out")
     if args.cache_limit is not None and args.cache_features is None:
-        raise UserError(f"{LIMIT_FLAG}: found without {CACHE_FLAG}, which it bounds; leave it out")
+        raise UserError(f"{LIMIT_FLAG}: found without {CACHE_FLAG}, whose size it limits; leave it out")
     if args.tflops is not None and suite.preset != "official" and not args.dry_run:
         raise UserError(
             "--tflops: found with --preset small, whose hours are not estimated; add --dry-run or leave it out"
         )
-    for device in args.devices:  # a plan may be for another machine, whose devices bear such names
+    for device in args.devices:  # a plan may be for another machine, so that only the form of the name is checked
         if not devices.NAME.fullmatch(device):
-            raise UserError(f"--devices: found {device}, expected cpu, cuda or such as cuda:0")
+            raise UserError(f"--devices: found {device}, expected cpu, cuda or a GPU such as cuda:0")
     for task in suite.tasks if args.override else ():
         if task.trained:
             check_downstream(task.downstream, suite.content(task), f"{suite.config_file(task)} with -o {args.override}")
-    names = {student.name for student in suite.students}
+    names = {model.name for model in suite.models}
     for flag, name, usual in (("--score-from", args.score_from, "fbank"), ("--score-to", args.score_to, "teacher")):
         if name != usual and name not in names:
             raise UserError(f"{flag}: found {name}, expected a student of this suite: {', '.join(sorted(names))}")
 
 
-def read_rates(given: Sequence[str], asked: Sequence[Task]) -> dict[str, tuple[float, ...]]:
-    """Learning rates by task, of ``--lr``.
+def _rates(given: Sequence[str], asked: Sequence[Task]) -> dict[str, tuple[float, ...]]:
+    """The learning rates of ``--lr`` by task.
 
     Raises:
-        UserError: a task is unknown, was not asked for, trains nothing or is named twice, or a rate is no number above
-            0.
+        UserError: a task is unknown, is not in the suite, trains nothing or is named twice; a rate is not above 0.
     """
     rates: dict[str, tuple[float, ...]] = {}
     for text in given:
@@ -70,7 +199,11 @@ def read_rates(given: Sequence[str], asked: Sequence[Task]) -> dict[str, tuple[f
     return rates
 
 
-def check_search(suite: Suite, asked: bool | None) -> None:
+def _check_search(suite: Suite, asked: bool | None) -> None:
+    """
+    Raises:
+        UserError: ``--halving`` was asked for without a search, or a search cannot compare parts of trainings.
+    """
     searched = [task for task in suite.tasks if len(suite.candidates(task)) > 1]
     if asked and not searched:
         raise UserError("--halving: found without a search; add --lr-search, or several rates of a task with --lr")
@@ -78,23 +211,20 @@ def check_search(suite: Suite, asked: bool | None) -> None:
         budgets(suite.content(task), task.name)
 
 
-def check_what_runs_need(suite: Suite) -> None:
-    """Corpora, packages and places to write, which a plan can do without."""
-    for name in (RESULTS, TABLE, CHART):
+def _check_what_runs_need(suite: Suite) -> None:
+    """Checks corpora, packages and places to write, which a dry run does not need."""
+    for name in FILES:
         check_writable(suite.out / name, "--out", folder=False)
     if suite.cache is not None:
         check_writable(suite.cache, CACHE_FLAG, folder=True)
-    problems = list(_missing_corpora(suite))
+    problems = []
+    for task in suite.tasks:
+        try:
+            suite.config(task)
+        except UserError as error:
+            problems.append(str(error))
     if problems:
         raise UserError("\n".join(problems))
     require_packages(suite.tasks)
     if suite.lm is not None:
         require_decoder()
-
-
-def _missing_corpora(suite: Suite) -> Iterator[str]:
-    for task in suite.tasks:
-        try:
-            suite.config(task)
-        except UserError as error:
-            yield str(error)

@@ -1,4 +1,4 @@
-"""What entries of a file that others may have written have to be: small tests, each with its words for a message."""
+"""Checks of the entries of a file that its user may have edited, each with its words for a message."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from s3prl_gendistiller.superb.tasks import Metric
 
 Check = tuple[Callable[[Any], bool], str]
-"""Whether an entry is right, and what is expected, in words."""
+"""A function that tells whether an entry is right, and the words for what is expected."""
 
 
 def value_problem(metric: Metric, value: Any) -> str | None:
-    """What is wrong with the value of a metric, if anything: percents are 0 and more, accuracies 100 at most."""
+    """The problem with the value of a metric, or None; percents are at least 0, and accuracies at most 100."""
     percent = "%" in metric.label
     low = 0.0 if percent else -math.inf
     high = 100.0 if percent and metric.higher_is_better else math.inf
@@ -24,7 +24,7 @@ def value_problem(metric: Metric, value: Any) -> str | None:
 
 
 def wrong(section: Mapping[str, Any], where: str, **checks: Check) -> Iterator[str]:
-    """One line for each entry of a section that is there and not what it has to be; `where` names the section."""
+    """One line for each wrong entry of a section, which `where` names; a missing entry is right."""
     for key, (fits, expected) in checks.items():
         if key in section and not fits(section[key]):
             yield f"{where}.{key}: found {shown(section[key])}, expected {expected}".removeprefix(".")
@@ -49,28 +49,30 @@ def _are_numbers(value: Any) -> bool:
 
 
 def one_of(known: tuple[str, ...]) -> Check:
-    """Of some words."""
+    """A check for one of some words."""
     return (lambda value: value in known), " or ".join(known)
 
 
 def or_null(check: Check) -> Check:
-    """Or nothing."""
+    """A check that admits null as well."""
     return (lambda value: value is None or check[0](value)), f"{check[1]} or null"
 
 
 def shown(value: Any) -> str:
-    """On one line, short, and without what a terminal would take for a command."""
-    kind = {dict: "a mapping", list: "a list"}.get(type(value))
-    return kind or ascii(value)[:60]
+    """A value on one short line, without control characters."""
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    return ascii(value)[:60]
 
 
 def unquoted(value: Any) -> str:
-    """As `shown`, longer, and a text that is harmless as it stands."""
+    """As `shown`, up to 200 characters long, and a text without quotes."""
     text = str(value)[:200]
     return text if text.isprintable() else ascii(text)[1:-1]
 
 
 OTHER = Metric("", "", True)
+"""A metric of which only the number is checked."""
 TEXT: Check = (_is_text, "text without control characters")
 COUNT: Check = (_is_count, "a whole number")
 NUMBER: Check = (_is_number, "a finite number")

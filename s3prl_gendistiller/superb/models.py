@@ -1,4 +1,4 @@
-"""What can be benchmarked: a student's checkpoint, a transformers folder, or any upstream of s3prl by name."""
+"""The models that can be benchmarked: a student's checkpoint, a transformers folder, or an s3prl upstream by name."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from s3prl_gendistiller.student_kinds import OWN_UPSTREAM
 from s3prl_gendistiller.superb.checks import shown
 
 SIGNALS = ("baseline", "spectrogram", "fbank", "fbank_no_cmvn", "mfcc", "mel", "linear", "stft_mag")
-"""s3prl's upstreams without weights."""
+"""Upstreams of s3prl without weights."""
 FEATURES = ("weighted", "last")
 NAME = re.compile(r"\w[\w.+-]{0,99}")
-"""Of a student, which is also a folder."""
+"""Of a model, and of the folder of its runs."""
 
 
 @dataclass(frozen=True)
-class Student:
-    """One row of the table.
+class BenchmarkedModel:
+    """A student, or a reference beside it such as its teacher or fbank.
 
     Attributes:
-        name: the row; students whose names differ only after the last dot (mine.1, mine.2) are seeds of one kind.
+        name: of the folder of its runs.
         upstream: s3prl's ``-u``.
         checkpoint: s3prl's ``-k``; None for an upstream that needs none.
-        steps: how many layers a GenDistiller generates; None for all.
-        baseline: a DistilHuBERT, whose last hidden states are prediction heads.
-        learned: whether it has weights, as hubert_base has and fbank has not; None where it was not loaded.
+        steps: number of layers that a GenDistiller generates; None for all.
+        baseline: whether the model is a DistilHuBERT, whose last hidden states are prediction heads.
+        learned: whether the model has weights, as hubert_base has and fbank has not; None where it was not loaded.
     """
 
     name: str
@@ -47,24 +47,24 @@ class Student:
 
     @property
     def weights(self) -> bool:
-        """Whether its features take longer to compute than to read."""
+        """Whether the features take longer to compute than to read from a disk."""
         return self.upstream not in SIGNALS if self.learned is None else self.learned
 
     @property
-    def kind(self) -> str:
-        """What the seeds of one kind have in common."""
+    def group(self) -> str:
+        """The name without a number after its last dot: mine.1 and mine.2 are seeds of the group mine."""
         stem, dot, seed = self.name.rpartition(".")
         return stem if dot and seed.isdigit() and stem else self.name
 
     def selection(self, features: str = "weighted") -> str:
-        """The entry of the upstream's output that is read, s3prl's ``-s``."""
+        """The entry of the upstream's output that s3prl reads, its ``-s``."""
         return "paper" if self.baseline and features == "last" else "hidden_states"
 
     def flags(self, features: str = "weighted") -> list[str]:
         """Flags of run_downstream.py.
 
         Args:
-            features: "weighted", the weighted sum of the hidden states; or "last", the last of them (for
+            features: "weighted", the weighted sum of the hidden states; or "last", the last hidden state (for
                 DistilHuBERT the last student layer, as in its paper, and not a prediction head).
         """
         flags = ["-u", self.upstream]
@@ -77,20 +77,20 @@ class Student:
         return flags
 
     def fingerprint(self) -> str:
-        """The upstream, the hash of the content of its checkpoint if it has one, and the steps if not all."""
+        """Upstream, hash of the checkpoint if there is one, and number of steps if not all layers are generated."""
         if self.checkpoint is None:
             return self.upstream
         steps = "" if self.steps is None else f" steps {self.steps}"
         return f"{self.upstream} {files_hash(self.checkpoint)}{steps}"
 
 
-def find_students(given: Sequence[str]) -> list[Student]:
-    """Reads the values of ``--student``.
+def find_models(given: Sequence[str]) -> list[BenchmarkedModel]:
+    """The models that ``--student`` names.
 
     Raises:
-        UserError: a name is taken twice or unfit for a folder, or there is no such checkpoint or folder.
+        UserError: a name is taken twice or unfit for a folder, or the checkpoint or folder does not exist.
     """
-    students: dict[str, Student] = {}
+    models: dict[str, BenchmarkedModel] = {}
     for text in given:
         if not text.isprintable():
             raise UserError(f"--student {shown(text)}: found control characters in it, expected NAME=CHECKPOINT")
@@ -101,34 +101,34 @@ def find_students(given: Sequence[str]) -> list[Student]:
                 f"--student {shown(text)}: found the name {shown(name)}, expected letters, digits and . + - _, a "
                 "letter or digit first, 100 at most"
             )
-        if name in students:
+        if name in models:
             raise UserError(
                 f"--student {text}: the name {name} is taken; give each student its own, as NAME=CHECKPOINT"
             )
-        students[name] = _stopped(name, source) or _find(name, source)
-        checkpoint = students[name].checkpoint
+        models[name] = _stopped(name, source) or _find(name, source)
+        checkpoint = models[name].checkpoint
         if checkpoint is not None:
-            check_file(students[name].upstream, str(checkpoint), replace(STUDENT, checkpoint=f"--student {name}"))
-    return list(students.values())
+            check_file(models[name].upstream, str(checkpoint), replace(STUDENT, checkpoint=f"--student {name}"))
+    return list(models.values())
 
 
-def _stopped(name: str, source: str) -> Student | None:
-    """A student of which only the first layers are generated: ``PATH@STEPS``."""
+def _stopped(name: str, source: str) -> BenchmarkedModel | None:
+    """The student of ``PATH@STEPS``, which generates its first layers only; None for another form."""
     path, _, steps = source.rpartition("@")
     if not path or not steps.isdigit() or existing_or_shipped(source).exists():
         return None
-    student = _find(name, path)
-    if student.checkpoint is None or student.baseline or student.upstream != OWN_UPSTREAM:
+    model = _find(name, path)
+    if model.checkpoint is None or model.baseline or model.upstream != OWN_UPSTREAM:
         raise UserError(f"--student {name}: found @{steps} after {path}, which is no GenDistiller; leave it out")
-    check_steps(int(steps), student.checkpoint)
-    return replace(student, steps=int(steps))
+    check_steps(int(steps), model.checkpoint)
+    return replace(model, steps=int(steps))
 
 
-def _find(name: str, source: str) -> Student:
+def _find(name: str, source: str) -> BenchmarkedModel:
     path = existing_or_shipped(source)
     if path.is_dir() and (path / "config.json").is_file():
-        read_teacher_shape(path)  # refuses what is none
-        return Student(name, FOLDERS_ENTRY, path.absolute())
+        read_teacher_shape(path)  # raises for a folder of another kind
+        return BenchmarkedModel(name, FOLDERS_ENTRY, path.absolute())
     if path.is_dir():
         newest = newest_checkpoint(path)
         if newest is None:
@@ -139,10 +139,10 @@ def _find(name: str, source: str) -> Student:
         states = read_checkpoint(path, mmap=True)
         kind = student_kind(states, path)
         upstream = kind.upstream_for(states["Upstream_Config"]["student"])
-        return Student(name, upstream, path.absolute(), baseline=kind.heads)
+        return BenchmarkedModel(name, upstream, path.absolute(), baseline=kind.heads)
     if not re.fullmatch(r"\w+", source):
         raise UserError(
             f"--student {name}: {source}: no such file or folder; expected a checkpoint of run_pretrain.py, a "
             "transformers folder, or the name of an s3prl upstream such as fbank"
         )
-    return Student(name, source)
+    return BenchmarkedModel(name, source)

@@ -118,7 +118,7 @@ def test_the_second_stage_takes_heads_students_and_rates_from_a_suite(tmp_path: 
     args = argparse.Namespace(teacher="teacher", results=tmp_path, out=tmp_path / "out", cache_features=None)
     args.students = ["mine", "fbank"]
     suite = script.second_stage(results, "ks", args)
-    assert [student.name for student in suite.students] == ["mine.1", "mine.2"]
+    assert [student.name for student in suite.models] == ["mine.1", "mine.2"]
     assert suite.tasks[0].downstream == "glmd_ks" and suite.rates == {"ks": (3e-3,)} and suite.seed == 7
     assert suite.content(suite.tasks[0])["downstream_expert"]["glmd"] == {"teacher": str(head)}
     found = {name: student["tasks"] for name, student in students.items()}

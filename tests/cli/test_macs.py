@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from s3prl_gendistiller.cli import main
-from s3prl_gendistiller.superb.leaderboard.anchors import ANCHORS
+from s3prl_gendistiller.superb.leaderboard.published_models import PUBLISHED
 from tests.bench import Bench
 from tests.host.test_checkpoint import CONFIG
 
@@ -31,7 +31,7 @@ def test_steps_stand_beside_the_teacher(tmp_path: Path, bench: Bench, capsys: py
         assert float(row[4]) == pytest.approx(float(row[3]) / 224.86, abs=0.001)
     published = {row[0]: row[3] for row in rows[3:]}
     assert published["HuBERT Base (published)"] == "1669"
-    assert len(published) == sum(anchor.gmacs is not None for anchor in ANCHORS)
+    assert len(published) == sum(model.gmacs is not None for model in PUBLISHED)
     assert out.read_bytes().startswith(b"\x89PNG")
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from s3prl_gendistiller.cli import main
-from s3prl_gendistiller.superb.leaderboard.anchors import ANCHORS, Anchor
+from s3prl_gendistiller.superb.leaderboard.published_models import PUBLISHED, PublishedModel
 from s3prl_gendistiller.superb.leaderboard.scores import LEADERBOARD, overall_score
 from tests.conftest import ROOT
 
 
-@pytest.mark.parametrize("anchor", ANCHORS, ids=lambda anchor: anchor.name)
-def test_published_rows_give_their_published_score(anchor: Anchor) -> None:
-    assert overall_score(anchor.row.values(), LEADERBOARD) == pytest.approx(anchor.published, abs=1)
+@pytest.mark.parametrize("model", PUBLISHED, ids=lambda model: model.name)
+def test_published_rows_give_their_published_score(model: PublishedModel) -> None:
+    assert overall_score(model.row.values(), LEADERBOARD) == pytest.approx(model.published, abs=1)
 
 
 def results(folder: Path, tasks: dict) -> Path:
@@ -30,11 +30,11 @@ def results(folder: Path, tasks: dict) -> Path:
 
 
 def test_results_stand_beside_published_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = results(tmp_path / "superb", ANCHORS[-1].row.values())
+    folder = results(tmp_path / "superb", PUBLISHED[-1].row.values())
     assert main(["score", str(folder), "--out", str(tmp_path / "score.png")]) == 0
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()]
     assert lines[2][:3] == ["mine", "17.60", "717"] and lines[-3][:3] == ["DistilHuBERT", "23.49", "717"]
-    assert lines[2][3:] == lines[-3][3:] and len(lines) == 2 + 1 + len(ANCHORS) + 2
+    assert lines[2][3:] == lines[-3][3:] and len(lines) == 2 + 1 + len(PUBLISHED) + 2
     assert (tmp_path / "score.png").read_bytes().startswith(b"\x89PNG")
 
 

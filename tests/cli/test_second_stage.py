@@ -12,7 +12,7 @@ from s3prl_gendistiller.cli import downstream
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import read_checkpoint
 from s3prl_gendistiller.host.feature_cache import identity
-from s3prl_gendistiller.superb.suite.pool import Processes, locked
+from s3prl_gendistiller.superb.suite.processes import Processes, locked
 from s3prl_gendistiller.superb.tasks import TASKS
 from s3prl_gendistiller.superb.tasks.printed import printed_values
 from tests.conftest import ROOT

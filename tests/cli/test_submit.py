@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from s3prl_gendistiller.cli import main
-from s3prl_gendistiller.superb.cost import costs
+from s3prl_gendistiller.superb.cost import multiply_adds
 from s3prl_gendistiller.superb.entry.expected import expected
 from tests.corpora.loaders import content
 from tests.host.test_checkpoint import save_student
@@ -144,7 +144,7 @@ def test_a_place_that_cannot_be_written_is_named_first(
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Costs without s3prl, whose globals another process should change."""
     asked: list[object] = []
-    monkeypatch.setattr(costs, "size", lambda student: asked.append(student) or (12_345, 0.25))
+    monkeypatch.setattr(multiply_adds, "size", lambda student: asked.append(student) or (12_345, 0.25))
     return asked
 
 

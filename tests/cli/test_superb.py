@@ -17,7 +17,7 @@ import pytest
 from s3prl_gendistiller.cli import downstream, main
 from s3prl_gendistiller.corpora.catalogue import write_corpora
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint
-from s3prl_gendistiller.superb.cost import costs
+from s3prl_gendistiller.superb.cost import multiply_adds
 from s3prl_gendistiller.superb.tasks import TASKS
 from tests.conftest import ROOT, run_python
 from tests.host.test_checkpoint import save_student
@@ -57,7 +57,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Students need not be loaded to be counted."""
-    monkeypatch.setattr(costs, "size", lambda student: (1_000_000, 3.5))
+    monkeypatch.setattr(multiply_adds, "size", lambda student: (1_000_000, 3.5))
 
 
 def test_a_dry_run_prints_the_commands_and_makes_nothing(

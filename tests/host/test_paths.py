@@ -9,7 +9,7 @@ from s3prl_gendistiller.cli import main
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.paths import expand, expand_tree, teacher_folder
 from s3prl_gendistiller.schema import read_layered_yaml
-from s3prl_gendistiller.superb.cost.rows import sources
+from s3prl_gendistiller.superb.cost.counted_models import model_sources
 
 
 def test_superb_data_is_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +56,7 @@ def test_a_shipped_yaml_is_found_from_anywhere_by_every_reader(tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     shipped = "pretrain_configs/gendistiller/config_model.yaml"
     assert main(["config", "gendistiller", "--check", shipped]) == 0
-    assert sources([], [shipped], [])[0].name == "gendistiller"
+    assert model_sources([], [shipped], [])[0].name == "gendistiller"
     assert build_student("pretrain_configs/gendistiller/config_model_mini.yaml").config.encoder_embed_dim
     with pytest.raises(UserError, match=r"pretrain_configs/nothing\.yaml: no such file; expected a YAML") as caught:
         build_student("pretrain_configs/nothing.yaml")

@@ -23,7 +23,7 @@ from s3prl_gendistiller.host.students import build_student
 from s3prl_gendistiller.host.upstream_files import check_file
 from s3prl_gendistiller.host.upstreams import LAUNCHER, TEACHER, Door
 from s3prl_gendistiller.student_kinds import read_model_config
-from s3prl_gendistiller.superb.models import find_students
+from s3prl_gendistiller.superb.models import find_models
 from tests.bench import TINY_TEACHER, write_corpus
 from tests.conftest import TINY, TINY_CONV, run_python
 from tests.fairseq import host_checkpoint
@@ -252,8 +252,8 @@ def test_a_folder_is_no_file_of_another_upstream(tmp_path: Path) -> None:
 def test_every_student_of_the_command_line_is_checked(files: dict[str, Path], tmp_path: Path) -> None:
     evil = with_shapes(files, "distiller", tmp_path / "evil.ckpt", "9**9**9**9")
     with pytest.raises(UserError, match=r"--student mine: .*evil\.ckpt refused, its extractor_conv_feature_layers"):
-        find_students([f"mine={evil}"])
-    assert find_students([f"mine={files['distiller']}"])[0].upstream == "distiller_local"
+        find_models([f"mine={evil}"])
+    assert find_models([f"mine={files['distiller']}"])[0].upstream == "distiller_local"
 
 
 def test_no_command_runs_what_stands_in_a_baselines_checkpoint(files: dict[str, Path], tmp_path: Path) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.superb.models import Student
+from s3prl_gendistiller.superb.models import BenchmarkedModel
 
-FBANK = Student("fbank", "fbank")
+FBANK = BenchmarkedModel("fbank", "fbank")
 
 
 class Host:
@@ -30,9 +31,8 @@ class Host:
         if command[1] == "train":
             dev = 0.9 if "lr=0.001" in text else 0.5
             with log.open("a") as file:
-                file.write(f"dev acc: {dev}\n")
-            torch.save({"Step": 4}, log.parent / "states-4.ckpt")
-            torch.save({"Step": 4}, log.parent / "dev-best.ckpt")
+                file.write(f"dev acc: {dev}\ndev-clean wer: {100 - 100 * dev}\n")
+            self.save(text, log.parent)
         elif "quesst14_dtw" in text:
             found, missed = ("d1", "d2") if "-l 1" in text else ("d2", "d1")
             terms = f'<term file="{found}" score="1"/><term file="{missed}" score="0"/>'
@@ -42,8 +42,24 @@ class Host:
         else:
             number = next((int(part[-1]) for part in log.parent.name.split("-") if part.startswith("fold")), 5)
             eer = 0.3 if "states-4.ckpt" in text else 0.2
+            eer /= 2 if "lr0.001" in log.parent.name else 1
             (log.parent / "test_predict.txt").write_text(f"{eer}\n")
-            log.write_text(f"test acc: {self.accuracy or number / 10}\nsv-voxceleb1/test-EER: {eer}\n")
+            printed = {"test acc": self.accuracy or number / 10, "sv-voxceleb1/test-EER": eer}
+            printed |= {"test-clean wer": 12.5, "test-clean uer": 4.0}
+            log.write_text("".join(f"{name}: {value}\n" for name, value in printed.items()))
+
+    def save(self, text: str, folder: Path) -> None:
+        """The best checkpoint and, as s3prl does, the newest `max_keep` of those after every `save_step` steps."""
+        total, every, keep = (
+            int([default, *re.findall(rf"runner\.{key}=(\d+)", text)][-1])
+            for key, default in (("total_steps", "4"), ("save_step", "4"), ("max_keep", "10"))
+        )
+        for step in range(every, total + 1, every):
+            torch.save({"Step": step}, folder / f"states-{step}.ckpt")
+        for name in ("dev-best.ckpt", "dev-clean-best.ckpt"):
+            torch.save({"Step": total}, folder / name)
+        for old in sorted(folder.glob("states-*.ckpt"), key=lambda path: int(path.stem[7:]))[:-keep]:
+            old.unlink()
 
     def trained(self) -> list[str]:
         return [Path(command[command.index("-p") + 1]).name for command in self.commands if command[1] == "train"]

@@ -1,1 +1,1 @@
-"""What a model costs: parameters, multiply-adds, CPU time."""
+"""The cost of a model: parameters, multiply-adds, CPU time."""

@@ -1,8 +1,8 @@
-"""Runs a model for its shapes: what comes out of matrix products and convolutions is never computed.
+"""Runs a model for its shapes alone: the results of matrix products and convolutions are never computed.
 
-An upstream of s3prl asks its tensors for values (lengths, masks, waveforms as arrays), so it runs neither on torch's
-meta device nor on its fake tensors. Here everything is computed up to the first product, which gives zeros of the right
-shape that take no memory; so does whatever is made of them.
+An upstream of s3prl reads values of its tensors (lengths, masks, waveforms as arrays), so it runs neither on torch's
+meta device nor on its fake tensors. Here everything before the first product is computed. A product, and every
+operation on its result, gives zeros of the right shape that take no memory.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PRODUCTS = frozenset({_aten.mm, _aten.addmm, _aten.bmm, _aten.baddbmm, _aten.con
 
 
 class ShapesOnly(TorchDispatchMode):
-    """While it is active, results of products and all that depends on them are zeros."""
+    """While this mode is active, results of products and everything that depends on them are zeros."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,11 +30,11 @@ class ShapesOnly(TorchDispatchMode):
         kwargs = kwargs or {}
         leaves, structure = tree_flatten((args, kwargs))
         skipped = func.overloadpacket in PRODUCTS or any(map(self._is_blank, leaves))
-        # what asks for a number gets a zero; a view of a blank is a blank
+        # reading a number gives a zero; a view of a blank is a blank
         if not skipped or func is _aten._local_scalar_dense.default or func.is_view:
             return func(*args, **kwargs)
         returned = func._schema.returns
-        if returned and returned[0].alias_info is not None:  # it writes into an argument and returns it
+        if returned and returned[0].alias_info is not None:  # the operation writes into an argument and returns it
             return _written(func, args, kwargs)
         call = (func, repr(structure), *map(_described, leaves))  # torch 2.6 cannot hash a structure
         if call not in self._shapes:  # torch infers a shape in Python, and most layers are alike
@@ -63,7 +63,7 @@ def _on_meta(values: Any) -> Any:
 
 
 def _written(func: Any, args: Any, kwargs: Any) -> Any:
-    """The argument that an operation writes into."""
+    """The argument into which an operation writes."""
     for position, argument in enumerate(func._schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
             return kwargs[argument.name] if argument.name in kwargs else args[position]

@@ -10,11 +10,10 @@ from typing import Any, TypeVar
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.entry.archive import PARTS, er_folders
-from s3prl_gendistiller.superb.models import Student
-from s3prl_gendistiller.superb.suite.results import read_content
-from s3prl_gendistiller.superb.suite.suite import RUNS
-from s3prl_gendistiller.superb.suite.table import RESULTS
-from s3prl_gendistiller.superb.suite.trial import RECORD, checked_record
+from s3prl_gendistiller.superb.models import BenchmarkedModel
+from s3prl_gendistiller.superb.suite.record import RECORD, checked_record
+from s3prl_gendistiller.superb.suite.results import RESULTS, read_content
+from s3prl_gendistiller.superb.suite.run import RUNS
 from s3prl_gendistiller.superb.tasks import TASKS
 
 T = TypeVar("T")
@@ -32,7 +31,7 @@ class Finished:
         folders: task -> experiment folders of the run that was tested.
     """
 
-    student: Student
+    student: BenchmarkedModel
     preset: str
     features: str
     score: float | None
@@ -129,7 +128,7 @@ def _finished(name: str, content: Mapping[str, Any], root: Path) -> Finished:
     checkpoint = None if entry["checkpoint"] is None else Path(entry["checkpoint"])
     tasks = {task: entry["tasks"][task] for task in TASKS if task in entry["tasks"]}
     return Finished(
-        student=Student(name, entry["upstream"], checkpoint, entry.get("steps")),
+        student=BenchmarkedModel(name, entry["upstream"], checkpoint, entry.get("steps")),
         preset=content["preset"],
         features=content["features"],
         score=entry["score"],

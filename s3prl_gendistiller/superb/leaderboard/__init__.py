@@ -1,1 +1,1 @@
-"""The leaderboard's score and its published rows."""
+"""The score of the leaderboard, and its published rows."""

@@ -1,9 +1,9 @@
 """The leaderboard's score: one number over the ten tasks.
 
-Per metric 1000 (v - base) / (top - base), errors turned into 100 - v first; slot filling is the mean of its two; the
-score is the mean of the ten. `LEADERBOARD` holds the references of superbbenchmark.org, with which HuBERT Base has 941
-and DistilHuBERT 717. A small suite takes its own: from FBANK (0) to its teacher (1000), over the tasks on which that
-teacher is better than FBANK; on the others the scale would run backwards.
+A metric scores 1000 (v - base) / (top - base), where an error v counts as 100 - v. Slot filling scores the mean of its
+two metrics, and the score is the mean of the ten tasks. `LEADERBOARD` holds the references of superbbenchmark.org, by
+which HuBERT Base has 941 and DistilHuBERT 717. A small suite has references of its own: FBANK (0) and its teacher
+(1000), over the tasks on which that teacher is better than FBANK; on other tasks the scale would run backwards.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Values = Mapping[str, Mapping[str, float]]
 
 @dataclass(frozen=True)
 class References:
-    """What counts as 0 and as 1000: task -> metric -> value in the unit of the table (errors as errors)."""
+    """The values that score 0 and 1000: task -> metric -> value in the unit of the table (errors as errors)."""
 
     base: Values
     top: Values
@@ -54,12 +54,12 @@ COUNTED = {task: tuple(metrics) for task, metrics in LEADERBOARD.base.items()}
 
 
 def scored_tasks(references: References) -> tuple[str, ...]:
-    """Those on which the top is better than the base in every counted metric; all ten of the leaderboard are."""
+    """The tasks on which the top is better than the base in every counted metric; on the leaderboard all ten."""
     return tuple(task for task in COUNTED if _top_is_better(task, references))
 
 
 def task_score(task: str, values: Mapping[str, float], references: References) -> float | None:
-    """0 at the base, 1000 at the top; None where a value is missing or the top is no better than the base."""
+    """The score of one task; None where a value is missing or the top is no better than the base."""
     if not _top_is_better(task, references) or not set(COUNTED[task]) <= set(values):
         return None
     base, top = references.base[task], references.top[task]  # turning errors into 100 - v cancels
@@ -68,7 +68,7 @@ def task_score(task: str, values: Mapping[str, float], references: References) -
 
 
 def overall_score(values: Values, references: References) -> float | None:
-    """The mean over `scored_tasks`; None unless values and references have all ten.
+    """The mean over `scored_tasks`; None unless values and references have all ten tasks.
 
     Args:
         values: task -> metric -> value in the unit of the table.
@@ -86,7 +86,7 @@ def overall_score(values: Values, references: References) -> float | None:
 
 
 def _top_is_better(task: str, references: References) -> bool:
-    """In every counted metric; no where one of the references lacks a number."""
+    """Whether the top is better in every counted metric; False where a reference lacks a number."""
     base, top = references.base.get(task, {}), references.top.get(task, {})
     counted = [metric for metric in TASKS[task].metrics if metric.key in COUNTED[task]]
     return all(

@@ -1,1 +1,1 @@
-"""One suite: its runs, their search, their processes, their results."""
+"""A suite: its runs, the search for learning rates, processes, the plan of a dry run, and results."""

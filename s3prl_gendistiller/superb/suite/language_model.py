@@ -1,8 +1,8 @@
 """SUPERB's second ASR number: a trained head decoded with LibriSpeech's official 4-gram model.
 
-s3prl decodes with KenLM through flashlight's Python bindings (`downstream/asr/w2l_decoder.py` of 0.4.18). Its own
-configuration gives ``unk_weight: -math.inf`` as text, which its expert evaluates without having imported math; here it
-is a number. The settings are in ``downstream_runs/asr/lm.yaml``.
+s3prl decodes with KenLM through flashlight's Python bindings (`downstream/asr/w2l_decoder.py` of 0.4.18). The
+configuration of s3prl gives ``unk_weight: -math.inf`` as text, which its expert evaluates without importing math; here
+the weight is a number. The settings are in ``downstream_runs/asr/lm.yaml``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _BINDINGS = {
 def require_decoder() -> None:
     """
     Raises:
-        UserError: a package is absent; s3prl would only warn, and stop after loading everything else.
+        UserError: a package is missing; s3prl would only warn, and stop after loading everything else.
     """
     for module, names in _BINDINGS.items():
         try:
@@ -53,7 +53,7 @@ def decoder_overrides(folder: Path) -> list[str]:
     """Options of run_downstream.py's ``-o`` that decode with the model in a folder.
 
     Raises:
-        UserError: the folder lacks the model or the lexicon, or s3prl could not read its name.
+        UserError: the folder lacks the model or the lexicon, or s3prl cannot read the path of the folder.
     """
     settings = read_layered_yaml(shipped_folder("downstream_runs") / SETTINGS)["downstream_expert"]["datarc"]
     model, lexicon = find_model(folder)
@@ -62,7 +62,7 @@ def decoder_overrides(folder: Path) -> list[str]:
 
 
 def find_model(folder: Path) -> tuple[Path, Path]:
-    """The language model (a binary one before text, which takes minutes to read) and the lexicon of a folder.
+    """The language model and the lexicon of a folder; a binary model before a text, which takes minutes to read.
 
     Raises:
         UserError: as `decoder_overrides`.
@@ -80,7 +80,7 @@ def find_model(folder: Path) -> tuple[Path, Path]:
 
 
 def _literal(value: Any) -> str:
-    """As s3prl's ``-o`` evaluates it: Python, without any name imported."""
+    """A value as Python code without names, which is what s3prl's ``-o`` evaluates."""
     if isinstance(value, float) and math.isinf(value):
         return f"float('{value}')"
     return repr(value)

@@ -1,15 +1,20 @@
-"""results.json of a suite, read strictly, whoever has written in it since, and added to by later commands."""
+"""results.json of a suite: its writer, and its reader, which checks every entry.
+
+Later commands add models and tasks to the file, and its user may have edited it.
+"""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.documents import read_json
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.outputs import replacing
 from s3prl_gendistiller.superb.checks import (
     AMOUNT,
     COUNT,
@@ -27,25 +32,103 @@ from s3prl_gendistiller.superb.checks import (
     value_problem,
     wrong,
 )
-from s3prl_gendistiller.superb.cost.costs import Cost
-from s3prl_gendistiller.superb.leaderboard.scores import COUNTED
-from s3prl_gendistiller.superb.models import FEATURES, NAME, Student
+from s3prl_gendistiller.superb.cost.multiply_adds import Cost
+from s3prl_gendistiller.superb.leaderboard.scores import COUNTED, References, overall_score, scored_tasks
+from s3prl_gendistiller.superb.models import FEATURES, NAME, BenchmarkedModel
 from s3prl_gendistiller.superb.suite.language_model import DECODED, LM_METRIC
-from s3prl_gendistiller.superb.suite.runs import Outcome
 from s3prl_gendistiller.superb.suite.suite import Suite
-from s3prl_gendistiller.superb.suite.table import RESULTS
 from s3prl_gendistiller.superb.tasks import PRESETS, TASKS
 
+RESULTS = "results.json"
 SHOWN = 3
+"""Number of wrong entries that a message names."""
+
+
+@dataclass
+class Outcome:
+    """The results of one model on one task.
+
+    Attributes:
+        values: metric -> number in the unit of its label, the mean over folds.
+        lr: the learning rate that was chosen; None for the configuration's own.
+        layer: QbE's.
+        dev: learning rate (or layer) -> its last value on dev.
+        folders: experiment folders of the runs behind the values.
+        seconds: that those runs took.
+        fallback: why another checkpoint than the best on dev was tested, if one was.
+        trials: of successive halving, learning rate -> number of steps -> value on dev.
+    """
+
+    values: dict[str, float]
+    lr: float | None = None
+    layer: int | None = None
+    dev: dict[str, float] = field(default_factory=dict)
+    folders: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    fallback: str | None = None
+    trials: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
 Results = dict[str, dict[str, Outcome]]
-Costs = dict[str, Cost]
+"""Model -> task -> outcome."""
+
+
+def write_results(
+    suite: Suite, results: Results, failures: Sequence[str], references: References | None, costs: Mapping[str, Cost]
+) -> dict[str, float | None]:
+    """Writes results.json whole, and returns the scores by model.
+
+    Args:
+        failures: one line each.
+        references: of the score; None for a suite without a score.
+        costs: by model; a model may be missing.
+    """
+    scores = {
+        name: None if references is None else overall_score(values_of(outcomes), references)
+        for name, outcomes in results.items()
+    }
+    content = {
+        "preset": suite.preset,
+        "features": suite.features,
+        "seed": suite.seed,
+        "students": {
+            model.name: {
+                "kind": model.group,
+                "upstream": model.upstream,
+                "checkpoint": None if model.checkpoint is None else str(model.checkpoint),
+                "steps": model.steps,
+                "score": scores[model.name],
+                "cost": asdict(costs[model.name]) if model.name in costs else None,
+                "tasks": {task: _plain(outcome) for task, outcome in results[model.name].items()},
+            }
+            for model in suite.models
+        },
+        "scored_tasks": None if references is None else scored_tasks(references),
+        "failures": list(failures),
+    }
+    with replacing(suite.out / RESULTS) as part:
+        part.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    return scores
+
+
+def values_of(outcomes: Mapping[str, Outcome]) -> dict[str, dict[str, float]]:
+    """Task -> metric -> value."""
+    return {task: outcome.values for task, outcome in outcomes.items()}
+
+
+def _plain(outcome: Outcome) -> dict[str, Any]:
+    """An outcome for JSON; a learning rate that diverged has null on dev in place of NaN."""
+    content = asdict(outcome)
+    for reached in (content["dev"], *content["trials"].values()):
+        reached.update({key: None for key, value in reached.items() if value is None or not math.isfinite(value)})
+    return content
 
 
 def read_content(path: Path) -> dict[str, Any]:
-    """What a results.json says, with every name, type and number checked.
+    """The content of a results.json, with every name, type and number checked.
 
     Raises:
-        UserError: names the file and the first entries that `gendistiller superb` would not have written.
+        UserError: the file holds entries that `gendistiller superb` does not write.
     """
     content = read_json(path)
     found = list(_problems(content))
@@ -61,7 +144,7 @@ def read_content(path: Path) -> dict[str, Any]:
 def require_same_settings(suite: Suite) -> None:
     """
     Raises:
-        UserError: the suite's folder holds results that do not belong into one table with those that are asked for.
+        UserError: the suite's folder holds results of another preset, other features or another seed.
     """
     path = suite.out / RESULTS
     if not path.is_file():
@@ -76,35 +159,32 @@ def require_same_settings(suite: Suite) -> None:
             )
 
 
-def merged(suite: Suite, results: Mapping[str, Mapping[str, Outcome]], costs: Mapping[str, Cost]) -> tuple[Any, ...]:
-    """A suite's results among those that its folder holds: students and tasks of earlier commands stay.
-
-    Returns:
-        The suite with all students and tasks (`Suite`), and the results and costs of all (`Results`, `Costs`).
+def merged(suite: Suite, results: Results, costs: Mapping[str, Cost]) -> tuple[Suite, Results, dict[str, Cost]]:
+    """A suite, its results and its costs, with the models and tasks that earlier commands left in its folder.
 
     Raises:
         UserError: as `read_content`.
     """
     path = suite.out / RESULTS
     kept = read_content(path)["students"] if path.is_file() else {}
-    students = {name: _student(name, entry) for name, entry in kept.items()}
-    students |= {student.name: student for student in suite.students}
+    models = {name: _model(name, entry) for name, entry in kept.items()}
+    models |= {model.name: model for model in suite.models}
     all_results: Results = {
         name: {
             **{task: _outcome(one) for task, one in kept.get(name, {}).get("tasks", {}).items()},
             **results.get(name, {}),
         }
-        for name in students
+        for name in models
     }
     all_costs = {name: Cost(**entry["cost"]) for name, entry in kept.items() if entry.get("cost")} | dict(costs)
     finished = {task for tasks in all_results.values() for task in tasks} | {task.name for task in suite.tasks}
     tasks = [task for name, task in TASKS.items() if name in finished]
-    return replace(suite, students=list(students.values()), tasks=tasks), all_results, all_costs
+    return replace(suite, models=list(models.values()), tasks=tasks), all_results, all_costs
 
 
-def _student(name: str, entry: Mapping[str, Any]) -> Student:
+def _model(name: str, entry: Mapping[str, Any]) -> BenchmarkedModel:
     checkpoint = entry.get("checkpoint")
-    return Student(
+    return BenchmarkedModel(
         name, entry.get("upstream", ""), None if checkpoint is None else Path(checkpoint), entry.get("steps")
     )
 
@@ -117,6 +197,7 @@ def _outcome(entry: Mapping[str, Any]) -> Outcome:
 
 
 def _problems(content: Any) -> Iterator[str]:
+    """One line for each wrong entry."""
     if not isinstance(content, dict) or not isinstance(content.get("students"), dict):
         yield "found no mapping of students in it"
         return
@@ -124,14 +205,14 @@ def _problems(content: Any) -> Iterator[str]:
     for name, entry in content["students"].items():
         where = f"students.{unquoted(name)}"
         if not NAME.fullmatch(name):
-            yield f"{where[:80]}: found a name that is none of a student"
+            yield f"{where[:80]}: found a name that no student can have"
         elif not isinstance(entry, dict) or not isinstance(entry.get("tasks"), dict):
             yield f"{where}: found no mapping of tasks in it"
         else:
-            yield from _of_student(where, entry)
+            yield from _of_model(where, entry)
 
 
-def _of_student(where: str, entry: Mapping[str, Any]) -> Iterator[str]:
+def _of_model(where: str, entry: Mapping[str, Any]) -> Iterator[str]:
     checks = {"upstream": TEXT, "checkpoint": or_null(TEXT), "steps": or_null(COUNT), "score": or_null(NUMBER)}
     yield from wrong(entry, where, cost=or_null(MAPPING), **checks)
     if isinstance(cost := entry.get("cost"), dict):

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from s3prl_gendistiller.models.gendistiller import GenDistiller
-from s3prl_gendistiller.superb.cost import costs
-from s3prl_gendistiller.superb.cost.costs import Cost, cpu_times, multiply_adds
-from s3prl_gendistiller.superb.models import Student
-from s3prl_gendistiller.superb.suite.runs import Outcome
+from s3prl_gendistiller.superb.cost import multiply_adds
+from s3prl_gendistiller.superb.cost.multiply_adds import Cost, count, cpu_times
+from s3prl_gendistiller.superb.models import BenchmarkedModel
+from s3prl_gendistiller.superb.suite.report import write_report
+from s3prl_gendistiller.superb.suite.results import Outcome
 from s3prl_gendistiller.superb.suite.suite import Suite
-from s3prl_gendistiller.superb.suite.table import write_results
 from s3prl_gendistiller.superb.tasks import TASKS
 from tests.conftest import tiny_config
 
@@ -58,31 +58,31 @@ def by_hand(frames: int, times: int = 1) -> int:
 def test_what_is_executed_is_counted(times: int) -> None:
     frames = (1000 - 10) // 50 + 1
     model = Small(times).eval()
-    assert multiply_adds(model, [torch.randn(1000)]) == by_hand(frames, times)
-    assert multiply_adds(model, [torch.randn(1000)] * 2) == 2 * by_hand(frames, times)
+    assert count(model, [torch.randn(1000)]).multiply_adds == by_hand(frames, times)
+    assert count(model, [torch.randn(1000)] * 2).multiply_adds == 2 * by_hand(frames, times)
 
 
 def test_nothing_is_kept_for_gradients() -> None:
     kept: list[bool] = []
     model = Small()
     model.register_forward_hook(lambda module, inputs, output: kept.append(output["hidden_states"][0].requires_grad))
-    multiply_adds(model, [torch.randn(1000)])
+    count(model, [torch.randn(1000)])
     assert kept == [False]
 
 
 def test_students_are_measured_as_s3prl_runs_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(costs, "load_upstream", lambda name, checkpoint, steps: Small(int(name[-1])).eval())
-    found = costs.measure([Student("one", "x1"), Student("more", "x3")])
+    monkeypatch.setattr(multiply_adds, "load_upstream", lambda name, checkpoint, steps: Small(int(name[-1])).eval())
+    found = multiply_adds.measure([BenchmarkedModel("one", "x1"), BenchmarkedModel("more", "x3")])
     assert found["one"].parameters == 4 * 10 + 4 * 6 + 6
     assert found["more"].gmacs_per_s == pytest.approx(by_hand((8 * 16_000 - 10) // 50 + 1, 3) / 8e9)
     assert found["one"].cpu_s_per_s > 0
 
 
 def test_costs_stand_beside_the_scores(tmp_path: Path) -> None:
-    students = [Student("fbank", "fbank"), Student("mine.1", "x"), Student("mine.2", "x")]
+    students = [BenchmarkedModel("fbank", "fbank"), BenchmarkedModel("mine.1", "x"), BenchmarkedModel("mine.2", "x")]
     suite = Suite(students, [TASKS["ks"]], "small", tmp_path)
     results = {student.name: {"ks": Outcome({"acc": 40.0})} for student in students}
-    paths = write_results(suite, results, [], None, {"mine.1": COST, "mine.2": COST})
+    paths = write_report(suite, results, [], None, {"mine.1": COST, "mine.2": COST})
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in paths[1].read_text().splitlines()]
     assert rows[0][1:4] == ["parameters", "G multiply-adds per s", "CPU s per s"]
     assert rows[2] == ["fbank", "", "", "", "40.00"] and rows[3][:4] == ["mine", "1,234,567", "0.250", "0.0125"]
@@ -99,5 +99,5 @@ def test_speed_is_measured_in_cpu_seconds_per_second() -> None:
 
 def test_the_default_student_can_be_counted(wavs: tuple[Tensor, Tensor]) -> None:
     model = GenDistiller(tiny_config(), 3).eval()
-    counted = [multiply_adds(Stopped(model, steps), wavs) for steps in (1, 2, 3)]
+    counted = [count(Stopped(model, steps), wavs).multiply_adds for steps in (1, 2, 3)]
     assert counted[2] - counted[1] == counted[1] - counted[0] > 0

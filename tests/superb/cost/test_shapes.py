@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from hubert.random_teacher import write_random_teacher
 from s3prl_gendistiller.host.layers import load_upstream
 from s3prl_gendistiller.host.students import build_student
-from s3prl_gendistiller.superb.cost.counting import count
-from s3prl_gendistiller.superb.cost.rows import AsUpstream
+from s3prl_gendistiller.superb.cost.counted_models import AsUpstream
+from s3prl_gendistiller.superb.cost.multiply_adds import count, count_executed
 from s3prl_gendistiller.superb.cost.shapes import ShapesOnly
 from tests.bench import TINY_TEACHER
 from tests.conftest import TINY, TINY_CONV
@@ -78,8 +78,8 @@ def test_the_count_is_that_of_real_execution(tmp_path: Path) -> None:
     for name, model in models(tmp_path).items():
         for samples in (4_800, 3_216):
             with ShapesOnly():
-                quick = count(model.eval(), [wav[:samples]], computed=True)
-            assert quick == count(model, [wav[:samples]], computed=True), name
+                quick = count_executed(model.eval(), [wav[:samples]])
+            assert quick == count_executed(model, [wav[:samples]]), name
             assert quick.multiply_adds > 0 and (name == "fbank") == bool(quick.uncounted), name
 
 

@@ -13,7 +13,7 @@ import torch
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.entry.from_suite import read_finished
 from s3prl_gendistiller.superb.leaderboard.scores import COUNTED
-from s3prl_gendistiller.superb.models import Student
+from s3prl_gendistiller.superb.models import BenchmarkedModel
 from tests.host.test_checkpoint import save_student
 
 
@@ -23,7 +23,7 @@ def write_suite(root: Path, checkpoint: Path, tasks: dict[str, dict[str, Path]],
     Args:
         tasks: task -> folder's name -> an experiment folder that is moved there.
     """
-    student = Student(name, "gendistiller_local", checkpoint)
+    student = BenchmarkedModel(name, "gendistiller_local", checkpoint)
     outcomes = {}
     for task, folders in tasks.items():
         runs = [root / "runs" / name / folder for folder in folders]

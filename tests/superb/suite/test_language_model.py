@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.superb.models import Student
+from s3prl_gendistiller.superb.models import BenchmarkedModel
 from s3prl_gendistiller.superb.suite import language_model as decoding
-from s3prl_gendistiller.superb.suite.agenda import planned_work
+from s3prl_gendistiller.superb.suite.benchmark import run_suite
+from s3prl_gendistiller.superb.suite.dry_run import planned_work
 from s3prl_gendistiller.superb.suite.language_model import decoder_overrides, find_model, require_decoder
-from s3prl_gendistiller.superb.suite.runs import run_suite
+from s3prl_gendistiller.superb.suite.report import write_report
 from s3prl_gendistiller.superb.suite.suite import Suite
-from s3prl_gendistiller.superb.suite.table import write_results
 from s3prl_gendistiller.superb.tasks import TASKS
 from tests.conftest import run_python
 
@@ -92,7 +92,7 @@ def test_a_trained_head_is_tested_twice(tmp_path: Path, model: Path, monkeypatch
     monkeypatch.setenv("SUPERB_DATA", str(tmp_path / "data"))
     for name in ("LibriSpeech/len_for_bucket",):
         (tmp_path / "data" / name).mkdir(parents=True)
-    suite = Suite([Student("fbank", "fbank")], [TASKS["asr"]], "small", tmp_path / "out", lm=model)
+    suite = Suite([BenchmarkedModel("fbank", "fbank")], [TASKS["asr"]], "small", tmp_path / "out", lm=model)
     commands: list[list[str]] = []
 
     def launch(arguments: Sequence[str], log: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_trained_head_is_tested_twice(tmp_path: Path, model: Path, monkeypatch
     assert failures == [] and commands == planned and len(commands) == 3
     assert results["fbank"]["asr"].values == {"wer": 12.5, "uer": 4.0, "wer_lm": 8.5}
     assert run_suite(suite, launch, {})[0] == results and len(commands) == 3
-    header = write_results(suite, results, [], None)[1].read_text().splitlines()[0]
+    header = write_report(suite, results, [], None, {})[1].read_text().splitlines()[0]
     assert "ASR WER with 4-gram %" in header
     without = replace(suite, lm=None)
     assert run_suite(without, launch, {})[0]["fbank"]["asr"].values == {"wer": 12.5, "uer": 4.0}

@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from s3prl_gendistiller.cli import main
-from s3prl_gendistiller.superb.cost import costs
-from s3prl_gendistiller.superb.cost.costs import Cost
-from s3prl_gendistiller.superb.suite import pool as launcher
-from s3prl_gendistiller.superb.suite import runs
+from s3prl_gendistiller.superb.cost import multiply_adds
+from s3prl_gendistiller.superb.cost.multiply_adds import Cost
+from s3prl_gendistiller.superb.suite import benchmark, processes
 from s3prl_gendistiller.superb.suite.suite import Suite
 from tests.host.test_checkpoint import save_student
 from tests.superb.standin import Host
@@ -35,8 +34,8 @@ def superb(suite: Suite, host: Host, students: dict[str, Path], monkeypatch: pyt
     def running(*_: Any) -> Iterator[Host]:
         yield host
 
-    monkeypatch.setattr(launcher, "running", running)
-    monkeypatch.setattr(costs, "measure", lambda given: {one.name: Cost(100, 1.5, 0.1) for one in given})
+    monkeypatch.setattr(processes, "running", running)
+    monkeypatch.setattr(multiply_adds, "measure", lambda given: {one.name: Cost(100, 1.5, 0.1) for one in given})
 
     def run(*arguments: str, names: Sequence[str] = ("a",)) -> int:
         given = [part for name in names for part in ("--student", f"{name}={students[name[0]]}")]
@@ -140,7 +139,7 @@ def test_a_stopped_suite_says_how_it_goes_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(runs, "run_suite", stop)
+        patched.setattr(benchmark, "run_suite", stop)
         assert superb("--tasks", "ks") == 130
     error = capsys.readouterr().err
     assert "same command goes on" in error and "-a" not in error.split()
@@ -202,8 +201,8 @@ EDITS: list[tuple[tuple[str, ...], Any, str]] = [
     (("students", "a", "tasks"), [], "students.a: found no mapping of tasks"),
     (("students", "a", "cost", "parameters"), -1, "cost.parameters: found -1, expected a whole number"),
     (("students", "a", "checkpoint"), "\x1b]0;title\x07", "checkpoint: found '\\x1b]0;title\\x07'"),
-    (("students", "\x1b[31mred"), {"tasks": {}}, "found a name that is none of a student"),
-    (("students", "../out"), {"tasks": {}}, "found a name that is none of a student"),
+    (("students", "\x1b[31mred"), {"tasks": {}}, "found a name that no student can have"),
+    (("students", "../out"), {"tasks": {}}, "found a name that no student can have"),
     (("students",), None, "found no mapping of students"),
     (("features",), "first", "features: found 'first', expected weighted or last"),
     (("seed",), "x", "seed: found 'x', expected a whole number"),

@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.superb.models import Student
-from s3prl_gendistiller.superb.suite.agenda import planned_work
-from s3prl_gendistiller.superb.suite.runs import run_suite
+from s3prl_gendistiller.superb.models import BenchmarkedModel
+from s3prl_gendistiller.superb.suite.benchmark import run_suite
+from s3prl_gendistiller.superb.suite.dry_run import planned_work
 from s3prl_gendistiller.superb.suite.suite import Suite
 from s3prl_gendistiller.superb.tasks import TASKS
 
-FBANK = Student("fbank", "fbank")
+FBANK = BenchmarkedModel("fbank", "fbank")
 STEPS = "config.runner.total_steps=100,,config.runner.eval_step=5,,config.runner.save_step=5"
 
 
@@ -165,8 +165,8 @@ def test_speaker_verification_is_compared_on_trials_between_dev_speakers(suite: 
 
 def test_the_other_seeds_take_the_rate_that_was_found(suite: Suite) -> None:
     trainer = Trainer()
-    seeds = [Student("mine.1", "fbank"), Student("mine.2", "fbank")]
-    run_suite(replace(suite, students=seeds, rates={"ks": (1e-2, 1e-3)}), trainer, {})
+    seeds = [BenchmarkedModel("mine.1", "fbank"), BenchmarkedModel("mine.2", "fbank")]
+    run_suite(replace(suite, models=seeds, rates={"ks": (1e-2, 1e-3)}), trainer, {})
     second = [command for command in trainer.commands if "mine.2" in " ".join(command)]
     assert [command[1] for command in second] == ["train", "evaluate"]
     assert "optimizer.lr=0.001" in " ".join(second[0])

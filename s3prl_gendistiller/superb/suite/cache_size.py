@@ -1,4 +1,4 @@
-"""How much disk the features of a suite take: the seconds of speech that are heard again, times the bytes of each."""
+"""Disk space of a suite's feature cache: seconds of speech times bytes of features per second."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from s3prl_gendistiller.superb.suite.suite import Suite
 from s3prl_gendistiller.superb.tasks import Task
 
 _SHARED = {"pr": "LibriSpeech", "asr": "LibriSpeech"}
-"""Tasks that hear the same utterances as they are; the others change what they read, or read another corpus."""
+"""Tasks that read the same utterances; every other task reads a corpus of its own, or changes the waveforms."""
 
 
 def kept_features(suite: Suite) -> tuple[Suite, dict[str, Features]]:
-    """The suite, whose students by name know whether they have weights, and what a cache keeps of each student.
+    """The suite, in which each model states whether it has weights, and by model the features that a cache keeps.
 
     Raises:
         UserError: an upstream cannot be loaded.
@@ -32,48 +32,43 @@ def kept_features(suite: Suite) -> tuple[Suite, dict[str, Features]]:
     if suite.cache is None:
         return suite, {}
     kept = {
-        student.name: layers.kept_features(
-            student.upstream, student.checkpoint, student.steps, student.selection(suite.features)
-        )
-        for student in suite.students
+        model.name: layers.kept_features(model.upstream, model.checkpoint, model.steps, model.selection(suite.features))
+        for model in suite.models
     }
-    students = [replace(student, learned=kept[student.name].bytes_per_s > 0) for student in suite.students]
-    return replace(suite, students=students), kept
+    models = [replace(model, learned=kept[model.name].bytes_per_s > 0) for model in suite.models]
+    return replace(suite, models=models), kept
 
 
-def heard_seconds(suite: Suite) -> float:
-    """All that a cache may keep, each utterance once: of small corpora what is there, else what the tables say."""
+def cached_seconds(suite: Suite) -> float:
+    """Seconds of speech whose features a cache may keep: measured on small corpora, else as published."""
     shelf = Shelf(progress=False)
     found: dict[str, float] = {}
     for task in suite.tasks:
         if suite.preset not in task.crops:
-            found[_SHARED.get(task.name, task.name)] = _measured(suite, task, shelf) or _listed(suite, task)
+            seconds = _measured(suite, task, shelf) or SPEECH[suite.preset][task.name].whole_s
+            found[_SHARED.get(task.name, task.name)] = seconds
     return sum(found.values())
 
 
-def _listed(suite: Suite, task: Task) -> float:
-    return SPEECH[suite.preset][task.name].whole_s
-
-
 def _measured(suite: Suite, task: Task, shelf: Shelf) -> float | None:
-    """By the headers of all files; None where there are none, or too many."""
+    """Seconds by the headers of all files; None for the official corpora, and where there are no files."""
     if suite.preset != "small" or VARIABLE not in os.environ:
         return None
     return sum(shelf.audio(part).seconds or 0.0 for part in need(task).parts) or None
 
 
 def describe(suite: Suite, cache: Path, kept: Mapping[str, Features]) -> str:
-    """One line: how much, where, and how much room there is.
+    """One line: the size of the cache, its folder, and the free space of the disk.
 
     Args:
-        kept: of each student.
+        kept: features by model.
     """
-    seconds = heard_seconds(suite)
-    students = ", ".join(f"{name} {in_words(round(one.bytes_per_s * seconds))}" for name, one in kept.items())
+    seconds = cached_seconds(suite)
+    sizes = ", ".join(f"{name} {in_words(round(one.bytes_per_s * seconds))}" for name, one in kept.items())
     limit = "" if suite.cache_limit is None else f", and at most {in_words(suite.cache_limit)} are kept"
     return (
         f"{CACHE_FLAG} {cache}: features of {seconds / 3600:.1f} hours of speech take up to "
-        f"{in_words(round(_needed(kept, seconds)))} ({students}){limit}; {in_words(_there(cache, kept))} of them are "
+        f"{in_words(round(_needed(kept, seconds)))} ({sizes}){limit}; {in_words(_there(cache, kept))} of them are "
         f"there, {in_words(_free(cache))} of the disk are free"
     )
 
@@ -81,9 +76,9 @@ def describe(suite: Suite, cache: Path, kept: Mapping[str, Features]) -> str:
 def require_room(suite: Suite, cache: Path, kept: Mapping[str, Features]) -> None:
     """
     Raises:
-        UserError: the disk has less room than the features may take, and no limit was given.
+        UserError: the disk has less free space than the features may take, and no limit was given.
     """
-    missing = _needed(kept, heard_seconds(suite)) - _there(cache, kept)
+    missing = _needed(kept, cached_seconds(suite)) - _there(cache, kept)
     if suite.cache_limit is None and missing + FREE_BYTES > _free(cache):
         raise UserError(
             f"{describe(suite, cache, kept)}; give {LIMIT_FLAG} (such as 50G) to keep a part of them, or a folder on "
@@ -100,7 +95,7 @@ def _there(cache: Path, kept: Mapping[str, Features]) -> int:
 
 
 def _free(folder: Path) -> int:
-    """Of the disk where a folder is, or is going to be."""
+    """Free bytes of the disk on which a folder is or will be."""
     there = folder.absolute()
     while not there.exists():
         there = there.parent

@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 from s3prl_gendistiller.superb.leaderboard.scores import LEADERBOARD
-from s3prl_gendistiller.superb.models import Student
-from s3prl_gendistiller.superb.suite.runs import Outcome
+from s3prl_gendistiller.superb.models import BenchmarkedModel
+from s3prl_gendistiller.superb.suite.report import choose_references, write_report
+from s3prl_gendistiller.superb.suite.results import Outcome
 from s3prl_gendistiller.superb.suite.suite import Suite
-from s3prl_gendistiller.superb.suite.table import choose_references, markdown, write_results
+from s3prl_gendistiller.superb.suite.table import markdown
 from s3prl_gendistiller.superb.tasks import TASKS
 
 
@@ -17,14 +18,18 @@ def outcomes(source: dict) -> dict[str, Outcome]:
 
 
 def test_a_suite_leaves_results_a_table_and_a_chart(tmp_path: Path) -> None:
-    students = [Student("fbank", "fbank"), Student("mine.1", "x", Path("a.ckpt")), Student("mine.2", "x")]
+    students = [
+        BenchmarkedModel("fbank", "fbank"),
+        BenchmarkedModel("mine.1", "x", Path("a.ckpt")),
+        BenchmarkedModel("mine.2", "x"),
+    ]
     suite = Suite(students, [TASKS["ks"], TASKS["sf"]], "small", tmp_path / "out")
     results = {
         "fbank": {"ks": Outcome({"acc": 40.0})},
         "mine.1": {"ks": Outcome({"acc": 80.0}), "sf": Outcome({"f1": 50.0, "cer": 30.0}, lr=0.1)},
         "mine.2": {"ks": Outcome({"acc": 90.0})},
     }
-    paths = write_results(suite, results, ["fbank on sf: broke"], None)
+    paths = write_report(suite, results, ["fbank on sf: broke"], None, {})
     content = json.loads(paths[0].read_text())
     assert content["students"]["mine.1"]["tasks"]["sf"]["lr"] == 0.1 and content["failures"] == ["fbank on sf: broke"]
     assert content["students"]["mine.2"]["kind"] == "mine" and content["students"]["fbank"]["score"] is None
@@ -41,7 +46,7 @@ def test_a_suite_leaves_results_a_table_and_a_chart(tmp_path: Path) -> None:
 
 
 def test_the_score_runs_from_fbank_to_the_teacher(tmp_path: Path) -> None:
-    students = [Student("fbank", "fbank"), Student("teacher", "x"), Student("mine", "y")]
+    students = [BenchmarkedModel("fbank", "fbank"), BenchmarkedModel("teacher", "x"), BenchmarkedModel("mine", "y")]
     suite = Suite(students, list(TASKS.values()), "small", tmp_path)
     results = {
         "fbank": outcomes(LEADERBOARD.base),
@@ -49,17 +54,19 @@ def test_the_score_runs_from_fbank_to_the_teacher(tmp_path: Path) -> None:
         "mine": outcomes(LEADERBOARD.top),
     }
     references = choose_references(results, "fbank", "teacher", "small")
-    table = write_results(suite, results, [], references)[1].read_text().splitlines()
+    table = write_report(suite, results, [], references, {})[1].read_text().splitlines()
     assert [line.split("|")[-2].strip(" -") for line in table] == ["score", "", "0", "1000", "1000"]
 
 
 def test_the_table_names_the_tasks_that_its_score_leaves_out(tmp_path: Path) -> None:
-    suite = Suite([Student("fbank", "fbank"), Student("teacher", "x")], list(TASKS.values()), "small", tmp_path)
+    suite = Suite(
+        [BenchmarkedModel("fbank", "fbank"), BenchmarkedModel("teacher", "x")], list(TASKS.values()), "small", tmp_path
+    )
     results = {
         "fbank": outcomes(LEADERBOARD.base),
         "teacher": outcomes({**LEADERBOARD.top, "qbe": LEADERBOARD.base["qbe"]}),
     }
-    paths = write_results(suite, results, [], choose_references(results, "fbank", "teacher", "small"))
+    paths = write_report(suite, results, [], choose_references(results, "fbank", "teacher", "small"), {})
     table = paths[1].read_text().splitlines()
     assert table[2].endswith(" 0     |") and table[-1].startswith("score: without QBE, where")
     assert "qbe" not in json.loads(paths[0].read_text())["scored_tasks"]

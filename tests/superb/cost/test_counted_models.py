@@ -11,22 +11,22 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.baseline import host_config
 from s3prl_gendistiller.host.layers import load_upstream
 from s3prl_gendistiller.host.students import build_student
-from s3prl_gendistiller.superb.cost.counting import multiply_adds
-from s3prl_gendistiller.superb.cost.rows import Subject, model_task, sources, subjects
-from s3prl_gendistiller.superb.models import find_students
+from s3prl_gendistiller.superb.cost.counted_models import CountedModel, counted_models, model_sources, model_task
+from s3prl_gendistiller.superb.cost.multiply_adds import count
+from s3prl_gendistiller.superb.models import find_models
 from tests.conftest import ROOT
 from tests.host.test_checkpoint import CONFIG, save_student
 
 WAV = [torch.randn(4_000, generator=torch.Generator().manual_seed(0))]
 
 
-def rows(given: list[str], configs: list[str], steps: list[int | str]) -> list[Subject]:
-    return [row for source in sources(find_students(given), configs, steps) for row in subjects(source)]
+def rows(given: list[str], configs: list[str], steps: list[int | str]) -> list[CountedModel]:
+    return [row for source in model_sources(find_models(given), configs, steps) for row in counted_models(source)]
 
 
 def in_s3prl(upstream: str, path: Path, steps: int | None = None) -> tuple[int, int]:
     expert: Module = load_upstream(upstream, path, steps)
-    return sum(parameter.numel() for parameter in expert.parameters()), multiply_adds(expert, WAV)
+    return sum(parameter.numel() for parameter in expert.parameters()), count(expert, WAV).multiply_adds
 
 
 def test_a_student_takes_what_its_upstream_in_s3prl_takes(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_a_student_takes_what_its_upstream_in_s3prl_takes(tmp_path: Path) -> Non
     found = rows([f"mine={path}"], [], ["all"])
     assert [row.steps for row in found] == [1, 2]
     for row in found:
-        assert (row.parameters, multiply_adds(row.expert, WAV)) == in_s3prl("gendistiller_local", path, row.steps)
+        assert (row.parameters, count(row.expert, WAV).multiply_adds) == in_s3prl("gendistiller_local", path, row.steps)
 
 
 def test_a_baseline_is_counted_with_and_without_heads(tmp_path: Path) -> None:
@@ -43,10 +43,10 @@ def test_a_baseline_is_counted_with_and_without_heads(tmp_path: Path) -> None:
     path = save_student(tmp_path / "states-3.ckpt", **weights, Config=host_config(student.config))
     whole, bare = rows([f"base={path}"], [], ["all"])
     assert (whole.name, bare.name) == ("base", "base, without heads") and whole.steps is bare.steps is None
-    assert (whole.parameters, multiply_adds(whole.expert, WAV)) == in_s3prl("distiller_local", path)
+    assert (whole.parameters, count(whole.expert, WAV).multiply_adds) == in_s3prl("distiller_local", path)
     frames = 12  # of 4,000 samples
     heads = 24 * 2 * 24 + 2 * 24 * 24  # two targets at width 24: a shared layer, then one each
-    assert multiply_adds(whole.expert, WAV) - multiply_adds(bare.expert, WAV) == frames * heads
+    assert count(whole.expert, WAV).multiply_adds - count(bare.expert, WAV).multiply_adds == frames * heads
     assert whole.parameters - bare.parameters == heads + 2 * 24 + 2 * 24
 
 
@@ -56,7 +56,7 @@ def test_a_configuration_is_counted_before_it_is_trained(tmp_path: Path) -> None
     (row,) = rows([], [str(config)], [])
     (trained,) = rows([f"mine={save_student(tmp_path / 'states-3.ckpt')}"], [], [])
     assert (row.name, row.steps, row.parameters) == ("small", 2, trained.parameters)
-    assert multiply_adds(row.expert, WAV) == multiply_adds(trained.expert, WAV)
+    assert count(row.expert, WAV).multiply_adds == count(trained.expert, WAV).multiply_adds
 
 
 def test_only_the_steps_asked_for_are_rows(tmp_path: Path) -> None:
@@ -85,7 +85,9 @@ def test_else_its_keys_decide(key: str, task: str, tmp_path: Path) -> None:
 
 
 def test_shipped_names_are_told_apart() -> None:
-    found = sources([], [f"pretrain_configs/{task}/config_model.yaml" for task in ("gendistiller", "distilhubert")], [])
+    found = model_sources(
+        [], [f"pretrain_configs/{task}/config_model.yaml" for task in ("gendistiller", "distilhubert")], []
+    )
     assert [(source.name, source.steps) for source in found] == [("gendistiller", (3,)), ("distilhubert", ())]
 
 
@@ -93,8 +95,8 @@ def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
     path = save_student(tmp_path / "states-3.ckpt")
     (tmp_path / "bad.yaml").write_text("teacher: {folder: x}\nstudent: {encoder_embed_din: 4}")
     with pytest.raises(UserError) as caught:
-        sources(
-            find_students([f"a={path}", "fbank"]),
+        model_sources(
+            find_models([f"a={path}", "fbank"]),
             [f"fbank={tmp_path / 'bad.yaml'}", f"a={tmp_path / 'x.yaml'}"],
             [3, 1],
         )
@@ -103,4 +105,4 @@ def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
     assert "encoder_embed_dim?" in message and "x.yaml: no such file" in message
     (tmp_path / "x.yaml").write_text(yaml.safe_dump(CONFIG))
     with pytest.raises(UserError, match="a: the name is taken"):
-        sources(find_students([f"a={path}"]), [f"a={tmp_path / 'x.yaml'}"], [])
+        model_sources(find_models([f"a={path}"]), [f"a={tmp_path / 'x.yaml'}"], [])

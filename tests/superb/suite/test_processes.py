@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import multiprocessing.connection
 import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Sequence
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
 
 from s3prl_gendistiller.cli import downstream
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.superb.suite import pool as launcher
-from s3prl_gendistiller.superb.suite.pool import Processes, check_devices, jobs_that_fit, locked, placed, threads_of
+from s3prl_gendistiller.host.devices import check_device
+from s3prl_gendistiller.superb.suite import processes
+from s3prl_gendistiller.superb.suite.processes import (
+    Processes,
+    jobs_that_fit,
+    locked,
+    placed,
+    threads_of,
+)
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -43,7 +52,7 @@ def be_killed(arguments: Sequence[str]) -> int:
 def test_a_killed_run_is_named_with_its_log(tmp_path: Path) -> None:
     log = tmp_path / "superb_train.log"
     wanted = (
-        r"status -9, killed by SIGKILL; most likely .* smaller --jobs needs less \(what it said: .*superb_train\.err\)"
+        r"status -9, killed by SIGKILL; most likely .* smaller --jobs needs less \(its messages: .*superb_train\.err\)"
     )
     with locked(tmp_path) as lock, pytest.raises(UserError, match=wanted):
         Processes(be_killed, 1, lock)(["-m", "train"], log)
@@ -79,8 +88,49 @@ def test_a_stopped_suite_ends_what_runs_and_starts_nothing(tmp_path: Path) -> No
             launch([], tmp_path / "b.log")
 
 
+def wait_for_a_file(arguments: Sequence[str]) -> int:
+    while not Path(arguments[0]).exists():
+        time.sleep(0.01)
+    return 0
+
+
+def test_a_start_beside_a_run_that_ends_does_not_take_its_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """multiprocessing polls all processes at each start; a second reader of a status gets 255 in its place."""
+    read = forkserver.read_signed
+
+    def read_late(descriptor: int) -> int:
+        time.sleep(0.3)
+        return int(read(descriptor))
+
+    failures: list[str] = []
+
+    def run() -> None:
+        try:
+            launch([str(tmp_path / "end")], tmp_path / "a.log")
+        except UserError as error:
+            failures.append(str(error))
+
+    with locked(tmp_path) as lock:
+        launch = Processes(wait_for_a_file, 1, lock, devices=["cpu"])
+        thread = threading.Thread(target=run)
+        thread.start()
+        while not launch._running:
+            time.sleep(0.01)
+        (process,) = launch._running
+        monkeypatch.setattr(forkserver, "read_signed", read_late)
+        with launch._guard:  # as a start has it
+            (tmp_path / "end").touch()
+            multiprocessing.connection.wait([process.sentinel])
+            time.sleep(0.1)
+            multiprocessing.process._cleanup()
+        thread.join(timeout=30)
+    assert not thread.is_alive() and failures == []
+
+
 def test_a_second_suite_in_the_same_folder_waits_its_turn(tmp_path: Path) -> None:
-    with locked(tmp_path), pytest.raises(UserError, match="another suite, or a run that a killed one has left"):
+    with locked(tmp_path), pytest.raises(UserError, match="another suite, or a run that a killed suite has left"):
         locked(tmp_path).__enter__()
     with locked(tmp_path):
         pass
@@ -127,17 +177,18 @@ def test_a_device_is_free_again_when_its_run_failed(tmp_path: Path) -> None:
 
 
 def test_a_device_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launcher.torch.cuda, "device_count", lambda: 2)
-    check_devices(["cuda:0", "cuda:1", "cpu", "cuda"])
+    monkeypatch.setattr(processes.torch.cuda, "device_count", lambda: 2)
+    for device in ("cuda:0", "cuda:1", "cpu", "cuda"):
+        check_device(device, "--devices")
     for wrong in ("cuda:2", "gpu", "cuda:x"):
         with pytest.raises(UserError, match=f"found {wrong}, expected cuda:0, cuda:1"):
-            check_devices([wrong])
-    monkeypatch.setattr(launcher.torch.cuda, "device_count", lambda: 0)
+            check_device(wrong, "--devices")
+    monkeypatch.setattr(processes.torch.cuda, "device_count", lambda: 0)
     with pytest.raises(UserError, match="expected cpu, since this machine has no GPU"):
-        check_devices(["cuda:0"])
+        check_device("cuda:0", "--devices")
 
 
 def test_there_is_a_job_for_each_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launcher, "available_gib", lambda: 1000.0)
+    monkeypatch.setattr(processes, "available_gib", lambda: 1000.0)
     assert jobs_that_fit(None, ["cuda:0", "cuda:1", "cuda:2"]) == 3
     assert jobs_that_fit(1, ["cuda:0", "cuda:1"]) == 1

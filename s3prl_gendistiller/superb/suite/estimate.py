@@ -1,19 +1,19 @@
-"""How long a suite takes and how much it keeps, from stated assumptions.
+"""An estimate of the hours that a suite takes and of the checkpoints that it keeps, from stated assumptions.
 
 A command takes
 
     batches x BATCH_S  +  2 x audio x (upstream + 3 x head) / rate     seconds of training,
     2 x audio x (upstream + head) / rate  +  pairs x PAIR_S / cores    seconds of evaluation,
 
-with the seconds of audio it hears (`amounts`), the upstream's multiply-adds per second of audio (counted on the student
-itself, `costs`), the head's (its parameters x 50 frames; backwards costs twice as much again), and the floating point
-operations per second that the device sustains.
+with the seconds of audio that s3prl reads (`amounts`), the multiply-adds of the upstream per second of audio (counted
+on the model itself, `multiply_adds`), those of the head (its parameters x 50 frames; the backward pass costs twice as
+much again), and the floating point operations per second that the device sustains.
 
-The rate is the weak part. One anchor is known: four trainings of PR with 12-layer students of 3.8 G multiply-adds per
-second of audio took about 22 hours side by side on one A40; this formula says 24 at 16e12 a second, two fifths of its
-peak. Other devices scale with their peak in 32-bit arithmetic, give or take a factor of two; reading files and decoding
-with a language model, which this leaves out, may cost more. A core of a small server sustained 0.043e12 to 0.066e12 on
-five tasks of the small preset with hubert_mini.
+The rate is the weakest assumption. One measurement is known: four trainings of PR with 12-layer students of 3.8 G
+multiply-adds per second of audio took about 22 hours side by side on one A40; this formula gives 24 at 16e12 a second,
+two fifths of the peak of that GPU. Other devices scale with their peak in 32-bit arithmetic, up to a factor of two. The
+formula leaves out reading files and decoding with a language model, which may cost more. A core of a small server
+sustained 0.043e12 to 0.066e12 on five tasks of the small preset with hubert_mini.
 """
 
 from __future__ import annotations
@@ -26,37 +26,38 @@ from dataclasses import dataclass
 from typing import Any
 
 from s3prl_gendistiller.superb.corpus.amounts import SPEECH
-from s3prl_gendistiller.superb.suite.agenda import Work
-from s3prl_gendistiller.superb.suite.suite import Run, Suite
+from s3prl_gendistiller.superb.suite.dry_run import Work
+from s3prl_gendistiller.superb.suite.run import Run
+from s3prl_gendistiller.superb.suite.suite import Suite
 from s3prl_gendistiller.superb.suite.table import markdown
 
 GPU_TFLOPS = 16.0
 CORE_TFLOPS = 0.05
 BATCH_S = 0.03
-"""What a batch costs besides arithmetic: Python, launching kernels, waiting. An assumption."""
+"""Seconds of a batch besides arithmetic (Python, launching kernels, waiting); an assumption."""
 PAIR_S = 0.008
-"""A query of 1.4 s against a document of 6.6 s, 768 wide, by s3prl's `match` on one core; measured."""
+"""Seconds of s3prl's `match` on one core for a query of 1.4 s and a document of 6.6 s, 768 wide; measured."""
 FRAMES_PER_S = 50
-WIDTH = 768  # of HuBERT Base; a head hardly depends on it
-BYTES_PER_WEIGHT = 12  # it and Adam's two moments
+WIDTH = 768  # of HuBERT Base; a head's size hardly depends on the width
+BYTES_PER_WEIGHT = 12  # a weight and Adam's two moments
 SAMPLES_PER_S = 16_000
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of one task and one kind of student.
+    """Work of one group of seeds on one task.
 
     Attributes:
-        kind: of the students.
-        task: by name.
-        runs: experiment folders.
-        steps: of optimisers, in all.
-        seeds: hours of each student on one device, the first one's with its search.
-        searched: the other seeds wait for what the first one finds.
-        gigabytes: of checkpoints that stay.
+        group: name of the group.
+        task: name of the task.
+        runs: number of experiment folders.
+        steps: optimiser steps of all trainings together.
+        seeds: hours of each model on one device; those of the first include the search.
+        searched: whether the other seeds wait for the learning rate that the first one finds.
+        gigabytes: of the checkpoints that stay.
     """
 
-    kind: str
+    group: str
     task: str
     runs: int
     steps: int
@@ -66,41 +67,41 @@ class Estimate:
 
     @property
     def hours(self) -> float:
-        """On one device."""
+        """Hours of all seeds on one device."""
         return sum(self.seeds)
 
 
-def estimate(suite: Suite, agenda: Sequence[Work], gmacs: Mapping[str, float], tflops: float) -> list[Estimate]:
-    """One for each kind of student and task, in the order of the agenda.
+def estimate(suite: Suite, plan: Sequence[Work], gmacs: Mapping[str, float], tflops: float) -> list[Estimate]:
+    """One estimate for each group of seeds and each task, in the order of the plan.
 
     Args:
-        gmacs: by student, billions of multiply-adds per second of audio.
-        tflops: 10^12 floating point operations that one run gets a second.
+        plan: of `planned_work`.
+        gmacs: by model, billions of multiply-adds per second of audio.
+        tflops: 10^12 floating point operations per second of one run.
     """
     found: dict[tuple[str, str], list[Work]] = {}
-    for work in agenda:
-        found.setdefault((work.run.student.kind, work.run.task.name), []).append(work)
+    for work in plan:
+        found.setdefault((work.run.model.group, work.run.task.name), []).append(work)
     return [
         Estimate(
-            kind,
+            group,
             task,
             runs=len({work.run.folder for work in works}),
             steps=sum(work.steps for work in works),
             seeds=_hours_of_seeds(works, gmacs, tflops),
             searched=len(suite.candidates(works[0].run.task)) > 1,
-            gigabytes=sum(_kept_bytes(run, _steps(run, works)) for run in _folders(works)) / 1e9,
+            gigabytes=sum(_kept_bytes(run, steps) for run, steps in _trained(works)) / 1e9,
         )
-        for (kind, task), works in found.items()
+        for (group, task), works in found.items()
     ]
 
 
 def wall_hours(estimates: Sequence[Estimate], at_a_time: int) -> float:
-    """With so many runs at a time: a free slot takes the longest that waits, and a search lets go of its other seeds.
+    """Hours of a suite with a number of runs at a time.
 
-    Args:
-        estimates: of kinds and tasks.
+    A free slot starts the longest run that waits; the other seeds of a group wait until its search has ended.
     """
-    number = itertools.count()  # so that the lists in a heap are never compared
+    number = itertools.count()  # keeps runs of equal length in order
     ready: list[tuple[float, int, Sequence[float]]] = []
     running: list[tuple[float, int, Sequence[float]]] = []
     now = 0.0
@@ -124,27 +125,28 @@ def wall_hours(estimates: Sequence[Estimate], at_a_time: int) -> float:
 
 
 def sustained(asked: float | None, on_gpu: bool, devices: int, at_a_time: int) -> float:
-    """10^12 operations a second for each run: of a GPU, or of a machine's cores, shared among runs.
+    """10^12 floating point operations per second of each run, when the runs share the GPUs or the cores.
 
     Args:
-        asked: what one GPU (or the machine without) sustains; None for what is assumed.
-        devices: GPUs that are used.
+        asked: of one GPU, or of all cores of a machine without; None for the assumption.
+        on_gpu: whether the runs use GPUs.
+        devices: number of GPUs.
+        at_a_time: number of runs.
     """
     whole = (asked or GPU_TFLOPS) * devices if on_gpu else asked or CORE_TFLOPS * (os.cpu_count() or 1)
     return whole / at_a_time
 
 
 def describe(estimates: Sequence[Estimate], tflops: float, at_a_time: int, on_gpu: bool) -> str:
-    """The plan as a table, and what it assumes.
+    """The estimates as a table, and the assumptions behind them.
 
     Args:
         tflops: of `sustained`.
-        at_a_time: how many runs.
-        on_gpu: where.
+        at_a_time, on_gpu: as in `sustained`.
     """
     header = ["student", "task", "runs", "optimiser steps", "hours", "GB kept"]
     rows = [
-        [one.kind, one.task, str(one.runs), f"{one.steps:,}", f"{one.hours:.1f}", f"{one.gigabytes:.1f}"]
+        [one.group, one.task, str(one.runs), f"{one.steps:,}", f"{one.hours:.1f}", f"{one.gigabytes:.1f}"]
         for one in estimates
     ]
     total = sum(one.hours for one in estimates)
@@ -152,7 +154,7 @@ def describe(estimates: Sequence[Estimate], tflops: float, at_a_time: int, on_gp
         f"{total:.1f} hours of runs, {at_a_time} at a time: {wall_hours(estimates, at_a_time):.1f} hours; "
         f"{sum(one.gigabytes for one in estimates):.0f} GB of checkpoints.\n"
         f"The hours assume {tflops:g} TFLOP/s for each run, {'on GPUs' if on_gpu else 'on this CPU'}, and may be wrong "
-        "by a factor of two;\n--tflops sets what a device sustains (superb/suite/hours.py has the formula). "
+        "by a factor of two;\n--tflops sets what a device sustains (superb/suite/estimate.py has the formula). "
         "What is finished is not run again.\n"
     )
 
@@ -160,9 +162,9 @@ def describe(estimates: Sequence[Estimate], tflops: float, at_a_time: int, on_gp
 def _hours_of_seeds(works: Sequence[Work], gmacs: Mapping[str, float], tflops: float) -> list[float]:
     seconds: dict[str, float] = {}
     for work in works:
-        student = work.run.student.name
-        taken = _seconds(work, gmacs[student] * 1e9, tflops * 1e12)
-        seconds[student] = seconds.get(student, 0.0) + taken
+        model = work.run.model.name
+        taken = _seconds(work, gmacs[model] * 1e9, tflops * 1e12)
+        seconds[model] = seconds.get(model, 0.0) + taken
     return [one / 3600 for one in seconds.values()]
 
 
@@ -172,20 +174,22 @@ def _seconds(work: Work, upstream: float, rate: float) -> float:
     expert = suite.content(task)["downstream_expert"]
     head = FRAMES_PER_S * head_parameters(expert) if task.trained else 0
     if not work.steps:
-        heard = speech.dev_s if work.split == task.dev else speech.test_s
+        audio_s = speech.dev_s if work.split == task.dev else speech.test_s
         warping = speech.pairs * PAIR_S / (os.cpu_count() or 1)
-        return work.checkpoints * (2 * heard * (upstream + head) / rate + warping)
+        return work.checkpoints * (2 * audio_s * (upstream + head) / rate + warping)
     runner = suite.content(task)["runner"]
     splits = {task.dev: speech.dev_s, task.test: speech.test_s}
-    heard_on_dev = sum(splits[split] for split in runner["eval_dataloaders"]) * (work.steps // runner["eval_step"])
+    dev_s = sum(splits[split] for split in runner["eval_dataloaders"]) * (work.steps // runner["eval_step"])
     batches = work.steps * runner["gradient_accumulate_steps"]
-    heard = batches * _batch(expert, task.name) * min(speech.utterance_s, _longest_s(expert))
-    arithmetic = heard * (upstream + 3 * head) + heard_on_dev * (upstream + head)
+    train_s = batches * _batch(expert, task.name) * min(speech.utterance_s, _longest_s(expert))
+    arithmetic = train_s * (upstream + 3 * head) + dev_s * (upstream + head)
     return batches * BATCH_S + 2 * arithmetic / rate
 
 
 def head_parameters(expert: Mapping[str, Any]) -> int:
-    """Weights of matrices in s3prl's head, on features `WIDTH` wide; without biases and a last layer of few classes.
+    """Number of weights in the matrices of s3prl's head, without biases and without a last layer of few classes.
+
+    The features are `WIDTH` wide.
 
     Args:
         expert: the configuration's `downstream_expert`.
@@ -206,10 +210,10 @@ def head_parameters(expert: Mapping[str, Any]) -> int:
 
 
 def _batch(expert: Mapping[str, Any], task: str) -> int:
-    """Utterances of a batch; s3prl's ASR halves all of its own, see below."""
+    """Number of utterances in a batch; s3prl's ASR halves every batch, see below."""
     section = next(expert[name] for name in ("datarc", "loaderrc", "corpus") if _BATCH_KEYS & set(expert.get(name, ())))
     size = next(section[key] for key in ("train_batch_size", "train_batchsize", "batch_size") if key in section)
-    # its limit of 2000 for a long utterance is in frames, the lengths that it reads are in samples
+    # ASR's limit of 2000 for a long utterance is in frames, but s3prl compares it with lengths in samples
     return int(size // 2 if task == "asr" and size > 1 else size)
 
 
@@ -220,16 +224,14 @@ def _longest_s(expert: Mapping[str, Any]) -> float:
     return float(expert.get("datarc", {}).get("max_timestep", 10**9)) / SAMPLES_PER_S
 
 
-def _folders(works: Sequence[Work]) -> list[Run]:
-    return list({work.run.folder: work.run for work in works}.values())
-
-
-def _steps(run: Run, works: Sequence[Work]) -> int:
-    return sum(work.steps for work in works if work.run == run)
+def _trained(works: Sequence[Work]) -> list[tuple[Run, int]]:
+    """Each run, and the optimiser steps of its trainings."""
+    runs = {work.run.folder: work.run for work in works}
+    return [(run, sum(work.steps for work in works if work.run.folder == folder)) for folder, run in runs.items()]
 
 
 def _kept_bytes(run: Run, steps: int) -> int:
-    """The checkpoints that s3prl leaves in a run's folder: the newest few and the best."""
+    """Bytes of the checkpoints that s3prl leaves in a run's folder: the newest few and the best."""
     if not steps:
         return 0
     content = run.suite.content(run.task)

@@ -1,11 +1,10 @@
-"""Planning and resuming on a launcher that writes what s3prl would."""
+"""Running and resuming, with a stand-in for run_downstream.py that writes the files of s3prl."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
-import shutil
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,14 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.superb.models import Student
-from s3prl_gendistiller.superb.suite import runs
-from s3prl_gendistiller.superb.suite import suite as plan
-from s3prl_gendistiller.superb.suite.agenda import planned_work
-from s3prl_gendistiller.superb.suite.runs import run_suite
+from s3prl_gendistiller.superb.models import BenchmarkedModel
+from s3prl_gendistiller.superb.suite.benchmark import run_suite
+from s3prl_gendistiller.superb.suite.dry_run import planned_work
+from s3prl_gendistiller.superb.suite.record import RECORD
 from s3prl_gendistiller.superb.suite.suite import Suite
-from s3prl_gendistiller.superb.suite.trial import RECORD
 from s3prl_gendistiller.superb.tasks import TASKS
 from tests.superb.standin import FBANK, Host
 
@@ -51,8 +47,8 @@ def test_emotion_is_the_mean_of_five_folds(suite: Suite, host: Host) -> None:
 
 
 def test_the_learning_rate_is_searched_with_the_first_seed_and_fixed_for_the_others(suite: Suite, host: Host) -> None:
-    seeds = [Student("mine.1", "fbank"), Student("mine.2", "fbank")]
-    results, _ = run_suite(replace(suite, students=seeds, search=True), host, {})
+    seeds = [BenchmarkedModel("mine.1", "fbank"), BenchmarkedModel("mine.2", "fbank")]
+    results, _ = run_suite(replace(suite, models=seeds, search=True), host, {})
     assert host.trained() == ["ks-lr0.01", "ks-lr0.003", "ks-lr0.001", "ks-lr0.001"]
     assert [results[seed.name]["ks"].lr for seed in seeds] == [0.001, 0.001]
     assert results["mine.2"]["ks"].dev == pytest.approx({"0.01": 50, "0.003": 50, "0.001": 90})
@@ -68,8 +64,8 @@ def test_seeds_are_trained_side_by_side_once_the_rate_is_known(suite: Suite, rat
                 together.wait(timeout=20)
             super().__call__(arguments, log)
 
-    seeds = [Student(f"mine.{number}", "fbank") for number in (1, 2, 3)]
-    results, failures = run_suite(replace(suite, students=seeds, rates={"ks": rates}), Together(), {}, jobs=3)
+    seeds = [BenchmarkedModel(f"mine.{number}", "fbank") for number in (1, 2, 3)]
+    results, failures = run_suite(replace(suite, models=seeds, rates={"ks": rates}), Together(), {}, jobs=3)
     assert failures == [] and all(results[seed.name]["ks"].lr in rates for seed in seeds)
 
 
@@ -113,50 +109,12 @@ def test_the_plan_holds_the_commands_that_are_run(suite: Suite, host: Host) -> N
     assert sorted(planned) == sorted(host.commands)
 
 
-def test_a_missing_corpus_is_named_with_its_task(suite: Suite) -> None:
-    with pytest.raises(UserError, match=r"ic: downstream_expert\.datarc\.file_path: looked for .*fluent_speech"):
-        suite.config(TASKS["ic"])
-
-
-def test_moving_the_package_changes_no_setting_and_moving_the_corpora_does(
-    suite: Suite, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    run = runs.trained_runs(suite, FBANK, TASKS["ks"], None)[0]
-    before = run.settings()
-    copied = tmp_path / "elsewhere"
-    shutil.copytree(suite.config_file(TASKS["ks"]).parents[1], copied)
-    monkeypatch.setattr(plan, "shipped_folder", lambda name: copied)
-    assert run.settings() == before
-    small = copied / TASKS["ks"].config("small")
-    small.write_text(small.read_text().replace("total_steps: 1200", "total_steps: 1201"))
-    assert run.settings()["config"] != before["config"]
-    monkeypatch.undo()
-    monkeypatch.setenv("SUPERB_DATA", str(tmp_path / "other"))
-    assert run.settings()["config"] != before["config"]
-
-
-def test_features_are_kept_for_students_with_weights_and_tasks_that_hear_an_utterance_again(suite: Suite) -> None:
-    mine = Student("mine", "hf_hubert_custom", Path("somewhere"))
-    cases = [(mine, "ks", "official", True), (mine, "sid", "official", False), (mine, "sid", "small", True)]
-    fetched = replace(FBANK, name="hubert", upstream="hubert_base")
-    cases += [(fetched, "ks", "small", True), (FBANK, "ks", "small", False)]
-    cases += [(replace(fetched, learned=False), "ks", "small", False)]
-    for student, task, preset, kept in cases:
-        keeping = replace(suite, cache=Path("features"), preset=preset)
-        for run in runs.trained_runs(keeping, student, TASKS[task], None):
-            command = run.train_command()
-            assert ("--cache-features" in command) == kept == ("--cache-features" in run.test_command(None, "dev"))
-            assert kept == (str(Path("features").absolute()) in command)
-            limited = replace(run, suite=replace(keeping, cache_limit=50 * 10**9)).train_command()
-            assert kept == ("--cache-limit" in limited and "50000000000" in limited)
-
-
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_ends_a_suite_with_one_message_and_the_same_suite_goes_on(
     suite: Suite, host: Host, number: int
 ) -> None:
     """Whether a run says so or a record of ours finds no room."""
-    wide = replace(suite, students=[replace(FBANK, name=name) for name in "abc"], tasks=[TASKS["ks"], TASKS["er"]])
+    wide = replace(suite, models=[replace(FBANK, name=name) for name in "abc"], tasks=[TASKS["ks"], TASKS["er"]])
 
     def full(arguments: Sequence[str], log: Path) -> None:
         if len(host.commands) > 3:

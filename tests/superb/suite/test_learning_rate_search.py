@@ -7,7 +7,7 @@ import math
 import pytest
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.superb.suite.search import around, budgets, halve
+from s3prl_gendistiller.superb.suite.learning_rate_search import around, budgets, halve
 from s3prl_gendistiller.superb.tasks import TASKS
 
 RUNNER = {"total_steps": 200_000, "save_step": 1000, "eval_step": 5000}

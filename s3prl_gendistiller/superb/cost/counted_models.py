@@ -1,4 +1,4 @@
-"""What `gendistiller macs` counts: trained and untrained students at any number of steps, and any upstream of s3prl."""
+"""The models that `gendistiller macs` counts: students at any number of steps, and any upstream of s3prl."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import read_checkpoint, student_kind
 from s3prl_gendistiller.host.layers import load_upstream
 from s3prl_gendistiller.host.students import build_student, load_student
-from s3prl_gendistiller.models.student import Student as Model
+from s3prl_gendistiller.models.student import Student
 from s3prl_gendistiller.models.upstream import upstream_output
 from s3prl_gendistiller.schema import merge_layers, yaml_layers
 from s3prl_gendistiller.shipped import existing_or_shipped
@@ -27,21 +27,21 @@ from s3prl_gendistiller.student_kinds import (
     read_model_config,
     student_upstreams,
 )
-from s3prl_gendistiller.superb.models import Student
+from s3prl_gendistiller.superb.models import BenchmarkedModel
 
 WITHOUT_HEADS = "without heads"
 ALL = "all"
 
 
 @dataclass(frozen=True)
-class Subject:
-    """One row.
+class CountedModel:
+    """One row of the table: a model at one number of steps.
 
     Attributes:
-        name: of the model; one has several rows at several numbers of steps.
-        steps: how many layers it generates; None for what generates none.
-        parameters: all that are loaded, as the leaderboard counts them, used or not.
-        expert: a list of waveforms (S,) to anything, in eval mode.
+        name: of the model, also in its rows at other numbers of steps.
+        steps: number of layers that the model generates; None for a model that generates none.
+        parameters: all that are loaded, used or not, as the leaderboard counts them.
+        expert: in eval mode; takes a list of waveforms (S,).
     """
 
     name: str
@@ -51,14 +51,15 @@ class Subject:
 
 
 class AsUpstream(nn.Module):
-    """A student called as s3prl calls an upstream; what it executes is what its upstream in s3prl executes.
+    """A student called as s3prl calls an upstream; it executes the operations that its upstream in s3prl executes.
 
     Args:
         steps: of a GenDistiller.
-        heads: whether a DistilHuBERT's prediction heads run, which s3prl runs although its last layer is the feature.
+        heads: whether a DistilHuBERT runs its prediction heads; s3prl runs them, although the feature is the last
+            layer.
     """
 
-    def __init__(self, student: Model, *, steps: int | None = None, heads: bool = True) -> None:
+    def __init__(self, student: Student, *, steps: int | None = None, heads: bool = True) -> None:
         super().__init__()
         self.student = student
         self.steps = steps
@@ -71,13 +72,13 @@ class AsUpstream(nn.Module):
 
 
 @dataclass(frozen=True)
-class Source:
-    """A model that can be loaded.
+class ModelSource:
+    """A model that is not loaded yet.
 
     Attributes:
         name: of its rows.
-        load: our student, or an upstream of s3prl.
-        steps: of a GenDistiller: its rows' numbers of layers; empty for what generates none.
+        load: gives one of our students, or an upstream of s3prl.
+        steps: of a GenDistiller, the number of generated layers of each row; empty for other models.
     """
 
     name: str
@@ -85,29 +86,31 @@ class Source:
     steps: tuple[int, ...] = ()
 
 
-def sources(students: Sequence[Student], configs: Sequence[str], steps: Sequence[int | str]) -> list[Source]:
-    """Everything that is to be counted; nothing is loaded yet.
+def model_sources(
+    models: Sequence[BenchmarkedModel], configs: Sequence[str], steps: Sequence[int | str]
+) -> list[ModelSource]:
+    """The models to count.
 
     Args:
-        students: of `find_students`; one that was given with a number of steps keeps it.
+        models: of `find_models`; a model with a number of steps keeps that number.
         configs: model YAML files, as ``NAME=FILE`` or ``FILE``.
-        steps: numbers of layers, or "all" for each from 1; none for what a student generates.
+        steps: numbers of layers, or "all" for each number from 1; empty for all layers at once.
 
     Raises:
-        UserError: a name is taken twice, a file is no model configuration, or a student generates fewer layers; all
-            such problems at once.
+        UserError: a name is taken twice, a file is no model configuration, or a student generates fewer layers; the
+            message lists all such problems.
     """
-    found: list[Source] = []
+    found: list[ModelSource] = []
     problems: list[str] = []
-    for student in students:
-        if student.checkpoint is None or student.upstream not in student_upstreams():
-            found.append(Source(student.name, partial(load_upstream, student.upstream, student.checkpoint)))
+    for model in models:
+        if model.checkpoint is None or model.upstream not in student_upstreams():
+            found.append(ModelSource(model.name, partial(load_upstream, model.upstream, model.checkpoint)))
             continue
-        states = read_checkpoint(student.checkpoint, mmap=True)
-        config = read_model_config(student_kind(states, student.checkpoint).name, states["Upstream_Config"])
-        asked = steps if student.steps is None else [student.steps]
-        chosen = _chosen_steps(student.name, config, asked, problems)
-        found.append(Source(student.name, partial(load_student, student.checkpoint), chosen))
+        states = read_checkpoint(model.checkpoint, mmap=True)
+        config = read_model_config(student_kind(states, model.checkpoint).name, states["Upstream_Config"])
+        asked = steps if model.steps is None else [model.steps]
+        chosen = _chosen_steps(model.name, config, asked, problems)
+        found.append(ModelSource(model.name, partial(load_student, model.checkpoint), chosen))
     for text in configs:
         name, equals, given = text.partition("=")
         path = existing_or_shipped(given if equals else text)
@@ -117,7 +120,7 @@ def sources(students: Sequence[Student], configs: Sequence[str], steps: Sequence
         except UserError as error:
             problems.append(str(error))
             continue
-        found.append(Source(name, partial(build_student, config), _chosen_steps(name, config, steps, problems)))
+        found.append(ModelSource(name, partial(build_student, config), _chosen_steps(name, config, steps, problems)))
     names = [source.name for source in found]
     problems += [
         f"{name}: the name is taken; give each model its own, as NAME=PATH"
@@ -156,16 +159,16 @@ def model_task(path: Path) -> str:
     return kind_of_settings(student if isinstance(student, dict) else {}).name
 
 
-def subjects(source: Source) -> Iterator[Subject]:
-    """The rows of one model: one a number of steps; a baseline with and without its prediction heads."""
+def counted_models(source: ModelSource) -> Iterator[CountedModel]:
+    """The rows of one model: one for each number of steps; a baseline with and without its prediction heads."""
     model: Any = source.load().eval()
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    if isinstance(model, Model) and model.heads is not None:
+    if isinstance(model, Student) and model.heads is not None:
         heads = sum(parameter.numel() for parameter in model.heads.parameters())
-        yield Subject(source.name, None, parameters, AsUpstream(model))
-        yield Subject(f"{source.name}, {WITHOUT_HEADS}", None, parameters - heads, AsUpstream(model, heads=False))
+        yield CountedModel(source.name, None, parameters, AsUpstream(model))
+        yield CountedModel(f"{source.name}, {WITHOUT_HEADS}", None, parameters - heads, AsUpstream(model, heads=False))
     elif source.steps:
         for step in source.steps:
-            yield Subject(source.name, step, parameters, AsUpstream(model, steps=step))
+            yield CountedModel(source.name, step, parameters, AsUpstream(model, steps=step))
     else:
-        yield Subject(source.name, None, parameters, model)
+        yield CountedModel(source.name, None, parameters, model)

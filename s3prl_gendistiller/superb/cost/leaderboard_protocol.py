@@ -2,11 +2,11 @@
 
 Source: the profiling tool of the SLT 2022 SUPERB challenge (B06901052/DeepSpeed, branch superb-challenge,
 testing/s3prl_profiling_test.py), which lists files and lengths: every 82nd of test-clean's 2,620 utterances by length.
-Only lengths matter, so noise stands for the speech.
+Only lengths matter, so noise takes the place of the speech.
 
-That tool gives 1669 G for HuBERT Base, `counting` 1665.5. The tool also takes for multiply-adds, in each layer's
-attention, its mask, softmax, dropout, scaling and biases of the input projections: 4 heads T^2 + 4 D T a layer. With
-them the numbers agree in each bucket to all digits that the tool's documentation prints.
+That tool gives 1669 G for HuBERT Base, `multiply_adds` 1665.5. In the attention of each layer the tool also counts
+mask, softmax, dropout, scaling and the biases of the input projections: 4 heads T^2 + 4 D T a layer. With these the
+numbers agree in each bucket to all digits that the tool's documentation prints.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
-from s3prl_gendistiller.superb.cost.counting import count
+from s3prl_gendistiller.superb.cost.multiply_adds import count
 
 UTTERANCES = {  # of test-clean: samples at 16 kHz, shortest first
     "672-122797-0033": 20560,
@@ -62,11 +62,11 @@ _A_BUCKET = len(LENGTHS) // len(BUCKETS)
 
 @dataclass(frozen=True)
 class ProtocolCount:
-    """What a model takes for the 32 utterances.
+    """Multiply-adds of a model over the 32 utterances.
 
     Attributes:
-        each: multiply-adds by utterance, in the order of `LENGTHS`.
-        uncounted: as in `counting.Count`.
+        each: by utterance, in the order of `LENGTHS`.
+        uncounted: as in `multiply_adds.Count`.
     """
 
     each: tuple[int, ...]
@@ -74,7 +74,7 @@ class ProtocolCount:
 
     @property
     def total(self) -> int:
-        """The leaderboard's number."""
+        """The number that the leaderboard shows."""
         return sum(self.each)
 
     @property
@@ -102,10 +102,11 @@ def bucket_ranges() -> list[str]:
 def count_protocol(expert: nn.Module, counted: Callable[[], object] = lambda: None) -> ProtocolCount:
     """
     Args:
-        expert: an upstream of s3prl, in eval mode: a list of waveforms (S,) to anything.
+        expert: an upstream of s3prl in eval mode, which takes a list of waveforms (S,).
         counted: called after each utterance.
     """
-    each, uncounted = [], set()
+    each: list[int] = []
+    uncounted: set[str] = set()
     for samples in LENGTHS:
         found = count(expert, [_noise(samples)])
         each.append(found.multiply_adds)

@@ -13,11 +13,13 @@ import pytest
 import torch
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.superb.models import Student
-from s3prl_gendistiller.superb.suite import runs, trial
-from s3prl_gendistiller.superb.suite.runs import run_suite
+from s3prl_gendistiller.superb.models import BenchmarkedModel
+from s3prl_gendistiller.superb.suite import execution, record
+from s3prl_gendistiller.superb.suite.benchmark import run_suite
+from s3prl_gendistiller.superb.suite.experiment_folder import TRAIN_LOG, ExperimentFolders
+from s3prl_gendistiller.superb.suite.record import RECORD, write_record
+from s3prl_gendistiller.superb.suite.run import trained_runs
 from s3prl_gendistiller.superb.suite.suite import Suite
-from s3prl_gendistiller.superb.suite.trial import RECORD
 from s3prl_gendistiller.superb.tasks import TASKS
 from tests.superb.standin import FBANK, Host
 
@@ -25,8 +27,8 @@ from tests.superb.standin import FBANK, Host
 def test_a_suite_killed_between_training_and_test_only_tests(suite: Suite, host: Host) -> None:
     run_suite(suite, host, {})
     path = suite.out / "runs/fbank/ks" / RECORD
-    record = json.loads(path.read_text())
-    path.write_text(json.dumps({key: record[key] for key in ("settings", "trained")}))
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({key: content[key] for key in ("settings", "trained")}))
     host.commands.clear()
     results, _ = run_suite(suite, host, {})
     assert [command[1] for command in host.commands] == ["evaluate"] and results["fbank"]["ks"].values == {"acc": 50.0}
@@ -71,7 +73,7 @@ def test_a_run_killed_in_its_only_checkpoint_begins_again(
     folder = suite.out / "runs/fbank/ks"
     folder.mkdir(parents=True)
     left_half_written(folder, "states-2.ckpt")
-    (folder / trial.TRAIN_LOG).write_text("dev acc: 0.99\n")  # of a training that nothing is left of
+    (folder / TRAIN_LOG).write_text("dev acc: 0.99\n")  # of a training that nothing is left of
     results, failures = run_suite(suite, host, {})
     assert failures == [] and results["fbank"]["ks"].values == {"acc": 50.0} and host.trained() == ["ks"]
     assert not (folder / "states-2.ckpt").exists() and "only checkpoint; it begins again" in caplog.text
@@ -83,7 +85,7 @@ def test_a_run_killed_in_its_only_checkpoint_goes_on_from_its_best(suite: Suite,
     folder.mkdir(parents=True)
     left_half_written(folder, "states-2.ckpt")
     torch.save({"Step": 1}, folder / "dev-best.ckpt")
-    (folder / trial.TRAIN_LOG).write_text("dev acc: 0.99\n")
+    (folder / TRAIN_LOG).write_text("dev acc: 0.99\n")
     _, failures = run_suite(suite, host, {})
     assert failures == [] and host.trained() == ["ks"] and (folder / "states-2.ckpt").is_file()
     assert dev_of(folder) == pytest.approx(99)
@@ -117,7 +119,7 @@ def test_a_result_of_other_settings_is_not_taken(suite: Suite, host: Host, chang
 def test_what_a_killed_run_left_is_not_taken_for_another_students(suite: Suite, host: Host) -> None:
     host.broken = {"ks"}
     run_suite(suite, host, {})
-    _, failures = run_suite(replace(suite, students=[Student("fbank", "mfcc")]), host, {})
+    _, failures = run_suite(replace(suite, models=[BenchmarkedModel("fbank", "mfcc")]), host, {})
     assert len(failures) == 1 and "another student (found fbank, now mfcc)" in failures[0]
 
 
@@ -125,36 +127,36 @@ def test_a_record_appears_whole_or_not_at_all(suite: Suite, host: Host, monkeypa
     def interrupted(*_: object, **__: object) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trial.json, "dumps", interrupted)
+    monkeypatch.setattr(record.json, "dumps", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        trial._write_record(runs.trained_runs(suite, FBANK, TASKS["ks"], None)[0], {})
+        write_record(trained_runs(suite, FBANK, TASKS["ks"], None)[0], {})
     assert not list(suite.out.rglob(f"*{RECORD}*"))
 
 
 def test_a_checkpoint_that_gives_no_number_is_passed_over_where_another_has_one(suite: Suite, host: Host) -> None:
-    run = runs.trained_runs(suite, FBANK, TASKS["asv"], None)[0]
+    run = trained_runs(suite, FBANK, TASKS["asv"], None)[0]
     run.folder.mkdir(parents=True)
     for step in (2, 4):
         torch.save({"Step": step}, run.folder / f"states-{step}.ckpt")
 
-    def evaluate(numbers: dict[str, str]) -> trial.Launch:
+    def evaluate(numbers: dict[str, str]) -> ExperimentFolders:
         def launch(arguments: Sequence[str], log: Path) -> None:
             (number,) = (value for name, value in numbers.items() if name in " ".join(arguments))
             log.write_text(f"sv-voxceleb1/test-EER: {number}\n")
 
-        return launch
+        return ExperimentFolders(launch)
 
     dev = evaluate({"states-2": "nan", "states-4": "nan"})
-    (run.folder / trial.TRAIN_LOG).touch()
-    trial._write_record(run, {"settings": run.settings(), "trained": {"dev": None, "seconds": 1.0}})
-    assert math.isnan(trial.dev_value(run, dev)) and math.isnan(trial.dev_value_after(run, dev, 4))
+    (run.folder / TRAIN_LOG).touch()
+    write_record(run, {"settings": run.settings(), "trained": {"dev": None, "seconds": 1.0}})
+    assert math.isnan(execution.dev_value(run, dev)) and math.isnan(execution.dev_value_after(run, dev, 4))
     assert json.loads((run.folder / RECORD).read_text())["stages"]["4"]["dev"] is None
-    assert math.isnan(trial.dev_value_after(run, host, 4)) and host.commands == []  # it is known
+    assert math.isnan(execution.dev_value_after(run, ExperimentFolders(host), 4)) and host.commands == []  # it is known
     with pytest.raises(UserError, match="asv: test gave as EER % what is none: found nan"):
-        trial.test(run, evaluate({"states-2": "nan", "states-4": "nan"}))
+        execution.evaluate(run, evaluate({"states-2": "nan", "states-4": "nan"}))
     for numbers in ({"states-2": "nan", "states-4": "0.3"}, {"states-2": "0.3", "states-4": "nan"}):
-        trial._write_record(run, {"settings": run.settings()})
-        assert trial.test(run, evaluate(numbers))["tested"]["values"] == {"eer": pytest.approx(30.0)}
+        write_record(run, {"settings": run.settings()})
+        assert execution.evaluate(run, evaluate(numbers))["tested"]["values"] == {"eer": pytest.approx(30.0)}
 
 
 @pytest.mark.parametrize("ended", [False, True])

@@ -15,9 +15,8 @@ from s3prl_gendistiller.cli import main
 from s3prl_gendistiller.host import layers
 from s3prl_gendistiller.host.layers import Features
 from s3prl_gendistiller.superb.corpus.amounts import SPEECH
-from s3prl_gendistiller.superb.cost import costs
-from s3prl_gendistiller.superb.suite import disk as space
-from s3prl_gendistiller.superb.suite import pool as launcher
+from s3prl_gendistiller.superb.cost import multiply_adds
+from s3prl_gendistiller.superb.suite import cache_size, processes
 from s3prl_gendistiller.superb.suite.suite import Suite
 from s3prl_gendistiller.superb.tasks import TASKS
 from tests.host.test_checkpoint import save_student
@@ -45,7 +44,7 @@ def upstreams(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         layers, "load_upstream", lambda name, *given: kinds[name]() if name in kinds else load(name, *given)
     )
-    monkeypatch.setattr(costs, "size", lambda student: (1_000_000, 3.5))
+    monkeypatch.setattr(multiply_adds, "size", lambda student: (1_000_000, 3.5))
 
 
 def test_an_upstream_with_weights_is_kept_and_one_without_is_not(upstreams: None) -> None:
@@ -57,14 +56,14 @@ def test_an_upstream_with_weights_is_kept_and_one_without_is_not(upstreams: None
 def test_speech_that_two_tasks_read_counts_once(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SUPERB_DATA")
     asked = Suite([FBANK], [TASKS[name] for name in ("pr", "asr", "sid")], "official", suite.out)
-    assert space.heard_seconds(asked) == SPEECH["official"]["pr"].whole_s  # and SID crops at random there
+    assert cache_size.cached_seconds(asked) == SPEECH["official"]["pr"].whole_s  # and SID crops at random there
     small = Suite([FBANK], asked.tasks, "small", suite.out)
-    assert space.heard_seconds(small) == 2708 + 2117
+    assert cache_size.cached_seconds(small) == 2708 + 2117
 
 
 def test_of_a_small_corpus_what_is_there_counts(ten: Path, suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUPERB_DATA", str(ten))
-    assert 10 < space.heard_seconds(Suite([FBANK], [TASKS["ks"]], "small", suite.out)) < 200
+    assert 10 < cache_size.cached_seconds(Suite([FBANK], [TASKS["ks"]], "small", suite.out)) < 200
 
 
 def test_a_plan_says_what_features_take(
@@ -90,8 +89,8 @@ def test_features_that_find_no_room_are_refused_before_anything_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     started: list[object] = []
-    monkeypatch.setattr(launcher, "running", lambda *given: started.append(given))
-    monkeypatch.setattr(space.shutil, "disk_usage", lambda path: argparse.Namespace(free=GIGABYTE))
+    monkeypatch.setattr(processes, "running", lambda *given: started.append(given))
+    monkeypatch.setattr(cache_size.shutil, "disk_usage", lambda path: argparse.Namespace(free=GIGABYTE))
     command = ["superb", "--student", "hubert_base", "--tasks", "ks", "--out", str(suite.out)]
     assert main([*command, "--cache-features", "kept"]) == 2
     error = capsys.readouterr().err

@@ -1,14 +1,14 @@
-"""run_downstream.py in processes of their own, and how many of them a machine holds.
+"""Processes that run run_downstream.py, and how many of them a machine holds.
 
-Half of a short run would be spent on importing torch and s3prl. On Linux without a GPU one process imports them once
-and every run is forked from it. Elsewhere each run imports for itself: importing s3prl.hub asks for the GPUs
-(`upstream/log_stft`), after which no forked process may use one.
+A short run would spend half of its time on importing torch and s3prl. On Linux without a GPU one process imports both
+once, and every run is forked from that process. Elsewhere each run imports both: importing s3prl.hub looks for GPUs
+(`upstream/log_stft`), after which a forked process can no longer use one.
 """
 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
+import multiprocessing.connection
 import os
 import queue
 import signal
@@ -25,7 +25,6 @@ import torch
 from s3prl_gendistiller.distill.processes import end_with_parent
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import lock as host_lock
-from s3prl_gendistiller.host.devices import check_device
 from s3prl_gendistiller.host.memory import available_gib
 from s3prl_gendistiller.outputs import check_writable
 
@@ -33,7 +32,7 @@ LOCK = ".superb.lock"
 GIB_PER_JOB = 2.5
 LAST_LINES = 4
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-IMPORTED_ONCE = "s3prl_gendistiller.superb.suite.pool_imports"
+IMPORTED_ONCE = "s3prl_gendistiller.superb.suite.process_imports"
 
 Main = Callable[[Sequence[str]], int]
 
@@ -42,10 +41,10 @@ class Processes:
     """Starts runs, from any thread.
 
     Args:
-        main: of run_downstream.py; a function of a module, so that another process can find it.
-        threads: of torch in each run.
-        lock: open file that each run keeps open, see `locked`.
-        devices: one for each run at a time, such as cuda:1; none leave the choice to run_downstream.py.
+        main: of run_downstream.py; a function of a module, which another process can import.
+        threads: number of torch's threads in each run.
+        lock: descriptor of an open file that each run keeps open, see `locked`.
+        devices: such as cuda:1, one for each run at a time; without any, run_downstream.py chooses.
     """
 
     def __init__(self, main: Main, threads: int, lock: int, devices: Sequence[str] = ()) -> None:
@@ -56,9 +55,10 @@ class Processes:
         self._context: Any = multiprocessing.get_context("forkserver" if forked else "spawn")
         if forked:
             self._context.set_forkserver_preload([IMPORTED_ONCE])
-        self._devices: queue.SimpleQueue[str] | None = queue.SimpleQueue() if devices else None
+        self._chosen = bool(devices)
+        self._devices: queue.SimpleQueue[str] = queue.SimpleQueue()
         for device in devices:
-            self._free(device)
+            self._devices.put(device)
         self._running: set[BaseProcess] = set()
         self._guard = threading.Lock()
         self._stopped = False
@@ -67,22 +67,25 @@ class Processes:
         """
         Args:
             arguments: of run_downstream.py.
-            log: gets what it prints, after what is in it; messages and progress bars go beside it, into an .err file,
-                since they would stand in the middle of lines.
+            log: file to which the output is appended. Messages and progress bars go into an .err file beside it, since
+                they would break lines of the output.
 
         Raises:
-            UserError: the run failed; it holds the last lines.
+            UserError: the run failed; the message holds the last lines of its messages.
         """
-        device = self._devices.get() if self._devices is not None else None
+        if not self._chosen:
+            self._run_on(None, arguments, log)
+            return
+        device = self._devices.get()
         try:
             self._run_on(device, arguments, log)
         finally:
-            self._free(device)
+            self._devices.put(device)
 
     def _run_on(self, device: str | None, arguments: Sequence[str], log: Path) -> None:
         flags, visible = placed(device, os.environ.get(VISIBLE))
         arguments = [*arguments, *flags]
-        # threads that spin while they wait slow everything as soon as runs share a core
+        # threads that spin while they wait slow down every run that shares their core
         environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "OMP_NUM_THREADS": str(self.threads), **visible}
         messages = log.with_suffix(".err")
         messages.touch()
@@ -94,26 +97,23 @@ class Processes:
                 raise UserError("was not started, because the suite was stopped")
             given = (self.main, list(arguments), str(log), str(messages), environment, _Inherited(self.lock))
             process = self._context.Process(target=_run, args=given)
-            with _environment(environment):  # that of the process from which runs are forked, when it starts
+            with _environment(environment):  # inherited by the process from which runs are forked, when it starts
                 process.start()
             self._running.add(process)
-        process.join()
-        with self._guard:
+        multiprocessing.connection.wait([process.sentinel])
+        with self._guard:  # a start polls all processes; of two polls at once one gets 255 in place of the status
+            process.join()
             self._running.discard(process)
         if process.exitcode and process.exitcode < 0:
             how = _signal_in_words(-process.exitcode)
-            raise UserError(f"ended with status {process.exitcode}, {how} (what it said: {messages})")
+            raise UserError(f"ended with status {process.exitcode}, {how} (its messages: {messages})")
         if process.exitcode:
             lines = messages.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             said = [line for line in lines if line.startswith("error:")][-1:] or lines[-LAST_LINES:]
-            raise UserError(f"ended with status {process.exitcode}: {' | '.join(said)} (all of it: {messages})")
-
-    def _free(self, device: str | None) -> None:
-        if self._devices is not None and device is not None:
-            self._devices.put(device)
+            raise UserError(f"ended with status {process.exitcode}: {' | '.join(said)} (all messages: {messages})")
 
     def stop(self) -> None:
-        """Ends the runs and lets no other start."""
+        """Ends the runs; no further run starts."""
         with self._guard:
             self._stopped = True
             for process in self._running:
@@ -127,7 +127,7 @@ def _signal_in_words(number: int) -> str:
 
 
 class _Inherited:
-    """An open file that a process takes along; there it is the file's descriptor."""
+    """An open file that a new process inherits; unpickled it is the descriptor in that process."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
@@ -141,14 +141,14 @@ def _detached(duplicate: Any) -> int:
 
 
 def _run(main: Main, arguments: Sequence[str], log: str, messages: str, environment: dict[str, str], lock: int) -> None:
-    """In the new process: what is printed goes to files, from C code too."""
+    """The new process: sends its output, also that of C code, to files, and runs `main`."""
     end_with_parent()
     sys.stdout.flush()
     for path, stream in ((log, 1), (messages, 2)):
         opened = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         os.dup2(opened, stream)
         os.close(opened)
-    multiprocessing.set_start_method(None, force=True)  # what a process has that nobody's server started: QbE needs it
+    multiprocessing.set_start_method(None, force=True)  # QbE's own pool of processes needs the default method
     os.environ.update(environment)
     torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))
     status = main(arguments)
@@ -167,78 +167,69 @@ def _environment(wanted: dict[str, str]) -> Iterator[None]:
 
 
 def locked(folder: Path) -> contextlib.AbstractContextManager[int]:
-    """Keeps a second suite out of a folder, also while runs of a killed suite still write there.
+    """Locks a folder against a second suite, also while runs of a killed suite still write there.
 
     Yields:
-        The lock's file descriptor, which the runs inherit: it is free when the last of them has ended.
+        The descriptor of the locked file, which the runs inherit: the lock ends with the last of the runs.
 
     Raises:
-        UserError: another one works there, or nothing can be written there.
+        UserError: another suite has the lock, or the folder cannot be written.
     """
     check_writable(folder / LOCK, "--out", folder=False)
-    who = (
-        "another suite, or a run that a killed one has left, is at work there; wait for it or end it, or give another "
-        "--out"
+    holder = (
+        "another suite, or a run that a killed suite has left, is at work there; wait for its end or end it, or give "
+        "another --out"
     )
-    return host_lock.locked(folder, LOCK, who, inherited=True)
+    return host_lock.locked(folder, LOCK, holder, inherited=True)
 
 
 @contextlib.contextmanager
 def running(folder: Path, main: Main, jobs: int, devices: Sequence[str] = ()) -> Iterator[Processes]:
-    """What starts the runs below a folder that is `locked`; runs that are left at the end are ended.
+    """Locks a folder and yields `Processes` for its runs; ends the runs that are left at the end.
 
     Args:
-        jobs: how many share the cores.
+        jobs: number of runs that share the cores.
         main, devices: see `Processes`.
     """
     with locked(folder) as descriptor:
-        launch = Processes(main, threads_of(jobs), descriptor, devices)
+        processes = Processes(main, threads_of(jobs), descriptor, devices)
         try:
-            yield launch
+            yield processes
         finally:
-            launch.stop()
+            processes.stop()
 
 
 def placed(device: str | None, visible: str | None) -> tuple[list[str], dict[str, str]]:
     """Flags and environment that put a run on a device.
 
-    A run that is to use the second GPU sees no other: s3prl's ASV moves a mask to the first one that it sees, whatever
+    A run on the second GPU sees that GPU alone: s3prl's ASV moves a mask to the first visible GPU, whatever
     ``--device`` says.
 
     Args:
         device: such as cuda:1; None leaves the choice to run_downstream.py.
-        visible: CUDA_VISIBLE_DEVICES as it is, which the number counts within.
+        visible: the present CUDA_VISIBLE_DEVICES; the number of the device is an index into it.
     """
     if device is None:
         return [], {}
-    kind, _, number = device.partition(":")
-    if kind != "cuda" or not number:
+    device_type, _, number = device.partition(":")
+    if device_type != "cuda" or not number:
         return ["--device", device], {}
     names = visible.split(",") if visible else []
     name = names[int(number)] if int(number) < len(names) else number
     return ["--device", "cuda"], {VISIBLE: name}
 
 
-def check_devices(devices: Sequence[str]) -> None:
-    """
-    Raises:
-        UserError: one of them is no device of this machine.
-    """
-    for device in devices:
-        check_device(device, "--devices")
-
-
 def needs_gpu(devices: Sequence[str]) -> bool:
-    """Whether runs on these devices, or on the one that is chosen where none is given, use a GPU."""
+    """Whether runs use a GPU: on these devices, or without any on the device that run_downstream.py chooses."""
     return any(device.startswith("cuda") for device in devices) if devices else torch.cuda.is_available()
 
 
 def jobs_that_fit(asked: int | None, devices: Sequence[str] = ()) -> int:
-    """As many as asked for, else one a device, or one a core (one in all on a GPU), as far as the free memory goes."""
+    """Number of runs at a time: as asked, else one per device, else one on a GPU or one per core; memory bounds it."""
     wanted = asked or len(devices) or (1 if torch.cuda.is_available() else os.cpu_count() or 1)
     return max(1, min(wanted, int(available_gib() / GIB_PER_JOB)))
 
 
 def threads_of(jobs: int) -> int:
-    """The cores shared out among the runs."""
+    """Number of threads of each run, so that the runs share the cores."""
     return max(1, (os.cpu_count() or 1) // jobs)

@@ -9,7 +9,13 @@ from torch import Tensor, nn
 
 from s3prl_gendistiller.config import HUBERT_CONV_LAYERS
 from s3prl_gendistiller.models.front_end import num_frames
-from s3prl_gendistiller.superb.cost.leaderboard import LENGTHS, SECONDS, bucket_ranges, count_protocol, in_buckets
+from s3prl_gendistiller.superb.cost.leaderboard_protocol import (
+    LENGTHS,
+    SECONDS,
+    bucket_ranges,
+    count_protocol,
+    in_buckets,
+)
 
 PRINTED = (149.26, 261.28, 422.37, 836.25)  # G, by bucket
 LEADERBOARD = 1669e9

@@ -1,0 +1,164 @@
+"""Multiply-adds of a forward pass, and with them the cost of a model: parameters, multiply-adds and CPU time.
+
+Multiply-adds are counted on the operations that torch executes when s3prl runs the model, not by a formula.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from s3prl_gendistiller.distill.audio import SAMPLE_RATE
+from s3prl_gendistiller.host.layers import load_upstream
+from s3prl_gendistiller.superb.cost.shapes import ShapesOnly
+from s3prl_gendistiller.superb.models import BenchmarkedModel
+
+UNCOUNTED = (
+    *("mv", "addmv", "dot", "vdot", "addbmm", "addr", "_trilinear", "_cdist_forward", "_fft_r2c", "_fft_c2c"),
+    *("_fft_c2r", "mkldnn_rnn_layer", "_native_multi_head_attention", "_transformer_encoder_layer_fwd"),
+)
+"""Operations that multiply and add, and that torch's counter leaves out."""
+SECONDS = 8
+"""Length of the utterance on which a cost is measured."""
+ROUNDS = 7
+
+logger = logging.getLogger(__name__)
+
+
+class Count(NamedTuple):
+    """Multiply-adds of one forward pass.
+
+    Attributes:
+        multiply_adds: of every matrix product and convolution; additions, norms and activations do not count.
+        uncounted: names of operations that multiply and add, and that `multiply_adds` leaves out.
+    """
+
+    multiply_adds: int
+    uncounted: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of one upstream as s3prl runs it, with the prediction heads that s3prl keeps.
+
+    Attributes:
+        parameters: number of weights.
+        gmacs_per_s: billions of multiply-adds per second of audio, on an utterance of `SECONDS`.
+        cpu_s_per_s: CPU seconds per second of audio; comparable only within one measurement.
+    """
+
+    parameters: int
+    gmacs_per_s: float
+    cpu_s_per_s: float
+
+
+def measure(models: Sequence[BenchmarkedModel]) -> dict[str, Cost]:
+    """The costs of models by name."""
+    experts = {model.name: _load(model) for model in models}
+    seconds = cpu_times({name: partial(_run, expert) for name, expert in experts.items()})
+    return {name: Cost(*_size(expert), seconds[name]) for name, expert in experts.items()}
+
+
+def size(model: BenchmarkedModel) -> tuple[int, float]:
+    """`Cost.parameters` and `Cost.gmacs_per_s` of one model, without its CPU time."""
+    return _size(_load(model))
+
+
+@torch.no_grad()
+def cpu_times(runs: Mapping[str, Callable[[Tensor], object]]) -> dict[str, float]:
+    """CPU seconds per second of audio of functions of an utterance (S,) of `SECONDS`.
+
+    The median of `ROUNDS`. In each round all functions run one after another in this process, so that a busy machine
+    slows all of them.
+    """
+    wav = _utterance()
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(ROUNDS):
+        for name, run in runs.items():
+            started = time.process_time()
+            run(wav)
+            taken[name].append((time.process_time() - started) / SECONDS)
+    return {name: sorted(times)[ROUNDS // 2] for name, times in taken.items()}
+
+
+def count(expert: nn.Module, wavs: Any) -> Count:
+    """Counts a forward pass, by its shapes alone (see `shapes`) unless that fails.
+
+    Args:
+        expert: in eval mode; afterwards its parameters require no gradients.
+        wavs: the expert's input.
+    """
+    try:
+        with ShapesOnly():
+            return count_executed(expert, wavs)
+    except Exception as error:  # an upstream that cannot run on zeros; an upstream at fault raises again below
+        logger.info("runs as it is, not for its shapes alone: %s: %s", type(error).__name__, error)
+        return count_executed(expert, wavs)
+
+
+@torch.no_grad()
+def count_executed(expert: nn.Module, wavs: Any) -> Count:
+    """Counts a forward pass that computes every value; arguments as in `count`."""
+    # The counter hooks every tensor that requires gradients, and cannot hook a view of a parameter (a row of
+    # step_norms) made without them. Counting with gradients would keep every intermediate result.
+    expert.requires_grad_(False)
+    with _no_fused_kernels(), _Executed() as executed, FlopCounterMode(display=False) as counter:
+        expert(wavs)
+    return Count(counter.get_total_flops() // 2, frozenset(executed.names.intersection(UNCOUNTED)))
+
+
+def _size(expert: nn.Module) -> tuple[int, float]:
+    parameters = sum(parameter.numel() for parameter in expert.parameters())
+    return parameters, count(expert, [_utterance()]).multiply_adds / SECONDS / 1e9
+
+
+def _load(model: BenchmarkedModel) -> nn.Module:
+    return load_upstream(model.upstream, model.checkpoint, model.steps)
+
+
+def _run(expert: nn.Module, wav: Tensor) -> object:
+    return expert([wav])
+
+
+def _utterance() -> Tensor:
+    """Noise of `SECONDS` (S,), the same in each call."""
+    return torch.randn(SECONDS * SAMPLE_RATE, generator=torch.Generator().manual_seed(0)) / 10
+
+
+@contextlib.contextmanager
+def _no_fused_kernels() -> Iterator[None]:
+    """Without the fused kernels for attention, transformer and recurrent layers, whose products torch cannot count."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*TF32.*")
+        flags = torch.backends.mkldnn.flags(enabled=False)
+        with flags, sdpa_kernel(SDPBackend.MATH):
+            torch.backends.mha.set_fastpath_enabled(False)
+            try:
+                yield
+            finally:
+                torch.backends.mha.set_fastpath_enabled(before)
+
+
+class _Executed(TorchDispatchMode):
+    """The names of all executed operations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))

@@ -1,0 +1,149 @@
+"""The executor that does the work: run_downstream.py in experiment folders, with its output and a record beside it.
+
+A run is an experiment folder of s3prl with superb.json (see `record`) and the output of its commands in it. A run that
+was killed while it trained goes on from its newest whole checkpoint.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.checkpoint import newest_checkpoint
+from s3prl_gendistiller.outputs import replacing
+from s3prl_gendistiller.superb.suite.record import Record, read_record, write_record
+from s3prl_gendistiller.superb.suite.run import DEV, Run
+from s3prl_gendistiller.superb.tasks import printed
+
+TRAIN_LOG, TEST_LOG = "superb_train.log", "superb_test.log"
+
+logger = logging.getLogger(__name__)
+
+Launch = Callable[[Sequence[str], Path], None]
+"""Runs run_downstream.py with arguments and appends its output to a file; raises UserError if the run fails."""
+
+
+class ExperimentFolders:
+    """`execution.Executor` over run_downstream.py.
+
+    Args:
+        launch: see `Launch`.
+    """
+
+    def __init__(self, launch: Launch) -> None:
+        self._launch = launch
+
+    read, write = staticmethod(read_record), staticmethod(write_record)
+
+    def log(self, text: str) -> None:
+        logger.info("%s", text)
+
+    def train(self, run: Run, record: Record, steps: int | None) -> float:
+        """
+        Raises:
+            UserError: the training failed, or of several checkpoints in the folder none is whole.
+        """
+        found = sorted(run.folder.glob("states-*.ckpt"))
+        if found and newest_checkpoint(run.folder) is None:
+            if len(found) > 1:  # a kill breaks the checkpoint that is being written, and no other
+                raise UserError(
+                    f"{run.folder}: was left with {len(found)} checkpoints and none of them is whole "
+                    f"({found[-1].name}); remove the folder to train it again; other runs are not touched"
+                )
+            logger.warning("%s: was killed while it wrote its only checkpoint; it begins again", run.folder)
+            for path in (found[0], run.folder / TRAIN_LOG):  # the log holds what the killed run reached on dev
+                path.unlink(missing_ok=True)
+        write_record(run, record)
+        return self._timed(run.train_command(steps), run.folder / TRAIN_LOG)
+
+    def dev_of_training(self, run: Run, evaluations: int | None = None) -> float | None:
+        return printed.best_on_dev(run.task, _text(run.folder / TRAIN_LOG), evaluations)
+
+    def evaluate(self, run: Run, evaluation: str, steps: int | None = None) -> dict[str, Any]:
+        """Evaluates as `Executor` has it; of several checkpoints without a best one (ASV) the best value counts.
+
+        Raises:
+            NoNumber: no checkpoint gives a number that the metric can have.
+            UserError: the evaluation failed.
+        """
+        checkpoints, fallback = _checkpoints(run, steps)
+        if evaluation == DEV:
+            write_dev_trials(run)
+        found: list[tuple[dict[str, float], Path | None, dict[Path, bytes]]] = []
+        taken = 0.0
+        for checkpoint in checkpoints:
+            try:
+                values, seconds = self._values(run, checkpoint, evaluation)
+            except printed.NoNumber:
+                if found or checkpoint != checkpoints[-1]:
+                    continue  # another checkpoint has a number, or may have one
+                raise
+            taken += seconds
+            found.append((values, checkpoint, _predictions(run.folder) if len(checkpoints) > 1 else {}))
+        metric = run.task.metrics[0]
+        best = max if metric.higher_is_better else min
+        values, checkpoint, predictions = best(found, key=lambda one: one[0][metric.key])
+        for path, content in predictions.items():  # each evaluation replaces the predictions of the one before
+            with replacing(path) as partial:
+                partial.write_bytes(content)
+        name = None if checkpoint is None else checkpoint.name
+        return {"values": values, "seconds": round(taken, 1), "fallback": fallback, "checkpoint": name}
+
+    def _values(self, run: Run, checkpoint: Path | None, evaluation: str) -> tuple[dict[str, float], float]:
+        """The metrics of one checkpoint, and the seconds that the evaluation took."""
+        log = run.folder / TEST_LOG
+        log.unlink(missing_ok=True)
+        seconds = self._timed(run.evaluate_command(checkpoint, evaluation), log)
+        config = run.suite.config(run.task)
+        return printed.evaluated(run.task, run.folder, _text(log), config, run.tested_split), seconds
+
+    def _timed(self, arguments: Sequence[str], log: Path) -> float:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
+        self._launch(arguments, log)
+        return round(time.monotonic() - started, 1)
+
+
+def write_dev_trials(run: Run) -> None:
+    """Writes ASV's trials between speakers of dev/ as s3prl reads those of a test set: with paths below test/wav.
+
+    Raises:
+        UserError: the corpus has no such list.
+    """
+    datarc = run.suite.config(run.task)["downstream_expert"]["datarc"]
+    lines = Path(datarc["dev_meta_data"]).read_text(encoding="utf-8").splitlines()
+    trials = [line.split() for line in lines if line.strip()]
+    if not trials or any(len(trial) != 3 for trial in trials):
+        raise UserError(f"{datarc['dev_meta_data']}: expected lines of 1 or 0 and two paths below dev/wav")
+    text = "".join(f"{same} ../../dev/wav/{first} ../../dev/wav/{second}\n" for same, first, second in trials)
+    with replacing(run.dev_trials) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def _checkpoints(run: Run, steps: int | None) -> tuple[Sequence[Path | None], str | None]:
+    """The checkpoints to evaluate, and why another checkpoint than the best on dev is among them."""
+    if not run.task.trained:
+        return [None], None
+    wanted = run.folder / (run.task.best if steps is None else f"states-{steps}.ckpt")
+    if wanted.is_file():
+        return [wanted], None
+    newest = newest_checkpoint(run.folder)
+    if newest is None:
+        raise UserError(f"{run.folder}: holds no whole checkpoint to test; remove the folder to train it again")
+    if steps is not None:
+        return [newest], None
+    if run.task.best:  # s3prl saves no best checkpoint as long as dev is not better than nothing at all
+        return [newest], f"dev never became better than nothing, so {newest.name} was tested"
+    return sorted(run.folder.glob("states-*.ckpt")), None
+
+
+def _predictions(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.glob("test_*.txt")}
+
+
+def _text(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace")
