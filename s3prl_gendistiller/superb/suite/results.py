@@ -98,7 +98,11 @@ def write_results(
                 "steps": model.steps,
                 "score": scores[model.name],
                 "cost": asdict(costs[model.name]) if model.name in costs else None,
-                "tasks": {task: _plain(outcome) for task, outcome in results[model.name].items()},
+                "tasks": {
+                    task.name: _plain(results[model.name][task.name])
+                    for task in suite.tasks
+                    if task.name in results[model.name]
+                },
             }
             for model in suite.models
         },
