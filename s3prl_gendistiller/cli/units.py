@@ -16,8 +16,8 @@ from s3prl_gendistiller.distill.units import KmeansUnits, Units, UnitSource, cho
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.devices import check_device
 from s3prl_gendistiller.host.hub_teacher import check_hub_teacher
+from s3prl_gendistiller.host.teacher_units import content_hash, count_units, states_of, teacher_head
 from s3prl_gendistiller.host.teachers import load_teacher
-from s3prl_gendistiller.host.units import content_hash, count_units, states_of, teacher_head
 from s3prl_gendistiller.host.upstreams import UNITS
 from s3prl_gendistiller.hubert.codebook import fit_codebook, frames_to_cluster
 from s3prl_gendistiller.outputs import check_writable

@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.drawn import sample_key
 from s3prl_gendistiller.host.feature_store import CACHE_FLAG, FeatureCache
+from s3prl_gendistiller.host.random_waveforms import sample_key
 
 TRAINED = f"{CACHE_FLAG}: found together with -f; what a trained upstream gives changes with each step, leave one out"
 _BLOCK = 1 << 20

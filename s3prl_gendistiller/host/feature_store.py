@@ -22,7 +22,7 @@ import numpy as np
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.distill.manifest import replacing
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.drawn import Drawn, WatchedLoader
+from s3prl_gendistiller.host.random_waveforms import Drawn, WatchedLoader
 from s3prl_gendistiller.outputs import check_writable
 
 CACHE_FLAG, LIMIT_FLAG = "--cache-features", "--cache-limit"

@@ -29,8 +29,8 @@ from s3prl_gendistiller.host.feature_cache import put_cache_before, watch_loader
 from s3prl_gendistiller.host.feature_store import CACHE_FLAG, LIMIT_FLAG, FeatureCache, read_size
 from s3prl_gendistiller.host.locate import find_host, is_host_package
 from s3prl_gendistiller.host.runners import View
-from s3prl_gendistiller.host.shims import ctc_corpora, downstream_experts, task_data, upstream_files
-from s3prl_gendistiller.host.watch import Watch
+from s3prl_gendistiller.host.shims import ctc_corpora, downstream_experts, task_data, upstream_guards
+from s3prl_gendistiller.host.training_guard import TrainingGuard
 
 TASKS = Path(__file__).parent / "tasks"
 
@@ -46,8 +46,8 @@ def mount_pretrain() -> ModuleType:
     pretrain = importlib.import_module("pretrain")
     if str(TASKS) not in pretrain.__path__:
         pretrain.__path__.append(str(TASKS))
-    watch_runner(importlib.import_module("pretrain.runner"))
-    upstream_files.install("upstream", ("baseline.extracter",))  # its own tasks import it by this name
+    guard_runner(importlib.import_module("pretrain.runner"))
+    upstream_guards.install("upstream", ("baseline.extracter",))  # its own tasks import it by this name
     module = importlib.import_module("s3prl.run_pretrain")
     tasks = pretrain_tasks(host.package)
     # its parser lists the tasks in 'pretrain/' of the working directory
@@ -56,26 +56,26 @@ def mount_pretrain() -> ModuleType:
     return module
 
 
-def watch_runner(module: ModuleType) -> None:
-    """Puts what `watch`, `saving` and `schedule` do into a module that holds a Runner of s3prl.
+def guard_runner(module: ModuleType) -> None:
+    """Puts what `training_guard`, `saving` and `schedule` do into a module that holds a Runner of s3prl.
 
     The Runner's code stays as it is; names that it looks up in its module become other objects.
     """
     if isinstance(module.torch, View):
         return
-    watch, runner = Watch(), module.Runner
-    utils = View(torch.nn.utils, clip_grad_norm_=watch.clip_grad_norm_)
+    guard, runner = TrainingGuard(), module.Runner
+    utils = View(torch.nn.utils, clip_grad_norm_=guard.clip_grad_norm_)
     module.torch = View(  # type: ignore[attr-defined]
-        torch, load=_read, save=watch.save, nn=View(torch.nn, utils=utils), cuda=View(torch.cuda, device=_device)
+        torch, load=_read, save=guard.save, nn=View(torch.nn, utils=utils), cuda=View(torch.cuda, device=_device)
     )
     module.glob = View(glob, glob=lambda pattern: [])  # type: ignore[attr-defined] # it would delete before it writes
-    module.print = watch.say  # type: ignore[attr-defined]
-    runner._get_optimizer = runners.optimizer_getter(runner._get_optimizer, module, watch)
+    module.print = guard.say  # type: ignore[attr-defined]
+    runner._get_optimizer = runners.optimizer_getter(runner._get_optimizer, module, guard)
     runner._get_scheduler = runners.scheduler_getter(runner._get_scheduler)
-    runner.train = runners.ended(runners.trained(runner.train, watch), watch)
+    runner.train = runners.ended(runners.trained(runner.train, guard), guard)
     if hasattr(runner, "evaluate"):
         runner._load_weight = runners.weight_loader(runner._load_weight)
-        runner.evaluate = runners.ended(runner.evaluate, watch)
+        runner.evaluate = runners.ended(runner.evaluate, guard)
 
 
 def _read(path: str, **options: Any) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def mount_hub() -> ModuleType:
     find_host()
     compat.apply()
     hub = importlib.import_module("s3prl.hub")
-    upstream_files.install()
+    upstream_guards.install()
     classified = importlib.import_module("s3prl.downstream.timit_phone.upstream_expert")  # an upstream in spite of it
     classified.eval = downstream_experts.class_of(classified)  # type: ignore[attr-defined]
     added = [name for name in hubconf.__all__ if not hasattr(hub, name)]
@@ -149,7 +149,7 @@ def run_downstream(argv: Sequence[str]) -> None:
 def run_downstream_script(path: str | Path, argv: Sequence[str]) -> None:
     """A checkout's own run_downstream.py, which is on the path already, with `argv`."""
     compat.apply()
-    upstream_files.install()
+    upstream_guards.install()
     compat.run_script(path, _mounted(argv))
 
 
@@ -173,7 +173,7 @@ def mount_downstream(cache: FeatureCache | None = None) -> None:
     from s3prl_gendistiller.host import runner_checks  # which asks here for s3prl.hub
 
     module = importlib.import_module("s3prl.downstream.runner")
-    watch_runner(module)
+    guard_runner(module)
     runner = module.Runner
     stock = runner._get_downstream
     if hasattr(stock, "__wrapped__"):

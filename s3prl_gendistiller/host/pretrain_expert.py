@@ -66,7 +66,7 @@ class PretrainExpert(nn.Module):
     ) -> None:
         super().__init__()
         if "pretrain.runner" in sys.modules:  # also where s3prl's own script of a linked checkout runs without ours
-            mount.watch_runner(sys.modules["pretrain.runner"])
+            mount.guard_runner(sys.modules["pretrain.runner"])
         self.device = device
         self.data = from_dict(DataConfig, datarc, "pretrain_expert.datarc")
         self.config: ModelConfig = _with_absolute_paths(read_model_config(self.task_name, upstream_config))

@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import nn
 
+from s3prl_gendistiller.distill.weights import check_weights
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.schedule import check_scheduler, check_state, put_options, put_rates
-from s3prl_gendistiller.host.watch import Watch
-from s3prl_gendistiller.host.weights import check_weights
+from s3prl_gendistiller.host.training_guard import TrainingGuard
 
 Method = Callable[..., Any]
 NO_ROOM = ("out of memory", "not enough memory", "can't allocate memory")
@@ -31,7 +31,7 @@ class View:
         return getattr(self._module, name)
 
 
-def optimizer_getter(stock: Method, module: ModuleType, watch: Watch) -> Method:
+def optimizer_getter(stock: Method, module: ModuleType, guard: TrainingGuard) -> Method:
     """`_get_optimizer`: with the options that the run goes on with, see `schedule`, and watched from now on."""
 
     @functools.wraps(stock)
@@ -44,7 +44,7 @@ def optimizer_getter(stock: Method, module: ModuleType, watch: Watch) -> Method:
             check_state(optimizer)
             runner, options = self.config["runner"], self.config["optimizer"]
             put_options(optimizer, module.get_optimizer(model_params, runner["total_steps"], options))
-        watch.begin(self, optimizer)
+        guard.begin(self, optimizer)
         return optimizer
 
     return get
@@ -81,35 +81,35 @@ def weight_loader(stock: Method) -> Method:
     return load
 
 
-def ended(stock: Method, watch: Watch) -> Method:
+def ended(stock: Method, guard: TrainingGuard) -> Method:
     """A loop that ends with one message where memory has failed it."""
 
     @functools.wraps(stock)
     def run(self: Any, *args: Any, **kwargs: Any) -> Any:
-        watch.config = self.config
+        guard.config = self.config
         try:
             return stock(self, *args, **kwargs)
         except UserError as error:
-            error.begun = watch.steps > 0
+            error.begun = guard.steps > 0
             raise
         except RuntimeError as error:
             if not any(words in str(error) for words in NO_ROOM):
                 raise
-            problem = watch.out_of_memory("")
-            problem.begun = watch.steps > 0
+            problem = guard.out_of_memory("")
+            problem.begun = guard.steps > 0
             raise problem from error
 
     return run
 
 
-def trained(stock: Method, watch: Watch) -> Method:
+def trained(stock: Method, guard: TrainingGuard) -> Method:
     """A training loop that says at its end what it skipped."""
 
     @functools.wraps(stock)
     def train(self: Any) -> None:
-        watch.steps = 0
+        guard.steps = 0
         stock(self)
-        watch.report()
+        guard.report()
 
     return train
 

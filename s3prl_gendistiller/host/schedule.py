@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from s3prl_gendistiller.distill.weights import is_plain
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.weights import is_plain
 
 SHAPED = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "next_m", "next_v", "momentum_buffer", "square_avg", "sum")
 

@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from s3prl_gendistiller.distill.weights import check_finite
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
 from s3prl_gendistiller.host.feature_cache import cached
 from s3prl_gendistiller.host.feature_store import FeatureCache
-from s3prl_gendistiller.host.weights import check_finite
 from s3prl_gendistiller.schema import from_dict, key
 
 PREFIX = "glmd_"

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.config import GenDistillerModelConfig, ModelConfig, read_model_config
+from s3prl_gendistiller.distill.weights import check_weights, is_plain
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import WEIGHT_KEYS, read_checkpoint, student_kind
-from s3prl_gendistiller.host.weights import check_weights, is_plain
 from s3prl_gendistiller.models.gendistiller import GenDistiller
 from s3prl_gendistiller.models.student import Student
 from s3prl_gendistiller.schema import to_dict

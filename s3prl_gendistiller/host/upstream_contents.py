@@ -1,7 +1,7 @@
 """What stands in a checkpoint that a user gives to an upstream of s3prl, looked at before s3prl sees it.
 
 `upstream_files.check_file`, which every command asks, comes here. `check_contents` says early and in plain words what
-the stand-ins of `shims.upstream_files` enforce inside s3prl for whatever is loaded there.
+the stand-ins of `shims.upstream_guards` enforce inside s3prl for whatever is loaded there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from s3prl_gendistiller.distill.teacher import check_finite
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.shims.upstream_files import EXPECTED, kaldi_feature, literal
+from s3prl_gendistiller.host.shims.upstream_guards import EXPECTED, kaldi_feature, literal
 
 _SHAPES = re.compile(r".*(conv_feature_layers|conv_aggregator_layers|override_encoder_layers)")
 _CONVERTED = ("task_cfg", "model_cfg", "model_weight")

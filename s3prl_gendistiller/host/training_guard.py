@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from s3prl_gendistiller.distill.weights import is_finite
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.saving import save_checkpoint, way_on
-from s3prl_gendistiller.host.weights import is_finite
 
 NON_FINITE_IN_A_ROW = 5
 OVERFLOWS_IN_A_ROW = 25
@@ -28,7 +28,7 @@ OUT_OF_MEMORY = "[Runner] - CUDA out of memory"
 logger = logging.getLogger(__name__)
 
 
-class Watch:
+class TrainingGuard:
     """Over one training loop; `mount` hands its methods to a Runner in place of torch's and of `print`.
 
     Attributes:
@@ -58,14 +58,14 @@ class Watch:
                 "step %d of %d is done, nothing is left; config.runner.%s makes it longer", self._first, total, longer
             )
         model = runner.downstream.model if hasattr(runner, "downstream") else runner.upstream
-        model.register_forward_hook(self.look_at_loss)
+        model.register_forward_hook(self.check_loss)
 
     @property
     def step(self) -> int:
         """The step that is, or was last, being done."""
         return self._first + self.steps
 
-    def look_at_loss(self, module: nn.Module, inputs: Any, output: Any) -> Any:
+    def check_loss(self, module: nn.Module, inputs: Any, output: Any) -> Any:
         """Makes a loss that is not finite NaN, so that no gradient of it is finite either: of inf some are."""
         loss = output[0] if isinstance(output, tuple) else output
         if not module.training or not isinstance(loss, Tensor) or bool(loss.detach().isfinite().all()):
