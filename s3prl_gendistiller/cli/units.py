@@ -11,8 +11,9 @@ import torch
 from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.config import TeacherConfig
 from s3prl_gendistiller.distill.manifest import Utterance, read_manifest
-from s3prl_gendistiller.distill.teacher import Teacher, weights_hash
+from s3prl_gendistiller.distill.teacher import Teacher
 from s3prl_gendistiller.distill.units import KmeansUnits, Units, UnitSource, choose_kept, nearest_kept
+from s3prl_gendistiller.distill.weights import weights_hash
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.devices import check_device
 from s3prl_gendistiller.host.hub_teacher import check_hub_teacher

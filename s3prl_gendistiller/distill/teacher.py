@@ -6,13 +6,13 @@ Here `train()` does nothing, and every call runs without gradient and in float32
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from s3prl_gendistiller.distill.weights import weights_hash
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.models.front_end import FollowingGroupNorm, ignore_padding
 
@@ -163,38 +163,3 @@ def trim_to_shorter(targets: Tensor, predictions: Tensor, mask: Tensor) -> tuple
         )
     frames = min(ours, theirs)
     return targets[:, :, :frames], predictions[:, :, :frames], mask[:, :frames]
-
-
-def check_finite(weights: Mapping[str, Tensor], source: str) -> None:
-    """Refuses weights with which every answer is NaN.
-
-    Args:
-        weights: named tensors; those that are no floating point are left alone.
-        source: what holds them, for the message.
-
-    Raises:
-        UserError: names the first of them, which stands in its layer, and how many there are.
-    """
-    wrong = [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
-    if wrong:
-        found = "NaN" if weights[wrong[0]].isnan().any() else "infinite numbers"
-        raise UserError(
-            f"{source}: found {found} in the weight {wrong[0]} ({len(wrong)} such weights), expected finite numbers; "
-            "copy the file again, or use an earlier one"
-        )
-
-
-def weights_hash(state: Mapping[str, Tensor]) -> str:
-    """Of names and values: 16 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for name, value in sorted(state.items()):
-        digest.update(name.encode())
-        digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def values_hash(module: nn.Module) -> str:
-    """Of a module's weights whatever their names, which differ between versions of libraries: 16 hexadecimal digits."""
-    values = (value.detach().float().cpu().contiguous().numpy().tobytes() for value in module.parameters())
-    digests = sorted(hashlib.sha256(value).digest() for value in values)
-    return hashlib.sha256(b"".join(digests)).hexdigest()[:16]

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from s3prl_gendistiller.distill.teacher import Encode, Teacher, check_finite
+from s3prl_gendistiller.distill.teacher import Encode, Teacher
 from s3prl_gendistiller.distill.transformers_folder import (
     CLASSES,
     SAMPLE_RATE,
@@ -24,6 +24,7 @@ from s3prl_gendistiller.distill.transformers_folder import (
     read_encoder_weights,
     read_shape,
 )
+from s3prl_gendistiller.distill.weights import check_finite
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.models.front_end import normalise_samples
 

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from s3prl_gendistiller.distill.weights import weights_hash
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.feature_store import CACHE_FLAG, FeatureCache
 from s3prl_gendistiller.host.random_waveforms import sample_key
@@ -40,17 +41,6 @@ def files_hash(path: Path) -> str:
             while block := file.read(_BLOCK):
                 digest.update(block)
     return digest.hexdigest()[:16]
-
-
-def weights_hash(module: nn.Module) -> str | None:
-    """16 hexadecimal digits of a module's weights, their names and shapes; None where it has none."""
-    weights = module.state_dict()
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        values = weights[name].detach().cpu().contiguous()
-        digest.update(f"{name} {values.dtype} {tuple(values.shape)} ".encode())
-        digest.update(values.reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()[:16] if weights else None
 
 
 class CachedUpstream(nn.Module):
@@ -134,8 +124,8 @@ def identity(upstream: str, checkpoint: str | None, model_config: str | None, mo
         parts.append(files_hash(Path(checkpoint)))
     else:  # s3prl fetches it by its name or its address, behind which may be another file tomorrow
         parts += [_text_hash(checkpoint.encode())] if checkpoint is not None else []
-        weights = None if model is None else weights_hash(model)
-        parts += [weights] if weights is not None else []
+        weights = {} if model is None else model.state_dict()
+        parts += [weights_hash(weights)] if weights else []
     if model_config is not None:
         given = Path(model_config)
         parts.append(_text_hash(given.read_bytes() if given.is_file() else model_config.encode()))

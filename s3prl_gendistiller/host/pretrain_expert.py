@@ -32,7 +32,8 @@ from s3prl_gendistiller.distill.fit import check_fit
 from s3prl_gendistiller.distill.metrics import append_metrics
 from s3prl_gendistiller.distill.objectives import build_objectives
 from s3prl_gendistiller.distill.task import DistillTask, score
-from s3prl_gendistiller.distill.teacher import Teacher, values_hash
+from s3prl_gendistiller.distill.teacher import Teacher
+from s3prl_gendistiller.distill.weights import values_hash
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
 from s3prl_gendistiller.host.checkpoint import FORMAT_VERSION, WEIGHT_KEYS

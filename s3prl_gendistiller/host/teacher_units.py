@@ -16,8 +16,9 @@ from tqdm import tqdm
 from s3prl_gendistiller.config import TeacherConfig
 from s3prl_gendistiller.distill.audio import read_audio
 from s3prl_gendistiller.distill.manifest import Utterance, replacing
-from s3prl_gendistiller.distill.teacher import Teacher, check_finite
+from s3prl_gendistiller.distill.teacher import Teacher
 from s3prl_gendistiller.distill.units import HEAD_TEMPERATURE, UnitHead
+from s3prl_gendistiller.distill.weights import check_finite
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.paths import teacher_folder
 

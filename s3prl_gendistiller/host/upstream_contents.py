@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from s3prl_gendistiller.distill.teacher import check_finite
+from s3prl_gendistiller.distill.weights import check_finite
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.shims.upstream_guards import EXPECTED, kaldi_feature, literal
 
