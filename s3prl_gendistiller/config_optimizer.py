@@ -39,7 +39,6 @@ class ScheduledConfig(BertAdamConfig):
     betas: tuple[float, float] = BETAS
     eps: float = key(1e-8, low=0.0)
     weight_decay: float = key(0.0, low=0.0)  # s3prl's groups of weights put 0.01 and 0 in its place
-    correct_bias: bool = True
 
     def problems(self) -> Iterator[str]:
         yield from _shares("betas", self.betas)

@@ -7,9 +7,9 @@ import pytest
 from s3prl_gendistiller.config import (
     GenDistillerModelConfig,
     RunnerConfig,
+    StockRunnerSectionConfig,
     TeacherConfig,
     read_model_config,
-    steps_problems,
 )
 from s3prl_gendistiller.config_objectives import CkdConfig, LayerwiseConfig
 from s3prl_gendistiller.errors import ConfigError, UserError
@@ -147,7 +147,9 @@ def test_steps_must_fit_the_runner(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("n_epochs", "total_steps", "right"), [(3, -1, True), (-1, 0, False), (0, -1, False)])
 def test_steps_or_epochs_say_where_a_run_ends(n_epochs: int, total_steps: int, right: bool) -> None:
-    assert (not list(steps_problems(total_steps, n_epochs))) == right
+    keys = {"log_step": 1, "save_step": 1, "max_keep": 1, "gradient_clipping": 1.0, "gradient_accumulate_steps": 1}
+    section = StockRunnerSectionConfig(**keys, total_steps=total_steps, n_epochs=n_epochs)
+    assert (not list(section.problems())) == right
 
 
 def test_a_base_may_be_a_shipped_file_from_any_folder(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from s3prl_gendistiller.config_optimizer import OPTIMIZERS, SCHEDULERS, schedule_problems
+from s3prl_gendistiller.config import LoopConfig, TrainedConfig
 from s3prl_gendistiller.documents import DEPTH
 from s3prl_gendistiller.errors import ConfigError, UserError
 from s3prl_gendistiller.host import expert_configs as experts
@@ -39,21 +39,14 @@ EVALUATED = ("select", "module", "agg_module", "utter_module", "ObjectiveLoss", 
 EVALUATED += ("metric", "activation", "rnn")
 
 
-@dataclass(frozen=True)
-class TrainingConfig:
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig(LoopConfig):
     """The keys that s3prl's downstream Runner reads from `runner`."""
 
-    total_steps: int = key(low=1)
-    gradient_clipping: float = key(above=0.0)
-    gradient_accumulate_steps: int = key(low=1)
-    log_step: int = key(low=1)
     eval_step: int = key(low=1)
-    save_step: int = key(low=1)
-    max_keep: int = key(low=1)
     eval_dataloaders: tuple[str, ...] = key(choices=experts.SPLITS)
     train_dataloader: str = key("train", choices=experts.SPLITS)
     evaluate_ratio: float = key(1.0, above=0.0, high=1.0)
-    fp16: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,28 +83,23 @@ class SpecAugConfig:
             yield "apply_time_warp: found false for all three, expected one of them true; specaug: null for none"
 
 
-@dataclass(frozen=True)
-class _TrainedConfig:
+@dataclass(frozen=True, kw_only=True)
+class _DownstreamConfig(TrainedConfig):
     runner: TrainingConfig
-    optimizer: Any = key(kinds=OPTIMIZERS)
-    downstream_expert: Any = key()
-    scheduler: Any = key(None, kinds=SCHEDULERS)
+    downstream_expert: Any
     specaug: SpecAugConfig | None = None
 
-    def problems(self) -> Iterator[str]:
-        yield from schedule_problems(self.optimizer, self.scheduler, self.runner.total_steps)
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _SpeechRunnerConfig(TrainingConfig):
     eval_dataloaders: tuple[str, ...] = key(choices=sequences.ASR_SPLITS)
     train_dataloader: str = key("train", choices=sequences.ASR_SPLITS)
 
 
-@dataclass(frozen=True)
-class _SpeechConfig(_TrainedConfig):
+@dataclass(frozen=True, kw_only=True)
+class _SpeechConfig(_DownstreamConfig):
     runner: _SpeechRunnerConfig
-    downstream_expert: sequences.AsrConfig = key()
+    downstream_expert: sequences.AsrConfig
 
     def problems(self) -> Iterator[str]:
         yield from super().problems()
@@ -191,22 +179,26 @@ def whole_config(base: str) -> type:
     if base in ("quesst14_dtw", "asr"):
         return _QueryConfig if base == "quesst14_dtw" else _SpeechConfig
     return dataclasses.make_dataclass(
-        "DownstreamConfig", [("downstream_expert", EXPERTS[base])], bases=(_TrainedConfig,), frozen=True
+        "DownstreamConfig",
+        [("downstream_expert", EXPERTS[base])],
+        bases=(_DownstreamConfig,),
+        frozen=True,
+        kw_only=True,
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _OtherRunnerConfig(TrainingConfig):
-    eval_dataloaders: tuple[str, ...] = key()
+    eval_dataloaders: tuple[str, ...]
     train_dataloader: str = "train"
 
 
-@dataclass(frozen=True)
-class _OtherConfig(_TrainedConfig):
-    """Of a task of s3prl's that is none of SUPERB's ten: what its expert reads is not known here."""
+@dataclass(frozen=True, kw_only=True)
+class _OtherConfig(_DownstreamConfig):
+    """Configuration of a task of s3prl outside SUPERB, whose expert's keys are not known here."""
 
     runner: _OtherRunnerConfig
-    downstream_expert: dict = key()
+    downstream_expert: dict[str, Any]
 
 
 def _check_names(downstream: str, content: Mapping[str, Any], source: str) -> None:

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from s3prl_gendistiller.host.expert_configs import SPLITS, FrameLevelConfig
-from s3prl_gendistiller.host.soft_labels import SoftLabelConfig
+from s3prl_gendistiller.host.expert_configs import SPLITS, DistillableConfig, FrameLevelConfig
 from s3prl_gendistiller.schema import Kinds, key
 from s3prl_gendistiller.schema_values import shown
 
@@ -105,11 +104,10 @@ class AsrDataConfig:
     test_other: tuple[str, ...] = key((), spelt="test-other")
 
 
-@dataclass(frozen=True)
-class AsrConfig:
+@dataclass(frozen=True, kw_only=True)
+class AsrConfig(DistillableConfig):
     datarc: AsrDataConfig
     modelrc: SequenceModelConfig
-    glmd: SoftLabelConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -131,14 +129,14 @@ class CorpusConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PhonemeCorpusConfig(CorpusConfig):
-    lexicon: tuple[str, ...] = key()
+    lexicon: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SlotCorpusConfig(CorpusConfig):
-    train_speakers: tuple[str, ...] = key()
-    valid_speakers: tuple[str, ...] = key()
-    test_speakers: tuple[str, ...] = key()
+    train_speakers: tuple[str, ...]
+    valid_speakers: tuple[str, ...]
+    test_speakers: tuple[str, ...]
 
 
 CORPORA = Kinds(
@@ -168,15 +166,14 @@ METRICS = ("per", "wer", "cer", "slot_type_f1", "slot_value_cer", "slot_value_we
 METRICS += ("slot_edit_f1_full", "slot_edit_f1_part")
 
 
-@dataclass(frozen=True)
-class CtcConfig:
+@dataclass(frozen=True, kw_only=True)
+class CtcConfig(DistillableConfig):
     corpus: Any = key(kinds=CORPORA)
-    text: TextConfig = key()
-    model: SequenceModelConfig = key()
+    text: TextConfig
+    model: SequenceModelConfig
     metric: tuple[str, ...] = key(choices=METRICS)
-    metric_higher_better: bool = key()
+    metric_higher_better: bool
     save_best_on: tuple[str, ...] = key(("dev",), choices=SPLITS)
-    glmd: SoftLabelConfig | None = None
 
     def problems(self) -> Iterator[str]:
         if not self.metric:
