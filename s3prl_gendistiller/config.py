@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.config_objectives import LayerwiseConfig, ObjectiveConfig, objective_problems
-from s3prl_gendistiller.config_optimizer import OPTIMIZERS, SCHEDULERS, schedule_problems
+from s3prl_gendistiller.config_optimizer import TrainedConfig
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.schema import from_dict, key, read_layered_yaml
 
@@ -271,18 +271,6 @@ class RunnerSectionConfig(StockRunnerSectionConfig):
         for name in ("log_step", "save_step"):
             if self.n_epochs <= 0 and getattr(self, name) >= self.total_steps:
                 yield f"{name}: found {getattr(self, name)}, expected less than total_steps {self.total_steps}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainedConfig:
-    """What every configuration of a training run holds."""
-
-    runner: Any
-    optimizer: Any = key(kinds=OPTIMIZERS)
-    scheduler: Any = key(None, kinds=SCHEDULERS)
-
-    def problems(self) -> Iterator[str]:
-        yield from schedule_problems(self.optimizer, self.scheduler, self.runner.total_steps)
 
 
 @dataclass(frozen=True)

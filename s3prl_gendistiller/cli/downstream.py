@@ -26,9 +26,9 @@ from s3prl_gendistiller.host.locate import find_host
 from s3prl_gendistiller.host.overrides import Overrides
 from s3prl_gendistiller.host.paths import expand_tree
 from s3prl_gendistiller.host.resume import check_changes, check_sections
+from s3prl_gendistiller.host.runner_checks import check_layer, check_upstream
 from s3prl_gendistiller.host.stored_run import check_settings, check_stored_downstream
 from s3prl_gendistiller.host.upstream_files import LOCAL
-from s3prl_gendistiller.host.upstreams import check_layer, check_upstream
 from s3prl_gendistiller.models.upstream import read_generation
 from s3prl_gendistiller.outputs import check_writable
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml

@@ -70,7 +70,8 @@ def _step(text: str) -> int | str:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the table."""
-    from s3prl_gendistiller.host.upstreams import STUDENT, check_upstream
+    from s3prl_gendistiller.host.runner_checks import check_upstream
+    from s3prl_gendistiller.host.upstreams import STUDENT
     from s3prl_gendistiller.superb.students import find_students
     from s3prl_gendistiller.superb.subjects import sources
 

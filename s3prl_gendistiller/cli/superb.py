@@ -243,7 +243,8 @@ def _suite(args: argparse.Namespace) -> Suite:
 
 def _refuse_unknown_upstreams(students: Sequence[Student]) -> None:
     if any(student.checkpoint is None for student in students):
-        from s3prl_gendistiller.host.upstreams import STUDENT, check_upstream
+        from s3prl_gendistiller.host.runner_checks import check_upstream
+        from s3prl_gendistiller.host.upstreams import STUDENT
 
         for student in students:
             if student.checkpoint is None:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from s3prl_gendistiller.config import LoopConfig, TrainedConfig
+from s3prl_gendistiller.config import LoopConfig
+from s3prl_gendistiller.config_optimizer import TrainedConfig
 from s3prl_gendistiller.documents import DEPTH
 from s3prl_gendistiller.errors import ConfigError, UserError
 from s3prl_gendistiller.host import expert_configs as experts

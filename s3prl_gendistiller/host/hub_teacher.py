@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.distill.teacher import EncoderLayout, Teacher
 from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher
 from s3prl_gendistiller.distill.weights import check_finite
@@ -27,7 +28,6 @@ from s3prl_gendistiller.host.upstreams import (
     upstreams,
 )
 
-SAMPLE_RATE = 16_000
 # s3prl's experts collect hidden states in one list, which the copies of DataParallel share.
 _ONE_AT_A_TIME = threading.Lock()
 

@@ -7,12 +7,11 @@ from typing import Any, NamedTuple
 
 import torch
 
+from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.host.feature_cache import identity
 from s3prl_gendistiller.host.generation import generation_text
 from s3prl_gendistiller.host.upstream_files import check_file
 from s3prl_gendistiller.host.upstreams import STUDENT, building, require_upstream
-
-SAMPLE_RATE = 16_000
 
 
 def load_upstream(upstream: str, checkpoint: Path | None, steps: int | None = None) -> torch.nn.Module:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from s3prl_gendistiller.config import MODEL_CONFIGS, RunnerConfig, StockRunnerSectionConfig, TrainedConfig
+from s3prl_gendistiller.config import MODEL_CONFIGS, RunnerConfig, StockRunnerSectionConfig
+from s3prl_gendistiller.config_optimizer import TrainedConfig
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.schema import checked, from_dict, to_dict
 
