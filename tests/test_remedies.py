@@ -39,7 +39,6 @@ PRINTED_BY = {
     "host/downstream_config.py": ("run_downstream.py",),
     "host/failures.py": LAUNCHERS,
     "host/feature_cache.py": ("run_downstream.py",),
-    "host/fingerprints.py": ("run_pretrain.py",),
     "host/mount.py": ("run_downstream.py", "superb"),
     "host/overrides.py": (*LAUNCHERS, "superb"),
     "host/pretrain_config.py": ("run_pretrain.py",),

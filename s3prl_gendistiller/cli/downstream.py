@@ -83,14 +83,14 @@ def _go_on(args: argparse.Namespace, device: str, checkpoint: Path, filled: dict
     states = read_checkpoint(checkpoint, mmap=True)
     begun = states["Args"]
     if args.steps is not None:
-        _same_steps(args.steps, checkpoint)
-    refuse_other_than_begun(args, downstream_flags.BEGUN, checkpoint)
+        _same_steps(args.steps, begun, checkpoint)
+    refuse_other_than_begun(args, downstream_flags.BEGUN, begun, checkpoint)
     for flag, value in (("-c", args.config), ("--teacher", args.teacher)):
         if value is not None:
             filled[flag] = "from the checkpoint"
     check_stored_downstream(states, checkpoint, args.overrides)
     if args.mode == "train":
-        check_changes(checkpoint, args.override)
+        check_changes(states, checkpoint, args.overrides)
     else:
         check_sections(states, checkpoint)
     _check_begun(begun, args.overrides, checkpoint)
@@ -98,7 +98,7 @@ def _go_on(args: argparse.Namespace, device: str, checkpoint: Path, filled: dict
     command = ["-m", args.mode, "-e", str(checkpoint), "--device", device]
     if args.mode != "train":
         command += ["-t", downstream_flags.check_split(args, args.downstream, states["Config"])]
-    command += ["-o", resume_overrides(checkpoint, args.override, device)]
+    command += ["-o", resume_overrides(begun, checkpoint, args.overrides, device)]
     return launch.Plan(command, checkpoint.resolve().parent, read_by=states["Config"])
 
 
@@ -216,9 +216,8 @@ def _choose_student(args: argparse.Namespace, filled: dict[str, str]) -> None:
         args.upstream_ckpt = filled["-k"] = str(newest)
 
 
-def _same_steps(steps: int, checkpoint: Path) -> None:
-    """A run that goes on keeps the layers that it began with."""
-    begun = read_checkpoint(checkpoint, mmap=True)["Args"]
+def _same_steps(steps: int, begun: argparse.Namespace, checkpoint: Path) -> None:
+    """Refuses another number of generated layers than the run began with."""
     stored = read_generation(getattr(begun, "upstream_model_config", None)).steps
     if steps != stored:
         raise UserError(

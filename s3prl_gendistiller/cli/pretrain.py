@@ -47,22 +47,23 @@ def _plan(args: argparse.Namespace, device: str, checkpoint: Path | None, filled
 
 def _resume(checkpoint: Path, args: argparse.Namespace, device: str, filled: dict[str, str]) -> launch.Plan:
     """Going on with a checkpoint; everything but device and folder comes from it."""
-    refuse_other_than_begun(args, {"upstream": "-u", "seed": "--seed", "multi_gpu": "--multi_gpu"}, checkpoint)
+    states = read_checkpoint(checkpoint, mmap=True)
+    begun = states["Args"]
+    refuse_other_than_begun(args, {"upstream": "-u", "seed": "--seed", "multi_gpu": "--multi_gpu"}, begun, checkpoint)
     for flag, value in (("-c", args.config), ("-g", args.upstream_config)):
         if value is not None:
             filled[flag] = "from the checkpoint"
-    states = read_checkpoint(checkpoint, mmap=True)
-    sections = check_stored_pretrain(states, checkpoint, args.overrides, mount.pretrain_tasks(find_host().package))
-    if states["Args"].upstream in MODEL_CONFIGS and sections.keys() >= {"runner", "optimizer", "pretrain_expert"}:
+    sections = check_stored_pretrain(states, checkpoint, args.overrides, mount.pretrain_tasks())
+    if begun.upstream in MODEL_CONFIGS and sections.keys() >= {"runner", "optimizer", "pretrain_expert"}:
         _check_data(from_dict(RunnerConfig, sections, f"{checkpoint}: Config"))
-    check_changes(checkpoint, args.override)
-    command = ["-e", str(checkpoint), "-o", resume_overrides(checkpoint, args.override, device)]
+    check_changes(states, checkpoint, args.overrides)
+    command = ["-e", str(checkpoint), "-o", resume_overrides(begun, checkpoint, args.overrides, device)]
     return launch.Plan(command, checkpoint.resolve().parent, read_by=states["Config"])
 
 
 def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> launch.Plan:
     """A new run, completed and checked."""
-    tasks = mount.pretrain_tasks(find_host().package)
+    tasks = mount.pretrain_tasks()
     if args.upstream not in tasks:
         found = "nothing" if args.upstream is None else args.upstream
         raise UserError(f"-u: found {found}, expected one of {', '.join(tasks)}")

@@ -19,7 +19,7 @@ _BLOCKED |= {errno.ENOENT, errno.EIO, errno.ELOOP, errno.EINVAL, errno.EBUSY, er
 _UNWRITTEN = re.compile(r"PytorchStreamWriter failed|unexpected pos \d+|file write failed|iostream error")
 _WORKER = re.compile(r"DataLoader worker \(pid.*(exited unexpectedly|killed by signal)|received \d+ items of ancdata")
 _GPU_MEMORY = re.compile(r"CUDA out of memory|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED")
-_MEMORY = re.compile(r"DefaultCPUAllocator|can't allocate memory|not enough memory")
+_MEMORY = re.compile(r"DefaultCPUAllocator|can't allocate memory|not enough memory|out of memory")
 _OVERRIDE = "-o config.KEY=VALUE"
 
 
@@ -69,6 +69,16 @@ def workers_key(config: Mapping[str, Any], above: str = "") -> str:
     return ""
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the GPU or the machine had too little memory."""
+    on_cpu = isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _MEMORY.search(str(error)))
+    return bool(on_cpu) or _lacks_gpu_memory(error)
+
+
+def _lacks_gpu_memory(error: BaseException) -> bool:
+    return isinstance(error, torch.cuda.OutOfMemoryError) or _GPU_MEMORY.search(str(error)) is not None
+
+
 def _cause(error: BaseException, workers: str) -> str | None:
     text = " ".join(str(error).split())[:300]
     if isinstance(error, OSError) and not isinstance(error, ConnectionError):
@@ -79,9 +89,9 @@ def _cause(error: BaseException, workers: str) -> str | None:
             f"a process that reads data was killed, most likely for want of memory ({text}); "
             f"expected it to live, so lower their number ({key} for none), or the batch"
         )
-    if isinstance(error, torch.cuda.OutOfMemoryError) or _GPU_MEMORY.search(text):
+    if _lacks_gpu_memory(error):
         return f"the GPU has too little memory ({text}); lower the batch with {_OVERRIDE}, or free the GPU"
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _MEMORY.search(text)):
+    if is_out_of_memory(error):
         return f"the machine has too little memory ({text or 'MemoryError'}); lower the batch with {_OVERRIDE}"
     if isinstance(error, RuntimeError) and _UNWRITTEN.search(text):
         return f"a checkpoint could not be written whole ({text}); look whether the disk is full, make room and go on"

@@ -14,12 +14,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.specifiers import SpecifierSet
-from packaging.version import InvalidVersion, Version
-
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.hub_line import HUB_LINE, UPSTREAM, with_hub_line, without_hub_line
-from s3prl_gendistiller.host.locate import SUPPORTED
+from s3prl_gendistiller.host.locate import SUPPORTED, is_supported
 from s3prl_gendistiller.shipped import PACKAGE_DIR, shipped_folder
 
 # s3prl matches a task by `^{folder}_|^{folder}$`: a name with an underscore could be taken for another one.
@@ -185,11 +182,7 @@ def _strangers(folder: Path, links: list[Link]) -> list[Path]:
 
 def _refuse_version(package: Path) -> None:
     found = (package / "version.txt").read_text(encoding="utf-8").strip()
-    try:
-        supported = SpecifierSet(SUPPORTED).contains(Version(found), prereleases=True)
-    except InvalidVersion:
-        supported = False
-    if not supported:
+    if not is_supported(found):
         raise UserError(f"{package}: found s3prl {found!r}, expected {SUPPORTED}; check out such a release")
 
 

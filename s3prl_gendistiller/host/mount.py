@@ -24,13 +24,12 @@ import torch
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat, hubconf, runners, soft_labels
-from s3prl_gendistiller.host.checkpoint import read_checkpoint
 from s3prl_gendistiller.host.feature_cache import put_cache_before, watch_loaders
 from s3prl_gendistiller.host.feature_store import CACHE_FLAG, LIMIT_FLAG, FeatureCache, read_size
 from s3prl_gendistiller.host.locate import find_host, is_host_package
-from s3prl_gendistiller.host.runners import View
 from s3prl_gendistiller.host.shims import ctc_corpora, downstream_experts, task_data, upstream_guards
 from s3prl_gendistiller.host.training_guard import TrainingGuard
+from s3prl_gendistiller.host.view import View
 
 TASKS = Path(__file__).parent / "tasks"
 
@@ -49,10 +48,10 @@ def mount_pretrain() -> ModuleType:
     guard_runner(importlib.import_module("pretrain.runner"))
     upstream_guards.install("upstream", ("baseline.extracter",))  # its own tasks import it by this name
     module = importlib.import_module("s3prl.run_pretrain")
-    tasks = pretrain_tasks(host.package)
+    tasks = pretrain_tasks()
     # its parser lists the tasks in 'pretrain/' of the working directory
     listed = View(os, listdir=lambda path=".": tasks if path == "pretrain/" else os.listdir(path))
-    module.os, module.torch = listed, View(torch, load=_read)  # type: ignore[attr-defined]
+    module.os, module.torch = listed, View(torch, load=upstream_guards.load)  # type: ignore[attr-defined]
     return module
 
 
@@ -66,7 +65,11 @@ def guard_runner(module: ModuleType) -> None:
     guard, runner = TrainingGuard(), module.Runner
     utils = View(torch.nn.utils, clip_grad_norm_=guard.clip_grad_norm_)
     module.torch = View(  # type: ignore[attr-defined]
-        torch, load=_read, save=guard.save, nn=View(torch.nn, utils=utils), cuda=View(torch.cuda, device=_device)
+        torch,
+        load=upstream_guards.load,
+        save=guard.save,
+        nn=View(torch.nn, utils=utils),
+        cuda=View(torch.cuda, device=_device),
     )
     module.glob = View(glob, glob=lambda pattern: [])  # type: ignore[attr-defined] # it would delete before it writes
     module.print = guard.say  # type: ignore[attr-defined]
@@ -76,11 +79,6 @@ def guard_runner(module: ModuleType) -> None:
     if hasattr(runner, "evaluate"):
         runner._load_weight = runners.weight_loader(runner._load_weight)
         runner.evaluate = runners.ended(runner.evaluate, guard)
-
-
-def _read(path: str, **options: Any) -> dict[str, Any]:
-    """`torch.load` of the host: always on the CPU, and never code."""
-    return read_checkpoint(path)
 
 
 def _device(device: Any) -> Any:
@@ -142,7 +140,7 @@ def run_downstream(argv: Sequence[str]) -> None:
     mount_hub()
     argv = _mounted(argv)
     module = importlib.import_module("s3prl.run_downstream")
-    module.torch = View(torch, load=_read)  # type: ignore[attr-defined]
+    module.torch = View(torch, load=upstream_guards.load)  # type: ignore[attr-defined]
     _run_main(module, argv)
 
 
@@ -252,9 +250,9 @@ def _supply_distilled(package: str, base: str) -> None:
     sys.modules[f"{package}.expert"].DownstreamExpert = soft_labels.distilled(stock)  # type: ignore[attr-defined]
 
 
-def pretrain_tasks(package: Path) -> list[str]:
+def pretrain_tasks() -> list[str]:
     """Names that ``-u`` of run_pretrain.py takes: the host's tasks and ours."""
-    found = [path for folder in (package / "pretrain", TASKS) for path in folder.iterdir()]
+    found = [path for folder in (find_host().package / "pretrain", TASKS) for path in folder.iterdir()]
     return sorted({path.name for path in found if (path / "pretrain_expert.py").is_file()})
 
 

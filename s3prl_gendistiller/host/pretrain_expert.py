@@ -37,8 +37,8 @@ from s3prl_gendistiller.distill.weights import values_hash
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
 from s3prl_gendistiller.host.checkpoint import FORMAT_VERSION, WEIGHT_KEYS
-from s3prl_gendistiller.host.fingerprints import batches_done, check_same_source, random_state
 from s3prl_gendistiller.host.paths import expand
+from s3prl_gendistiller.host.resume import batches_done, check_fingerprints, random_state
 from s3prl_gendistiller.host.students import build_student, load_weights, weight_module
 from s3prl_gendistiller.host.teachers import load_teacher, warm_start_student
 from s3prl_gendistiller.models.gendistiller import GenDistiller, count_parameters
@@ -170,7 +170,7 @@ class PretrainExpert(nn.Module):
                 )
             _check_same_units(self.model["objectives"], all_states[OBJECTIVES])
             self.model["objectives"].load_state_dict(all_states[OBJECTIVES])
-        check_same_source(all_states, self._fingerprints, self.data)
+        check_fingerprints(all_states, self._fingerprints, self.data)
         if "Progress" in all_states:
             self.train_loader.resume(batches_done(all_states["Progress"], len(self.train_loader)))
         self._random_state = random_state(all_states.get("RNG"))

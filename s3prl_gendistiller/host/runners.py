@@ -11,24 +11,13 @@ from torch import nn
 
 from s3prl_gendistiller.distill.weights import check_weights
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.failures import is_out_of_memory
 from s3prl_gendistiller.host.schedule import check_scheduler, check_state, put_options, put_rates
 from s3prl_gendistiller.host.training_guard import TrainingGuard
 
 Method = Callable[..., Any]
-NO_ROOM = ("out of memory", "not enough memory", "can't allocate memory")
 HEADS = ("Featurizer", "Downstream")  # what a run of run_downstream.py always stores
 UNFIT = (AssertionError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
-
-
-class View:
-    """A module as another one sees it: with a few names of its own."""
-
-    def __init__(self, module: Any, **names: Any) -> None:
-        self._module = module
-        self.__dict__.update(names)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._module, name)
 
 
 def optimizer_getter(stock: Method, module: ModuleType, guard: TrainingGuard) -> Method:
@@ -93,7 +82,7 @@ def ended(stock: Method, guard: TrainingGuard) -> Method:
             error.begun = guard.steps > 0
             raise
         except RuntimeError as error:
-            if not any(words in str(error) for words in NO_ROOM):
+            if not is_out_of_memory(error):
                 raise
             problem = guard.out_of_memory("")
             problem.begun = guard.steps > 0

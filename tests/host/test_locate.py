@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.locate import HOST_FILES, find_host
+from s3prl_gendistiller.host.locate import HOST_FILES, find_host, is_checkout
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_a_supported_version_is_found_without_importing_it(path, version):
     host = find_host()
     assert host.package == package.resolve()
     assert host.version == version
-    assert not host.is_checkout
+    assert not is_checkout(host.package)
     assert "s3prl" not in sys.modules
 
 
@@ -49,7 +49,7 @@ def test_a_supported_version_is_found_without_importing_it(path, version):
 def test_a_source_tree_is_called_a_checkout(path, marker):
     make_host(path, "0.4.18")
     (path / marker).touch()
-    assert find_host().is_checkout
+    assert is_checkout(find_host().package)
 
 
 @pytest.mark.parametrize("version", ["0.3.4", "0.4.14", "0.5.0", "main"])

@@ -13,11 +13,6 @@ from s3prl_gendistiller.host import sox_effects
 from s3prl_gendistiller.host.shims import audio_files
 
 
-def effect_names() -> list[str]:
-    """The effects that can be applied."""
-    return sorted(sox_effects.EFFECTS)
-
-
 def apply_effects_tensor(
     tensor: torch.Tensor, sample_rate: int, effects: Sequence[Sequence[str]], channels_first: bool = True
 ) -> tuple[torch.Tensor, int]:

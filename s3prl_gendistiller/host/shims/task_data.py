@@ -23,6 +23,7 @@ from s3prl_gendistiller.distill.audio import MIN_SAMPLES, SAMPLE_RATE, SUFFIXES
 from s3prl_gendistiller.distill.files import files_below, read_text, refuse_irregular
 from s3prl_gendistiller.distill.processes import end_with_parent
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.view import View
 
 LISTED_SUFFIXES = (".aac", ".au", ".flac", ".m4a", ".mp3", ".ogg", ".wav")
 """Of what librosa's `find_files` finds."""
@@ -30,7 +31,7 @@ _LATE_S = 0.1
 """Tables round durations."""
 
 
-class Torchaudio:
+class Torchaudio(View):
     """torchaudio for a task that takes samples as they are.
 
     Args:
@@ -39,13 +40,8 @@ class Torchaudio:
     """
 
     def __init__(self, module: Any, rate_hz: int | None = SAMPLE_RATE) -> None:
-        self._module = module
+        super().__init__(module)
         self._rate_hz = rate_hz
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # also while it is unpickled in a worker process
-            raise AttributeError(name)
-        return getattr(self._module, name)
 
     def load(self, uri: str | os.PathLike[str], *arguments: Any, **options: Any) -> tuple[torch.Tensor, int]:
         """(1, S) and its rate in Hz.
@@ -163,15 +159,9 @@ class VisiblePath(type(Path())):  # type: ignore[misc]
         return (path for path in super().glob(literal, **options) if not path.name.startswith("."))
 
 
-class VisibleOs:
-    """`os` as diarization sees it, which takes every name in a folder for a recording."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(os, name)
-
-    @staticmethod
-    def listdir(path: str) -> list[str]:
-        return [name for name in os.listdir(path) if not name.startswith(".") and name.lower().endswith(SUFFIXES)]
+def list_recordings(path: str) -> list[str]:
+    """`os.listdir` for diarization, which takes every name in a folder for a recording."""
+    return [name for name in os.listdir(path) if not name.startswith(".") and name.lower().endswith(SUFFIXES)]
 
 
 class NoSubprocess:
@@ -244,7 +234,7 @@ _PLACES: Mapping[str, Mapping[str, Place]] = {
         "dataset": {
             **_LISTS,
             "sf": lambda stock: Soundfile,
-            "os": lambda stock: VisibleOs(),
+            "os": lambda stock: View(os, listdir=list_recordings),
             "subprocess": lambda stock: NoSubprocess,
         }
     },

@@ -21,6 +21,7 @@ import torch
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import read_checkpoint
+from s3prl_gendistiller.host.view import View
 
 MAX_TEXT, MAX_ITEMS, MAX_NUMBER = 4_000, 256, 1 << 20
 EXPECTED = "shapes alone, such as [(512,10,5)] + [(512,3,2)] * 4"
@@ -90,28 +91,23 @@ def kaldi_feature(text: str) -> Any:
     return getattr(importlib.import_module("torchaudio.compliance.kaldi"), found.group(1))
 
 
-class _Torch:
-    """`torch` as a loader sees it that asks for ``weights_only=False``."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(torch, name)
-
-    @staticmethod
-    def load(path: str | Path, *unused: object, **settings: object) -> Any:
-        return read_checkpoint(path)
+def load(path: str | Path, *unused: object, **settings: object) -> dict[str, Any]:
+    """`torch.load` of the host: on the CPU, checked, and never code."""
+    return read_checkpoint(path)
 
 
+_TORCH = View(torch, load=load)
 # by module of s3prl/upstream: the global that is set, and its stand-in
-GUARDS: dict[str, tuple[str, Callable[..., Any] | _Torch]] = {
+GUARDS: dict[str, tuple[str, Callable[..., Any] | View]] = {
     "baseline.extracter": ("eval", kaldi_feature),
     "data2vec.data2vec_model": ("eval", literal),
-    "distiller.builder": ("torch", _Torch()),
+    "distiller.builder": ("torch", _TORCH),
     "distiller.model": ("eval", literal),
     "hubert.hubert_model": ("eval", literal),
     "lighthubert.lighthubert.lighthubert": ("eval", literal),
-    "mockingjay.builder": ("torch", _Torch()),
+    "mockingjay.builder": ("torch", _TORCH),
     "multires_hubert.hubert_model": ("eval", literal),
-    "roberta.convert": ("torch", _Torch()),
+    "roberta.convert": ("torch", _TORCH),
     "roberta.roberta_model": ("eval", literal),
     "wav2vec.wav2vec_model": ("eval", literal),
     "wav2vec2.wav2vec2_model": ("eval", literal),
