@@ -142,7 +142,7 @@ def _check_entries(states: Mapping[str, Any], path: Path) -> None:
         if not isinstance(value, kind) or isinstance(value, bool):
             expected = NAMES[kind]
             raise UserError(f"{path}: found {type(value).__name__} as {name}, expected {expected}; use another file")
-        if kind is int and not 0 <= value <= MAX_COUNT:
+        if isinstance(value, int) and not 0 <= value <= MAX_COUNT:
             raise UserError(f"{path}: found {name} out of range, expected 0 to {MAX_COUNT}; use another file")
     version = states.get("Format_Version", 0)
     if version > FORMAT_VERSION:

@@ -138,7 +138,9 @@ def supply_audio_backends() -> str | None:
 def supply_hub_classes() -> str | None:
     """huggingface_hub 1 removed `HfFolder` and `Repository`, which both runners import at the top."""
     hub = _module("huggingface_hub")
-    return hub and _supply_missing(hub, HfFolder=hub_access.HfFolder, Repository=hub_access.Repository)
+    if hub is None:
+        return None
+    return _supply_missing(hub, HfFolder=hub_access.HfFolder, Repository=hub_access.Repository)
 
 
 def supply_hub_calls() -> str | None:

@@ -36,8 +36,10 @@ EXPERTS: dict[str, type] = {
     "emotion": experts.EmotionConfig,
 }
 # Keys whose text one of s3prl's other experts evaluates, or looks up in torch.nn.
-EVALUATED = ("select", "module", "agg_module", "utter_module", "ObjectiveLoss", "pooling", "pooling_name", "model_type")
-EVALUATED += ("metric", "activation", "rnn")
+EVALUATED = (
+    *("select", "module", "agg_module", "utter_module", "ObjectiveLoss", "pooling", "pooling_name", "model_type"),
+    *("metric", "activation", "rnn"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)

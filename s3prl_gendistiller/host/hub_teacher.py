@@ -87,7 +87,7 @@ def check_hub_teacher(name: str, checkpoint: str | None, door: Door = TEACHER) -
 
 def _layout(expert: Any) -> EncoderLayout | None:
     """s3prl's fairseq-style experts keep their settings in places of their own."""
-    layers = getattr(getattr(getattr(expert, "model", None), "encoder", None), "layers", None)
+    layers: Any = getattr(getattr(getattr(expert, "model", None), "encoder", None), "layers", None)
     settings = next((getattr(expert, name) for name in ("task_cfg", "cfg") if hasattr(expert, name)), None)
     normalize = getattr(expert, "wav_normalize", getattr(settings, "normalize", None))
     heads = getattr(getattr(layers[0], "self_attn", None), "num_heads", None) if layers else None
@@ -166,7 +166,7 @@ def _probe(expert: nn.Module, name: str) -> tuple[int, int]:
     return len(first) - 1, shapes.pop()[-1]
 
 
-def _encode(expert: nn.Module, wavs: Tensor, lengths: Tensor, highest: int = 0) -> Sequence[Tensor]:
+def _encode(expert: Any, wavs: Tensor, lengths: Tensor, highest: int = 0) -> Sequence[Tensor]:
     """All hidden states (s3prl's experts cannot stop earlier), each (B, T, D) with the frames of all S samples."""
     samples = lengths.tolist()
     with _ONE_AT_A_TIME:

@@ -157,7 +157,8 @@ def planned_links(package: Path) -> list[Link]:
         UserError: this installation lacks a file that a link would point to.
     """
     configs, upstream = shipped_folder("pretrain_configs"), shipped_folder("upstream")
-    plan = [(package / "upstream" / UPSTREAM, upstream.parent, ("upstream", UPSTREAM))]
+    upstream_place = package / "upstream" / UPSTREAM
+    plan: list[tuple[Path, Path, tuple[str, ...]]] = [(upstream_place, upstream.parent, ("upstream", UPSTREAM))]
     for task in TASKS:
         folder = package / "pretrain" / task
         expert = ("host", "tasks", task, "pretrain_expert.py")

@@ -14,8 +14,10 @@ _OF_SCIPY = (
     "jensenshannon hamming"
 )
 DISTANCES = ("cosine_exp", "cosine_neg_log", *_OF_SCIPY.split())
-STEP_PATTERNS = ("asymmetric", "symmetric1", "symmetric2")
-STEP_PATTERNS += tuple(f"{form}P{slope}" for form in ("asymmetric", "symmetric") for slope in ("0", "05", "1", "2"))
+STEP_PATTERNS = (
+    *("asymmetric", "symmetric1", "symmetric2"),
+    *(f"{form}P{slope}" for form in ("asymmetric", "symmetric") for slope in ("0", "05", "1", "2")),
+)
 
 
 @dataclass(frozen=True)

@@ -212,7 +212,7 @@ def supply_expert(downstream: str, folder: Path, device: str) -> None:
     if downstream == "ctc":
         _supply_ctc(package)
     if downstream == "voxceleb1":
-        module = importlib.import_module(f"{package}.dataset")
+        module: Any = importlib.import_module(f"{package}.dataset")
         module.CACHE_PATH = f"{folder.absolute() / '.cache'}/"
         module.pickle = downstream_experts.PlainPickle
     if downstream == "sv_voxceleb1":
@@ -220,7 +220,7 @@ def supply_expert(downstream: str, folder: Path, device: str) -> None:
         module.__file__ = str(folder.absolute() / "dataset.py")  # its cache lies beside its own file
         module.Parallel = downstream_experts.parallel_threads
         if device == "cpu":
-            torch.Tensor.cuda = downstream_experts.stay
+            torch.Tensor.cuda = downstream_experts.stay  # type: ignore[method-assign, assignment]
 
 
 def _supply_ctc(package: str) -> None:
@@ -234,7 +234,7 @@ def _supply_ctc(package: str) -> None:
             setattr(module, dataset.__name__, dataset)
             sys.modules[module.__name__] = module
         logger.info("s3prl.downstream.ctc: supplied its corpora, which s3prl from the registry lacks")
-    expert = importlib.import_module(f"{package}.expert")
+    expert: Any = importlib.import_module(f"{package}.expert")
     if not hasattr(expert.load_dataset, "__wrapped__"):
         expert.load_dataset = downstream_experts.keeping_corpus(expert.load_dataset)
 

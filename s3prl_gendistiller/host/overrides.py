@@ -105,7 +105,7 @@ def script_flags(script: str) -> frozenset[str]:
         UserError: s3prl is not there.
     """
     calls = ast.walk(ast.parse((find_host().package / script).read_text(encoding="utf-8")))
-    names = set()
+    names: set[str] = set()
     for call in calls:
         if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "add_argument":
             spelt = [str(argument.value) for argument in call.args if isinstance(argument, ast.Constant)]

@@ -42,6 +42,7 @@ from s3prl_gendistiller.host.resume import batches_done, check_fingerprints, ran
 from s3prl_gendistiller.host.students import build_student, load_weights, weight_module
 from s3prl_gendistiller.host.teachers import load_teacher, warm_start_student
 from s3prl_gendistiller.models.gendistiller import GenDistiller, count_parameters
+from s3prl_gendistiller.models.student import Student
 from s3prl_gendistiller.schema import from_dict, to_dict
 from s3prl_gendistiller.shipped import is_shipped
 
@@ -143,7 +144,7 @@ class PretrainExpert(nn.Module):
 
     def add_state_to_save(self, all_states: dict[str, Any]) -> dict[str, Any]:
         """Adds the student and what an exact resume needs to the Runner's own entries."""
-        all_states[WEIGHT_KEYS[self.task_name]] = weight_module(self.model["student"]).state_dict()
+        all_states[WEIGHT_KEYS[self.task_name]] = weight_module(self._student).state_dict()
         objectives = self.model["objectives"].state_dict()
         if objectives:  # a head that is trained along: a run that goes on needs it, a student does not
             all_states[OBJECTIVES] = objectives
@@ -162,7 +163,7 @@ class PretrainExpert(nn.Module):
         key = WEIGHT_KEYS[self.task_name]
         if key not in all_states:
             raise UserError(f"-e: the checkpoint holds no {key}, expected one of task {self.task_name}")
-        load_weights(self.model["student"], all_states[key], "-e")
+        load_weights(self._student, all_states[key], "-e")
         if self.model["objectives"].state_dict():
             if OBJECTIVES not in all_states:
                 raise UserError(
@@ -174,6 +175,12 @@ class PretrainExpert(nn.Module):
         if "Progress" in all_states:
             self.train_loader.resume(batches_done(all_states["Progress"], len(self.train_loader)))
         self._random_state = random_state(all_states.get("RNG"))
+
+    @property
+    def _student(self) -> Student:
+        student = self.model["student"]
+        assert isinstance(student, Student)
+        return student
 
     def _teacher_probability(self, step: int) -> float:
         if isinstance(self.config, GenDistillerModelConfig):

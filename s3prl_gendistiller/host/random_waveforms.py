@@ -102,5 +102,7 @@ def _waveforms(item: Any) -> Iterable[Any]:
 
 def _generators() -> tuple[Any, ...]:
     """The states of Python's, NumPy's and torch's own generators."""
-    kind, keys, *others = np.random.get_state()
-    return random.getstate(), kind, keys.tobytes(), others, torch.get_rng_state().numpy().tobytes()
+    numpy: Any = np.random.get_state(legacy=False)
+    state = numpy.pop("state")
+    of_numpy = (state["key"].tobytes(), state["pos"], *numpy.values())
+    return random.getstate(), of_numpy, torch.get_rng_state().numpy().tobytes()

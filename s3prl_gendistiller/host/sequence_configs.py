@@ -162,8 +162,10 @@ class TextConfig:
             yield f"slots_file: missing; mode {self.mode} reads it"
 
 
-METRICS = ("per", "wer", "cer", "slot_type_f1", "slot_value_cer", "slot_value_wer")
-METRICS += ("slot_edit_f1_full", "slot_edit_f1_part")
+METRICS = (
+    *("per", "wer", "cer", "slot_type_f1", "slot_value_cer", "slot_value_wer"),
+    *("slot_edit_f1_full", "slot_edit_f1_part"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)

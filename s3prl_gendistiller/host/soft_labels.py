@@ -157,16 +157,17 @@ class HeadedTeacher:
         self.projector = nn.Linear(*reversed(weights["projector.weight"].shape))
         self.model = copy.deepcopy(head)
         self.model._forward_hooks.clear()  # which listen to the student's
-        for name, part in (("projector", self.projector), ("model", self.model)):
+        parts: tuple[tuple[str, nn.Module], ...] = (("projector", self.projector), ("model", self.model))
+        for name, module in parts:
             state = {key.removeprefix(f"{name}."): w for key, w in weights.items() if key.startswith(f"{name}.")}
             try:
-                part.load_state_dict(state)
+                module.load_state_dict(state)
             except RuntimeError as error:
                 raise UserError(
                     f"--teacher {checkpoint}: its head is of another shape than this task's ({error}); train it on the "
                     "same corpus with the same -c"
                 ) from error
-            part.to(device).requires_grad_(False).eval()
+            module.to(device).requires_grad_(False).eval()
 
     @torch.no_grad()
     def __call__(self, wavs: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
@@ -224,10 +225,10 @@ class WithWaveforms:
             yield (wavs, *others, wavs)
 
 
-def distilled(base: type) -> type:
+def distilled(base: Any) -> type:
     """s3prl's expert of a task, trained with the teacher's logits."""
 
-    class DownstreamExpert(base):  # type: ignore[misc]
+    class DownstreamExpert(base):
         """Evaluates as s3prl's does; trains without labels."""
 
         def __init__(self, downstream_expert: dict[str, Any], **kwargs: Any) -> None:
@@ -261,6 +262,7 @@ def distilled(base: type) -> type:
             taught, taught_frames = self._teacher[0]([torch.as_tensor(wav).float().to(device) for wav in wavs])
             temperature = self.soft_labels.temperature
             if logits.dim() == 3:
+                assert taught_frames is not None
                 soft = frame_loss(taught, logits, (taught_frames, frames), temperature)
             else:
                 soft = utterance_loss(taught, logits, temperature, getattr(self, "values_per_slot", [logits.shape[-1]]))

@@ -1,4 +1,4 @@
-"""From a configuration to a teacher, and from a teacher to a warm-started student."""
+"""Loading the teacher that a configuration names, and the warm start of a student from it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat
 from s3prl_gendistiller.host.hub_teacher import load_hub_teacher
 from s3prl_gendistiller.host.paths import expand, teacher_folder
+from s3prl_gendistiller.host.students import weight_module
 from s3prl_gendistiller.models.student import Student
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ def load_teacher(config: TeacherConfig) -> Teacher:
     """The frozen teacher that a configuration names.
 
     Raises:
-        UserError: there is no such upstream, folder or checkpoint, or it is no speech encoder that can be used.
+        UserError: the upstream, folder or checkpoint is missing, or is no speech encoder that can be used.
     """
     compat.apply()  # transformers imports torchaudio, which a CPU-only torch cannot load as it is
     if config.folder is not None:
@@ -36,15 +37,15 @@ def load_teacher(config: TeacherConfig) -> Teacher:
 
 
 def warm_start_student(student: Student, teacher: Teacher, config: ModelConfig) -> None:
-    """Copies what `warm_start` asks for from the teacher into a fresh student, and logs what was copied.
+    """Copies the weights that `warm_start` names from the teacher into a fresh student, and logs the copied parts.
 
     Raises:
-        UserError: a shape differs, or the teacher's weights have names that are not known.
+        UserError: a shape differs, or the names of the teacher's weights are not known.
     """
     wanted = config.warm_start
-    layer = wanted.layer if isinstance(config, GenDistillerModelConfig) else None
+    layer = config.warm_start.layer if isinstance(config, GenDistillerModelConfig) else None
     if not (wanted.front_end or wanted.position or layer or getattr(wanted, "layers", False)):
-        logger.info("warm start: nothing asked for, the student starts from random weights")
+        logger.info("warm start: off, the student starts from random weights")
         return
     if teacher.naming is None:
         raise UserError(
@@ -52,7 +53,11 @@ def warm_start_student(student: Student, teacher: Teacher, config: ModelConfig) 
             "fairseq or transformers); set front_end, position to false and layer to null (layers to false)"
         )
     check_fit(config, teacher.name, teacher.num_layers, teacher.width, teacher.layout)
-    if not isinstance(config, GenDistillerModelConfig) and wanted.front_end and getattr(teacher.layout, "normalize", 0):
+    if (
+        not isinstance(config, GenDistillerModelConfig)
+        and wanted.front_end
+        and getattr(teacher.layout, "normalize", False)
+    ):
         logger.warning("teacher %s normalises its input and s3prl's DistillerModel does not", teacher.name)
     state = teacher.encoder_state()
     if isinstance(config, GenDistillerModelConfig):
@@ -60,9 +65,11 @@ def warm_start_student(student: Student, teacher: Teacher, config: ModelConfig) 
             student, state, teacher.naming, front_end=wanted.front_end, position=wanted.position, layer=layer
         )
     else:
+        if wanted.front_end and teacher.layout is not None and teacher.layout.normalize:
+            logger.warning("teacher %s normalises its input and s3prl's DistillerModel does not", teacher.name)
         layers = config.student.encoder_layers if config.warm_start.layers else 0
         report = warm_start_distiller(
-            student.distiller,
+            weight_module(student),
             state,
             teacher.naming,
             front_end=wanted.front_end,
