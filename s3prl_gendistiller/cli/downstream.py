@@ -14,6 +14,7 @@ from typing import Any
 
 from s3prl_gendistiller.cli import downstream_flags, launch
 from s3prl_gendistiller.cli.downstream_flags import parser as _parser
+from s3prl_gendistiller.cli.launch import HostCall
 from s3prl_gendistiller.cli.record import check_same_source
 from s3prl_gendistiller.cli.resume import refuse_other_than_begun, refuse_to_overwrite, resume_overrides
 from s3prl_gendistiller.errors import UserError
@@ -43,25 +44,25 @@ LOCAL_STUDENTS = {upstream: kind for kind, upstream in LOCAL.items()}
 
 def main(argv: Sequence[str] | None = None, host: launch.Host = mount.run_downstream) -> int:
     """Exit status of the whole run; 2 for a mistake in the command, a file or the data."""
-    run = functools.partial(launch.run, host=host, parser=_parser(), results=RESULTS, plan=_plan)
+    run = functools.partial(launch.run, host=host, parser=_parser(), results=RESULTS, complete=_complete)
     return launch.guarded(run, argv)
 
 
-def _plan(args: argparse.Namespace, device: str, checkpoint: Path | None, filled: dict[str, str]) -> launch.Plan:
+def _complete(args: argparse.Namespace, device: str, checkpoint: Path | None, filled: dict[str, str]) -> HostCall:
     if args.mode is None:
         args.mode = filled["-m"] = "train"
     downstream_flags.check_pairs(args, goes_on=checkpoint is not None)
     if args.upstream_trainable and args.cache_features is not None:
         raise UserError(feature_cache.TRAINED)
     passed = [*downstream_flags.passed_on(args, goes_on=checkpoint is not None), *_cache(args)]
-    planned = _start(args, device, filled) if checkpoint is None else _go_on(args, device, checkpoint, filled)
+    call = _start(args, device, filled) if checkpoint is None else _go_on(args, device, checkpoint, filled)
     if args.mode != "inference":
-        _look_at_data(args, planned)
-    return replace(planned, command=[*planned.command, *passed], trains=args.mode == "train")
+        _look_at_data(args, call)
+    return replace(call, command=[*call.command, *passed], trains=args.mode == "train")
 
 
-def _look_at_data(args: argparse.Namespace, planned: launch.Plan) -> None:
-    config = planned.config or planned.read_by
+def _look_at_data(args: argparse.Namespace, call: HostCall) -> None:
+    config = call.config or call.read_by
     if isinstance(args.downstream, str) and isinstance(config, dict):
         base = soft_labels.BASES.get(args.downstream, args.downstream)
         refuse_unfit(base, config.get("downstream_expert", {}))
@@ -79,7 +80,7 @@ def _cache(args: argparse.Namespace) -> list[str]:
     return [CACHE_FLAG, str(args.cache_features), *([LIMIT_FLAG, limit] if limit is not None else [])]
 
 
-def _go_on(args: argparse.Namespace, device: str, checkpoint: Path, filled: dict[str, str]) -> launch.Plan:
+def _go_on(args: argparse.Namespace, device: str, checkpoint: Path, filled: dict[str, str]) -> HostCall:
     states = read_checkpoint(checkpoint, mmap=True)
     begun = states["Args"]
     if args.steps is not None:
@@ -99,7 +100,7 @@ def _go_on(args: argparse.Namespace, device: str, checkpoint: Path, filled: dict
     if args.mode != "train":
         command += ["-t", downstream_flags.check_split(args, args.downstream, states["Config"])]
     command += ["-o", resume_overrides(begun, checkpoint, args.overrides, device)]
-    return launch.Plan(command, checkpoint.resolve().parent, read_by=states["Config"])
+    return HostCall(command, checkpoint.resolve().parent, read_by=states["Config"])
 
 
 def _check_begun(begun: argparse.Namespace, overrides: Overrides, checkpoint: Path) -> None:
@@ -116,7 +117,7 @@ def _check_begun(begun: argparse.Namespace, overrides: Overrides, checkpoint: Pa
         check_same_source(checkpoint.resolve().parent, Path(path))
 
 
-def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> launch.Plan:
+def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> HostCall:
     """A new run, completed and checked."""
     for flag, value in (("-u", args.upstream), ("-d", args.downstream)):
         if value is None:
@@ -151,7 +152,7 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> lau
     for flag, value in (given | {"-i": args.init_ckpt, "-o": Overrides(args.overrides.flags).text()}).items():
         command += [flag, value] if value else []
     local = args.upstream_ckpt is not None and Path(args.upstream_ckpt).exists()
-    return launch.Plan(command, folder, config, source=Path(args.upstream_ckpt) if local else None)
+    return HostCall(command, folder, config, source=Path(args.upstream_ckpt) if local else None)
 
 
 def _check_downstream(args: argparse.Namespace) -> None:

@@ -73,7 +73,7 @@ def guarded(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | N
 
 
 @dataclass(frozen=True)
-class Plan:
+class HostCall:
     """What the host is to be called with.
 
     Attributes:
@@ -98,7 +98,7 @@ def run(
     host: Host,
     parser: argparse.ArgumentParser,
     results: Path,
-    plan: Callable[[argparse.Namespace, str, Path | None, dict[str, str]], Plan],
+    complete: Callable[[argparse.Namespace, str, Path | None, dict[str, str]], HostCall],
 ) -> None:
     """Completes a command, says what was filled in, records it and hands it to the host.
 
@@ -106,7 +106,7 @@ def run(
         parser: of the flags that are completed; all others pass through as they are. Its epilog stands above the
             host's own help.
         results: where runs live that have a name and no folder.
-        plan: from the arguments, the device, the checkpoint to go on with, and what was filled in so far.
+        complete: from the arguments, the device, the checkpoint to go on with, and what was filled in so far.
     """
     if {"-h", "--help"} & set(argv):
         if parser.epilog:
@@ -120,21 +120,21 @@ def run(
     checkpoint = resume.checkpoint_to_resume(args.past_exp, args.auto_resume, named_folder(args, results), parser.prog)
     if checkpoint is not None:
         filled["-e"] = str(checkpoint)
-    planned = plan(args, device, checkpoint, filled)
-    check_writable(planned.folder, _place_flag(args), folder=True)
-    readers = workers_key(planned.config or planned.read_by or {})
-    with new_folder(planned.folder, trains=planned.trains), explained(readers):
+    call = complete(args, device, checkpoint, filled)
+    check_writable(call.folder, _place_flag(args), folder=True)
+    readers = workers_key(call.config or call.read_by or {})
+    with new_folder(call.folder, trains=call.trains), explained(readers):
         if args.auto_resume and checkpoint is None:
-            resume.set_aside(planned.folder)
+            resume.set_aside(call.folder)
         say_filled_in(filled)
-        record_run(planned.folder, argv, SEED if args.seed is None else args.seed, planned.source)
-        command = planned.command
-        if planned.config is not None:
-            command = [*command, "-c", str(write_yaml(planned.config, planned.folder / RESOLVED_CONFIG))]
+        record_run(call.folder, argv, SEED if args.seed is None else args.seed, call.source)
+        command = call.command
+        if call.config is not None:
+            command = [*command, "-c", str(write_yaml(call.config, call.folder / RESOLVED_CONFIG))]
         try:
             host(command)
         except KeyboardInterrupt as stop:
-            raise Interrupted(resume.way_on(planned.folder, parser.prog, planned.trains)) from stop
+            raise Interrupted(resume.way_on(call.folder, parser.prog, call.trains)) from stop
 
 
 def _check_place(args: argparse.Namespace) -> None:

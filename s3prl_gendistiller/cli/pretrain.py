@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.cli import arguments, launch
+from s3prl_gendistiller.cli.launch import HostCall
 from s3prl_gendistiller.cli.resume import refuse_other_than_begun, refuse_to_overwrite, resume_overrides
 from s3prl_gendistiller.config import MODEL_CONFIGS, ModelConfig, RunnerConfig, read_model_config
 from s3prl_gendistiller.config_objectives import GlmdConfig
@@ -37,15 +38,15 @@ RESULTS = Path("result/pretrain")
 
 def main(argv: Sequence[str] | None = None, host: launch.Host = mount.run_pretrain) -> int:
     """Exit status of the whole run; 2 for a mistake in the command, a file or the data."""
-    run = functools.partial(launch.run, host=host, parser=_parser(), results=RESULTS, plan=_plan)
+    run = functools.partial(launch.run, host=host, parser=_parser(), results=RESULTS, complete=_complete)
     return launch.guarded(run, argv)
 
 
-def _plan(args: argparse.Namespace, device: str, checkpoint: Path | None, filled: dict[str, str]) -> launch.Plan:
+def _complete(args: argparse.Namespace, device: str, checkpoint: Path | None, filled: dict[str, str]) -> HostCall:
     return _start(args, device, filled) if checkpoint is None else _resume(checkpoint, args, device, filled)
 
 
-def _resume(checkpoint: Path, args: argparse.Namespace, device: str, filled: dict[str, str]) -> launch.Plan:
+def _resume(checkpoint: Path, args: argparse.Namespace, device: str, filled: dict[str, str]) -> HostCall:
     """Going on with a checkpoint; everything but device and folder comes from it."""
     states = read_checkpoint(checkpoint, mmap=True)
     begun = states["Args"]
@@ -58,10 +59,10 @@ def _resume(checkpoint: Path, args: argparse.Namespace, device: str, filled: dic
         _check_data(from_dict(RunnerConfig, sections, f"{checkpoint}: Config"))
     check_changes(states, checkpoint, args.overrides)
     command = ["-e", str(checkpoint), "-o", resume_overrides(begun, checkpoint, args.overrides, device)]
-    return launch.Plan(command, checkpoint.resolve().parent, read_by=states["Config"])
+    return HostCall(command, checkpoint.resolve().parent, read_by=states["Config"])
 
 
-def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> launch.Plan:
+def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> HostCall:
     """A new run, completed and checked."""
     tasks = mount.pretrain_tasks()
     if args.upstream not in tasks:
@@ -89,7 +90,7 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> lau
     command += ["--multi_gpu"] if args.multi_gpu else []
     for flag, value in (("-o", override), ("-c", args.config), ("-g", args.upstream_config)):
         command += [flag, value] if value else []
-    return launch.Plan(command, folder, read_by=content)
+    return HostCall(command, folder, read_by=content)
 
 
 def _check_stock(args: argparse.Namespace) -> dict[str, Any]:

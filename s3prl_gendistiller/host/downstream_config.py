@@ -1,6 +1,6 @@
 """A whole configuration of run_downstream.py: sections, keys, types, ranges, and the names that s3prl evaluates.
 
-It comes from a YAML, an override or a checkpoint; s3prl sees nothing of it that was not checked here.
+Every value that s3prl reads from a YAML, an override or a checkpoint is checked here first.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ EXPERTS: dict[str, type] = {
     "fluent_commands": experts.CommandConfig,
     "emotion": experts.EmotionConfig,
 }
-# Keys whose text one of s3prl's other experts evaluates, or looks up in torch.nn.
+# Keys whose text an expert of s3prl outside SUPERB evaluates, or looks up in torch.nn.
 EVALUATED = (
     *("select", "module", "agg_module", "utter_module", "ObjectiveLoss", "pooling", "pooling_name", "model_type"),
     *("metric", "activation", "rnn"),
@@ -54,14 +54,14 @@ class TrainingConfig(LoopConfig):
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """`runner` of a task that is not trained."""
+    """`runner` of a task without training."""
 
     evaluate_ratio: float = key(1.0, above=0.0, high=1.0)
 
 
 @dataclass(frozen=True)
 class SpecAugConfig:
-    """What is masked of the features of a batch."""
+    """Masking of the features of a batch."""
 
     apply_time_warp: bool = True
     time_warp_window: int = key(5, low=1)
@@ -118,12 +118,12 @@ class _QueryConfig:
 
 
 def check_downstream(downstream: str, content: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """`content` with every value as it is read.
+    """Checks a configuration; returns it with every value converted to the type of its key.
 
     Args:
-        downstream: name of a task, one of s3prl's or of ours.
-        content: the configuration, its overrides applied.
-        source: where it comes from, for the message.
+        downstream: name of a task of s3prl or of this package.
+        content: the configuration with its overrides applied.
+        source: origin of the configuration, for the message.
 
     Raises:
         UserError: there is no such task.
@@ -136,7 +136,7 @@ def check_downstream(downstream: str, content: Mapping[str, Any], source: str) -
 
 
 def check_stored_config(downstream: str, content: Mapping[str, Any], source: str) -> None:
-    """As `check_downstream`, of the configuration that a checkpoint holds: what is missing in it is no problem here.
+    """Checks the configuration in a checkpoint as `check_downstream` does, but lets keys be missing.
 
     Raises:
         UserError: as `check_downstream`.
@@ -158,27 +158,27 @@ def _reader(downstream: str, content: Mapping[str, Any], source: str) -> type:
 
 
 def splits(downstream: str, content: Mapping[str, Any]) -> tuple[str, ...]:
-    """What can be trained and evaluated on: the names that ``-t`` and `runner.eval_dataloaders` take.
+    """Splits that ``-t`` can name; empty for tasks of s3prl outside SUPERB.
 
     Args:
-        content: a configuration that `check_downstream` has passed.
+        content: the configuration, which names the splits of ASR.
     """
     base = soft_labels.BASES.get(downstream, downstream)
+    if base not in EXPERTS:
+        return ()
     if base == "quesst14_dtw":
-        return ("dev", "eval", "test")
-    if base == "asr":
-        data = content["downstream_expert"]["datarc"]
-        return tuple(name for name in sequences.ASR_SPLITS if data.get(name))
-    return experts.SPLITS
+        return ("dev", "test", "eval")
+    data = content.get("downstream_expert", {}).get("datarc", {})
+    return tuple(name for name in sequences.ASR_SPLITS if data.get(name)) if base == "asr" else experts.SPLITS
 
 
 def tasks() -> list[str]:
-    """Names of s3prl's downstream tasks."""
+    """Names of all downstream tasks of s3prl."""
     return sorted(path.parent.name for path in (find_host().package / "downstream").glob("*/expert.py"))
 
 
 def whole_config(base: str) -> type:
-    """The dataclass of one of `EXPERTS`, all its sections."""
+    """Dataclass of all sections of the configuration of one of `EXPERTS`."""
     if base in ("quesst14_dtw", "asr"):
         return _QueryConfig if base == "quesst14_dtw" else _SpeechConfig
     return dataclasses.make_dataclass(
@@ -205,7 +205,7 @@ class _OtherConfig(_DownstreamConfig):
 
 
 def _check_names(downstream: str, content: Mapping[str, Any], source: str) -> None:
-    """What the sections of one task alone do not say."""
+    """Checks what the dataclasses do not: a teacher's section, and the names that experts outside SUPERB evaluate."""
     expert = content.get("downstream_expert", {})
     if downstream in EXPERTS:
         if soft_labels.SECTION in expert:
@@ -242,7 +242,7 @@ def _texts(content: Any, name: str, depth: int = 0) -> Iterator[tuple[str, str]]
 
 
 def _names_of(folder: Path, base: str) -> list[str]:
-    """What a task's own modules define, or import under a class's name, and layers of torch.nn that s3prl looks up."""
+    """Names that a task's modules define or import as classes, and layers of torch.nn that s3prl looks up."""
     found = {*experts.ACTIVATIONS, "LSTM", "GRU", "RNN"}
     for path in (folder / "model.py", *(folder / base).glob("*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
