@@ -1,4 +1,4 @@
-"""Whether something can be written where a command is to write, found out before the work."""
+"""Checks, before the work begins, that a command can write its output."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from s3prl_gendistiller.errors import UserError
 
 
 def check_writable(path: Path, flag: str, *, folder: bool) -> None:
-    """Tries the nearest folder that is there with a byte; nothing is made.
+    """Writes one byte to a temporary file in the nearest existing folder; no folder is made.
 
     Args:
-        path: of the file or folder to be written.
-        flag: that names it, for the message.
-        folder: whether `path` is a folder; else its parent takes the file.
+        path: the file or folder that the command will write.
+        flag: flag that names `path`, for the message.
+        folder: whether `path` is a folder; otherwise its parent is tried.
 
     Raises:
-        UserError: a file stands where a folder is to be or the reverse, or the folder takes no files.
+        UserError: `path` is a file in place of a folder or the reverse, or nothing can be written there.
     """
     try:
         if not folder and path.is_dir():

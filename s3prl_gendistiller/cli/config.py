@@ -1,4 +1,4 @@
-"""`gendistiller config`: every key with its default and range, or a check of a file."""
+"""`gendistiller config`: prints every key with its default and range, or checks a file."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def describe(cls: Any, indent: str = "") -> Iterator[str]:
             yield f"{indent}{field.name}:"
             given = {type(entry) for entry in typing.cast(tuple, field.default)}
             for kind in kinds:
-                mark = "" if kind in given else "# "  # what can stand in the list beside its default
+                mark = "" if kind in given else "# "  # an entry that the default list lacks
                 first, *rest = describe(kind, "")
                 yield f"{indent}  {mark}- {first}"
                 yield from (f"{indent}  {mark}  {line}" for line in rest)
@@ -74,7 +74,7 @@ def describe(cls: Any, indent: str = "") -> Iterator[str]:
 
 
 def _describe_kinds(kinds: Kinds, indent: str, given: str, before: str = "") -> Iterator[str]:
-    """The keys of the section that is named `given`, and a comment for each other that can stand in its place."""
+    """The keys of the section named `given`, and one comment for each other section that is possible there."""
     for name, reader in kinds.of.items():
         if isinstance(reader, Kinds):
             yield from _describe_kinds(reader, indent, given, f"{kinds.by}: {name}, ")
@@ -87,7 +87,7 @@ def _describe_kinds(kinds: Kinds, indent: str, given: str, before: str = "") -> 
 
 
 def _kinds_of_entries(hint: Any) -> tuple[Any, ...]:
-    """The dataclasses that a list may hold; none if it holds plain values, or is no list."""
+    """The dataclasses that a list may hold; empty for a list of plain values and for no list."""
     (item,) = typing.get_args(hint)[:1] or (None,)
     if typing.get_origin(hint) is not tuple:
         return ()

@@ -1,4 +1,4 @@
-"""run_downstream.py: s3prl's own script with our upstreams, what was left out filled in, and its input checked."""
+"""run_downstream.py: s3prl's script with the upstreams of this package, missing flags filled in and input checked."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ LOCAL_STUDENTS = {upstream: kind for kind, upstream in LOCAL.items()}
 
 
 def main(argv: Sequence[str] | None = None, host: launch.Host = mount.run_downstream) -> int:
-    """Exit status of the whole run; 2 for a mistake in the command, a file or the data."""
+    """Runs the command; the exit status is 2 for a mistake in the command, a file or the data."""
     run = functools.partial(launch.run, host=host, parser=_parser(), results=RESULTS, complete=_complete)
     return launch.guarded(run, argv)
 
@@ -57,11 +57,11 @@ def _complete(args: argparse.Namespace, device: str, checkpoint: Path | None, fi
     passed = [*downstream_flags.passed_on(args, goes_on=checkpoint is not None), *_cache(args)]
     call = _start(args, device, filled) if checkpoint is None else _go_on(args, device, checkpoint, filled)
     if args.mode != "inference":
-        _look_at_data(args, call)
+        _check_data(args, call)
     return replace(call, command=[*call.command, *passed], trains=args.mode == "train")
 
 
-def _look_at_data(args: argparse.Namespace, call: HostCall) -> None:
+def _check_data(args: argparse.Namespace, call: HostCall) -> None:
     config = call.config or call.read_by
     if isinstance(args.downstream, str) and isinstance(config, dict):
         base = soft_labels.BASES.get(args.downstream, args.downstream)
@@ -69,7 +69,7 @@ def _look_at_data(args: argparse.Namespace, call: HostCall) -> None:
 
 
 def _cache(args: argparse.Namespace) -> list[str]:
-    """The flags of a cache, which can be written."""
+    """The flags of the cache of features; its folder can be written."""
     limit = args.cache_limit
     if args.cache_features is None:
         if limit is not None:
@@ -104,21 +104,23 @@ def _go_on(args: argparse.Namespace, device: str, checkpoint: Path, filled: dict
 
 
 def _check_begun(begun: argparse.Namespace, overrides: Overrides, checkpoint: Path) -> None:
-    """Whether the upstream that a run began with can still be loaded."""
+    """Checks that the upstream that the run began with can still be loaded."""
     if getattr(begun, "hub", "torch") == downstream_flags.HUGGINGFACE or not hasattr(begun, "upstream"):
         return
     path = overrides.flags.get("upstream_ckpt", getattr(begun, "upstream_ckpt", None))
     try:
         check_upstream(begun.upstream, path, goes_on=True)
     except UserError as error:
-        moved = "; where it has moved, say so with -o args.upstream_ckpt=PATH" if path is not None else ""
-        raise UserError(f"{checkpoint}: was trained on what is not there as it was: {error}{moved}") from error
+        moved = "; if the file has moved, give -o args.upstream_ckpt=PATH" if path is not None else ""
+        raise UserError(
+            f"{checkpoint}: the upstream that it was trained on has changed or is gone: {error}{moved}"
+        ) from error
     if path is not None and Path(path).exists():
         check_same_source(checkpoint.resolve().parent, Path(path))
 
 
 def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> HostCall:
-    """A new run, completed and checked."""
+    """The call of a new run, completed and checked."""
     for flag, value in (("-u", args.upstream), ("-d", args.downstream)):
         if value is None:
             raise UserError(f"{flag}: missing; for example run_downstream.py -u gendistiller_local -d asr")
@@ -156,7 +158,7 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> Hos
 
 
 def _check_downstream(args: argparse.Namespace) -> None:
-    """Of ``-d``, its name, and what its expert imports."""
+    """Checks ``-d``: its name, and the packages that the task's expert imports."""
     if not re.fullmatch(r"\w[\w-]*", args.downstream):
         raise UserError(f"-d: found {args.downstream!r}, expected the name of a task, such as asr")
     if args.downstream.startswith(soft_labels.PREFIX):
@@ -168,12 +170,12 @@ def _check_downstream(args: argparse.Namespace) -> None:
         close = ", ".join(difflib.get_close_matches(args.downstream, known, n=3)) or ", ".join(sorted(known))
         raise UserError(f"-d {args.downstream}: no such task in s3prl.downstream; expected one such as {close}")
     if args.mode == "inference" and base != "asr":
-        raise UserError(f"-m inference: found with -d {args.downstream}; only asr can write down what it hears")
+        raise UserError(f"-m inference: found with -d {args.downstream}; only asr can transcribe a file")
     require_packages([task for task in TASKS.values() if task.downstream == base][:1])
 
 
 def _check_upstream(args: argparse.Namespace, filled: dict[str, str]) -> None:
-    """Of ``-u``, ``-k``, ``-g``, ``--steps`` and ``-l``; fills in the newest student, and makes paths absolute."""
+    """Checks ``-u``, ``-k``, ``-g``, ``--steps`` and ``-l``; fills in the newest student and makes paths absolute."""
     if args.upstream in LOCAL_STUDENTS:
         _choose_student(args, filled)
     elif args.upstream_ckpt is not None and "://" not in args.upstream_ckpt:
@@ -195,7 +197,7 @@ def _check_upstream(args: argparse.Namespace, filled: dict[str, str]) -> None:
 
 
 def _check_weights(path: str, downstream: str) -> None:
-    """Of ``-i``: s3prl would load nothing, in silence, from a checkpoint without the parts of a run."""
+    """Checks ``-i``: from a checkpoint of another task s3prl would load nothing, in silence."""
     states = read_checkpoint(path, mmap=True)
     found = getattr(states.get("Args"), "downstream", None)
     if "Downstream" not in states or found != downstream:
@@ -205,7 +207,7 @@ def _check_weights(path: str, downstream: str) -> None:
 
 
 def _choose_student(args: argparse.Namespace, filled: dict[str, str]) -> None:
-    """Fills in ``-k`` with the newest student of the kind asked for."""
+    """Fills in ``-k`` with the newest student that the upstream reads."""
     kind = LOCAL_STUDENTS[args.upstream]
     if args.upstream_ckpt is None:
         newest = newest_student(STUDENTS, kind)
@@ -228,7 +230,7 @@ def _same_steps(steps: int, begun: argparse.Namespace, checkpoint: Path) -> None
 
 
 def _add_teacher(args: argparse.Namespace, config: dict[str, Any]) -> None:
-    """Of a glmd task: ``--teacher`` goes into the configuration, and is checked against it."""
+    """Puts ``--teacher`` of a glmd task into the configuration, and checks the teacher against it."""
     section = config["downstream_expert"].setdefault(soft_labels.SECTION, {})
     if args.teacher is not None:
         section["teacher"] = args.teacher
@@ -241,7 +243,7 @@ def _add_teacher(args: argparse.Namespace, config: dict[str, Any]) -> None:
 
 
 def _config_file(args: argparse.Namespace, filled: dict[str, str]) -> Path:
-    """``-c``, also by its name among the shipped ones from any folder; or the shipped one of the task."""
+    """The file of ``-c``, which may be a shipped one; without ``-c`` the shipped file of the task."""
     shipped = shipped_folder("downstream_runs")
     if args.config is not None:
         return existing_or_shipped(args.config)

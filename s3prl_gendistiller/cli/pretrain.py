@@ -1,4 +1,4 @@
-"""run_pretrain.py: s3prl's own script with our tasks, what was left out filled in, and its input checked first."""
+"""run_pretrain.py: s3prl's script with the tasks of this package, missing flags filled in and all input checked."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ RESULTS = Path("result/pretrain")
 
 
 def main(argv: Sequence[str] | None = None, host: launch.Host = mount.run_pretrain) -> int:
-    """Exit status of the whole run; 2 for a mistake in the command, a file or the data."""
+    """Runs the command; the exit status is 2 for a mistake in the command, a file or the data."""
     run = functools.partial(launch.run, host=host, parser=_parser(), results=RESULTS, complete=_complete)
     return launch.guarded(run, argv)
 
@@ -47,7 +47,7 @@ def _complete(args: argparse.Namespace, device: str, checkpoint: Path | None, fi
 
 
 def _resume(checkpoint: Path, args: argparse.Namespace, device: str, filled: dict[str, str]) -> HostCall:
-    """Going on with a checkpoint; everything but device and folder comes from it."""
+    """The call that goes on with a checkpoint, from which everything but device and folder comes."""
     states = read_checkpoint(checkpoint, mmap=True)
     begun = states["Args"]
     refuse_other_than_begun(args, {"upstream": "-u", "seed": "--seed", "multi_gpu": "--multi_gpu"}, begun, checkpoint)
@@ -63,7 +63,7 @@ def _resume(checkpoint: Path, args: argparse.Namespace, device: str, filled: dic
 
 
 def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> HostCall:
-    """A new run, completed and checked."""
+    """The call of a new run, completed and checked."""
     tasks = mount.pretrain_tasks()
     if args.upstream not in tasks:
         found = "nothing" if args.upstream is None else args.upstream
@@ -94,9 +94,9 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> Hos
 
 
 def _check_stock(args: argparse.Namespace) -> dict[str, Any]:
-    """Of a task of s3prl's own, whose files its package from the registry leaves out.
+    """The checked runner configuration of a task of s3prl's own; s3prl itself reads the model YAML.
 
-    Its model YAML is s3prl's own business.
+    s3prl from the registry lacks the YAMLs of its tasks, so the user has to give them.
     """
     for flag, value, name in (("-c", args.config, "runner"), ("-g", args.upstream_config, "model")):
         path = existing_or_shipped(value or f"pretrain/{args.upstream}/config_{name}.yaml")
@@ -105,7 +105,7 @@ def _check_stock(args: argparse.Namespace) -> dict[str, Any]:
     if args.upstream_config is not None:
         args.upstream_config = str(existing_or_shipped(args.upstream_config))
         read_yaml(args.upstream_config)
-    if args.config is None:  # s3prl's own, which it finds in a checkout
+    if args.config is None:  # a checkout of s3prl holds one
         shipped = find_host().package / "pretrain" / args.upstream / "config_runner.yaml"
         content = read_layered_yaml(shipped) if args.overrides.keys and shipped.is_file() else {}
         return runner_for_host(args.upstream, args.overrides.apply(content), "-o") if content else {}
@@ -114,7 +114,7 @@ def _check_stock(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _check(task: str, model_path: str, runner_path: str, overrides: Overrides) -> dict[str, Any]:
-    """Reads both configurations before anything is made, and reports the problems of both together.
+    """Reads both configurations and reports the problems of both together.
 
     Returns:
         The runner configuration for the host.
@@ -149,7 +149,7 @@ def _check_teacher(model: ModelConfig) -> None:
 
 
 def _check_units(model: ModelConfig) -> None:
-    """That of another teacher is found out when the teacher is loaded, for which its weights must be read."""
+    """Checks that the units file is readable; whether it fits the teacher is checked when the teacher is loaded."""
     for objective in model.objectives:
         if isinstance(objective, GlmdConfig) and objective.units is not None:
             Units.load(expand(objective.units, "objectives: glmd: units"))
@@ -171,7 +171,7 @@ def _check_data(runner: RunnerConfig) -> None:
 
 
 def _check_epochs(runner: RunnerConfig, manifests: Path) -> None:
-    """s3prl's Runner asserts, once teacher and data are loaded, that a run is longer than its pauses."""
+    """Refuses log_step and save_step that a run of epochs never reaches; s3prl asserts the same after loading."""
     section, data = runner.runner, runner.pretrain_expert.datarc
     paths = [manifests / f"{name}.csv" for name in data.sets]
     root = expand(data.libri_root, "pretrain_expert.datarc.libri_root")
@@ -192,7 +192,7 @@ def _fill(filled: dict[str, str], flag: str, path: Path) -> str:
 
 
 def _for_host(content: dict[str, Any], path: str) -> str:
-    """A file that says `content` and stands on its own, because the host reads and copies it as it is."""
+    """A file that holds `content` without a `base`, because the host reads and copies the file as it is."""
     if content == read_yaml(path):
         return path
     return str(launch.write_yaml(content, launch.scratch_folder() / Path(path).name))
