@@ -1,4 +1,4 @@
-"""How far a trained student of a checkpoint generates: what ``-g`` may say of it."""
+"""The number of layers that a trained student generates (``-g``)."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from s3prl_gendistiller.host.checkpoint import read_checkpoint, student_kind
 
 
 def generation_text(steps: int) -> str:
-    """What ``-g`` takes in place of a file, so that an experiment needs none to be evaluated later."""
+    """Text that ``-g`` takes in place of a file, so that a stored run needs no file to be evaluated."""
     return f"steps: {steps}"
 
 
 def check_steps(steps: int | None, checkpoint: str | Path, states: Mapping[str, Any] | None = None) -> None:
-    """Refuses what a student cannot generate, before it is built.
+    """Refuses a number of layers that a student cannot generate, before the student is built.
 
     Args:
-        steps: None for all that it generates.
-        states: the checkpoint's content, if it has been read.
+        steps: number of layers; None for all.
+        states: content of the checkpoint, if it has been read.
 
     Raises:
-        UserError: names what was asked for and what there is.
+        UserError: names the given number and the possible ones.
     """
     if steps is None:
         return

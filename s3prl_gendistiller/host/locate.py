@@ -1,4 +1,4 @@
-"""Finds the installed s3prl without importing it, and checks that it is a version we know."""
+"""Finds the installed s3prl without importing it, and checks its version."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def find_host() -> Host:
     """Finds s3prl on `sys.path`.
 
     Raises:
-        UserError: there is none, or its version is not `SUPPORTED`.
+        UserError: s3prl is missing, or its version is not `SUPPORTED`.
     """
     folders = _package_folders()
     whole = [folder for folder in folders if is_host_package(folder)]

@@ -1,7 +1,7 @@
-"""Makes our tasks and upstreams part of s3prl for this process, without touching a file of it.
+"""Adds the tasks and upstreams of this package to s3prl for this process, without a change to s3prl's files.
 
-With `compat`, the only place that changes the host's globals: it adds to `sys.path`, `pretrain.__path__` and
-`s3prl.hub`, lets s3prl's run_pretrain find its tasks from any working directory, and watches over both training loops.
+Only this module, `compat` and `shims` change the host's globals. This one adds to `sys.path`, `pretrain.__path__` and
+`s3prl.hub`, lets run_pretrain find its tasks from any working directory, and guards both training loops.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 def mount_pretrain() -> ModuleType:
-    """Adds our pretrain tasks to s3prl's and returns its run_pretrain module."""
+    """Adds the pretrain tasks of this package to s3prl's and returns s3prl's module run_pretrain."""
     host = find_host()
     compat.apply()
     if str(host.package) not in sys.path:
@@ -56,9 +56,9 @@ def mount_pretrain() -> ModuleType:
 
 
 def guard_runner(module: ModuleType) -> None:
-    """Puts what `training_guard`, `saving` and `schedule` do into a module that holds a Runner of s3prl.
+    """Puts the functions of `training_guard`, `saving` and `schedule` into a module that holds a Runner of s3prl.
 
-    The Runner's code stays as it is; names that it looks up in its module become other objects.
+    The Runner's code stays as it is; some names in its module become other objects.
     """
     if isinstance(module.torch, View):
         return
@@ -71,7 +71,7 @@ def guard_runner(module: ModuleType) -> None:
         nn=View(torch.nn, utils=utils),
         cuda=View(torch.cuda, device=_device),
     )
-    module.glob = View(glob, glob=lambda pattern: [])  # type: ignore[attr-defined] # it would delete before it writes
+    module.glob = View(glob, glob=lambda pattern: [])  # type: ignore[attr-defined] # the Runner would delete a checkpoint before it writes
     module.print = guard.say  # type: ignore[attr-defined]
     runner._get_optimizer = runners.optimizer_getter(runner._get_optimizer, module, guard)
     runner._get_scheduler = runners.scheduler_getter(runner._get_scheduler)
@@ -82,21 +82,21 @@ def guard_runner(module: ModuleType) -> None:
 
 
 def _device(device: Any) -> Any:
-    """`torch.cuda.device`, which the downstream Runner asks for on a CPU, too, when a batch has no room."""
+    """`torch.cuda.device`, which the downstream Runner also uses on a CPU when memory runs out."""
     return torch.cuda.device(device) if torch.cuda.is_available() else contextlib.nullcontext()
 
 
 def mount_hub() -> ModuleType:
-    """Adds our upstreams to `s3prl.hub` and returns it.
+    """Adds the upstreams of this package to `s3prl.hub` and returns that module.
 
     Raises:
-        UserError: s3prl is absent or of another version, or a name is taken by something that is not ours.
+        UserError: s3prl is missing or of another version, or another package has taken a name.
     """
     find_host()
     compat.apply()
     hub = importlib.import_module("s3prl.hub")
     upstream_guards.install()
-    classified = importlib.import_module("s3prl.downstream.timit_phone.upstream_expert")  # an upstream in spite of it
+    classified = importlib.import_module("s3prl.downstream.timit_phone.upstream_expert")  # its folder holds an upstream
     classified.eval = downstream_experts.class_of(classified)  # type: ignore[attr-defined]
     added = [name for name in hubconf.__all__ if not hasattr(hub, name)]
     for name in hubconf.__all__:
@@ -114,9 +114,9 @@ def mount_hub() -> ModuleType:
 
 
 def run_pretrain(argv: Sequence[str]) -> None:
-    """s3prl's own run_pretrain.py with `argv` (without the program's name).
+    """Runs s3prl's run_pretrain.py with `argv` (without the program's name).
 
-    A run that goes on takes ``-o`` from `argv`; s3prl would put the checkpoint's, of a run's beginning, in its place.
+    A run that goes on takes ``-o`` from `argv`; s3prl would take the one in the checkpoint.
     """
     module = mount_pretrain()
     given, _ = _override_flag().parse_known_args(argv)
@@ -125,7 +125,7 @@ def run_pretrain(argv: Sequence[str]) -> None:
 
 
 def run_pretrain_script(path: str | Path, argv: Sequence[str]) -> None:
-    """A checkout's own run_pretrain.py, on the path already, with `argv`; another script of that name runs as it is."""
+    """Runs the run_pretrain.py of a checkout on `sys.path`; another script of that name runs unchanged."""
     if is_host_package(Path(path).resolve().parent):
         run_pretrain(argv)
     else:
@@ -133,9 +133,9 @@ def run_pretrain_script(path: str | Path, argv: Sequence[str]) -> None:
 
 
 def run_downstream(argv: Sequence[str]) -> None:
-    """s3prl's own run_downstream.py with `argv`, and with ``--cache-features DIR`` that it does not know.
+    """Runs s3prl's run_downstream.py with `argv`, which may hold ``--cache-features DIR`` of this package.
 
-    It replaces `builtins.isinstance` for the process: let this be the last thing that a process does.
+    s3prl replaces `builtins.isinstance` for the process, so this call has to be the last one of a process.
     """
     mount_hub()
     argv = _mounted(argv)
@@ -145,14 +145,14 @@ def run_downstream(argv: Sequence[str]) -> None:
 
 
 def run_downstream_script(path: str | Path, argv: Sequence[str]) -> None:
-    """A checkout's own run_downstream.py, which is on the path already, with `argv`."""
+    """Runs the run_downstream.py of a checkout on `sys.path` with `argv`."""
     compat.apply()
     upstream_guards.install()
     compat.run_script(path, _mounted(argv))
 
 
 def _mounted(argv: Sequence[str]) -> list[str]:
-    """`mount_downstream` with what `argv` asks of us; the rest is the host's."""
+    """Calls `mount_downstream` with the flags of this package in `argv`; returns the host's flags."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument(CACHE_FLAG, type=Path)
     parser.add_argument(LIMIT_FLAG)
@@ -163,12 +163,12 @@ def _mounted(argv: Sequence[str]) -> list[str]:
 
 
 def mount_downstream(cache: FeatureCache | None = None) -> None:
-    """Lets `runner_checks` and `supply_expert` see every run before the Runner builds upstream and expert.
+    """Runs `runner_checks` and `supply_expert` before the Runner builds upstream and expert.
 
     Args:
-        cache: of features.
+        cache: cache of features, if any.
     """
-    from s3prl_gendistiller.host import runner_checks  # which asks here for s3prl.hub
+    from s3prl_gendistiller.host import runner_checks  # which imports this module
 
     module = importlib.import_module("s3prl.downstream.runner")
     guard_runner(module)
@@ -189,20 +189,20 @@ def mount_downstream(cache: FeatureCache | None = None) -> None:
             watch_loaders(downstream.model, cache)
         if self.args.downstream in soft_labels.BASES:
             expert = downstream.model
-            getattr(expert, "module", expert).teacher_cache = cache  # `module`: of DistributedDataParallel
+            getattr(expert, "module", expert).teacher_cache = cache  # inside DistributedDataParallel
         return downstream
 
     runner._get_downstream = supplied
 
 
 def supply_expert(downstream: str, folder: Path, device: str) -> None:
-    """Puts in place what the expert of a task lacks.
+    """Supplies modules, data readers and cache folders that the expert of a task lacks.
 
     Args:
         downstream: s3prl's name of the task.
-        folder: of the run. Caches go there: s3prl keeps the file lists of the first VoxCeleb1 that it meets inside its
-            own package, takes them for any other one, and two runs at a time write the same file.
-        device: of the run.
+        folder: folder of the run, which takes the caches. s3prl would keep the file lists of the first VoxCeleb1 in its
+            own package and use them for every other one, and two runs at a time would write the same file.
+        device: device of the run.
     """
     package = f"s3prl.downstream.{downstream}"
     if downstream in soft_labels.BASES:
@@ -224,7 +224,7 @@ def supply_expert(downstream: str, folder: Path, device: str) -> None:
 
 
 def _supply_ctc(package: str) -> None:
-    """The task's corpora, which the registry's package lacks, and a loader that leaves the configuration as it is."""
+    """Supplies the task's corpora, which s3prl from the registry lacks, and a loader that keeps the configuration."""
     if importlib.util.find_spec(f"{package}.corpus") is None:
         corpus = ModuleType(f"{package}.corpus")
         corpus.__path__ = []
@@ -240,7 +240,7 @@ def _supply_ctc(package: str) -> None:
 
 
 def _supply_distilled(package: str, base: str) -> None:
-    """A task of ours: s3prl's expert of `base`, trained with a teacher's logits."""
+    """Adds a task of this package: s3prl's expert of `base`, trained with a teacher's logits."""
     if package in sys.modules:
         return
     stock = importlib.import_module(f"s3prl.downstream.{base}.expert").DownstreamExpert
@@ -251,7 +251,7 @@ def _supply_distilled(package: str, base: str) -> None:
 
 
 def pretrain_tasks() -> list[str]:
-    """Names that ``-u`` of run_pretrain.py takes: the host's tasks and ours."""
+    """Names that ``-u`` of run_pretrain.py takes: tasks of s3prl and of this package."""
     found = [path for folder in (find_host().package / "pretrain", TASKS) for path in folder.iterdir()]
     return sorted({path.name for path in found if (path / "pretrain_expert.py").is_file()})
 
@@ -263,7 +263,7 @@ def _override_flag() -> argparse.ArgumentParser:
 
 
 def _resumed(asked: str | None, /, **stored: Any) -> argparse.Namespace:
-    """Arguments of a checkpoint, with the command's own ``-o``."""
+    """Arguments in a checkpoint with the ``-o`` of the command."""
     return argparse.Namespace(**{**stored, "override": asked})
 
 

@@ -73,7 +73,7 @@ def test_flags_of_run_downstream_that_cannot_work_are_refused(
         (("-d", "a.b"), "-d: found 'a.b', expected the name of a task"),
         (("-d", "asrr", "-c", "downstream_runs/asr/small.yaml"), "no such task in s3prl.downstream; expected one such"),
         (("-d", "quesst14_dtw"), "which trains nothing; give -m evaluate -t dev"),
-        (("-d", "speech_commands", "-m", "inference", "-i", "x"), "only asr can write down what it hears"),
+        (("-d", "speech_commands", "-m", "inference", "-i", "x"), "only asr can transcribe a file"),
     ],
 )
 def test_a_task_is_known_by_its_name_and_does_what_is_asked(
