@@ -1,7 +1,7 @@
-"""`downstream_expert` of the SUPERB tasks with one answer an utterance: the keys that s3prl's experts read.
+"""`downstream_expert` of the SUPERB tasks with one class for each utterance: the keys that s3prl's experts read.
 
-Where an expert evaluates a text (`select`, `module`, `metric`, ...), every name that it has for it stands here. A key
-that an expert takes and ignores is unknown here, unless a YAML of s3prl's own holds it.
+Where an expert evaluates a text (`select`, `module`, `metric`, ...), the choices are all names that it knows. A key
+that an expert ignores is unknown here, unless a YAML of s3prl holds it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class UtteranceLevelConfig:
 
 @dataclass(frozen=True)
 class DeepModelConfig:
-    """Convolutions with attention over time; s3prl's YAML of emotion holds it beside the one that is selected."""
+    """Convolutions with attention over time; s3prl's YAML of emotion holds this section beside the selected one."""
 
     model_type: str = key(choices=("CNNSelfAttention", "FCN"))
     hidden_dim: int = key(low=1)
@@ -56,7 +56,7 @@ class DeepModelConfig:
 
 @dataclass(frozen=True)
 class PooledModelConfig:
-    """`modelrc` of a task with one answer an utterance."""
+    """`modelrc` of a task with one class for each utterance."""
 
     projector_dim: int = key(low=1)
     select: str = key(choices=("UtteranceLevel",))

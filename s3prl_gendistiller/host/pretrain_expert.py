@@ -1,6 +1,6 @@
-"""What s3prl's pretrain Runner asks of a task: data, student, loss, state to save.
+"""A pretraining task for s3prl's Runner: data, student, loss, and the state to save.
 
-The Runner owns the loop, the optimiser and the files. The expert keeps what the Runner would lose: the true step, the
+The Runner owns the loop, the optimiser and the files. The expert adds what the Runner lacks: the true step, the
 position in the data, the random state, and a held-out score.
 """
 
@@ -52,12 +52,12 @@ logger = logging.getLogger(__name__)
 
 
 class PretrainExpert(nn.Module):
-    """The base of both tasks; a task names itself.
+    """The base of both tasks; a subclass sets `task_name`.
 
     Args:
-        datarc: the runner YAML's `pretrain_expert.datarc`.
-        upstream_config: path of the model YAML on a fresh run, the stored dictionary on resume.
-        device: where the student trains.
+        datarc: section `pretrain_expert.datarc` of the runner YAML.
+        upstream_config: path of the model YAML in a new run, the stored dictionary in a run that goes on.
+        device: device of the student.
         multi_gpu: split each batch over all GPUs of this process (DataParallel).
     """
 
@@ -67,7 +67,7 @@ class PretrainExpert(nn.Module):
         self, datarc: Mapping[str, Any], upstream_config: str | dict, device: str = "cuda", multi_gpu: bool = False
     ) -> None:
         super().__init__()
-        if "pretrain.runner" in sys.modules:  # also where s3prl's own script of a linked checkout runs without ours
+        if "pretrain.runner" in sys.modules:  # also for s3prl's own script in a linked checkout
             mount.guard_runner(sys.modules["pretrain.runner"])
         self.device = device
         self.data = from_dict(DataConfig, datarc, "pretrain_expert.datarc")
@@ -75,11 +75,11 @@ class PretrainExpert(nn.Module):
         self.train_loader, self.valid_loader = _loaders(self.data)
 
         teacher = load_teacher(self.config.teacher)
-        fresh = not isinstance(upstream_config, dict)  # on resume the weights come from the checkpoint
+        fresh = not isinstance(upstream_config, dict)  # a run that goes on loads its weights from the checkpoint
         check_fit(self.config, teacher.name, teacher.num_layers, teacher.width, teacher.layout, warm_start=fresh)
         student = build_student(self.config)
         if isinstance(student, GenDistiller):
-            teacher.ignore_padding()  # which this student cannot hear; s3prl's DistillerModel does, as the teacher
+            teacher.ignore_padding()  # as this student does; s3prl's DistillerModel does not
         if fresh:
             warm_start_student(student, teacher, self.config)
         objectives = build_objectives(
@@ -105,9 +105,9 @@ class PretrainExpert(nn.Module):
     def forward(
         self, data: Batch, records: dict[str, list], global_step: int = 0, log_step: int = 1000, **kwargs: Any
     ) -> tuple[Tensor, dict[str, list]]:
-        """The Runner's training call: the loss of a batch, and `records` as they came (sums are kept here)."""
+        """The Runner's training call: the loss of a batch, and `records` unchanged, because the sums are kept here."""
         if not self._train_sums and self._step == 0:
-            self._clock = time.perf_counter()  # start-up is no training time either
+            self._clock = time.perf_counter()  # start-up does not count as training time
         self._restore_random_state()
         self._step = global_step
         batch = data.to(self.device)
@@ -119,16 +119,16 @@ class PretrainExpert(nn.Module):
         return self.train_loader
 
     def on_before_zero_grad(self) -> None:
-        """Called after each optimiser step: the place to score the held-out set."""
+        """Scores the held-out set; the Runner calls this method after each optimiser step."""
         if self.valid_loader is not None and self._step % self.data.valid_step == 0:
             started = time.perf_counter()
             self._valid_reports.append((self._step, score(self.task, self.valid_loader, self.device)))
-            self._clock += time.perf_counter() - started  # scoring is no training time
+            self._clock += time.perf_counter() - started  # scoring does not count as training time
 
     def log_records(self, records: dict[str, list], logger: Any, prefix: str, global_step: int, **kwargs: Any) -> None:
-        """Means since the last call to TensorBoard and, one JSON object a line, to metrics.jsonl beside it."""
+        """Writes the means since the last call to TensorBoard and, as one line of JSON each, to metrics.jsonl."""
         rows = torch.cat(self._train_sums)
-        used = rows.isfinite().flatten(1).all(1)  # the others belong to steps that were skipped
+        used = rows.isfinite().flatten(1).all(1)  # the others belong to skipped steps
         train_sums = rows[used].sum(0, keepdim=True)
         train = {**self.task.report(train_sums), "loss": float(self.task.loss(train_sums))} if used.any() else {}
         train["seconds_per_batch"] = (time.perf_counter() - self._clock) / len(rows)
@@ -143,14 +143,14 @@ class PretrainExpert(nn.Module):
         self._clock = time.perf_counter()
 
     def add_state_to_save(self, all_states: dict[str, Any]) -> dict[str, Any]:
-        """Adds the student and what an exact resume needs to the Runner's own entries."""
+        """Adds the student, and all that an exact resume needs, to the entries of the Runner."""
         all_states[WEIGHT_KEYS[self.task_name]] = weight_module(self._student).state_dict()
         objectives = self.model["objectives"].state_dict()
-        if objectives:  # a head that is trained along: a run that goes on needs it, a student does not
+        if objectives:  # a head that is trained with the student; only a run that goes on needs it
             all_states[OBJECTIVES] = objectives
         all_states["Upstream_Config"] = to_dict(self.config)
         all_states["Format_Version"] = FORMAT_VERSION
-        all_states["Step"] = self._step  # the Runner's own count is one behind and would repeat this step
+        all_states["Step"] = self._step  # the Runner's count is one lower, so that this step would be repeated
         loader = self.train_loader
         all_states["Progress"] = {"batches_done": loader.batches_done, "epoch_batches": len(loader)}
         all_states["Fingerprints"] = self._fingerprints
@@ -159,16 +159,14 @@ class PretrainExpert(nn.Module):
         return all_states
 
     def load_model(self, all_states: dict[str, Any]) -> None:
-        """Takes a checkpoint of this task up again, at the very batch that would have come next."""
+        """Restores a checkpoint of this task, so that the run goes on at the next batch."""
         key = WEIGHT_KEYS[self.task_name]
         if key not in all_states:
             raise UserError(f"-e: the checkpoint holds no {key}, expected one of task {self.task_name}")
         load_weights(self._student, all_states[key], "-e")
         if self.model["objectives"].state_dict():
             if OBJECTIVES not in all_states:
-                raise UserError(
-                    f"-e: the checkpoint holds no {OBJECTIVES}, expected the unit head that was trained along"
-                )
+                raise UserError(f"-e: the checkpoint holds no {OBJECTIVES}, expected the trained unit head of the run")
             _check_same_units(self.model["objectives"], all_states[OBJECTIVES])
             self.model["objectives"].load_state_dict(all_states[OBJECTIVES])
         check_fingerprints(all_states, self._fingerprints, self.data)
@@ -188,7 +186,7 @@ class PretrainExpert(nn.Module):
         return 0.0
 
     def _restore_random_state(self) -> None:
-        # only now: between load_model and the first batch the Runner itself draws random numbers
+        # not in load_model: the Runner draws random numbers between load_model and the first batch
         if self._random_state is None:
             return
         torch.set_rng_state(self._random_state["cpu"])
@@ -227,9 +225,9 @@ def _loaders(data: DataConfig) -> tuple[TrainLoader, HeldOutLoader | None]:
 
 
 def _with_absolute_paths(config: ModelConfig) -> ModelConfig:
-    """A checkpoint must find its teacher, and its units, again from whatever folder the run is resumed in.
+    """Makes the paths of teacher and units absolute, because a run may go on in another working directory.
 
-    A shipped teacher keeps its name, which every installation knows.
+    A shipped teacher keeps its name, which is valid in every installation.
     """
     names = ("folder", "checkpoint")
     values = {name: getattr(config.teacher, name) for name in names}
@@ -248,14 +246,14 @@ def _with_absolute_paths(config: ModelConfig) -> ModelConfig:
 
 
 def _check_same_units(objectives: nn.Module, saved: Mapping[str, Tensor]) -> None:
-    """What an objective does not train comes from a file, and must be what it was when the run began."""
+    """Refuses buffers of an objective, which come from the units file, that differ from the stored ones."""
     trained = {name for name, parameter in objectives.named_parameters() if parameter.requires_grad}
     for name, value in objectives.state_dict().items():
         same = name in saved and saved[name].shape == value.shape
         if not same or (name not in trained and not torch.equal(saved[name].to(value.device), value)):
             raise UserError(
                 f"-e: the units file has changed since this run began ({name.partition('.')[2]} differs), expected the "
-                "one that it was started with; put that back, or start a new run with these units"
+                "same file; put that file back, or start a new run with these units"
             )
 
 

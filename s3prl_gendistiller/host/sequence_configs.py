@@ -1,4 +1,4 @@
-"""`downstream_expert` of the SUPERB tasks that write a sequence: ASR, phonemes, slots. See `expert_configs`."""
+"""`downstream_expert` of the SUPERB tasks that predict a sequence: ASR, PR, SF. See `expert_configs`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from s3prl_gendistiller.schema import Kinds, key
 from s3prl_gendistiller.schema_values import shown
 
 ASR_SPLITS = ("train", "dev", "test", "dev-clean", "dev-other", "test-clean", "test-other")
-UNKNOWN_WORD = 'float("-inf")'  # of a language model: the text that s3prl evaluates
+UNKNOWN_WORD = 'float("-inf")'  # weight of a word outside the lexicon: a text that s3prl evaluates
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class AsrDataConfig:
     num_workers: int = key(low=0)
     batch_size: int = key(low=1)
     eval_batch_size: int = key(low=1)
-    train_batch_size: int = key(32, low=1)  # of s3prl's YAML, which its expert does not read
+    train_batch_size: int = key(32, low=1)  # in s3prl's YAML, but not read by its expert
     dict_path: str = ""
     train: tuple[str, ...] = ()
     dev: tuple[str, ...] = ()
@@ -112,7 +112,7 @@ class AsrConfig(DistillableConfig):
 
 @dataclass(frozen=True)
 class CorpusConfig:
-    """Of PR and SF. s3prl reads more corpora than these two tasks need."""
+    """`corpus` of PR and SF. s3prl reads more corpora than these two tasks need."""
 
     name: str
     path: str
