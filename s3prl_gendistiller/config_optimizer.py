@@ -39,7 +39,6 @@ class ScheduledConfig(BertAdamConfig):
     betas: tuple[float, float] = BETAS
     eps: float = key(1e-8, low=0.0)
     weight_decay: float = key(0.0, low=0.0)  # s3prl uses 0.01 or 0 instead, by group of weights
-    correct_bias: bool = True
 
     def problems(self) -> Iterator[str]:
         yield from _shares("betas", self.betas)
@@ -173,3 +172,15 @@ def schedule_problems(optimizer: Any, scheduler: Any, total_steps: int) -> Itera
         if scheduler.num_warmup_steps >= total_steps:
             found = f"found {scheduler.num_warmup_steps}"
             yield f"scheduler.num_warmup_steps: {found}, expected less than runner.total_steps {total_steps}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedConfig:
+    """What every configuration of a training run holds."""
+
+    runner: Any
+    optimizer: Any = key(kinds=OPTIMIZERS)
+    scheduler: Any = key(None, kinds=SCHEDULERS)
+
+    def problems(self) -> Iterator[str]:
+        yield from schedule_problems(self.optimizer, self.scheduler, self.runner.total_steps)

@@ -1,7 +1,7 @@
 """The sox effects that SUPERB tasks use, as pure functions: `channels`, `rate`, `gain`, `norm`, `silence`.
 
 torchaudio 2.9 removed `torchaudio.sox_effects`. These functions give the samples of the sox program (SoX
-v14.4.2) and need neither the program nor its library. Each effect acts where it stands; nothing is
+v14.4.2) and need neither the program nor its library. Effects act in the given order; nothing is
 appended, reordered or dithered. A sox sample cannot leave [-1, 1], so every effect clips.
 """
 
@@ -63,7 +63,7 @@ def apply_effects(waveform: torch.Tensor, rate_hz: int, effects: Sequence[Sequen
         The new (C', S') float32 and its rate in Hz.
 
     Raises:
-        UserError: an effect that is not among `EFFECTS`, or arguments that it does not take.
+        UserError: an effect is not in `EFFECTS`, or its arguments are wrong.
     """
     if waveform.ndim != 2 or not waveform.is_floating_point():
         found = f"{tuple(waveform.shape)} {waveform.dtype}"
@@ -167,4 +167,4 @@ EFFECTS: dict[str, tuple[Callable[[list[str], int], Effect], str]] = {
     "norm": (_norm, "norm [DECIBELS]"),
     "silence": (_silence, "silence PERIODS DURATION THRESHOLD [PERIODS DURATION THRESHOLD]"),
 }
-"""What reads the arguments of an effect, for a signal of a rate in Hz, and how they are written."""
+"""By name: the function that reads an effect's arguments at a rate in Hz, and the usage for messages."""

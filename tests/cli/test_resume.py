@@ -90,7 +90,7 @@ def test_a_stopped_run_says_the_command_that_goes_on_with_it(
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (OSError(28, "No space left on device", "run/states-2.ckpt"), "run/states-2.ckpt: the disk takes no more"),
+        (OSError(28, "No space left on device", "run/states-2.ckpt"), "run/states-2.ckpt: the disk is full"),
         (OSError(30, "Read-only file system", "run/x"), "run/x: read-only file system"),
         (PermissionError(13, "Permission denied", "run/x"), "run/x: permission denied"),
         (

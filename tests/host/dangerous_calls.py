@@ -27,9 +27,9 @@ READ = HOST + "checkpoint.read_checkpoint"
 YAML = "s3prl_gendistiller.documents.read_yaml"
 PICKLE = HOST + "shims.downstream_experts.PlainPickle"
 CLASS = HOST + "shims.downstream_experts.class_of"
-UPSTREAM_TEXT = HOST + "shims.upstream_files.literal"
-UPSTREAM_FEATURE = HOST + "shims.upstream_files.kaldi_feature"
-UPSTREAM_LOADER = HOST + "shims.upstream_files.GUARDS"  # `torch` in their place, which loads by our reader
+UPSTREAM_TEXT = HOST + "shims.upstream_guards.literal"
+UPSTREAM_FEATURE = HOST + "shims.upstream_guards.kaldi_feature"
+UPSTREAM_LOADER = HOST + "shims.upstream_guards.GUARDS"  # `torch` in their place, which loads by our reader
 UPSTREAM_FILE = HOST + "upstream_files.check_file"
 COMMAND = HOST + "shims.task_data.NoSubprocess"
 # Calls that need no guard, and why.

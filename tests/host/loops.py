@@ -107,7 +107,7 @@ class Loops:
         assert spec is not None and spec.loader is not None
         self.module: Any = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(self.module)
-        mount.watch_runner(self.module)
+        mount.guard_runner(self.module)
         stock = self.module.get_optimizer
         self.module.get_optimizer = lambda *given: self._followed(stock(*given))
 

@@ -59,7 +59,7 @@ def test_every_guard_exists(name: str) -> None:
 
 
 def test_a_stand_in_is_in_the_very_module_that_evaluates_or_unpickles() -> None:
-    guards = importlib.import_module(HOST + "shims.upstream_files").GUARDS
+    guards = importlib.import_module(HOST + "shims.upstream_guards").GUARDS
     for call in CALLS:
         if guard(call) in (UPSTREAM_TEXT, UPSTREAM_FEATURE, UPSTREAM_LOADER):
             assert call.path.removeprefix("upstream/").removesuffix(".py").replace("/", ".") in guards, call

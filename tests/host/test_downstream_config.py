@@ -162,4 +162,7 @@ def test_a_task_of_s3prls_own_may_name_its_own_classes_alone() -> None:
 def test_splits_are_those_of_the_task() -> None:
     assert splits("emotion", {}) == splits("glmd_ks", {}) == ("train", "dev", "test")
     assert splits("asr", content("asr/config.yaml")) == ("train", "dev-clean", "dev-other", "test-clean", "test-other")
-    assert "dev" in splits("quesst14_dtw", {})
+    sets = {"downstream_expert": {"datarc": {"train": ["a"], "dev-clean": ["b"], "num_workers": 1}}}
+    assert splits("asr", sets) == splits("glmd_asr", sets) == ("train", "dev-clean")
+    assert splits("ctc", {}) == ("train", "dev", "test") and splits("quesst14_dtw", {}) == ("dev", "test", "eval")
+    assert splits("mosei", {}) == ()

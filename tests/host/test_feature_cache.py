@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.drawn import sample_key
 from s3prl_gendistiller.host.feature_cache import CachedUpstream, files_hash, identity, put_cache_before
 from s3prl_gendistiller.host.feature_store import FeatureCache
+from s3prl_gendistiller.host.random_waveforms import sample_key
 
 
 class Upstream(nn.Module):

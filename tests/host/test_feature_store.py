@@ -27,7 +27,7 @@ def test_a_cache_keeps_within_its_limit_and_counts_what_others_keep(
         for upstream in (one, other, one, other):
             upstream(WAVS)
     assert len(files(tmp_path)) == 2  # 600 and 180 bytes of one, and no third
-    assert caplog.text.count("its limit is 1 KB; others are computed each time") == 2
+    assert caplog.text.count("its limit is 1 KB; new ones are computed each time") == 2
     assert one.upstream.computed == 3 + 1 and other.upstream.computed == 6
     for path in files(tmp_path):
         path.unlink()

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 
-from s3prl_gendistiller.host.drawn import Drawn, WatchedLoader, sample_key
 from s3prl_gendistiller.host.feature_store import FeatureCache
+from s3prl_gendistiller.host.random_waveforms import Drawn, WatchedLoader, sample_key
 from s3prl_gendistiller.host.soft_labels import WithWaveforms
 
 DRAWS: dict[str, Callable[[], float]] = {
