@@ -1,7 +1,7 @@
-"""The sections `optimizer` and `scheduler` of a runner YAML, as the functions of s3prl take them that they name.
+"""The sections `optimizer` and `scheduler` of a runner YAML: names and keys that s3prl's builders accept.
 
-s3prl builds both by evaluating ``get_`` and the name. The names here are all that it has, and a key stands here only
-where the function of that name uses it: several of them swallow the others without a word.
+s3prl evaluates ``get_`` and the name. `OPTIMIZERS` and `SCHEDULERS` hold all names that s3prl has. Several of its
+builders drop unknown keys in silence, so the dataclasses list only keys that the builder of that name uses.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BETAS = (0.9, 0.999)
 
 @dataclass(frozen=True)
 class AdamConfig:
-    """Adam, or AdamW, of s3prl: of torch's settings they take the learning rate alone."""
+    """Adam or AdamW of s3prl, whose only setting is the learning rate."""
 
     name: str
     lr: float = key(2e-4, above=0.0)
@@ -33,12 +33,12 @@ class BertAdamConfig(AdamConfig):
 
 @dataclass(frozen=True)
 class ScheduledConfig(BertAdamConfig):
-    """AdamW or Lamb with the schedule inside."""
+    """AdamW or Lamb with a built-in schedule."""
 
     schedule: str | None = key("warmup_linear", choices=("warmup_linear", "warmup_constant", "warmup_cosine", "none"))
     betas: tuple[float, float] = BETAS
     eps: float = key(1e-8, low=0.0)
-    weight_decay: float = key(0.0, low=0.0)  # s3prl's groups of weights put 0.01 and 0 in its place
+    weight_decay: float = key(0.0, low=0.0)  # in `IGNORED`
 
     def problems(self) -> Iterator[str]:
         yield from _shares("betas", self.betas)
@@ -46,7 +46,7 @@ class ScheduledConfig(BertAdamConfig):
 
 @dataclass(frozen=True)
 class _TorchConfig:
-    """What all of torch's optimisers share."""
+    """Settings that all optimisers of torch share."""
 
     name: str
     torch_optim_name: str
@@ -119,9 +119,13 @@ OPTIMIZERS = Kinds(
 )
 
 
+IGNORED = {name: ("weight_decay",) for name in ("AdamW_with_schedule", "Lamb_with_schedule")}
+"""By optimiser, keys that s3prl accepts without effect: its parameter groups have 0.01 and 0 in their place."""
+
+
 @dataclass(frozen=True)
 class WarmupConfig:
-    """A schedule that needs to know nothing but its warm-up."""
+    """A schedule with a warm-up as its only setting."""
 
     name: str
     num_warmup_steps: int = key(low=0)
@@ -165,7 +169,7 @@ SCHEDULERS = Kinds(
 
 
 def schedule_problems(optimizer: Any, scheduler: Any, total_steps: int) -> Iterator[str]:
-    """What is wrong between the sections of one file."""
+    """Problems between the sections of one file."""
     if isinstance(scheduler, PolynomialConfig):
         if scheduler.lr_end >= optimizer.lr:
             yield f"scheduler.lr_end: found {scheduler.lr_end}, expected less than optimizer.lr {optimizer.lr}"
@@ -175,12 +179,18 @@ def schedule_problems(optimizer: Any, scheduler: Any, total_steps: int) -> Itera
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainedConfig:
-    """What every configuration of a training run holds."""
+class OptimizedConfig:
+    """The sections `optimizer` and `scheduler`."""
 
-    runner: Any
     optimizer: Any = key(kinds=OPTIMIZERS)
     scheduler: Any = key(None, kinds=SCHEDULERS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedConfig(OptimizedConfig):
+    """Sections of every configuration of a training run."""
+
+    runner: Any
 
     def problems(self) -> Iterator[str]:
         yield from schedule_problems(self.optimizer, self.scheduler, self.runner.total_steps)

@@ -1,1 +1,1 @@
-"""Everything that knows s3prl, the host: finding it, fitting libraries to it, joining it, its files."""
+"""The only room that imports s3prl, "the host": its place and version, compatible libraries, tasks, upstreams, files."""

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from s3prl_gendistiller.distill.teacher import MAX_FRAME_DIFFERENCE
 from s3prl_gendistiller.distill.weights import check_finite
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
@@ -39,7 +40,6 @@ BASES = {
 SECTION = "glmd"
 """Key of `downstream_expert` in the configuration."""
 BEST = ("dev-best.ckpt", "dev-clean-best.ckpt")
-MAX_FRAME_DIFFERENCE = 2
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ class TrainingGuard:
         return UserError(
             f"step {self.step + 1}: out of memory{often}; lower {' or '.join(sizes) or 'the batch size'}, or leave "
             "other programs off the device. config.runner.gradient_accumulate_steps, raised by the same factor, keeps "
-            f"the batch of an optimiser step as large as it was. {way_on(self._folder)}"
+            f"the batch of an optimiser step as large as it was; {way_on(self._folder)}"
         )
 
     def report(self) -> None:
@@ -152,7 +152,7 @@ class TrainingGuard:
         options = f" -o config.optimizer.lr={lower}"
         return UserError(
             f"step {self.step}: {problem}, at learning rate {rate:g} (config.optimizer.lr {asked}); expected finite "
-            f"numbers. What was saved before stays. {way_on(self._folder, options)}; a "
+            f"numbers. What was saved before stays; {way_on(self._folder, options)}; a "
             "checkpoint in place of the folder goes on from there"
         )
 
