@@ -1,1 +1,1 @@
-"""The only room that imports s3prl, "the host": its place and version, compatible libraries, tasks, upstreams, files."""
+"""The room that imports s3prl, the host: finding it, supplying its libraries, joining it, reading its files."""
