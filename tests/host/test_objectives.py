@@ -87,7 +87,7 @@ def test_a_run_is_distilled_gone_on_with_and_evaluated(
         assert all(torch.equal(value, whole[part][name]) for name, value in again[part].items())
     for split in ("train", "valid"):
         assert set().union(*(TERMS[name] for name in names)) <= read_metrics(run, split)[6].keys()
-    own.unlink()  # a stored run needs no units file
+    own.unlink()  # the student needs no units file
     assert not any("label_embs" in name for name in load_student(newest or "").state_dict())
     upstream = {"gendistiller": "gendistiller_local", "distilhubert": "distiller_local"}[task]
     asr = ("-u", upstream, "-k", newest, "-d", "asr", "-c", ROOT / "downstream_runs/asr/small.yaml", "-o", SHORT_ASR)
