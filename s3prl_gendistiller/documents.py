@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,27 @@ def parse_json(text: str, source: str) -> Any:
         )
         _check_depth(content)
         return content
+
+
+def leaves(content: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Full key and value of every scalar in nested mappings and lists.
+
+    Args:
+        name: full key of `content`.
+
+    Raises:
+        UserError: the content is nested too deep.
+    """
+    if depth > DEPTH:
+        raise UserError(f"{name.partition('.')[0]}: nested deeper than {DEPTH} levels, expected a configuration")
+    if isinstance(content, Mapping):
+        for part, value in content.items():
+            yield from leaves(value, f"{name}.{part}" if name else str(part), depth + 1)
+    elif isinstance(content, list | tuple):
+        for index, value in enumerate(content):
+            yield from leaves(value, f"{name}[{index}]", depth + 1)
+    else:
+        yield name, content
 
 
 def _whole_number(text: str) -> int:

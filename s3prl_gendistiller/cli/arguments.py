@@ -121,12 +121,6 @@ def whole(given: str) -> int:
     return _whole(given, -(2**31), 2**31 - 1)
 
 
-def typed(args: argparse.Namespace, flags: dict[str, str]) -> list[tuple[str, Any]]:
-    """The flags of `flags` (destination: flag) that were given, with their values."""
-    found = [(flag, getattr(args, destination)) for destination, flag in flags.items()]
-    return [(flag, value) for flag, value in found if value is not None and value is not False]
-
-
 def take_overrides(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Overrides:
     """Reads ``-o``; each ``args.FLAG=VALUE`` in it is also set in `args`, converted as a given flag would be.
 

@@ -94,8 +94,10 @@ def passed_on(args: argparse.Namespace, *, goes_on: bool) -> list[str]:
         goes_on: the run goes on with a checkpoint, which holds all but the flags of this process.
     """
     command: list[str] = []
-    for flag, value in arguments.typed(args, _PROCESSES if goes_on else {**SELECTION, **_OTHERS, **_PROCESSES}):
-        command += [flag] if value is True else [flag, str(value)]
+    for name, flag in (_PROCESSES if goes_on else {**SELECTION, **_OTHERS, **_PROCESSES}).items():
+        value = getattr(args, name)
+        if value is not None and value is not False:
+            command += [flag] if value is True else [flag, str(value)]
     return command
 
 

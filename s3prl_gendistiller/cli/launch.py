@@ -28,6 +28,7 @@ from s3prl_gendistiller.host.failures import explained, user_cause, workers_key
 from s3prl_gendistiller.host.lock import locked
 from s3prl_gendistiller.host.memory import keep_few_primitives, keep_freed_memory
 from s3prl_gendistiller.host.paths import RESOLVED_CONFIG
+from s3prl_gendistiller.host.saving import way_on
 from s3prl_gendistiller.outputs import check_writable
 
 LOCK = ".run.lock"
@@ -133,7 +134,8 @@ def run(
         try:
             host(command)
         except KeyboardInterrupt as stop:
-            raise Interrupted(resume.way_on(call.folder, parser.prog, call.trains)) from stop
+            advice = way_on(call.folder, program=f"python {parser.prog} ")
+            raise Interrupted(advice if call.trains else "the same command begins again") from stop
 
 
 def _check_place(args: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from s3prl_gendistiller.config_optimizer import TrainedConfig
 from s3prl_gendistiller.config_runner import LoopConfig
-from s3prl_gendistiller.documents import DEPTH
+from s3prl_gendistiller.documents import leaves
 from s3prl_gendistiller.errors import ConfigError, UserError
 from s3prl_gendistiller.host import expert_configs as experts
 from s3prl_gendistiller.host import matching_configs as matching
@@ -217,8 +217,8 @@ def _check_names(downstream: str, content: Mapping[str, Any], source: str) -> No
     known = _names_of(find_host().package / "downstream", downstream)
     problems = [
         f"{name}: found {value[:80]!r}, {one_of(value, known)}"
-        for name, value in _texts(expert, "downstream_expert")
-        if name.split(".")[-1].partition("[")[0] in EVALUATED and value not in known
+        for name, value in leaves(expert, "downstream_expert")
+        if isinstance(value, str) and name.split(".")[-1].partition("[")[0] in EVALUATED and value not in known
     ]
     runner = content.get("runner", {})
     for name in (*runner.get("eval_dataloaders", ()), runner.get("train_dataloader", "train")):
@@ -226,19 +226,6 @@ def _check_names(downstream: str, content: Mapping[str, Any], source: str) -> No
             problems.append(f"runner.eval_dataloaders: found {name[:80]!r}, expected the name of a split")
     if problems:
         raise ConfigError(source, problems)
-
-
-def _texts(content: Any, name: str, depth: int = 0) -> Iterator[tuple[str, str]]:
-    if depth > DEPTH:
-        raise UserError(f"{name.partition('.')[0]}: nested deeper than {DEPTH} levels, expected a configuration")
-    if isinstance(content, Mapping):
-        for part, value in content.items():
-            yield from _texts(value, f"{name}.{part}", depth + 1)
-    elif isinstance(content, list | tuple):
-        for index, value in enumerate(content):
-            yield from _texts(value, f"{name}[{index}]", depth + 1)
-    elif isinstance(content, str):
-        yield name, content
 
 
 def _names_of(folder: Path, base: str) -> list[str]:

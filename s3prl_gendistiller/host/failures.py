@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from s3prl_gendistiller.documents import leaves
 from s3prl_gendistiller.errors import UserError
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -58,15 +59,9 @@ def explained(workers: str = "") -> Iterator[None]:
         raise UserError(found) from error
 
 
-def workers_key(config: Mapping[str, Any], above: str = "") -> str:
+def workers_key(config: Mapping[str, Any]) -> str:
     """The full key of `num_workers` in a configuration; empty if there is none."""
-    for name, value in config.items():
-        if name == "num_workers":
-            return f"{above}{name}"
-        found = workers_key(value, f"{above}{name}.") if isinstance(value, Mapping) else ""
-        if found:
-            return found
-    return ""
+    return next((key for key, _ in leaves(config) if key.rpartition(".")[2] == "num_workers"), "")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""The import line that s3prl's guide asks for in `hub.py`: added, and removed without a trace.
+"""The import line that s3prl's guide requires in `hub.py`: added, and removed without a trace.
 
 Both functions work on bytes, so that line endings, encoding and a missing last newline stay as they were.
 """

@@ -44,7 +44,7 @@ def find_host() -> Host:
     version = (package / "version.txt").read_text(encoding="utf-8").strip()
     if not is_supported(version):
         raise UserError(f"s3prl: found version {version} in {package}; expected {SUPPORTED}; {REMEDY}")
-    return Host(package, version)
+    return Host(package=package, version=version)
 
 
 def is_host_package(folder: Path) -> bool:

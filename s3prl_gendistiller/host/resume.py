@@ -6,21 +6,20 @@ Each change by `-o` takes effect, or is refused before anything is loaded.
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
+from s3prl_gendistiller.config_optimizer import IGNORED, OptimizedConfig
 from s3prl_gendistiller.config_runner import DataConfig, RunnerConfig
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import student_kind
 from s3prl_gendistiller.host.overrides import Overrides
 from s3prl_gendistiller.host.students import check_size
-from s3prl_gendistiller.schema import from_dict
+from s3prl_gendistiller.schema import check_present, from_dict
 from s3prl_gendistiller.student_kinds import kind_of_weights, read_model_config
 
 ANOTHER = "leave it out, or begin another run with -n"
@@ -52,6 +51,9 @@ def check_changes(stored: dict[str, Any], checkpoint: Path, overrides: Overrides
         sections = {field.name for field in dataclasses.fields(RunnerConfig)}  # a baseline's Config holds more
         content = {name: value for name, value in after.items() if name in sections or name not in before}
         from_dict(RunnerConfig, content, f"{checkpoint} with -o")
+    else:
+        trained = {name: after[name] for name in ("optimizer", "scheduler") if name in after}
+        check_present(OptimizedConfig, trained, f"{checkpoint} with -o")
     if not (overrides.flags or overrides.keys):
         return
     problems = [*_loop_problems(before, after, stored["Step"]), *_optimizer_problems(before, after)]
@@ -108,30 +110,8 @@ def _optimizer_problems(before: Mapping[str, Any], after: Mapping[str, Any]) -> 
     renamed = [key for key in changed if key in ("name", "torch_optim_name")]
     yield from (f"config.optimizer.{key}: the stored momentum is of {old.get(key)}; {ANOTHER}" for key in renamed)
     if not renamed:
-        for key in changed:
-            if _options(new) == _options({**new, key: old[key]} if key in old else _without(new, key)):
-                yield f"config.optimizer.{key}: s3prl's {new['name']} does not look at it; leave it out"
-
-
-def _options(config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Parameter groups, without parameters, of the optimiser that s3prl builds from a section.
-
-    Raises:
-        UserError: s3prl cannot build it.
-    """
-    module = importlib.import_module("s3prl.optimizers")
-    if not hasattr(module, f"get_{config.get('name')}"):  # the host evaluates the name
-        raise UserError(f"config.optimizer.name: found {config.get('name')!r}, which s3prl does not have; {ANOTHER}")
-    try:
-        made = module.get_optimizer([nn.Linear(1, 1)], 100, dict(config))
-    except (AttributeError, TypeError, ValueError) as error:
-        raise UserError(f"config.optimizer: s3prl cannot build it ({error}); correct the -o") from error
-    groups = [_without(group, "params") for group in made.param_groups]
-    return [{name: getattr(value, "__dict__", value) for name, value in group.items()} for group in groups]
-
-
-def _without(content: Mapping[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in content.items() if name != key}
+        ignored = [key for key in changed if key in IGNORED.get(new["name"], ())]
+        yield from (f"config.optimizer.{key}: s3prl's {new['name']} ignores it; leave it out" for key in ignored)
 
 
 def check_fingerprints(states: Mapping[str, Any], present: Mapping[str, str], data: DataConfig) -> None:

@@ -62,7 +62,7 @@ def weight_loader(stock: Method) -> Method:
         path = self.args.init_ckpt
         if isinstance(model, nn.Module) and self.init_ckpt:
             if name in self.init_ckpt:
-                check_weights(self.init_ckpt[name], model, path, f"the {name} that is asked for", "it")
+                check_weights(self.init_ckpt[name], model, path, f"the {name} of this run", "it")
             elif name in HEADS:
                 raise UserError(f"{path}: found no {name} in it, expected a checkpoint of run_downstream.py")
         stock(self, model, name)

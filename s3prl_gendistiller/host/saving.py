@@ -40,22 +40,23 @@ def save_checkpoint(states: Mapping[str, Any], path: Path, keep: int) -> None:
             os.fsync(file.fileno())
     except RuntimeError as error:  # torch's writer on a full disk
         raise UserError(
-            f"{path}: cannot be written ({str(error).splitlines()[0]}); make room. {way_on(path.parent)}"
+            f"{path}: cannot be written ({str(error).splitlines()[0]}); make room; {way_on(path.parent)}"
         ) from error
     _sync(path.parent)
     if path.match(REGULAR):
         delete_surplus(path, keep)
 
 
-def way_on(folder: Path, options: str = "") -> str:
+def way_on(folder: Path, options: str = "", program: str = "") -> str:
     """Advice: the flags that go on with a run that has ended.
 
     Args:
         options: text to add to the command, beginning with a space.
+        program: launcher of the run, if known, ending with a space.
     """
     if newest_checkpoint(folder) is None:
-        return f"Nothing was saved yet: the same command{options and ' with'}{options} begins again"
-    return f"-e {shlex.quote(os.path.relpath(folder))}{options} goes on with the run"
+        return f"nothing was saved yet: the same command{options and ' with'}{options} begins again"
+    return f"{program}-e {shlex.quote(os.path.relpath(folder))}{options} goes on with the run"
 
 
 def delete_surplus(written: Path, keep: int) -> None:

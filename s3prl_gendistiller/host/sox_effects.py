@@ -47,11 +47,6 @@ def norm(waveform: torch.Tensor, decibels: float = 0.0) -> torch.Tensor:
     return _clip(waveform * (10.0 ** (decibels / 20) / peak)) if peak > 0 else waveform
 
 
-def silence(waveform: torch.Tensor, rate_hz: int, above: Periods, below: Periods | None = None) -> torch.Tensor:
-    """Cuts silence from the front and, with `below`, from the rest; (C, S) -> (C, at most S)."""
-    return cut_silence(waveform, rate_hz, above, below)
-
-
 def apply_effects(waveform: torch.Tensor, rate_hz: int, effects: Sequence[Sequence[str]]) -> Signal:
     """Applies a chain of effects written as for the sox program, e.g. ``[["rate", "16000"], ["gain",
     "-3.0"]]``.
@@ -126,7 +121,7 @@ def _silence(arguments: list[str], rate_hz: int) -> Effect:
     below, rest = _periods(rest, rate_hz) if rest else (None, rest)
     if rest or above.count < 0 or (below is not None and (below.count == 0 or below.count < above.count == 0)):
         raise ValueError(arguments)  # sox itself behaves oddly for "0 -1 ...", which no task uses
-    return lambda waveform: (silence(waveform, rate_hz, above, below), rate_hz)
+    return lambda waveform: (cut_silence(waveform, rate_hz, above, below), rate_hz)
 
 
 def _periods(arguments: list[str], rate_hz: int) -> tuple[Periods, list[str]]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_gendistiller.distill.weights import is_finite
+from s3prl_gendistiller.documents import leaves
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.saving import save_checkpoint, way_on
 
@@ -132,11 +133,11 @@ class TrainingGuard:
 
     def out_of_memory(self, often: str) -> UserError:
         """The error that names the keys to lower."""
-        sizes = [f"{key} ({value})" for key, value in _sizes(self.config, "config")]
+        sizes = [f"{key} ({value})" for key, value in leaves(self.config, "config") if _is_size(key, value)]
         return UserError(
             f"step {self.step + 1}: out of memory{often}; lower {' or '.join(sizes) or 'the batch size'}, or leave "
             "other programs off the device. config.runner.gradient_accumulate_steps, raised by the same factor, keeps "
-            f"the batch of an optimiser step as large as it was. {way_on(self._folder)}"
+            f"the batch of an optimiser step as large as it was; {way_on(self._folder)}"
         )
 
     def report(self) -> None:
@@ -152,7 +153,7 @@ class TrainingGuard:
         options = f" -o config.optimizer.lr={lower}"
         return UserError(
             f"step {self.step}: {problem}, at learning rate {rate:g} (config.optimizer.lr {asked}); expected finite "
-            f"numbers. What was saved before stays. {way_on(self._folder, options)}; a "
+            f"numbers. What was saved before stays; {way_on(self._folder, options)}; a "
             "checkpoint in place of the folder goes on from there"
         )
 
@@ -169,12 +170,8 @@ def _tensors(states: Mapping[str, Any]) -> Iterator[Tensor]:
             yield from (item for item in value.values() if item.is_floating_point())
 
 
-def _sizes(config: Any, name: str) -> Iterator[tuple[str, int]]:
-    """Every key in a configuration that sets the size of a batch, with its value."""
-    if isinstance(config, Mapping):
-        for key, value in config.items():
-            yield from _sizes(value, f"{name}.{key}")
-    elif isinstance(config, int) and not isinstance(config, bool) and config > 1:
-        key = name.rpartition(".")[2]
-        if ("batch" in key and "size" in key) or key == "crop_samples":
-            yield name, config
+def _is_size(key: str, value: Any) -> bool:
+    """Whether a key of a configuration sets the size of a batch, and could be lowered."""
+    name = key.rpartition(".")[2]
+    sized = ("batch" in name and "size" in name) or name == "crop_samples"
+    return sized and isinstance(value, int) and not isinstance(value, bool) and value > 1

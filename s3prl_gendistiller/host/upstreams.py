@@ -90,7 +90,7 @@ def require_upstream(name: str, door: Door = LAUNCHER) -> Callable[..., Any]:
     if package and importlib.util.find_spec(package) is None:
         raise UserError(
             f"{door.upstream}: found {name}, which needs the Python package {package}; it is not installed here, so "
-            "choose another upstream or install what s3prl's upstream/README.md asks for"
+            "choose another upstream or install what s3prl's upstream/README.md lists"
         )
     return entry
 

@@ -79,7 +79,7 @@ def test_a_shipped_teacher_is_known_from_any_folder(
     inside: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SUPERB_DATA", str(bench.data))
-    model = inside / "model.yaml"  # of a shape that fits the teacher
+    model = inside / "model.yaml"  # a student that fits the teacher
     base = "pretrain_configs/gendistiller/config_model_mini.yaml"
     model.write_text(f"base: {base}\nteacher: {{folder: teachers/hubert_mini}}\n")
     commands: list[list[str]] = []
@@ -218,7 +218,7 @@ def test_two_runs_do_not_train_in_one_folder_and_the_refused_one_takes_nothing_a
         (tmp_path / "run/config.yaml").touch()
         with pytest.raises(UserError, match="another run is training there"), launch.new_folder(tmp_path / "run"):
             pass
-        with launch.new_folder(tmp_path / "run", trains=False):  # evaluated while it trains
+        with launch.new_folder(tmp_path / "run", trains=False):  # an evaluation during training
             pass
         assert (tmp_path / "run/config.yaml").exists()
 

@@ -29,11 +29,11 @@ class Data(torch.utils.data.Dataset):
         return 6
 
     def __getitem__(self, index: int) -> Tensor:
-        return torch.tensor([1.0, 2.0, -0.5])  # whatever batch a run goes on with
+        return torch.tensor([1.0, 2.0, -0.5])  # equal for each batch
 
 
 class PretrainTask(nn.Module):
-    """What the pretraining Runner asks of a task.
+    """A task with all methods that the pretraining Runner calls.
 
     Attributes:
         fault: called with the number of the batch and its loss.

@@ -45,7 +45,7 @@ def test_every_row_of_the_table_has_its_call() -> None:
             (path, call.text) for path, texts, _ in TABLE if call.text in texts and fnmatch.fnmatch(call.path, path)
         )
         used.discard(row)
-    for_all = {"eval(self.modelrc['select'])", "eval(f'self.get_{mode}_dataloader')"}  # which not each task has
+    for_all = {"eval(self.modelrc['select'])", "eval(f'self.get_{mode}_dataloader')"}  # not every task has these
     assert sorted((path, text) for path, text in used if text not in for_all) == []
 
 

@@ -37,7 +37,7 @@ def refused(path: str, key: str, value: object, task: str | None = None) -> str:
     wrong = put(content(path), key, value)
     with pytest.raises(UserError) as caught:
         check_downstream(task, wrong, "c.yaml")
-    with pytest.raises(UserError):  # the same from a checkpoint
+    with pytest.raises(UserError):  # the same in a checkpoint
         check_stored_config(task, wrong, "states-1.ckpt: Config")
     return str(caught.value)
 
@@ -89,7 +89,7 @@ def test_a_list_of_names_that_s3prl_evaluates_is_one_of_a_list_each() -> None:
     assert "downstream_expert.metric[0]" in refused("ctc/snips.yaml", "downstream_expert.metric", [EVIL])
     assert "save_best_on[0]" in refused("ctc/snips.yaml", "downstream_expert.save_best_on", [EVIL])
     missing = content("emotion/config.yaml")
-    missing["runner"] = {"eval_dataloaders": [EVIL]}  # a checkpoint may leave out what would be checked beside it
+    missing["runner"] = {"eval_dataloaders": [EVIL]}  # a checkpoint may lack the other keys
     with pytest.raises(UserError, match="eval_dataloaders"):
         check_stored_config("emotion", missing, "x.ckpt")
 

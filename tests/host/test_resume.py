@@ -62,17 +62,17 @@ def test_what_takes_effect_is_let_through(tmp_path: Path, kind: str, optimizer: 
         (
             SCHEDULED,
             "config.optimizer.weight_decay=0.5",
-            "weight_decay: s3prl's AdamW_with_schedule does not look at it",
+            "weight_decay: s3prl's AdamW_with_schedule ignores it",
         ),
         (
             {"name": "Adam"},
             "config.optimizer.betas=[0.5, 0.5]",
-            "betas: (s3prl's Adam does not look at it|unknown key)",
+            "betas: unknown key",
         ),
         (
             TORCH,
             "config.optimizer.momentu=0.5",
-            "config.optimizer: s3prl cannot build it .*momentu|momentu: unknown key; did you mean momentum",
+            "momentu: unknown key; did you mean momentum",
         ),
         (TORCH, "config.optimizer.torch_optim_name='Adam'", "torch_optim_name: the stored momentum is of SGD"),
         (

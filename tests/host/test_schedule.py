@@ -40,7 +40,7 @@ def test_a_resumed_run_follows_the_schedule_that_it_asks_for(loops: Loops, optim
 
     again = loops.train("again", asked, loops.folder / "whole/states-4.ckpt", total_steps=9, save_step=8)
     assert loops.rates == rates[4:]
-    assert all(map(torch.equal, weights(whole), weights(again)))  # nothing asked, nothing changed
+    assert all(map(torch.equal, weights(whole), weights(again)))  # without -o nothing changes
 
     loops.train("other", begun, total_steps=6, save_step=4)
     path = loops.folder / "other/states-4.ckpt"
