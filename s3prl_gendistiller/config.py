@@ -101,7 +101,7 @@ class ModelConfig:
     student: BackboneConfig = field(default_factory=BackboneConfig)
     distill: TargetsConfig = field(default_factory=TargetsConfig)
     warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
-    objectives: tuple[ObjectiveConfig, ...] = key((LayerwiseConfig(),), kinds=ENTRY)
+    objectives: tuple[ObjectiveConfig, ...] = key((LayerwiseConfig(),), variants=ENTRY)
 
     def problems(self) -> Iterator[str]:
         names = [objective.name for objective in self.objectives]

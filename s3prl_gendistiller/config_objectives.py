@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from s3prl_gendistiller.schema import Kinds, key
+from s3prl_gendistiller.schema import Variants, key
 
 
 @dataclass(frozen=True)
@@ -170,4 +170,4 @@ OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
     "glmd": GlmdConfig,
 }
 """Every objective by its name. An entry of a YAML without a name is the first."""
-ENTRY = Kinds(by="name", of=OBJECTIVES, default=next(iter(OBJECTIVES)))
+ENTRY = Variants(by="name", of=OBJECTIVES, default=next(iter(OBJECTIVES)))

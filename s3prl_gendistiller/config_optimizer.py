@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from s3prl_gendistiller.schema import Kinds, key
+from s3prl_gendistiller.schema import Variants, key
 
 BETAS = (0.9, 0.999)
 
@@ -106,7 +106,7 @@ def _shares(name: str, values: tuple[float, ...]) -> Iterator[str]:
         yield f"{name}: found {found}, expected from 0 to less than 1"
 
 
-OPTIMIZERS = Kinds(
+OPTIMIZERS = Variants(
     by="name",
     of={
         "AdamW_with_schedule": ScheduledConfig,
@@ -114,7 +114,7 @@ OPTIMIZERS = Kinds(
         "BertAdam_with_schedule": BertAdamConfig,
         "Adam": AdamConfig,
         "AdamW": AdamConfig,
-        "TorchOptim": Kinds(by="torch_optim_name", of={name: _torch_config(name) for name in _TORCH}),
+        "TorchOptim": Variants(by="torch_optim_name", of={name: _torch_config(name) for name in _TORCH}),
     },
 )
 
@@ -154,7 +154,7 @@ class PolynomialConfig(WarmupConfig):
     power: float = key(1.0, above=0.0)
 
 
-SCHEDULERS = Kinds(
+SCHEDULERS = Variants(
     by="name",
     of={
         "linear_schedule_with_warmup": WarmupConfig,
@@ -182,8 +182,8 @@ def schedule_problems(optimizer: Any, scheduler: Any, total_steps: int) -> Itera
 class OptimizedConfig:
     """The sections `optimizer` and `scheduler`."""
 
-    optimizer: Any = key(kinds=OPTIMIZERS)
-    scheduler: Any = key(None, kinds=SCHEDULERS)
+    optimizer: Any = key(variants=OPTIMIZERS)
+    scheduler: Any = key(None, variants=SCHEDULERS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,14 +16,14 @@ from typing import Any, TypeVar
 
 from s3prl_gendistiller.documents import read_yaml
 from s3prl_gendistiller.errors import ConfigError, UserError
-from s3prl_gendistiller.schema_values import convert_scalar, kind, one_of, shown, suggest
+from s3prl_gendistiller.schema_values import convert_scalar, one_of, shown, suggest, with_type
 from s3prl_gendistiller.shipped import existing_or_shipped
 
 T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
-class Kinds:
+class Variants:
     """Chooses the dataclass that reads a section by the value of one of the section's keys.
 
     Attributes:
@@ -33,7 +33,7 @@ class Kinds:
     """
 
     by: str
-    of: Mapping[str, type | Kinds]
+    of: Mapping[str, type | Variants]
     default: str | None = None
 
 
@@ -45,7 +45,7 @@ def key(
     choices: tuple[Any, ...] | None = None,
     above: float | None = None,
     below: float | None = None,
-    kinds: Kinds | None = None,
+    variants: Variants | None = None,
     spelt: str | None = None,
 ) -> Any:
     """A dataclass field with a range or a choice that `from_dict` checks.
@@ -54,11 +54,11 @@ def key(
         low, high: ``low <= value <= high``.
         above, below: ``above < value < below``.
         choices: all allowed values.
-        kinds: chooses the dataclass of a section, or of each section of a list.
+        variants: chooses the dataclass of a section, or of each section of a list.
         spelt: the key in the file, where that is no valid name in Python.
     """
     checks: dict[str, Any] = {"low": low, "high": high, "choices": choices, "above": above, "below": below}
-    checks |= {"kinds": kinds, "spelt": spelt, "optional": True if default is None else None}
+    checks |= {"variants": variants, "spelt": spelt, "optional": True if default is None else None}
     metadata = {name: value for name, value in checks.items() if value is not None}
     if isinstance(default, list | dict):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
@@ -95,7 +95,7 @@ def yaml_layers(path: str | Path) -> list[tuple[Path, dict[str, Any]]]:
             content = _placed(content, str(folder))
         layers.append((current.resolve(), content))
         if base is not None and not isinstance(base, str):
-            raise UserError(f"{current}: found {kind(base)} as base, expected the path of another file")
+            raise UserError(f"{current}: found {with_type(base)} as base, expected the path of another file")
         current = None if base is None else _base_file(current.parent, base)
     return layers
 
@@ -193,7 +193,7 @@ def _spelling(field: dataclasses.Field[Any]) -> str:
 
 def _build(cls: Any, content: Any, prefix: str, problems: list[str]) -> Any:
     if not isinstance(content, Mapping):
-        problems.append(f"{prefix.rstrip('.') or 'file'}: found {kind(content)}, expected a section of keys")
+        problems.append(f"{prefix.rstrip('.') or 'file'}: found {with_type(content)}, expected a section of keys")
         return None
     here: list[str] = []  # apart from `problems`: a section's rules are checked even when another section is wrong
     hints = typing.get_type_hints(cls)
@@ -219,8 +219,8 @@ def _build(cls: Any, content: Any, prefix: str, problems: list[str]) -> Any:
 def _convert(value: Any, hint: Any, name: str, checks: Mapping[str, Any], problems: list[str]) -> Any:
     origin = typing.get_origin(hint)
     arguments = typing.get_args(hint)
-    if "kinds" in checks and origin is not tuple and not (value is None and "optional" in checks):
-        reader = _reader(checks["kinds"], value, name, problems)
+    if "variants" in checks and origin is not tuple and not (value is None and "optional" in checks):
+        reader = _reader(checks["variants"], value, name, problems)
         return None if reader is None else _build(reader, value, f"{name}.", problems)
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
@@ -233,16 +233,16 @@ def _convert(value: Any, hint: Any, name: str, checks: Mapping[str, Any], proble
         return _convert_tuple(value, arguments, name, checks, problems)
     if origin is dict or hint is dict:
         if not isinstance(value, dict):
-            problems.append(f"{name}: found {kind(value)}, expected a mapping")
+            problems.append(f"{name}: found {with_type(value)}, expected a mapping")
         return value
     return convert_scalar(value, hint, name, checks, problems)
 
 
-def _reader(kinds: Kinds, value: Any, name: str, problems: list[str]) -> Any:
-    found: Any = kinds
-    while isinstance(found, Kinds):
+def _reader(variants: Variants, value: Any, name: str, problems: list[str]) -> Any:
+    found: Any = variants
+    while isinstance(found, Variants):
         if not isinstance(value, Mapping):
-            problems.append(f"{name}: found {kind(value)}, expected a section of keys")
+            problems.append(f"{name}: found {with_type(value)}, expected a section of keys")
             return None
         given, names = value.get(found.by, found.default), list(found.of)
         if not isinstance(given, str) or given not in names:
@@ -257,7 +257,7 @@ def _convert_tuple(
     value: Any, arguments: tuple[Any, ...], name: str, checks: Mapping[str, Any], problems: list[str]
 ) -> Any:
     if not isinstance(value, list | tuple):
-        problems.append(f"{name}: found {kind(value)}, expected a list")
+        problems.append(f"{name}: found {with_type(value)}, expected a list")
         return None
     if len(arguments) == 2 and arguments[1] is Ellipsis:
         hints = [arguments[0]] * len(value)

@@ -19,7 +19,7 @@ def convert_scalar(value: Any, hint: Any, name: str, checks: Mapping[str, Any], 
         with contextlib.suppress(ValueError):
             value = float(value)
     if hint is not Any and (not isinstance(value, hint) or (hint is not bool and isinstance(value, bool))):
-        problems.append(f"{name}: found {kind(value)}, expected {_TYPE_NAMES.get(hint, hint.__name__)}")
+        problems.append(f"{name}: found {with_type(value)}, expected {_TYPE_NAMES.get(hint, hint.__name__)}")
         return None
     if isinstance(value, float) and not math.isfinite(value):  # NaN and infinity escape the comparisons below
         problems.append(f"{name}: found {value}, expected a finite number")
@@ -66,7 +66,7 @@ def _closest(found: object, known: Sequence[str]) -> str:
 _TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
-def kind(value: Any) -> str:
+def with_type(value: Any) -> str:
     """A value with its type, for a message."""
     if value is None:
         return "null"

@@ -12,13 +12,13 @@ import torch
 from s3prl_gendistiller.config_optimizer import OPTIMIZERS, SCHEDULERS
 from s3prl_gendistiller.errors import ConfigError
 from s3prl_gendistiller.host import compat
-from s3prl_gendistiller.schema import Kinds, checked, key
+from s3prl_gendistiller.schema import Variants, checked, key
 
 
 @dataclass(frozen=True)
 class Sections:
-    optimizer: Any = key(kinds=OPTIMIZERS)
-    scheduler: Any = key(None, kinds=SCHEDULERS)
+    optimizer: Any = key(variants=OPTIMIZERS)
+    scheduler: Any = key(None, variants=SCHEDULERS)
 
 
 ADAM = {"name": "TorchOptim", "torch_optim_name": "Adam", "lr": 1e-3}
@@ -86,11 +86,11 @@ def test_numbers_in_text_reach_s3prl_as_numbers_and_no_key_is_added() -> None:
     assert checked(Sections, {"optimizer": ADAM, "scheduler": None}, "r")["scheduler"] is None
 
 
-def leaves(kinds: Kinds) -> dict[str, type]:
+def leaves(kinds: Variants) -> dict[str, type]:
     return {
         name: leaf
         for by, reader in kinds.of.items()
-        for name, leaf in (leaves(reader) if isinstance(reader, Kinds) else {by: reader}).items()
+        for name, leaf in (leaves(reader) if isinstance(reader, Variants) else {by: reader}).items()
     }
 
 

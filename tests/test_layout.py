@@ -54,19 +54,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     "student_kinds": {"errors", "schema", "config", "config_gendistiller", "config_distilhubert"},
     "shipped": {"errors"},
     "outputs": {"errors"},
+    "formats": {"errors", "distill.audio", "distill.files"},
     "models": GROUND,
     "distill": GROUND | {"models"},
     "corpora": {
         "documents",
         "errors",
+        "formats",
         "outputs",
         "distill.audio",
         "distill.files",
         "distill.manifest",
         "distill.processes",
     },
-    "host": GROUND | {"models", "distill"},
-    "superb": GROUND | {"models", "distill", "host"},
+    "host": GROUND | {"models", "distill", "formats"},
+    "superb": GROUND | {"models", "distill", "formats", "host"},
     "export": GROUND | {"models", "distill", "host"},
     "cli": GROUND | {"", "models", "distill", "corpora", "host", "superb", "export"},
     "": GROUND | {"models", "distill", "host"},  # the package's public face
@@ -170,6 +172,16 @@ def test_imports_point_downwards(path: Path) -> None:
     assert room in MAY_IMPORT, f"{label(path)}: a new room; say in MAY_IMPORT what it may import"
     below = [name.partition(".")[2] for name in imported(path) if name.split(".")[0] == PACKAGE]
     assert [name for name in below if not may_import(room, name)] == []
+
+
+TASK_FILES = [path for path in MODULES if dotted(path)[:2] == ("superb", "tasks")]
+
+
+@pytest.mark.parametrize("path", TASK_FILES, ids=label)
+def test_a_task_knows_neither_the_suite_nor_the_host(path: Path) -> None:
+    known = ("errors.", "outputs.", "distill.", "formats.", "superb.tasks.", "superb.corpus.sizes.", "superb.checks.")
+    below = [name.partition(".")[2] for name in imported(path) if name.split(".")[0] == PACKAGE]
+    assert [name for name in below if not name.startswith(known)] == []
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if dotted(path)[:1] != ("host",)], ids=label)

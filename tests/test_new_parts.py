@@ -120,3 +120,15 @@ def test_no_name_of_a_kind_or_form_is_compared_outside_its_table() -> None:
                 compared = {side.value for side in sides if isinstance(side, ast.Constant)}
                 found += [f"{path.name}:{node.lineno}" for _ in compared & names]
     assert found == []
+
+
+def test_a_configuration_is_read_without_torch_and_s3prl() -> None:
+    code = (
+        "import sys\n"
+        "from s3prl_gendistiller.student_kinds import STUDENT_KINDS, read_model_config\n"
+        "for name in STUDENT_KINDS:\n"
+        "    read_model_config(name, {'teacher': {'folder': 'x'}, 'distill': {'target_layers': [1, 2, 3]},"
+        " 'objectives': [{}, {'name': 'ckd'}, {'name': 'glmd', 'units': 'u'}]})\n"
+        "print([name for name in ('torch', 's3prl', 'transformers') if name in sys.modules])"
+    )
+    assert succeed(run_python("-c", code)).stdout == "[]\n"

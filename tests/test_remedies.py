@@ -58,21 +58,20 @@ PRINTED_BY = {
     "host/upstream_files.py": ("run_downstream.py",),
     "host/upstreams.py": ("run_downstream.py",),
     "models/upstream.py": ("run_downstream.py",),
-    "superb/corpus/check.py": ("data",),
-    "superb/corpus/contents.py": ("data",),
+    "formats/headers.py": ("run_downstream.py",),
+    "superb/corpus/lists.py": ("data",),
     "superb/corpus/make.py": ("data",),
     "superb/suite/language_model.py": ("superb",),
     "superb/entry/from_suite.py": ("submit",),
     "superb/suite/estimate.py": ("superb",),
-    "superb/corpus/kaldi.py": ("data",),
     "superb/suite/processes.py": ("superb",),
-    "superb/corpus/needs.py": ("data",),
     "superb/suite/results.py": ("superb",),
     "superb/corpus/before_run.py": ("run_downstream.py",),
     "superb/suite/learning_rate_search.py": ("superb",),
     "superb/models.py": ("superb", "macs"),
     "superb/cost/counted_models.py": ("macs",),
     "superb/entry/archive.py": ("submit",),
+    "superb/tasks": ("data",),
     "superb/tasks/__init__.py": ("superb", "submit", "data"),
     "superb/suite/record.py": ("superb",),
 }
@@ -149,7 +148,7 @@ def printed_by(name: str) -> tuple[str, ...] | None:
     if room == "cli":
         stem = file.removesuffix(".py")
         return LAUNCHING.get(stem, (stem,))
-    return PRINTED_BY.get(name)
+    return PRINTED_BY.get(name, PRINTED_BY.get(name.rpartition("/")[0]))
 
 
 def missing_flags(name: str, text: str) -> Iterator[str]:

@@ -11,11 +11,11 @@ from typing import Any
 from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.config_runner import RunnerConfig
 from s3prl_gendistiller.host.downstream_config import EXPERTS, whole_config
-from s3prl_gendistiller.schema import Kinds, from_dict, read_layered_yaml
+from s3prl_gendistiller.schema import Variants, from_dict, read_layered_yaml
 from s3prl_gendistiller.student_kinds import STUDENT_KINDS
 
-KINDS: dict[str, type] = {name: kind.config for name, kind in STUDENT_KINDS.items()}
-KINDS |= {"runner": RunnerConfig, **{name: whole_config(name) for name in EXPERTS}}
+CONFIGURATIONS: dict[str, type] = {name: kind.config for name, kind in STUDENT_KINDS.items()}
+CONFIGURATIONS |= {"runner": RunnerConfig, **{name: whole_config(name) for name in EXPERTS}}
 
 
 def add_parser(subparsers: Any) -> None:
@@ -31,16 +31,16 @@ def add_parser(subparsers: Any) -> None:
         "         gendistiller config asr --check my_asr.yaml",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("kind", choices=tuple(KINDS))
+    parser.add_argument("kind", choices=tuple(CONFIGURATIONS))
     parser.add_argument("--check", metavar="FILE", type=arguments.text, help="the YAML file to check")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     if args.check is None:
-        print("\n".join(describe(KINDS[args.kind])))
+        print("\n".join(describe(CONFIGURATIONS[args.kind])))
     else:
-        from_dict(KINDS[args.kind], read_layered_yaml(args.check), args.check)
+        from_dict(CONFIGURATIONS[args.kind], read_layered_yaml(args.check), args.check)
         print(f"{args.check}: a valid {args.kind} configuration")
     return 0
 
@@ -54,19 +54,19 @@ def describe(cls: Any, indent: str = "") -> Iterator[str]:
             yield f"{indent}{field.name}:"
             yield from describe(hint, indent + "  ")
             continue
-        if "kinds" in field.metadata and typing.get_origin(hint) is tuple:
+        if "variants" in field.metadata and typing.get_origin(hint) is tuple:
             yield f"{indent}{field.name}:"
             given = {type(entry) for entry in typing.cast(tuple, field.default)}
-            for reader in field.metadata["kinds"].of.values():
+            for reader in field.metadata["variants"].of.values():
                 mark = "" if reader in given else "# "  # comments show the entries that are not in the default list
                 first, *rest = describe(reader)
                 yield f"{indent}  {mark}- {first}"
                 yield from (f"{indent}  {mark}  {line}" for line in rest)
             continue
-        if "kinds" in field.metadata:
-            kinds, is_optional = field.metadata["kinds"], "optional" in field.metadata
+        if "variants" in field.metadata:
+            variants, is_optional = field.metadata["variants"], "optional" in field.metadata
             yield f"{indent}{field.name}:" + (" null" if is_optional else "")
-            yield from _describe_kinds(kinds, indent + "  ", "" if is_optional else next(iter(kinds.of)))
+            yield from _describe_variants(variants, indent + "  ", "" if is_optional else next(iter(variants.of)))
             continue
         comment = _comment(field)
         yield f"{indent}{field.metadata.get('spelt', field.name)}: {_default(field)}" + (
@@ -74,17 +74,17 @@ def describe(cls: Any, indent: str = "") -> Iterator[str]:
         )
 
 
-def _describe_kinds(kinds: Kinds, indent: str, given: str, before: str = "") -> Iterator[str]:
+def _describe_variants(variants: Variants, indent: str, given: str, before: str = "") -> Iterator[str]:
     """The keys of the section named `given`, and one comment for each other section that is possible there."""
-    for name, reader in kinds.of.items():
-        if isinstance(reader, Kinds):
-            yield from _describe_kinds(reader, indent, given, f"{kinds.by}: {name}, ")
+    for name, reader in variants.of.items():
+        if isinstance(reader, Variants):
+            yield from _describe_variants(reader, indent, given, f"{variants.by}: {name}, ")
         elif name == given:
-            yield f"{indent}{kinds.by}: {name}"
-            yield from (f"{indent}{line}" for line in describe(reader) if not line.startswith(f"{kinds.by}:"))
+            yield f"{indent}{variants.by}: {name}"
+            yield from (f"{indent}{line}" for line in describe(reader) if not line.startswith(f"{variants.by}:"))
         else:
-            keys = [field.name for field in dataclasses.fields(reader) if field.name not in ("name", kinds.by)]
-            yield f"{indent}# {before}{kinds.by}: {name}, with {', '.join(keys)}"
+            keys = [field.name for field in dataclasses.fields(reader) if field.name not in ("name", variants.by)]
+            yield f"{indent}# {before}{variants.by}: {name}, with {', '.join(keys)}"
 
 
 def _default(field: dataclasses.Field[Any]) -> str:

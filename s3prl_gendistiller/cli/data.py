@@ -60,8 +60,8 @@ def run(args: argparse.Namespace) -> int:
     from s3prl_gendistiller.corpora import folder
     from s3prl_gendistiller.superb.corpus import check as data_check
     from s3prl_gendistiller.superb.corpus import make as data_make
-    from s3prl_gendistiller.superb.corpus.contents import contents
-    from s3prl_gendistiller.superb.corpus.needs import need
+    from s3prl_gendistiller.superb.corpus.check import need
+    from s3prl_gendistiller.superb.corpus.lists import content_faults
 
     if not args.make and (args.s3prl is not None or args.librimix is not None):
         raise UserError("--s3prl and --librimix are for --make, which is not given; add it or leave them out")
@@ -78,11 +78,13 @@ def run(args: argparse.Namespace) -> int:
             for line in data_make.make(wanted, sources, progress=not args.no_progress):
                 print(line)
         needs = [need(wanted.task) for wanted in needs]
-    shelf = data_check.Shelf(durations=not args.no_durations, progress=not args.no_progress)
+    shelf = data_check.Shelf(sample=0 if args.no_durations else None, progress=not args.no_progress)
     reports = [data_check.check(wanted, shelf, stamp) for wanted in needs]
-    reports = [report.with_problems(contents(report.need, lambda part: shelf.audio(part).files)) for report in reports]
+    reports = [
+        report.with_problems(content_faults(report.need, lambda audio: shelf.audio(audio).files)) for report in reports
+    ]
     print(table(reports))
-    looked, there = shelf.looked()
+    looked, there = shelf.counts()
     print(f"read: header, first and last samples of {looked:,} of {there:,} audio files, and all lists")
     for report in reports:
         for line in _shortened(report.problems):
@@ -101,7 +103,7 @@ def table(reports: Sequence[Report]) -> str:
         rows.append(
             [
                 report.need.task.name.upper(),
-                report.need.home.corpus,
+                report.need.task.corpus.name,
                 report.state,
                 files,
                 hours,
@@ -113,21 +115,14 @@ def table(reports: Sequence[Report]) -> str:
 
 
 def _expected(report: Report) -> str:
-    """Published files and hours of the parts that have published figures."""
-    amounts = [part.amount for part in report.need.parts if part.amount is not None]
-    rows = [listing.rows for listing in report.need.listings if listing.rows is not None]
-    words = f"{sum(amount.files for amount in amounts):,} files" if amounts else ""
-    if not amounts and rows:
-        words = f"{sum(_test_rows(report)):,} listed"
+    """Published files and hours of the audio; without them, the published number of listed files."""
+    amounts = [audio.amount for audio in report.need.audio if audio.amount is not None]
+    if not amounts:
+        rows = [listing.rows for listing in report.need.listings if listing.rows is not None and not listing.overlaps]
+        return f"{sum(rows):,} listed" if rows else ""
+    files = f"{sum(amount.files for amount in amounts):,} files"
     hours = [amount.hours for amount in amounts]
-    return f"{words}, {sum(hour or 0 for hour in hours):g} h" if amounts and None not in hours else words
-
-
-def _test_rows(report: Report) -> list[int]:
-    """Rows of lists that together name each file once; IEMOCAP's folds overlap, so only their test lists count."""
-    listings = [listing for listing in report.need.listings if listing.rows is not None]
-    tests = [listing for listing in listings if listing.path.name.startswith("test_meta")]
-    return [listing.rows or 0 for listing in tests or listings]
+    return files if None in hours else f"{files}, {sum(hour or 0 for hour in hours):g} h"
 
 
 def _to_do(report: Report) -> str:
@@ -136,8 +131,8 @@ def _to_do(report: Report) -> str:
     if report.state == "complete":
         return ""
     if report.state == "absent":
-        return f"get {report.need.home.where}"
-    steps = [] if report.audible else [f"get the rest of {report.need.home.where}"]
+        return f"get {report.need.task.corpus.where}"
+    steps = [] if report.audible else [f"get the rest of {report.need.task.corpus.where}"]
     return ", ".join([*steps, *(["--make"] if report.makeable else []), "see below"])
 
 

@@ -11,7 +11,7 @@ from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.outputs import check_writable, replacing
 from s3prl_gendistiller.superb.entry.from_suite import read_results
 from s3prl_gendistiller.superb.leaderboard.published_models import PUBLISHED
-from s3prl_gendistiller.superb.leaderboard.scores import COUNTED, LEADERBOARD, overall_score, task_score
+from s3prl_gendistiller.superb.leaderboard.scores import LEADERBOARD, overall_score, task_score
 from s3prl_gendistiller.superb.suite.table import markdown
 from s3prl_gendistiller.superb.tasks import TASKS
 
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     rows: list[tuple[str, float | None, Values]] = []
     for path in args.results:
         rows += _students(path)
-    rows += [(model.name, model.million_parameters, model.row.values()) for model in PUBLISHED]
+    rows += [(model.name, model.million_parameters, model.values) for model in PUBLISHED]
     print(table(rows))
     if args.out is not None:
         draw(rows, args.out)
@@ -117,7 +117,8 @@ def _millions(student: Mapping[str, Any]) -> float | None:
 
 def _values(tasks: Mapping[str, Any]) -> Values:
     return {
-        task: {metric: float(content["values"][metric]) for metric in COUNTED[task]} for task, content in tasks.items()
+        task: {metric: float(content["values"][metric]) for metric in TASKS[task].counted}
+        for task, content in tasks.items()
     }
 
 

@@ -11,8 +11,15 @@ from typing import TYPE_CHECKING, Any
 from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.outputs import check_writable
-from s3prl_gendistiller.superb.entry.archive import ARCHIVE, BY_FLAG, PARTS, Checked, check_parts, er_folders, pack
-from s3prl_gendistiller.superb.tasks import TASKS, choose_tasks
+from s3prl_gendistiller.superb.entry.archive import (
+    ARCHIVE,
+    Checked,
+    check_submissions,
+    fold_folders,
+    known_submissions,
+    pack,
+)
+from s3prl_gendistiller.superb.tasks import TASKS, Task, choose_tasks
 
 if TYPE_CHECKING:
     from s3prl_gendistiller.superb.entry.from_suite import Finished
@@ -33,9 +40,6 @@ examples:
   gendistiller submit --checkpoint result/pretrain/my_student --hub-folder my-student
 
 All flags of s3prl's submit.py are understood too (--asr_no_lm, --er_fold1, --sv, --output_dir, ...)."""
-
-# Our own name for a flag of s3prl's packer.
-_ALIASES = {"asr_no_lm": "asr", "asr_with_lm": "asr-lm", "sv": "asv"}
 
 
 def add_parser(subparsers: Any) -> None:
@@ -61,11 +65,13 @@ def add_parser(subparsers: Any) -> None:
     )
     add("--steps", metavar="K", type=arguments.whole, help="number of layers that the upstream generates; default: all")
     folders = parser.add_argument_group("experiment folders", "in place of folders of the suite, or beside them")
-    folders.add_argument("--er", metavar="DIR", nargs="+", type=arguments.path, help="the five folds, in any order")
-    for part in PARTS:
-        names = [f"--{_ALIASES[part.flag]}"] if part.flag in _ALIASES else []
-        shown = argparse.SUPPRESS if part.task == "er" else f"holds {part.source}"
-        folders.add_argument(*names, f"--{part.flag}", metavar="DIR", type=arguments.path, dest=part.flag, help=shown)
+    for task in _with_folds():
+        count = f"the {len(task.submissions)} folds, in any order"
+        folders.add_argument(f"--{task.name}", metavar="DIR", nargs="+", type=arguments.path, help=count)
+    for flag, (_, submission) in known_submissions().items():
+        names = [f"--{submission.alias}"] if submission.alias else []
+        shown = argparse.SUPPRESS if submission.fold else f"holds {submission.source}"
+        folders.add_argument(*names, f"--{flag}", metavar="DIR", type=arguments.path, dest=flag, help=shown)
     parser.set_defaults(run=run)
 
 
@@ -93,15 +99,26 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _with_folds() -> list[Task]:
+    return [task for task in TASKS.values() if task.folds]
+
+
 def _given(args: argparse.Namespace) -> tuple[dict[str, Path], list[str]]:
-    """Folders of the command line by flag of s3prl's packer, and problems of the folders of ER."""
-    given = {part.flag: getattr(args, part.flag) for part in PARTS if getattr(args, part.flag) is not None}
-    if args.er is None:
-        return given, []
-    if any(BY_FLAG[flag].task == "er" for flag in given):
-        raise UserError("--er: found together with one of --er_fold1 to --er_fold5; give one form of them")
-    folds, problems = er_folders(args.er)
-    return {**given, **folds}, problems
+    """Folders of the command line by flag of s3prl's packer, and problems of the folders of folds."""
+    given = {flag: getattr(args, flag) for flag in known_submissions() if getattr(args, flag) is not None}
+    problems: list[str] = []
+    for task in _with_folds():
+        folders, flags = getattr(args, task.name), [one.flag for one in task.submissions]
+        if folders is None:
+            continue
+        if given.keys() & {*flags}:
+            raise UserError(
+                f"--{task.name}: found together with one of --{flags[0]} to --{flags[-1]}; give one form of them"
+            )
+        folds, wrong = fold_folders(task, folders)
+        given |= folds
+        problems += wrong
+    return given, problems
 
 
 def _finished(args: argparse.Namespace) -> Finished | None:
@@ -128,20 +145,22 @@ def _refuse(args: argparse.Namespace, *names: str) -> None:
 def _checked(
     args: argparse.Namespace, finished: Finished | None, given: dict[str, Path], problems: list[str]
 ) -> list[Checked]:
-    replaced = {"er" if args.er is not None else "", *(BY_FLAG[flag].task for flag in given)}
+    known = known_submissions()
+    replaced = {known[flag][0].name for flag in given if not known[flag][1].optional}
+    replaced |= {task.name for task in _with_folds() if getattr(args, task.name) is not None}
     folders: dict[str, Path] = {}
     if finished is not None:
-        folders, wrong = finished.parts(
+        folders, wrong = finished.submitted(
             [task for task in _tasks(args.tasks or ["all"], finished) if task not in replaced]
         )
         problems = [*problems, *wrong]
     if not folders and not given and not problems:
         raise UserError("found no finished experiment to pack; give a suite with results, or folders such as --asr DIR")
-    return check_parts({**folders, **given}, problems)
+    return check_submissions({**folders, **given}, problems)
 
 
 def _absent(checked: Sequence[Checked]) -> str:
-    packed = {found.part.task for found in checked}
+    packed = {found.task.name for found in checked if not found.submission.optional}
     absent = [task.upper() for task in TASKS if task not in packed]
     return f"without {', '.join(absent)}, which the leaderboard will not show" if absent else "all ten tasks"
 

@@ -14,7 +14,7 @@ from s3prl_gendistiller.host.downstream_config import check_downstream
 from s3prl_gendistiller.host.feature_store import CACHE_FLAG, LIMIT_FLAG, read_size
 from s3prl_gendistiller.outputs import check_writable
 from s3prl_gendistiller.superb.models import FEATURES, find_models
-from s3prl_gendistiller.superb.suite.language_model import DECODED, find_model, require_decoder
+from s3prl_gendistiller.superb.suite.language_model import find_model, require_decoder
 from s3prl_gendistiller.superb.suite.learning_rate_search import budgets
 from s3prl_gendistiller.superb.suite.report import FILES
 from s3prl_gendistiller.superb.suite.suite import HARDWARE, Suite
@@ -135,8 +135,10 @@ def read_suite(args: argparse.Namespace) -> Suite:
     _check_pairs(args, suite)
     _check_search(suite, args.halving)
     if suite.lm is not None:
-        if TASKS[DECODED] not in tasks:
-            raise UserError(f"--lm: found without {DECODED} among the tasks, which alone is decoded; leave it out")
+        decodable = [name for name, task in TASKS.items() if task.lm_metric is not None]
+        if not any(suite.with_lm(task) for task in tasks):
+            named = " or ".join(decodable)
+            raise UserError(f"--lm: found without {named} among the tasks, which alone is decoded; leave it out")
         find_model(suite.lm)
     for model in suite.models:
         if model.checkpoint is None:

@@ -13,16 +13,9 @@ import numpy as np
 from s3prl_gendistiller.corpora.augment import Place, at_16_khz, generator, in_room, noise, trimmed, with_noise
 from s3prl_gendistiller.corpora.espeak import Espeak
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
+from s3prl_gendistiller.formats.rttm import Turn
 
 PEAK = 0.5
-
-
-class TurnTimes(NamedTuple):
-    """Times at which a speaker of a recording speaks."""
-
-    speaker: str
-    start_s: float
-    end_s: float
 
 
 class Recording(NamedTuple):
@@ -30,7 +23,7 @@ class Recording(NamedTuple):
 
     wav: np.ndarray
     """(samples,) float32 at 16 kHz, within -1 to 1."""
-    turns: tuple[TurnTimes, ...] = ()
+    turns: tuple[Turn, ...] = ()
     """Empty for recordings of one speaker."""
 
 
@@ -109,7 +102,7 @@ class Conversation:
 
     def record(self, engine: Espeak) -> Recording:
         pieces: list[tuple[int, np.ndarray]] = []
-        turns: list[TurnTimes] = []
+        turns: list[Turn] = []
         free: dict[str, int] = {}
         before = 0
         for part in self.parts:
@@ -117,7 +110,7 @@ class Conversation:
             start = max(before + round(part.gap_s * SAMPLE_RATE), free.get(part.speaker, 0), 0)
             before = free[part.speaker] = start + len(wav)
             pieces.append((start, wav))
-            turns.append(TurnTimes(part.speaker, start / SAMPLE_RATE, before / SAMPLE_RATE))
+            turns.append(Turn(part.speaker, start / SAMPLE_RATE, before / SAMPLE_RATE))
         mixed = np.zeros(max(start + len(wav) for start, wav in pieces), np.float32)
         for start, wav in pieces:
             mixed[start : start + len(wav)] += wav

@@ -20,10 +20,11 @@ from s3prl_gendistiller.corpora.augment import Scene
 from s3prl_gendistiller.corpora.clips import Conversation, DialogTurn
 from s3prl_gendistiller.corpora.espeak import Espeak
 from s3prl_gendistiller.corpora.layout import CorpusPlan
-from s3prl_gendistiller.corpora.recording import duration_s, read_rttm, turns_file
+from s3prl_gendistiller.corpora.recording import duration_s, turns_file
 from s3prl_gendistiller.corpora.sentences import sentences
 from s3prl_gendistiller.corpora.vocabulary import RICH
 from s3prl_gendistiller.corpora.voices import Studio, Style, draw_voices
+from s3prl_gendistiller.formats.rttm import read_turns
 
 FOLDER = "Libri2Mix"
 SPLITS = ("train", "dev", "test")
@@ -94,10 +95,10 @@ def _texts(root: Path, clips: Sequence[Conversation]) -> dict[str, str]:
     for clip in clips:
         audio = root / clip.path
         split, recording = clip.path.split("/")[0], audio.stem
-        table, lines = tables[split], turns_file(audio).read_text(encoding="utf-8")
-        table["rttm"] += lines
+        table = tables[split]
+        table["rttm"] += turns_file(audio).read_text(encoding="utf-8")
         table["reco2dur"] += f"{recording} {duration_s(audio):.4f}\n"
-        for number, turn in enumerate(read_rttm(lines)):
+        for number, turn in enumerate(read_turns(turns_file(audio))[recording]):
             utterance = f"{turn.speaker}_{recording}_{number}"
             said[split][turn.speaker].append(utterance)
             table["segments"] += f"{utterance} {recording} {turn.start_s:.3f} {turn.end_s:.3f}\n"

@@ -16,11 +16,12 @@ from types import TracebackType
 import soundfile
 from tqdm import tqdm
 
-from s3prl_gendistiller.corpora.clips import Clip, Conversation, TurnTimes
+from s3prl_gendistiller.corpora.clips import Clip, Conversation
 from s3prl_gendistiller.corpora.espeak import Espeak
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.distill.processes import serve_parent
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.formats.rttm import Turn
 from s3prl_gendistiller.outputs import replacing, write_text
 
 TURNS = "turns"
@@ -101,18 +102,12 @@ def duration_s(path: Path) -> float:
     return info.frames / info.samplerate
 
 
-def rttm(recording: str, turns: Iterable[TurnTimes]) -> str:
+def rttm(recording: str, turns: Iterable[Turn]) -> str:
     """Turns as lines of an RTTM file, times in seconds."""
     return "".join(
         f"SPEAKER {recording} 1 {turn.start_s:.3f} {turn.end_s - turn.start_s:.3f} <NA> <NA> {turn.speaker} <NA> <NA>\n"
         for turn in turns
     )
-
-
-def read_rttm(text: str) -> list[TurnTimes]:
-    """The turns of one recording, as `rttm` wrote them."""
-    rows = [line.split() for line in text.splitlines()]
-    return [TurnTimes(row[7], float(row[3]), float(row[3]) + float(row[4])) for row in rows]
 
 
 def _record(root: Path, clips: Sequence[Clip]) -> int:

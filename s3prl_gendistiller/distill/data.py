@@ -182,7 +182,29 @@ class LoadJournal:
         return loaded.batch
 
 
-class TrainLoader:
+class _Loader:
+    """Loads planned batches, in worker processes if there are any, and records bad files."""
+
+    def __init__(self, crops: CropDataset, skip_bad: bool, num_workers: int, pin_memory: bool) -> None:
+        self.crops = crops
+        self.journal = LoadJournal(skip_bad)
+        self.num_workers = num_workers
+        self.pin_memory = pin_memory
+
+    def _load(self, epoch: int, plan: list[list[int]]) -> Iterator[Batch | None]:
+        """The batches of a plan; None for a batch without any good file."""
+        loader: DataLoader[LoadedBatch] = DataLoader(
+            self.crops,
+            batch_sampler=[[(epoch, index) for index in batch] for batch in plan],
+            num_workers=min(self.num_workers, len(plan), os.cpu_count() or 1),  # they do not decide the order
+            collate_fn=collate,
+            pin_memory=self.pin_memory,
+            generator=torch.Generator().manual_seed(0),  # else DataLoader draws a seed from the global generator
+        )
+        yield from map(self.journal.accept, loader)
+
+
+class TrainLoader(_Loader):
     """The endless stream of training batches, epoch by epoch, as s3prl's Runner iterates over it.
 
     Each iteration starts where the last iteration stopped and ends with the epoch.
@@ -211,12 +233,9 @@ class TrainLoader:
         skip_bad: bool = False,
         pin_memory: bool = False,
     ) -> None:
-        utterances = read_manifest(csv_paths, root, skip_bad=skip_bad)
-        self.crops = CropDataset(utterances, crop_samples, seed)
-        self.sampler = BucketBatchSampler(self.crops.crop_lengths, batch_size, seed)
-        self.journal = LoadJournal(skip_bad)
-        self.num_workers = num_workers
-        self.pin_memory = pin_memory
+        crops = CropDataset(read_manifest(csv_paths, root, skip_bad=skip_bad), crop_samples, seed)
+        super().__init__(crops, skip_bad, num_workers, pin_memory)
+        self.sampler = BucketBatchSampler(crops.crop_lengths, batch_size, seed)
         self.batches_done = 0
 
     def __len__(self) -> int:
@@ -239,8 +258,7 @@ class TrainLoader:
         epoch, offset = divmod(self.batches_done, len(self))
         plan = self.sampler.batches(epoch)[offset:]
         empty = offset == 0
-        for loaded in _load(self.crops, epoch, plan, self.num_workers, self.pin_memory):
-            batch = self.journal.accept(loaded)
+        for batch in self._load(epoch, plan):
             self.batches_done += 1
             if batch is not None:
                 empty = False
@@ -251,7 +269,7 @@ class TrainLoader:
             raise UserError(f"none of {len(self.crops)} audio files can be read; first: {first}")
 
 
-class HeldOutLoader:
+class HeldOutLoader(_Loader):
     """Held-out data in a fixed order, longest first, cut to the middle `crop_samples`; arguments as `TrainLoader`."""
 
     def __init__(
@@ -265,36 +283,13 @@ class HeldOutLoader:
         skip_bad: bool = False,
         pin_memory: bool = False,
     ) -> None:
-        self.crops = CropDataset(read_manifest(csv_paths, root, skip_bad=skip_bad), crop_samples, seed=None)
-        order = np.argsort(-self.crops.num_samples, kind="stable").tolist()
+        crops = CropDataset(read_manifest(csv_paths, root, skip_bad=skip_bad), crop_samples, seed=None)
+        super().__init__(crops, skip_bad, num_workers, pin_memory)
+        order = np.argsort(-crops.num_samples, kind="stable").tolist()
         self.plan = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-        self.journal = LoadJournal(skip_bad)
-        self.num_workers = num_workers
-        self.pin_memory = pin_memory
 
     def __len__(self) -> int:
         return len(self.plan)
 
     def __iter__(self) -> Iterator[Batch]:
-        for loaded in _load(self.crops, 0, self.plan, self.num_workers, self.pin_memory):
-            batch = self.journal.accept(loaded)
-            if batch is not None:
-                yield batch
-
-
-def _load(
-    crops: CropDataset, epoch: int, plan: list[list[int]], num_workers: int, pin_memory: bool
-) -> Iterator[LoadedBatch]:
-    keys = [[(epoch, index) for index in batch] for batch in plan]
-    # DataLoader draws a base seed, by default from the global generator.
-    generator = torch.Generator().manual_seed(0)
-    workers = min(num_workers, len(keys), os.cpu_count() or 1)  # they do not decide the order
-    loader: DataLoader[LoadedBatch] = DataLoader(
-        crops,
-        batch_sampler=keys,
-        num_workers=workers,
-        collate_fn=collate,
-        pin_memory=pin_memory,
-        generator=generator,
-    )
-    return iter(loader)
+        yield from (batch for batch in self._load(0, self.plan) if batch is not None)

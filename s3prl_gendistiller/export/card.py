@@ -80,14 +80,14 @@ def _header(card: Card) -> str:
         )
         for task, metric, value in (card.scores if card.official else ())
     ]
-    data = ModelCardData(
-        license=_LICENSE, datasets=["superb"], tags=_TAGS, model_name=card.name, eval_results=results or None
-    )
+    data = ModelCardData(license=_LICENSE, datasets=["superb"], tags=_TAGS)
+    if results:
+        data.model_name, data.eval_results = card.name, results
     return str(data.to_yaml())
 
 
 def _what(config: ModelConfig, steps: int | None) -> str:
-    stops = "" if steps is None else f" It stops after the first {steps} of them unless `-g` gives another number."
+    stops = "" if steps is None else f" By default, the student stops after the first {steps} of them."
     return f"{config.description()}{stops}\n"
 
 
@@ -110,6 +110,4 @@ def _fewer(config: ModelConfig) -> str:
     layers = config.distill.target_layers
     if not kind_of(config).stepwise or len(layers) < 2:
         return ""
-    return (
-        f'It generates {len(layers)} layers; `-g "steps: 1"` stops after the first: less time, fewer hidden states.\n'
-    )
+    return f'`-g "steps: 1"` generates the first of the {len(layers)} layers only, in less time.\n'

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from s3prl_gendistiller.host.expert_configs import SPLITS, DistillableConfig, FrameLevelConfig
-from s3prl_gendistiller.schema import Kinds, key
+from s3prl_gendistiller.schema import Variants, key
 from s3prl_gendistiller.schema_values import shown
 
 ASR_SPLITS = ("train", "dev", "test", "dev-clean", "dev-other", "test-clean", "test-other")
@@ -139,7 +139,7 @@ class SlotCorpusConfig(CorpusConfig):
     test_speakers: tuple[str, ...]
 
 
-CORPORA = Kinds(
+CORPORA = Variants(
     by="name",
     of={
         "libriphone": PhonemeCorpusConfig,
@@ -170,7 +170,7 @@ METRICS = (
 
 @dataclass(frozen=True, kw_only=True)
 class CtcConfig(DistillableConfig):
-    corpus: Any = key(kinds=CORPORA)
+    corpus: Any = key(variants=CORPORA)
     text: TextConfig
     model: SequenceModelConfig
     metric: tuple[str, ...] = key(choices=METRICS)

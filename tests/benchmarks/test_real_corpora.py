@@ -14,6 +14,7 @@ from recordings.corpora import DIGITS, write_real
 from s3prl_gendistiller.corpora.catalogue import check_corpora
 from s3prl_gendistiller.corpora.speech_commands import split_of
 from s3prl_gendistiller.errors import UserError
+from tests.conftest import ROOT, run_python
 from tests.corpora.conftest import digests, names
 
 
@@ -79,6 +80,12 @@ def test_orders_name_the_slots_that_stand_in_for_the_columns(recordings: Path, t
         ("latte", "small", "none"),
     ]
     assert "| action | drink |" in (root / "README.md").read_text()
+
+
+def test_the_script_finds_its_folders_from_anywhere(recordings: Path, tmp_path: Path) -> None:
+    script = ROOT / "benchmarks" / "real_corpora.py"
+    done = run_python(script, "--real", recordings, "--out", tmp_path / "out", "--tasks", "ic", cwd=tmp_path)
+    assert (done.returncode, done.stdout.split()) == (0, [str(tmp_path / "out" / "fluent_speech_commands_dataset")])
 
 
 def test_task_without_recordings_is_refused(recordings: Path, tmp_path: Path) -> None:

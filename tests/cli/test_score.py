@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 
 @pytest.mark.parametrize("model", PUBLISHED, ids=lambda model: model.name)
 def test_published_rows_give_their_published_score(model: PublishedModel) -> None:
-    assert overall_score(model.row.values(), LEADERBOARD) == pytest.approx(model.published, abs=1)
+    assert overall_score(model.values, LEADERBOARD) == pytest.approx(model.published, abs=1)
 
 
 def results(folder: Path, tasks: dict) -> Path:
@@ -30,7 +30,7 @@ def results(folder: Path, tasks: dict) -> Path:
 
 
 def test_results_stand_beside_published_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = results(tmp_path / "superb", PUBLISHED[-1].row.values())
+    folder = results(tmp_path / "superb", PUBLISHED[-1].values)
     assert main(["score", str(folder), "--out", str(tmp_path / "score.png")]) == 0
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()]
     assert lines[2][:3] == ["mine", "17.60", "717"] and lines[-3][:3] == ["DistilHuBERT", "23.49", "717"]

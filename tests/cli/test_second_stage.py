@@ -10,11 +10,11 @@ import torch
 
 from s3prl_gendistiller.cli import downstream
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.formats.printed import printed_values
 from s3prl_gendistiller.host.checkpoint import read_checkpoint
 from s3prl_gendistiller.host.feature_cache import identity
 from s3prl_gendistiller.superb.suite.processes import Processes, locked
 from s3prl_gendistiller.superb.tasks import TASKS
-from s3prl_gendistiller.superb.tasks.printed import printed_values
 from tests.conftest import ROOT
 from tests.host.test_checkpoint import save_student
 from tests.superb.noise_corpora import write_ten

@@ -10,11 +10,9 @@ import torch
 
 from s3prl_gendistiller.cli import main
 from s3prl_gendistiller.superb.cost import multiply_adds
-from s3prl_gendistiller.superb.entry.expected import expected
-from tests.corpora.loaders import content
 from tests.host.test_checkpoint import save_student
 from tests.superb.entry.test_from_suite import write_suite
-from tests.superb.experiments import CONFIGS, write_experiment
+from tests.superb.experiments import expected, expert_config, write_experiment
 from tests.superb.noise_corpora import write_ten
 
 ER = [f"er_fold{fold}" for fold in range(1, 6)]
@@ -30,7 +28,7 @@ def folders(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict
     monkeypatch.chdir(tmp_path)
     found = {}
     for flag in ("ks", "sid", *ER):
-        config = {"downstream_expert": content(data, CONFIGS[flag.partition("_fold")[0]])}
+        config = {"downstream_expert": expert_config(data, flag)}
         found[flag] = write_experiment(tmp_path / "runs" / flag, flag, expected(flag, config).ids, data)
     return found
 
@@ -156,6 +154,7 @@ def test_the_upstream_of_a_suite_comes_with_its_scores(
     card = Path("hub/mine/README.md").read_text()
     assert card.startswith("---\n") and "# mine" in card and "- 12,345 parameters" in card
     assert "| keyword spotting | acc % | 50.00 |" in card and "no SUPERB numbers" in card
+    assert "license: apache-2.0" in card and "model-index" not in card  # of scores that are not SUPERB's
     assert "hub/mine: README.md, config.json, expert.py, model.safetensors" in capsys.readouterr().out
     assert submit(suite, "--hub-folder", "both", "--out", "both_too") == 0
     assert Path("both/expert.py").is_file() and packed("both_too")

@@ -21,8 +21,8 @@ from s3prl_gendistiller.corpora import fluent, iemocap, libri2mix, quesst, snips
 from s3prl_gendistiller.corpora.clips import Conversation, Spoken
 from s3prl_gendistiller.corpora.espeak import Espeak
 from s3prl_gendistiller.corpora.layout import CorpusPlan
-from s3prl_gendistiller.corpora.recording import read_rttm
 from s3prl_gendistiller.corpora.voices import Studio
+from s3prl_gendistiller.formats.rttm import read_turns
 from tests.corpora.conftest import names
 
 
@@ -124,7 +124,7 @@ def test_identification_splits_by_session_and_trials_cross_sessions(tiny: Path) 
 def test_turns_are_where_the_speech_is(tiny: Path) -> None:
     for path in sorted((tiny / "Libri2Mix/train/wav").iterdir()):
         wav, rate_hz = soundfile.read(path)
-        turns = read_rttm((path.parent.parent / "turns" / f"{path.stem}.rttm").read_text())
+        turns = read_turns(path.parent.parent / "turns" / f"{path.stem}.rttm")[path.stem]
         assert len({turn.speaker for turn in turns}) == 2
         talking = np.zeros(len(wav), bool)
         for turn in turns:

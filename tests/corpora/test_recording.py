@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from s3prl_gendistiller.corpora.clips import Recording, Spoken, TurnTimes
+from s3prl_gendistiller.corpora.clips import Recording, Spoken
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.recording import Recorder, read_rttm, rttm
+from s3prl_gendistiller.corpora.recording import Recorder, rttm
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.formats.rttm import Turn, read_turns
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,12 @@ def test_mistake_in_a_worker_reaches_the_caller(tmp_path: Path) -> None:
         recorder.record(tmp_path, clips)
 
 
-def test_turns_survive_their_file() -> None:
-    turns = [TurnTimes("2001", 0.25, 1.75), TurnTimes("2002", 1.5, 3.125)]
+def test_turns_survive_their_file(tmp_path: Path) -> None:
+    turns = [Turn("2001", 0.25, 1.75), Turn("2002", 1.5, 3.125)]
     text = rttm("train-0001", turns)
     assert text.startswith("SPEAKER train-0001 1 0.250 1.500 <NA> <NA> 2001 <NA> <NA>\n")
-    assert read_rttm(text) == turns
+    (tmp_path / "rttm").write_text(text)
+    assert read_turns(tmp_path / "rttm") == {"train-0001": turns}
 
 
 def test_a_full_disk_is_named_and_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,7 +166,7 @@ def test_the_header_is_what_the_hub_reads_and_lists_scores_at_superbs_settings_o
     header = yaml.safe_load((tmp_path / "hub/README.md").read_text().split("---\n")[1])
     assert header["license"] == "apache-2.0" and header["datasets"] == ["superb"]
     assert header["tags"] == ["library:s3prl", "benchmark:superb", "type:model"]
-    assert ("model-index" in header) == official
+    assert header.keys() - {"model-index"} == {"license", "datasets", "tags"} and ("model-index" in header) == official
     read = ModelCard.load(tmp_path / "hub/README.md").data
     found = [
         (r.task_type, r.dataset_name, r.metric_type, r.metric_name, r.metric_value) for r in read.eval_results or ()

@@ -9,22 +9,26 @@ import h5py
 import numpy as np
 import yaml
 
+from s3prl_gendistiller.superb.entry import expected as ids
+from s3prl_gendistiller.superb.entry.archive import known_submissions
+from s3prl_gendistiller.superb.tasks.predictions import Expected
 from tests.corpora.loaders import content
 
-CONFIGS = {
-    "pr": "ctc/libriphone.yaml",
-    "sid": "voxceleb1/config.yaml",
-    "ks": "speech_commands/config.yaml",
-    "ic": "fluent_commands/config.yaml",
-    "er": "emotion/config.yaml",
-    "asr_no_lm": "asr/config.yaml",
-    "qbe": "quesst14_dtw/config.yaml",
-    "sf": "ctc/snips.yaml",
-    "sv": "sv_voxceleb1/config.yaml",
-    "sd": "diarization/config.yaml",
-}
 ARKS = {"pr": "test", "sf": "test", "asr_no_lm": "test-clean-noLM", "asr_with_lm": "test-clean-LM"}
 FRAMES = 150  # of 320 samples in the recordings of 3 s
+FLAGS = [flag for flag, (_, submission) in known_submissions().items() if not submission.optional]
+"""Of s3prl's submit.py, for the ten tasks."""
+
+
+def expert_config(data: Path, flag: str) -> dict:
+    """The expert's part of a task's official configuration."""
+    return content(data, known_submissions()[flag][0].config("official"))
+
+
+def expected(flag: str, config: dict) -> Expected:
+    """The ids of a test set, by the flag of s3prl's submit.py."""
+    task, submission = known_submissions()[flag]
+    return ids.expected(task, config, submission.fold)
 
 
 def write_experiment(folder: Path, flag: str, ids: Sequence[str], data: Path | None = None, truth: bool = True) -> Path:
@@ -37,7 +41,7 @@ def write_experiment(folder: Path, flag: str, ids: Sequence[str], data: Path | N
     """
     folder.mkdir(parents=True)
     if data is not None:
-        config = {"downstream_expert": content(data, CONFIGS[flag.partition("_fold")[0]])}
+        config = {"downstream_expert": expert_config(data, flag)}
         (folder / "config_resolved.yaml").write_text(yaml.safe_dump(config))
     if flag == "qbe":
         _write_stdlist(folder / "benchmark.stdlist.xml", ids)

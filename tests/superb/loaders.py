@@ -13,13 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from s3prl_gendistiller.host import compat, mount
-from tests.corpora.loaders import content
-from tests.superb.experiments import CONFIGS
+from tests.superb.experiments import FLAGS, expert_config
 
 
 def ids(data: Path, flag: str) -> Iterator[str]:
     """By the flag of s3prl's submit.py."""
-    config = content(data, CONFIGS[flag.partition("_fold")[0]])
+    config = expert_config(data, flag)
     datarc = config.get("datarc", {})
     if flag in ("pr", "sf"):
         from s3prl.downstream.ctc.data import create_dataset
@@ -87,8 +86,7 @@ def main(data: Path) -> dict[str, list[str]]:
         for number, downstream in enumerate(("ctc", "voxceleb1", "sv_voxceleb1")):
             Path(cache, str(number)).mkdir()
             mount.supply_expert(downstream, Path(cache, str(number)), "cpu")
-        flags = [*CONFIGS, *(f"er_fold{fold}" for fold in range(1, 6))]
-        return {flag: list(ids(data, flag)) for flag in flags if flag != "er"}
+        return {flag: list(ids(data, flag)) for flag in FLAGS}
 
 
 if __name__ == "__main__":

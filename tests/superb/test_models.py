@@ -10,6 +10,7 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.baseline import host_config
 from s3prl_gendistiller.host.layers import load_upstream
 from s3prl_gendistiller.host.students import build_student
+from s3prl_gendistiller.host.upstream_files import count_states
 from s3prl_gendistiller.superb.models import BenchmarkedModel, find_models
 from tests.bench import TINY_TEACHER
 from tests.host.test_checkpoint import CONFIG, save_student
@@ -44,6 +45,7 @@ def test_a_baseline_is_loaded_by_whom_it_fits_and_gives_its_last_layer(
     path = save_student(tmp_path / "states-3.ckpt", **weights, Config=host_config(student.config))
     (found,) = find_models([f"base={path}"])
     assert found.upstream == upstream and found.flags("last")[-2:] == ["-s", "paper"]
+    assert count_states(found.upstream, str(path), None) == 5  # frames, two layers, two heads
     expert, wav = load_upstream(found.upstream, found.checkpoint), torch.randn(4000)
     with torch.no_grad():
         states = expert([wav])

@@ -6,14 +6,16 @@ list of that many utterances of similar length, so that a batch holds utterances
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from torch.utils.data import Dataset
 
-from s3prl_gendistiller.distill.files import files_below, read_text
+from s3prl_gendistiller.distill.files import files_below
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.formats.kaldi import read_table
+from s3prl_gendistiller.formats.lexicon import read_lexicons, refuse_unfit_lexicon
 
 Item = tuple[Path, list[int]]
 
@@ -123,45 +125,6 @@ class SnipsDataset(BucketedDataset):
         super().__init__(items, bucket_size, ascending)
 
 
-def read_lexicons(files: Iterable[str]) -> dict[str, list[str]]:
-    """Word -> phonemes of its first pronunciation.
-
-    Raises:
-        UserError: a file is missing, not regular, or not UTF-8.
-    """
-    found: dict[str, list[str]] = {}
-    for file in files:
-        for line in read_text(Path(file)).splitlines():
-            word, *sounds = line.split() or [""]
-            if word:
-                found.setdefault(word, sounds)
-    return found
-
-
-def refuse_unfit_lexicon(lexicon: Mapping[str, list[str]], known: Container[str], files: Sequence[str]) -> None:
-    """
-    Args:
-        lexicon: result of `read_lexicons`.
-        known: phonemes of the vocabulary.
-        files: files of the lexicon, for messages.
-
-    Raises:
-        UserError: the lexicon is empty, or a word has no phoneme or an unknown one.
-    """
-    where = ", ".join(map(str, files))
-    if not lexicon:
-        raise UserError(f"{where}: holds no word; expected lines WORD PH ON EM ES")
-    for word, sounds in lexicon.items():
-        unknown = [sound for sound in sounds if sound not in known]
-        if not sounds:
-            raise UserError(f"{where}: the word {word} has no phoneme; expected lines WORD PH ON EM ES")
-        if unknown:
-            raise UserError(
-                f"{where}: the word {word} has the phoneme {unknown[0]}, "
-                "which is not in downstream_expert.text.vocab_file; expected ARPAbet with stress marks"
-            )
-
-
 def _transcribed(root: Path, splits: Sequence[str]) -> Iterable[tuple[Path, list[str]]]:
     """Audio files of LibriSpeech and their words; reads each transcript once."""
     for split in splits:
@@ -181,5 +144,4 @@ def _read_transcripts(path: Path) -> dict[str, str]:
     """Lines ``name text``, by name."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; expected lines of an utterance's name and its text")
-    lines = read_text(path).splitlines()
-    return {name: text for name, _, text in (line.strip().partition(" ") for line in lines) if name}
+    return dict(read_table(path, " "))

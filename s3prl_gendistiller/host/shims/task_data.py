@@ -20,9 +20,11 @@ import soundfile
 import torch
 
 from s3prl_gendistiller.distill.audio import MIN_SAMPLES, SAMPLE_RATE, SUFFIXES
-from s3prl_gendistiller.distill.files import files_below, read_text, refuse_irregular
+from s3prl_gendistiller.distill.files import files_below, refuse_irregular
 from s3prl_gendistiller.distill.processes import end_with_parent
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.formats.headers import too_short, wrong_form
+from s3prl_gendistiller.formats.lists import full_lines
 from s3prl_gendistiller.host.view import View
 
 LISTED_SUFFIXES = (".aac", ".au", ".flac", ".m4a", ".mp3", ".ogg", ".wav")
@@ -122,27 +124,11 @@ def check_samples(
     """
     name, channels, samples = os.fspath(path), waveform.shape[0], waveform.shape[1]
     if rate_hz != expected_hz or channels != 1:
-        raise UserError(f"{name}: {unfit(rate_hz, channels, expected_hz)}")
+        raise UserError(f"{name}: {wrong_form(rate_hz, channels, expected_hz)}")
     if samples < least * rate_hz / SAMPLE_RATE:
         raise UserError(f"{name}: {too_short(samples, rate_hz)}")
     if not torch.isfinite(waveform).all():
         raise UserError(f"{name}: holds NaN or infinite samples; expected finite numbers; remove the file")
-
-
-def unfit(rate_hz: int, channels: int, expected_hz: int) -> str:
-    """Message about a wrong rate or number of channels."""
-    return (
-        f"{rate_hz} Hz, {channels} {'channel' if channels == 1 else 'channels'}; expected {expected_hz} Hz, 1 channel, "
-        f"since s3prl takes the samples as they are; convert it: sox IN -r {expected_hz} -c 1 OUT"
-    )
-
-
-def too_short(samples: int, rate_hz: int) -> str:
-    """Message about a file of less than one frame."""
-    return (
-        f"{samples} samples at {rate_hz} Hz; expected at least {MIN_SAMPLES * rate_hz // SAMPLE_RATE} (one frame); "
-        "remove the file from the corpus"
-    )
 
 
 class VisiblePath(type(Path())):  # type: ignore[misc]
@@ -187,7 +173,7 @@ def open_list(file: str | os.PathLike[str], mode: str = "r", *arguments: Any, **
     """
     if mode != "r" or not isinstance(file, str | os.PathLike):
         return open(file, mode, *arguments, **options)  # noqa: SIM115
-    return io.StringIO("".join(line for line in io.StringIO(read_text(Path(file))) if line.strip()))
+    return io.StringIO("".join(full_lines(Path(file))))
 
 
 def _read(path: str | os.PathLike[str], read: Callable[[], tuple[Any, int]]) -> tuple[Any, int]:

@@ -1,43 +1,52 @@
-"""Holds what lies under SUPERB_DATA against what SUPERB's tasks read and what is published of their corpora."""
+"""Compares the folder SUPERB_DATA with what SUPERB's tasks read and with the published sizes of their corpora."""
 
 from __future__ import annotations
 
-import csv
-import os
-import reprlib
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from s3prl_gendistiller.distill.files import files_below, of_each_file, refuse_irregular
-from s3prl_gendistiller.errors import UserError, few
-from s3prl_gendistiller.superb.corpus.audio import Found, audio_faults, listen, rate_of
-from s3prl_gendistiller.superb.corpus.needs import Listing, Need, Part
-from s3prl_gendistiller.superb.corpus.published import Amount
+from s3prl_gendistiller.distill.audio import MIN_SAMPLES, SAMPLE_RATE
+from s3prl_gendistiller.distill.files import files_below, of_each_file
+from s3prl_gendistiller.errors import few
+from s3prl_gendistiller.formats.headers import Header, read_header, too_short, wrong_form
+from s3prl_gendistiller.host.paths import expand_tree
+from s3prl_gendistiller.schema import read_layered_yaml
+from s3prl_gendistiller.shipped import shipped_folder
+from s3prl_gendistiller.superb.corpus.lists import REPEAT, listing_faults, missing_lists
+from s3prl_gendistiller.superb.corpus.sizes import HOUR_S, Amount
+from s3prl_gendistiller.superb.tasks import Task
+from s3prl_gendistiller.superb.tasks.needs import ALIKE, ANY, AudioFolder, Need, fault
 
 COMPLETE, INCOMPLETE, ABSENT, SYNTHETIC = "complete", "incomplete", "absent", "synthetic"
 Stamp = Callable[[Path], bool | None]
-"""Of a corpus folder: None for one of another origin; of one that `gendistiller corpus` wrote, whether it is whole."""
-
-UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, csv.Error)
-"""What reading a list raises that is not of the form that is expected of it."""
-REPEAT = "repeat `gendistiller corpus`"
+"""Of a corpus folder: whether `gendistiller corpus` finished it; None for a corpus of another origin."""
 _HOURS_OFF = 0.02
+
+
+def need(task: Task) -> Need:
+    """What the task's official configuration reads.
+
+    Raises:
+        UserError: SUPERB_DATA is not set.
+    """
+    file = shipped_folder("downstream_runs") / task.config("official")
+    content = expand_tree(read_layered_yaml(file), "", here=file.parent, must_exist=False)
+    return task.need(content["downstream_expert"])
 
 
 @dataclass(frozen=True)
 class Report:
-    """Of one task.
+    """The state of one task's data.
 
     Attributes:
         state: "complete", "incomplete", "absent" or "synthetic".
         files: of audio.
-        hours: of audio; None if they were not counted.
+        hours: of audio; None if not all headers were read.
         problems: one line each.
-        makeable: whether ``--make`` may mend some of them.
+        makeable: whether ``--make`` may solve some of them.
         audible: whether all audio is there.
     """
 
@@ -55,198 +64,140 @@ class Report:
         return self.state in (INCOMPLETE, ABSENT)
 
     def with_problems(self, more: Iterable[str]) -> Report:
-        """And those of its lists' contents, in front; an absent corpus has none."""
+        """This report with other problems in front; an absent corpus gets none."""
         problems = (*(problem for problem in more if problem not in self.problems), *self.problems)
         if self.state == ABSENT or len(problems) == len(self.problems):
             return self
         return replace(self, state=INCOMPLETE, problems=problems)
 
 
+class Found(NamedTuple):
+    """The audio files of a folder, and the headers of those that were read."""
+
+    files: tuple[Path, ...]
+    headers: Mapping[Path, Header]
+
+    @property
+    def seconds(self) -> float | None:
+        """The length of all files; None if not all headers were read."""
+        if len(self.headers) < len(self.files):
+            return None
+        return sum(header.frames / header.rate_hz for header in self.headers.values())
+
+
 class Shelf:
-    """Looks at each folder once, however many tasks read it.
+    """Reads the audio of each folder once for all tasks that share the folder.
 
     Args:
-        durations: look at all audio.
-        sample: of how many files of a folder, spread over it, a look at the audio is enough; None for all.
+        sample: the number of files of a folder, spread over it, whose headers are read; None for all.
         progress: show a bar.
-        workers: threads; None for four a core.
     """
 
-    def __init__(
-        self,
-        *,
-        durations: bool = True,
-        sample: int | None = None,
-        progress: bool = True,
-        workers: int | None = None,
-    ) -> None:
-        self._sample = sample if durations else 0
+    def __init__(self, *, sample: int | None = None, progress: bool = True) -> None:
+        self._sample = sample
         self._progress = progress
-        self._workers = workers
         self._found: dict[tuple[Path, str, tuple[str, ...]], Found] = {}
 
-    def audio(self, part: Part) -> Found:
-        key = (part.folder, part.suffix, part.beginnings)
+    def audio(self, audio: AudioFolder) -> Found:
+        key = (audio.folder, audio.suffix, audio.beginnings)
         if key not in self._found:
-            files = tuple(files_below(part.folder, part.suffix, part.beginnings))
+            files = tuple(files_below(*key))
             chosen = files if self._sample is None else _spread(files, self._sample)
-            heard = of_each_file(
-                chosen, listen, workers=self._workers, description=part.name, progress=self._progress and bool(chosen)
-            )
-            self._found[key] = Found(files, dict(zip(chosen, heard, strict=True)))
+            progress = self._progress and bool(chosen)
+            headers = of_each_file(chosen, read_header, workers=None, description=audio.name, progress=progress)
+            self._found[key] = Found(files, dict(zip(chosen, headers, strict=True)))
         return self._found[key]
 
-    def looked(self) -> tuple[int, int]:
-        """How many files were looked at, and how many there are."""
+    def counts(self) -> tuple[int, int]:
+        """The number of files whose headers were read, and the number of all files."""
         found = self._found.values()
-        return sum(len(audio.heard) for audio in found), sum(len(audio.files) for audio in found)
+        return sum(len(audio.headers) for audio in found), sum(len(audio.files) for audio in found)
 
 
 def _spread(files: Sequence[Path], count: int) -> Sequence[Path]:
-    """As many of them, the first and the last included, at even distances."""
+    """So many of the files, the first and the last included, at even distances."""
     if count >= len(files):
         return files
     return [files[i * (len(files) - 1) // max(1, count - 1)] for i in range(count)]
 
 
 def check(need: Need, shelf: Shelf, stamp: Stamp) -> Report:
-    """What of a need is met.
-
-    Args:
-        stamp: see `Stamp`.
-    """
+    """Whether everything is there that a task reads."""
     there = [root for root in need.roots if root.is_dir()]
     if not there:
         return Report(need, ABSENT, 0, None, (f"{few(need.roots)}: not there",))
-    found = {part.name: shelf.audio(part) for part in need.parts}
+    found = {audio.name: shelf.audio(audio) for audio in need.audio}
     stamps = [stamp(root) for root in there]
     ours = None not in stamps
-    unfinished = [f"{root}: not finished; {REPEAT}" for root in there if stamp(root) is False]
-    silent = [
+    unfinished = [
+        f"{root}: not finished; {REPEAT}" for root, whole in zip(there, stamps, strict=True) if whole is False
+    ]
+    common_hz = rate_of(found.values())
+    inaudible = [
         problem
-        for part in need.parts
-        for problem in _part_problems(part, found[part.name], None if ours else part.amount, rate_of(found.values()))
+        for audio in need.audio
+        for problem in _folder_faults(audio, found[audio.name], None if ours else audio.amount, common_hz)
     ]
     present = {str(file) for audio in found.values() for file in audio.files}
     absent = [listing for listing in need.listings if not listing.path.exists()]
-    unlisted = list(_absent_listings(absent, ours=ours))
+    unlisted = list(missing_lists(absent, ours=ours))
     for listing in need.listings:
-        if listing not in absent and listing.named is not None:
-            unlisted += listing_problems(listing, listing.named, present, compared=not ours, config=need.config)
+        if listing not in absent:
+            unlisted += listing_faults(listing, present, compared=not ours, config=need.config)
     seconds = [audio.seconds for audio in found.values()]
-    problems = (*unfinished, *silent, *unlisted)
+    problems = (*unfinished, *inaudible, *unlisted)
     return Report(
         need,
         INCOMPLETE if problems else SYNTHETIC if ours else COMPLETE,
         sum(len(audio.files) for audio in found.values()),
-        None if None in seconds else sum(second or 0.0 for second in seconds) / 3600,
+        None if None in seconds else sum(second or 0.0 for second in seconds) / HOUR_S,
         problems,
-        makeable=not ours and any(listing.recipe for listing in absent),
-        audible=not silent,
+        makeable=not ours and any(listing.made for listing in absent),
+        audible=not inaudible,
     )
 
 
-def _part_problems(part: Part, found: Found, amount: Amount | None, common_hz: int) -> Iterator[str]:
+def _folder_faults(audio: AudioFolder, found: Found, amount: Amount | None, common_hz: int) -> Iterator[str]:
+    folder = audio.folder
     if not found.files:
-        yield f"{part.folder}: no {part.suffix} files" if part.folder.is_dir() else f"{part.folder}: not there"
+        yield f"{folder}: no {audio.suffix} files" if folder.is_dir() else f"{folder}: not there"
         return
-    yield from audio_faults(part, found, common_hz)
+    yield from audio_faults(audio, found, common_hz)
     if amount is None:
         return
     if len(found.files) < amount.files:
-        yield f"{part.name}: {len(found.files):,} of {amount.files:,} files in {part.folder}"
+        yield f"{audio.name}: {len(found.files):,} of {amount.files:,} files in {folder}"
     elif found.seconds is not None and amount.hours is not None:
-        hours = found.seconds / 3600
+        hours = found.seconds / HOUR_S
         if abs(hours - amount.hours) > _HOURS_OFF * amount.hours + amount.rounding_h:
-            yield f"{part.name}: {hours:.2f} h in {part.folder}, expected {amount.hours:g}"
+            yield f"{audio.name}: {hours:.2f} h in {folder}, expected {amount.hours:g}"
 
 
-def _absent_listings(listings: Sequence[Listing], *, ours: bool) -> Iterator[str]:
-    """One line for those of one folder that one remedy helps."""
-    together: dict[tuple[Path, str], list[str]] = {}
-    for listing in listings:
-        remedy = f"; {REPEAT}" if ours else _remedy(listing)
-        together.setdefault((listing.path.parent, remedy), []).append(listing.path.name)
-    for (folder, remedy), names in together.items():
-        yield f"{folder}: no {', '.join(names)}{remedy}"
+def rate_of(found: Iterable[Found]) -> int:
+    """The rate in Hz that most files have; 16 kHz where there are no files."""
+    rates = Counter(header.rate_hz for audio in found for header in audio.headers.values() if header.frames)
+    return rates.most_common(1)[0][0] if rates else SAMPLE_RATE
 
 
-def listing_problems(
-    listing: Listing,
-    named: Callable[[Path], Iterator[str]],
-    present: set[str],
-    *,
-    compared: bool,
-    config: Mapping[str, Any],
-) -> Iterator[str]:
-    """What is wrong in a list of audio files; one line each.
+def audio_faults(audio: AudioFolder, found: Found, common_hz: int) -> Iterator[str]:
+    """What is wrong with the files whose headers were read: a line for each kind of fault.
 
     Args:
-        named: its `Listing.named`.
-        present: the audio files that were found.
-        compared: hold the number of entries against the published one.
-        config: the task's `downstream_expert`.
+        common_hz: of `rate_of`, of all that the task reads.
     """
-    try:
-        refuse_irregular(listing.path, "text")
-        names = list(named(listing.path))
-    except UserError as error:
-        yield str(error)
-        return
-    except UNREADABLE as error:
-        yield f"{listing.path}: cannot be read ({error}){_remedy(listing)}"
-        return
-    misfits = [(number, name) for number, name in enumerate(names, start=1) if not isinstance(name, str) or not name]
-    if misfits:
-        number, found = misfits[0][0], reprlib.repr(misfits[0][1])
-        yield f"{listing.path} entry {number}: found {found}, expected the path of an audio file; correct it"
-        return
-    if compared and listing.rows is not None and len(names) != listing.rows:
-        yield f"{listing.path}: {len(names):,} entries, expected {listing.rows:,}"
-    named_once = dict.fromkeys(names)
-    if listing.once and len(named_once) < len(names):
-        twice = [name for name, count in Counter(names).items() if count > 1]
-        yield f"{listing.path}: names {len(twice):,} audio files more than once: {few(twice)}; keep one line of each"
-    lost = [name for name in named_once if not any(str(folder / name) in present for folder in listing.folders)]
-    lost = [name for name in lost if not any(os.path.isfile(folder / name) for folder in listing.folders)]  # elsewhere
-    if lost:
-        hint = _alike(listing, lost, present) or (_origin(listing, config) if 2 * len(lost) > len(named_once) else "")
-        yield f"{listing.path}: names {len(lost):,} audio files that are not there: {few(lost)}{hint}"
-    elif not names:
-        yield f"{listing.path}: names no audio file{_remedy(listing)}"
-
-
-def _origin(listing: Listing, config: Mapping[str, Any]) -> str:
-    """The key of the configuration that says where the audio is, for lists of which most is missing."""
-    keys = [
-        (f"{section}.{key}", Path(value))
-        for section, entries in config.items()
-        if isinstance(entries, Mapping)
-        for key, value in entries.items()
-        if isinstance(value, str) and any(folder.is_relative_to(value) for folder in listing.folders)
-    ]
-    key, folder = max(keys, key=lambda found: len(found[1].parts), default=("", Path()))
-    return f"; they are looked for where downstream_expert.{key} points, {folder}" if key else ""
-
-
-def _alike(listing: Listing, lost: Sequence[str], present: Iterable[str]) -> str:
-    """Whether a name that is not there differs from one that is in its case or its form of Unicode only."""
-    there = {_plain(path): path for path in present}
-    for name in lost:
-        for folder in listing.folders:
-            other = there.get(_plain(str(folder / name)))
-            if other is not None:
-                return f"; {other!r} has another case or Unicode form: rename it"
-    return ""
-
-
-def _plain(path: str) -> str:
-    return unicodedata.normalize("NFC", path).casefold()
-
-
-def _remedy(listing: Listing) -> str:
-    ways = [listing.advice] if listing.advice else ["--make writes it"] if listing.recipe else []
-    if listing.in_s3prl:
-        folder = Path("s3prl", listing.in_s3prl).parent.as_posix()
-        ways.append(f"a git checkout of s3prl has it in {folder} (--make --s3prl CHECKOUT copies it)")
-    return f"; {' or '.join(ways)}" if ways else ""
+    empty = [file for file, header in found.headers.items() if not header.frames and not header.fault]
+    yield from fault(audio.name, empty, "files hold no audio")
+    sound = {file: header for file, header in found.headers.items() if header.frames}
+    damaged = [header.fault for header in found.headers.values() if header.fault]
+    if damaged:
+        yield f"{audio.name}: {len(damaged):,} files are damaged: {damaged[0]}"
+    expected_hz = common_hz if audio.form == ALIKE else SAMPLE_RATE
+    other = [(file, header) for file, header in sound.items() if (header.rate_hz, header.channels) != (expected_hz, 1)]
+    if other and audio.form != ANY:
+        file, header = other[0]
+        form = wrong_form(header.rate_hz, header.channels, expected_hz)
+        yield f"{audio.name}: {len(other):,} files have another form: {file}: {form}"
+    short = [(f, header) for f, header in sound.items() if header.frames * SAMPLE_RATE < MIN_SAMPLES * header.rate_hz]
+    if short:
+        file, header = short[0]
+        yield f"{audio.name}: {len(short):,} files are too short: {file}: {too_short(header.frames, header.rate_hz)}"

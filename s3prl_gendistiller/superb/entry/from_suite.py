@@ -1,4 +1,4 @@
-"""A finished suite: its results.json, and the experiment folders behind each number."""
+"""A finished suite: its results.json, and the experiment folders of each number."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.superb.entry.archive import PARTS, er_folders
+from s3prl_gendistiller.superb.entry.archive import fold_folders
 from s3prl_gendistiller.superb.models import BenchmarkedModel
 from s3prl_gendistiller.superb.suite.record import RECORD, checked_record
 from s3prl_gendistiller.superb.suite.results import RESULTS, read_content
 from s3prl_gendistiller.superb.suite.run import RUNS
-from s3prl_gendistiller.superb.tasks import TASKS
+from s3prl_gendistiller.superb.tasks import TASKS, Task
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What `gendistiller superb` wrote about one student.
+    """The results of one student in a results.json.
 
     Attributes:
-        student: what was benchmarked.
         preset, features: as in `Suite`.
         score: of all ten tasks; None if there is none.
         values: task -> metric -> number.
@@ -38,30 +37,29 @@ class Finished:
     values: Mapping[str, Mapping[str, float]]
     folders: Mapping[str, Sequence[Path]]
 
-    def parts(self, tasks: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
+    def submitted(self, names: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
         """Experiment folders by the flags of s3prl's packer, and what is wrong with them.
 
         Args:
-            tasks: those that are wanted and have a result.
+            names: of the tasks that are wanted and have a result.
         """
-        flags = {part.task: part.flag for part in PARTS if part.task}
         found: dict[str, Path] = {}
         problems: list[str] = []
-        for task in tasks:
-            if task == "er":
-                folds, wrong = er_folders(self.folders[task])
+        for task in (TASKS[name] for name in names):
+            if task.folds:
+                folds, wrong = fold_folders(task, self.folders[task.name])
                 found |= folds
                 problems += wrong
-            else:
-                found[flags[task]] = self.folders[task][0]
-        if "asv" in tasks:
-            problems += _of_another_checkpoint(self.folders["asv"][0])
+            elif task.submissions:
+                found[task.submissions[0].flag] = self.folders[task.name][0]
+            if task.trained and not task.best:
+                problems += _of_another_checkpoint(task, self.folders[task.name][0])
         return found, problems
 
     def check_student(self) -> None:
         """
         Raises:
-            UserError: the checkpoint is not, or no longer, the one that the results are of.
+            UserError: the checkpoint is not the one that was benchmarked, or has changed since.
         """
         checkpoint = self.student.checkpoint
         if checkpoint is None or not checkpoint.exists():
@@ -82,7 +80,7 @@ def read_finished(suite: Path, name: str | None) -> Finished:
     """
     Args:
         suite: the folder of `gendistiller superb`, or its results.json.
-        name: of the student; None if there is only one.
+        name: of the student; None for the only one.
 
     Raises:
         UserError: there is no such file or student.
@@ -96,10 +94,10 @@ def read_results(source: Path, take: Callable[[Path, dict[str, Any]], T]) -> T:
     """
     Args:
         source: the folder of `gendistiller superb`, or its results.json.
-        take: what is wanted of it, from the file's path and content.
+        take: returns what is wanted, from the file's path and content.
 
     Raises:
-        UserError: there is no such file, or `take` does not find what that command writes.
+        UserError: there is no such file, or `take` lacks a key.
     """
     path = source / RESULTS if source.is_dir() else source
     if not path.is_file():
@@ -138,20 +136,21 @@ def _finished(name: str, content: Mapping[str, Any], root: Path) -> Finished:
 
 
 def _moved(root: Path, name: str, folder: str) -> Path:
-    """A run's folder beside results.json, wherever the suite was when that was written."""
+    """A run's folder beside results.json, also where the suite was moved after results.json was written."""
     beside = root / RUNS / name / Path(folder).name
     return beside if beside.is_dir() else Path(folder)
 
 
-def _of_another_checkpoint(folder: Path) -> list[str]:
-    """Speaker verification tests every checkpoint: what lies there must be the predictions of the best."""
+def _of_another_checkpoint(task: Task, folder: Path) -> list[str]:
+    """A problem where every checkpoint was tested, and the predictions that are left are not those of the best."""
     count = len(list(folder.glob("states-*.ckpt")))
     tested = _record(folder).get("tested", {})
     if count < 2 or "checkpoint" in tested:
         return []
     return [
-        f"asv: {folder}: tested {count} checkpoints, and its predictions are of the last, not of the best; test the "
-        f"best again: run_downstream.py -m evaluate -t test -e CHECKPOINT, then give the folder with --asv"
+        f"{task.name}: {folder}: tested {count} checkpoints, and its predictions are of the last, not of the best; "
+        "test the best again: run_downstream.py -m evaluate -t test -e CHECKPOINT, then give the folder with "
+        f"--{task.name}"
     ]
 
 

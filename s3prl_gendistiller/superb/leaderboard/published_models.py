@@ -7,32 +7,21 @@ score are left out. PR, ASR, ASV and SD are error rates, QbE is MTWV x 100.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-from s3prl_gendistiller.superb.leaderboard.scores import COUNTED
+from s3prl_gendistiller.superb.tasks import TASKS
+
+_COLUMNS = ("pr", "ks", "ic", "sid", "er", "asr", "asv", "sd", "sf", "qbe")
+"""Tasks in the order of the published tables."""
 
 
-class Row(NamedTuple):
-    """One model's numbers in the order of the published tables."""
-
-    pr: float
-    ks: float
-    ic: float
-    sid: float
-    er: float
-    asr: float
-    asv: float
-    sd: float
-    f1: float
-    cer: float
-    qbe: float
-
-    def values(self) -> dict[str, dict[str, float]]:
-        """Task -> metric -> value, as `gendistiller superb` names them."""
-        return {
-            task: {metric: getattr(self, metric if metric in self._fields else task) for metric in metrics}
-            for task, metrics in COUNTED.items()
-        }
+def _row(*numbers: float) -> dict[str, dict[str, float]]:
+    """Task -> metric -> value, as `gendistiller superb` names them."""
+    given = iter(numbers)
+    row = {task: {metric: next(given) for metric in TASKS[task].counted} for task in _COLUMNS}
+    if sum(map(len, row.values())) != len(numbers):
+        raise ValueError(f"found {len(numbers)} numbers, expected one for each metric of {', '.join(_COLUMNS)}")
+    return row
 
 
 @dataclass(frozen=True)
@@ -42,14 +31,14 @@ class PublishedModel:
     Attributes:
         million_parameters: of the model that is evaluated.
         published: score that the source prints.
-        row: its numbers.
+        values: task -> metric -> number.
         gmacs: billions of multiply-adds as in `leaderboard_protocol`; None where none are published.
     """
 
     name: str
     million_parameters: float
     published: int
-    row: Row
+    values: dict[str, dict[str, float]]
     gmacs: float | None = None
 
 
@@ -66,6 +55,6 @@ _ROWS: tuple[tuple[Any, ...], ...] = (
     ("DistilHuBERT", 23.49, 717, None, 16.27, 95.98, 94.99, 73.54, 63.02, 13.37, 8.55, 6.19, 82.57, 35.59, 5.11),
 )
 PUBLISHED = tuple(
-    PublishedModel(name, million_parameters, published, Row(*row), gmacs)
+    PublishedModel(name, million_parameters, published, _row(*row), gmacs)
     for name, million_parameters, published, gmacs, *row in _ROWS
 )

@@ -24,46 +24,36 @@ class References:
     top: Values
 
 
-LEADERBOARD = References(
-    base={
-        "pr": {"per": 100 - 17.99},
-        "sid": {"acc": 20.058174},
-        "ks": {"acc": 41.3826674},
-        "qbe": {"mtwv": 0.58},
-        "ic": {"acc": 9.649354219},
-        "asr": {"wer": 100 - 76.82},
-        "asv": {"eer": 100 - 90.44},
-        "er": {"acc": 48.23672168},
-        "sd": {"der": 100 - 89.95},
-        "sf": {"f1": 69.64, "cer": 100 - 47.06},
-    },
-    top={
-        "pr": {"per": 100 - 96.47},
-        "sid": {"acc": 90.3},
-        "ks": {"acc": 96.66},
-        "qbe": {"mtwv": 7.36},
-        "ic": {"acc": 98.76},
-        "asr": {"wer": 100 - 96.38},
-        "asv": {"eer": 100 - 94.89},
-        "er": {"acc": 67.62},
-        "sd": {"der": 100 - 94.38},
-        "sf": {"f1": 89.81, "cer": 100 - 78.24},
-    },
-)
-COUNTED = {task: tuple(metrics) for task, metrics in LEADERBOARD.base.items()}
+def _of_tasks(which: int) -> Values:
+    return {
+        task.name: {metric.key: metric.references[which] for metric in task.metrics if metric.references is not None}
+        for task in TASKS.values()
+        if task.counted
+    }
+
+
+LEADERBOARD = References(base=_of_tasks(0), top=_of_tasks(1))
+_FIRST = ("pr", "sid", "ks", "qbe", "ic", "asr", "asv", "er", "sd", "sf")
+
+
+def counted_tasks() -> list[str]:
+    """The tasks of the leaderboard, in the order in which results.json lists them and the score adds them up."""
+    counted = [name for name, task in TASKS.items() if task.counted]
+    return sorted(counted, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
 
 
 def scored_tasks(references: References) -> tuple[str, ...]:
     """The tasks on which the top is better than the base in every counted metric; on the leaderboard all ten."""
-    return tuple(task for task in COUNTED if _top_is_better(task, references))
+    return tuple(task for task in counted_tasks() if _top_is_better(task, references))
 
 
 def task_score(task: str, values: Mapping[str, float], references: References) -> float | None:
     """The score of one task; None where a value is missing or the top is no better than the base."""
-    if not _top_is_better(task, references) or not set(COUNTED[task]) <= set(values):
+    counted = TASKS[task].counted
+    if not counted or not _top_is_better(task, references) or not set(counted) <= set(values):
         return None
     base, top = references.base[task], references.top[task]  # turning errors into 100 - v cancels
-    points = [1000 * (values[metric] - base[metric]) / (top[metric] - base[metric]) for metric in COUNTED[task]]
+    points = [1000 * (values[metric] - base[metric]) / (top[metric] - base[metric]) for metric in counted]
     return sum(points) / len(points)
 
 
@@ -74,8 +64,8 @@ def overall_score(values: Values, references: References) -> float | None:
         values: task -> metric -> value in the unit of the table.
     """
     whole = all(
-        set(COUNTED[task]) <= set(source.get(task, {}))
-        for task in TASKS
+        set(TASKS[task].counted) <= set(source.get(task, {}))
+        for task in counted_tasks()
         for source in (values, references.base, references.top)
     )
     tasks = scored_tasks(references)
@@ -88,7 +78,7 @@ def overall_score(values: Values, references: References) -> float | None:
 def _top_is_better(task: str, references: References) -> bool:
     """Whether the top is better in every counted metric; False where a reference lacks a number."""
     base, top = references.base.get(task, {}), references.top.get(task, {})
-    counted = [metric for metric in TASKS[task].metrics if metric.key in COUNTED[task]]
+    counted = [metric for metric in TASKS[task].metrics if metric.references is not None]
     return all(
         metric.key in base
         and metric.key in top

@@ -18,7 +18,6 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.models import BenchmarkedModel
 from s3prl_gendistiller.superb.suite.execution import Executor, evaluate, train
 from s3prl_gendistiller.superb.suite.experiment_folder import ExperimentFolders, Launch
-from s3prl_gendistiller.superb.suite.language_model import LM_METRIC
 from s3prl_gendistiller.superb.suite.learning_rate_search import ChosenRate, choose_rate
 from s3prl_gendistiller.superb.suite.record import Record, seconds_of
 from s3prl_gendistiller.superb.suite.results import Outcome, Results
@@ -141,8 +140,8 @@ def _train_and_test(suite: Suite, model: BenchmarkedModel, task: Task, executor:
             records[-1] = evaluate(run, executor, TEST_WITH_LM)
     tested = [record[TEST] for record in records]
     values = {key: sum(part["values"][key] for part in tested) / len(tested) for key in tested[0]["values"]}
-    if suite.with_lm(task):
-        values[LM_METRIC.key] = records[0][TEST_WITH_LM]["values"][LM_METRIC.printed]
+    if task.lm_metric and suite.with_lm(task):
+        values[task.lm_metric.key] = records[0][TEST_WITH_LM]["values"][task.lm_metric.printed]
     return Outcome(
         values,
         rate.lr,

@@ -13,14 +13,9 @@ from s3prl_gendistiller.host import layers
 from s3prl_gendistiller.host.feature_store import CACHE_FLAG, FREE_BYTES, LIMIT_FLAG, in_words, kept_bytes
 from s3prl_gendistiller.host.layers import Features
 from s3prl_gendistiller.host.paths import VARIABLE
-from s3prl_gendistiller.superb.corpus.amounts import SPEECH
-from s3prl_gendistiller.superb.corpus.check import Shelf
-from s3prl_gendistiller.superb.corpus.needs import need
+from s3prl_gendistiller.superb.corpus.check import Shelf, need
 from s3prl_gendistiller.superb.suite.suite import Suite
 from s3prl_gendistiller.superb.tasks import Task
-
-_SHARED = {"pr": "LibriSpeech", "asr": "LibriSpeech"}
-"""Tasks that read the same utterances; every other task reads a corpus of its own, or changes the waveforms."""
 
 
 def kept_features(suite: Suite) -> tuple[Suite, dict[str, Features]]:
@@ -45,8 +40,7 @@ def cached_seconds(suite: Suite) -> float:
     found: dict[str, float] = {}
     for task in suite.tasks:
         if suite.preset not in task.crops:
-            seconds = _measured(suite, task, shelf) or SPEECH[suite.preset][task.name].whole_s
-            found[_SHARED.get(task.name, task.name)] = seconds
+            found[task.shared or task.name] = _measured(suite, task, shelf) or task.speech_of(suite.preset).whole_s
     return sum(found.values())
 
 
@@ -54,7 +48,7 @@ def _measured(suite: Suite, task: Task, shelf: Shelf) -> float | None:
     """Seconds by the headers of all files; None for the official corpora, and where there are no files."""
     if suite.preset != "small" or VARIABLE not in os.environ:
         return None
-    return sum(shelf.audio(part).seconds or 0.0 for part in need(task).parts) or None
+    return sum(shelf.audio(audio).seconds or 0.0 for audio in need(task).audio) or None
 
 
 def describe(suite: Suite, cache: Path, kept: Mapping[str, Features]) -> str:

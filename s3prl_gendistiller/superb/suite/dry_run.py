@@ -15,7 +15,6 @@ from s3prl_gendistiller.superb.suite.learning_rate_search import choose_rate
 from s3prl_gendistiller.superb.suite.record import Record
 from s3prl_gendistiller.superb.suite.run import DEV, Run
 from s3prl_gendistiller.superb.suite.suite import Layers, Suite
-from s3prl_gendistiller.superb.tasks.printed import dev_is_higher_better
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def _assumed_value(run: Run) -> float:
     """The closer to the middle of the list of learning rates, the better; the same for all layers of QbE."""
     rates = run.suite.candidates(run.task)
     distance = abs(rates.index(run.lr) - (len(rates) - 1) // 2) if run.lr in rates else len(rates)
-    return float(-distance if dev_is_higher_better(run.task) else distance)
+    return float(-distance if run.task.dev_metric.higher_is_better else distance)
 
 
 def _kept_checkpoints(run: Run) -> int:

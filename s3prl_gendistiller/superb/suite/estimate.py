@@ -5,9 +5,9 @@ A command takes
     batches x BATCH_S  +  2 x audio x (upstream + 3 x head) / rate     seconds of training,
     2 x audio x (upstream + head) / rate  +  pairs x PAIR_S / cores    seconds of evaluation,
 
-with the seconds of audio that s3prl reads (`amounts`), the multiply-adds of the upstream per second of audio (counted
-on the model itself, `multiply_adds`), those of the head (its parameters x 50 frames; the backward pass costs twice as
-much again), and the floating point operations per second that the device sustains.
+with the seconds of audio that s3prl reads (`Task.speech`), the multiply-adds of the upstream per second of audio
+(counted on the model itself, `multiply_adds`), those of the head (its parameters x 50 frames; the backward pass costs
+twice as much again), and the floating point operations per second that the device sustains.
 
 The rate is the weakest assumption. One measurement is known: four trainings of PR with 12-layer students of 3.8 G
 multiply-adds per second of audio took about 22 hours side by side on one A40; this formula gives 24 at 16e12 a second,
@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from s3prl_gendistiller.superb.corpus.amounts import SPEECH
+from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.superb.suite.dry_run import Work
 from s3prl_gendistiller.superb.suite.run import Run
 from s3prl_gendistiller.superb.suite.suite import Suite
@@ -38,9 +38,7 @@ BATCH_S = 0.03
 PAIR_S = 0.008
 """Seconds of s3prl's `match` on one core for a query of 1.4 s and a document of 6.6 s, 768 wide; measured."""
 FRAMES_PER_S = 50
-WIDTH = 768  # of HuBERT Base; a head's size hardly depends on the width
 BYTES_PER_WEIGHT = 12  # a weight and Adam's two moments
-SAMPLES_PER_S = 16_000
 
 
 @dataclass(frozen=True)
@@ -170,9 +168,9 @@ def _hours_of_seeds(works: Sequence[Work], gmacs: Mapping[str, float], tflops: f
 
 def _seconds(work: Work, upstream: float, rate: float) -> float:
     suite, task = work.run.suite, work.run.task
-    speech = SPEECH[suite.preset][task.name]
+    speech = task.speech_of(suite.preset)
     expert = suite.content(task)["downstream_expert"]
-    head = FRAMES_PER_S * head_parameters(expert) if task.trained else 0
+    head = FRAMES_PER_S * task.head_parameters(expert) if task.trained else 0
     if not work.steps:
         audio_s = speech.dev_s if work.split == task.dev else speech.test_s
         warping = speech.pairs * PAIR_S / (os.cpu_count() or 1)
@@ -181,47 +179,13 @@ def _seconds(work: Work, upstream: float, rate: float) -> float:
     splits = {task.dev: speech.dev_s, task.test: speech.test_s}
     dev_s = sum(splits[split] for split in runner["eval_dataloaders"]) * (work.steps // runner["eval_step"])
     batches = work.steps * runner["gradient_accumulate_steps"]
-    train_s = batches * _batch(expert, task.name) * min(speech.utterance_s, _longest_s(expert))
+    train_s = batches * task.batch_utterances(expert) * min(speech.utterance_s, _longest_s(expert))
     arithmetic = train_s * (upstream + 3 * head) + dev_s * (upstream + head)
     return batches * BATCH_S + 2 * arithmetic / rate
 
 
-def head_parameters(expert: Mapping[str, Any]) -> int:
-    """Number of weights in the matrices of s3prl's head, without biases and without a last layer of few classes.
-
-    The features are `WIDTH` wide.
-
-    Args:
-        expert: the configuration's `downstream_expert`.
-    """
-    model = expert.get("modelrc") or expert["model"]
-    if model.get("module") == "XVector":  # five layers over time, then mean and deviation, then the speakers
-        d, wide = model["input_dim"], model["module_config"]["XVector"]["agg_dim"]
-        return int(WIDTH * d + (5 + 3 + 3 + 1) * d * d + d * wide + 2 * wide * d + d * d + d * 1251)
-    if "rnn_layers" in model:
-        h = model["hidden_size"]
-        return int(sum(4 * h * ((WIDTH if layer == 0 else h) + h) for layer in range(model["rnn_layers"])))
-    width = model.get("project_dim") or model["projector_dim"]
-    parameters = WIDTH * width
-    for dim in model["RNNs"]["dim"] if model.get("select") == "RNNs" else ():
-        parameters += 2 * 4 * dim * (width + dim)
-        width = 2 * dim
-    return int(parameters)
-
-
-def _batch(expert: Mapping[str, Any], task: str) -> int:
-    """Number of utterances in a batch; s3prl's ASR halves every batch, see below."""
-    section = next(expert[name] for name in ("datarc", "loaderrc", "corpus") if _BATCH_KEYS & set(expert.get(name, ())))
-    size = next(section[key] for key in ("train_batch_size", "train_batchsize", "batch_size") if key in section)
-    # ASR's limit of 2000 for a long utterance is in frames, but s3prl compares it with lengths in samples
-    return int(size // 2 if task == "asr" and size > 1 else size)
-
-
-_BATCH_KEYS = {"train_batch_size", "train_batchsize", "batch_size"}
-
-
 def _longest_s(expert: Mapping[str, Any]) -> float:
-    return float(expert.get("datarc", {}).get("max_timestep", 10**9)) / SAMPLES_PER_S
+    return float(expert.get("datarc", {}).get("max_timestep", 10**9)) / SAMPLE_RATE
 
 
 def _trained(works: Sequence[Work]) -> list[tuple[Run, int]]:
@@ -237,4 +201,4 @@ def _kept_bytes(run: Run, steps: int) -> int:
     content = run.suite.content(run.task)
     runner = content["runner"]
     kept = min(runner["max_keep"], steps // runner["save_step"]) + bool(run.task.best)
-    return int(kept * BYTES_PER_WEIGHT * head_parameters(content["downstream_expert"]))
+    return int(kept * BYTES_PER_WEIGHT * run.task.head_parameters(content["downstream_expert"]))

@@ -109,17 +109,12 @@ class ExperimentFolders:
 
 
 def write_dev_trials(run: Run) -> None:
-    """Writes ASV's trials between speakers of dev/ as s3prl reads those of a test set: with paths below test/wav.
+    """Writes `Task.dev_trials` into the run's folder.
 
     Raises:
         UserError: the corpus has no such list.
     """
-    datarc = run.suite.config(run.task)["downstream_expert"]["datarc"]
-    lines = Path(datarc["dev_meta_data"]).read_text(encoding="utf-8").splitlines()
-    trials = [line.split() for line in lines if line.strip()]
-    if not trials or any(len(trial) != 3 for trial in trials):
-        raise UserError(f"{datarc['dev_meta_data']}: expected lines of 1 or 0 and two paths below dev/wav")
-    text = "".join(f"{same} ../../dev/wav/{first} ../../dev/wav/{second}\n" for same, first, second in trials)
+    text = run.task.dev_trials(run.suite.config(run.task)["downstream_expert"])
     with replacing(run.dev_trials) as part:
         part.write_text(text, encoding="utf-8")
 

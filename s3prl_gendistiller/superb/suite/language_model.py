@@ -16,10 +16,7 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.overrides import OVERRIDE_SEPARATOR
 from s3prl_gendistiller.schema import read_layered_yaml
 from s3prl_gendistiller.shipped import shipped_folder
-from s3prl_gendistiller.superb.tasks import Metric
 
-DECODED = "asr"
-LM_METRIC = Metric("wer_lm", "WER with 4-gram %", False, "wer", 1.0)
 SETTINGS = "asr/lm.yaml"
 MODELS = ("4-gram.bin", "4-gram.arpa", "4-gram.arpa.gz")
 LEXICON = "librispeech_lexicon.lst"

@@ -23,7 +23,6 @@ from s3prl_gendistiller.superb.suite.execution import Executor, dev_value, dev_v
 from s3prl_gendistiller.superb.suite.run import trained_runs
 from s3prl_gendistiller.superb.suite.suite import Suite
 from s3prl_gendistiller.superb.tasks import Task
-from s3prl_gendistiller.superb.tasks.printed import dev_is_higher_better
 
 SHARES = (0.05, 0.2)
 FACTOR = 3
@@ -60,7 +59,7 @@ def choose_rate(suite: Suite, model: BenchmarkedModel, task: Task, executor: Exe
     rates = suite.candidates(task)
     if len(rates) == 1:
         return ChosenRate(rates[0], {}, {})
-    higher = dev_is_higher_better(task)
+    higher = task.dev_metric.higher_is_better
 
     def measure(rate: float | None, steps: int | None = None) -> float:
         run = trained_runs(suite, model, task, rate)[0]

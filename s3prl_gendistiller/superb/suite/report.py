@@ -7,7 +7,7 @@ from pathlib import Path
 
 from s3prl_gendistiller.outputs import replacing
 from s3prl_gendistiller.superb.cost.multiply_adds import Cost
-from s3prl_gendistiller.superb.leaderboard.scores import COUNTED, LEADERBOARD, References, scored_tasks
+from s3prl_gendistiller.superb.leaderboard.scores import LEADERBOARD, References, counted_tasks, scored_tasks
 from s3prl_gendistiller.superb.suite.chart import draw
 from s3prl_gendistiller.superb.suite.results import RESULTS, Results, values_of, write_results
 from s3prl_gendistiller.superb.suite.suite import Suite
@@ -22,7 +22,7 @@ def write_report(
     """Writes the three files below the suite's folder, and returns their paths; arguments as in `write_results`."""
     scores = write_results(suite, results, failures, references, costs)
     text = table(suite, results, scores, costs)
-    left_out = [task.upper() for task in COUNTED if references and task not in scored_tasks(references)]
+    left_out = [task.upper() for task in counted_tasks() if references and task not in scored_tasks(references)]
     if left_out and any(score is not None for score in scores.values()):
         text += f"\nscore: without {', '.join(left_out)}, where the upper reference is no better than the lower.\n"
     paths = [suite.out / name for name in FILES]

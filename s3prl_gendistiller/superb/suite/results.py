@@ -33,9 +33,8 @@ from s3prl_gendistiller.superb.checks import (
     wrong,
 )
 from s3prl_gendistiller.superb.cost.multiply_adds import Cost
-from s3prl_gendistiller.superb.leaderboard.scores import COUNTED, References, overall_score, scored_tasks
+from s3prl_gendistiller.superb.leaderboard.scores import References, overall_score, scored_tasks
 from s3prl_gendistiller.superb.models import FEATURES, NAME, BenchmarkedModel
-from s3prl_gendistiller.superb.suite.language_model import DECODED, LM_METRIC
 from s3prl_gendistiller.superb.suite.suite import Suite
 from s3prl_gendistiller.superb.tasks import PRESETS, TASKS
 
@@ -229,9 +228,10 @@ def _of_model(where: str, entry: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _of_outcome(where: str, task: str, outcome: Mapping[str, Any]) -> Iterator[str]:
-    metrics = {metric.key: metric for metric in (*TASKS[task].metrics, *([LM_METRIC] if task == DECODED else []))}
+    known = TASKS[task]
+    metrics = {metric.key: metric for metric in (*known.metrics, *([known.lm_metric] if known.lm_metric else []))}
     values = outcome["values"]
-    yield from (f"{where}.values.{key}: missing" for key in COUNTED[task] if key not in values)
+    yield from (f"{where}.values.{key}: missing" for key in known.counted if key not in values)
     for key, value in values.items():
         problem = value_problem(metrics.get(key, OTHER), value)
         if problem:

@@ -13,7 +13,6 @@ from s3prl_gendistiller.host.paths import VARIABLE, expand_tree
 from s3prl_gendistiller.schema import read_layered_yaml
 from s3prl_gendistiller.shipped import shipped_folder
 from s3prl_gendistiller.superb.models import BenchmarkedModel
-from s3prl_gendistiller.superb.suite.language_model import DECODED, LM_METRIC
 from s3prl_gendistiller.superb.tasks import Metric, Task
 
 HARDWARE = ("12gb", "8gb")
@@ -81,11 +80,11 @@ class Suite:
 
     def metrics(self, task: Task) -> tuple[Metric, ...]:
         """The columns of a task in the table."""
-        return (*task.metrics, LM_METRIC) if self.with_lm(task) else task.metrics
+        return (*task.metrics, task.lm_metric) if self.with_lm(task) and task.lm_metric else task.metrics
 
     def with_lm(self, task: Task) -> bool:
         """Whether the task is evaluated a second time, with a language model."""
-        return self.lm is not None and task.name == DECODED
+        return self.lm is not None and task.lm_metric is not None
 
     def config_file(self, task: Task) -> Path:
         published = shipped_folder("downstream_runs") / task.config(self.preset)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from s3prl_gendistiller.superb.cost.multiply_adds import Cost
 from s3prl_gendistiller.superb.models import BenchmarkedModel
-from s3prl_gendistiller.superb.suite.language_model import DECODED, LM_METRIC
 from s3prl_gendistiller.superb.suite.results import Results
 from s3prl_gendistiller.superb.suite.suite import Suite
 from s3prl_gendistiller.superb.tasks import Metric, Task
@@ -39,8 +38,8 @@ def columns(suite: Suite, results: Results) -> list[tuple[Task, Metric]]:
     shown = []
     for task in suite.tasks:
         metrics = suite.metrics(task)
-        if task.name == DECODED and LM_METRIC.key in found and LM_METRIC not in metrics:
-            metrics = (*metrics, LM_METRIC)
+        if task.lm_metric and task.lm_metric.key in found and task.lm_metric not in metrics:
+            metrics = (*metrics, task.lm_metric)
         shown += [(task, metric) for metric in metrics]
     return shown
 

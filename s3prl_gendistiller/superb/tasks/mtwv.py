@@ -19,8 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from s3prl_gendistiller.distill.files import read_text, refuse_irregular
+from s3prl_gendistiller.distill.files import refuse_irregular
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.formats.rttm import LEXEME, read_occurrences
 
 P_TARGET, C_MISS, C_FALSE_ALARM = 0.0008, 100.0, 1.0
 BETA = C_FALSE_ALARM * (1 - P_TARGET) / (C_MISS * P_TARGET)
@@ -93,19 +94,9 @@ def read_truth(folder: Path) -> tuple[dict[str, set[str]], set[str]]:
     files = sorted(folder.glob("*.rttm"))
     if not files:
         raise UserError(f"{folder}: found no .rttm, expected QUESST's ground truth (lines LEXEME DOCUMENT ... QUERY)")
-    truth: dict[str, set[str]] = {}
-    for number, line in enumerate(read_text(files[0]).splitlines(), start=1):
-        fields = line.split()
-        if fields[:1] == ["LEXEME"]:  # NIST's RTTM: type, file, channel, start, duration, word
-            if len(fields) < 6:
-                raise UserError(
-                    f"{files[0]} line {number}: found {line!r}, expected LEXEME DOCUMENT 1 START SECONDS QUERY"
-                )
-            truth.setdefault(fields[5], set()).add(fields[1])
+    truth = read_occurrences(files[0])
     if not truth:
-        raise UserError(
-            f"{files[0]}: found no line LEXEME DOCUMENT 1 START SECONDS QUERY, expected QUESST's ground truth"
-        )
+        raise UserError(f"{files[0]}: found no line {LEXEME}, expected QUESST's ground truth")
     documents: set[str] = set()
     for path in folder.glob("*.ecf.xml"):
         refuse_irregular(path, "text")

@@ -17,7 +17,7 @@ import soundfile
 from s3prl_gendistiller.cli import downstream, main
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.corpus.before_run import refuse_unfit
-from s3prl_gendistiller.superb.corpus.needs import need
+from s3prl_gendistiller.superb.corpus.check import need
 from s3prl_gendistiller.superb.tasks import TASKS
 from tests.bench import WORDS
 

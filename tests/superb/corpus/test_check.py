@@ -14,10 +14,10 @@ import soundfile
 from s3prl_gendistiller.distill.files import files_below
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.corpus import check as data_check
-from s3prl_gendistiller.superb.corpus.check import Report, Shelf, check
-from s3prl_gendistiller.superb.corpus.needs import Need, need
-from s3prl_gendistiller.superb.corpus.published import Amount
+from s3prl_gendistiller.superb.corpus.check import Report, Shelf, check, need
+from s3prl_gendistiller.superb.corpus.sizes import Amount
 from s3prl_gendistiller.superb.tasks import TASKS
+from s3prl_gendistiller.superb.tasks.needs import Need
 
 
 @pytest.fixture
@@ -34,9 +34,9 @@ def speak(path: Path, seconds: float = 0.5) -> None:
 def books(data: Path) -> Need:
     """Two utterances a split and the lists of ASR."""
     found = need(TASKS["asr"])
-    for part in found.parts:
+    for audio in found.audio:
         for name in ("1-7-0000", "1-7-0001"):
-            speak(part.folder / "1" / "7" / f"{name}.flac")
+            speak(audio.folder / "1" / "7" / f"{name}.flac")
     for listing in found.listings:
         listing.path.parent.mkdir(parents=True, exist_ok=True)
         rows = "".join(f"{i},{listing.path.stem}/1/7/1-7-000{i}.flac,8000,\n" for i in range(2))
@@ -45,11 +45,11 @@ def books(data: Path) -> Need:
 
 
 def published(found: Need, amount: Amount | None) -> Need:
-    return dataclasses.replace(found, parts=[dataclasses.replace(part, amount=amount) for part in found.parts])
+    return dataclasses.replace(found, audio=[dataclasses.replace(audio, amount=amount) for audio in found.audio])
 
 
 def of(found: Need, ours: bool | None = None) -> Report:
-    return check(found, Shelf(progress=False, workers=1), lambda root: ours)
+    return check(found, Shelf(progress=False), lambda root: ours)
 
 
 def leaves(content: Any) -> Iterator[str]:
@@ -63,7 +63,7 @@ def leaves(content: Any) -> Iterator[str]:
 @pytest.mark.parametrize("name", TASKS)
 def test_every_path_of_a_configuration_is_looked_at(name: str, data: Path) -> None:
     found = need(TASKS[name])
-    looked = [*found.roots, *(part.folder for part in found.parts), *(listing.path for listing in found.listings)]
+    looked = [*found.roots, *(audio.folder for audio in found.audio), *(listing.path for listing in found.listings)]
     paths = [Path(text) for text in leaves(found.config) if text.startswith(str(data))]
     assert paths and all(any(other.is_relative_to(path) for other in looked) for path in paths)
 
@@ -90,7 +90,7 @@ def test_fewer_files_are_named_and_more_are_no_fault(data: Path) -> None:
     found = books(data)
     report = of(published(found, Amount(3)))
     assert report.state == "incomplete" and not report.audible and not report.makeable
-    assert report.problems[0] == f"train-clean-100: 2 of 3 files in {found.parts[0].folder}"
+    assert report.problems[0] == f"train-clean-100: 2 of 3 files in {found.audio[0].folder}"
     assert of(published(found, Amount(1))).state == "complete"
 
 
@@ -113,7 +113,7 @@ def test_a_small_corpus_of_ours_is_synthetic_and_not_compared(data: Path) -> Non
 
 def test_what_a_list_names_has_to_be_there(data: Path) -> None:
     found = books(data)
-    (found.parts[1].folder / "1/7/1-7-0001.flac").unlink()
+    (found.audio[1].folder / "1/7/1-7-0001.flac").unlink()
     report = of(found, ours=True)
     (problem,) = report.problems
     assert problem.endswith("dev-clean.csv: names 1 audio files that are not there: dev-clean/1/7/1-7-0001.flac")
@@ -122,7 +122,7 @@ def test_what_a_list_names_has_to_be_there(data: Path) -> None:
 
 def test_a_list_of_which_most_is_missing_says_where_the_audio_is_looked_for(data: Path) -> None:
     found = books(data)
-    for file in (found.parts[1].folder / "1/7").glob("*.flac"):
+    for file in (found.audio[1].folder / "1/7").glob("*.flac"):
         file.unlink()
     (problem,) = (problem for problem in of(found, ours=True).problems if "dev-clean.csv" in problem)
     assert problem.endswith(f"; they are looked for where downstream_expert.datarc.libri_root points, {found.roots[0]}")
@@ -153,16 +153,19 @@ def test_a_list_of_another_form_is_named(data: Path) -> None:
     found.listings[0].path.write_bytes(b"\xff\xfe\x00")
     found.listings[1].path.write_text("path\n")
     problems = of(found, ours=True).problems
-    assert "train-clean-100.csv: cannot be read" in problems[0] and "dev-clean.csv: names no audio file" in problems[1]
+    assert (
+        "train-clean-100.csv line 1: found byte 0xff, expected UTF-8" in problems[0]
+        and "dev-clean.csv: names no audio file" in problems[1]
+    )
 
 
 def test_files_without_audio_are_named(data: Path) -> None:
     found = books(data)
-    broken = found.parts[0].folder / "1/7/1-7-0001.flac"
+    broken = found.audio[0].folder / "1/7/1-7-0001.flac"
     broken.write_bytes(b"fLaC")
     report = of(found, ours=True)
     assert report.problems == (f"train-clean-100: 1 files hold no audio: {broken}",)
-    unheard = check(found, Shelf(durations=False, progress=False), lambda root: True)
+    unheard = check(found, Shelf(sample=0, progress=False), lambda root: True)
     assert (unheard.state, unheard.hours, unheard.files) == ("synthetic", None, 6)
 
 
@@ -181,7 +184,7 @@ def test_only_the_voices_of_the_configuration_count(data: Path) -> None:
     found = need(TASKS["sf"])
     for name in ("Ivy-snips-train-0", "Aditi-snips-train-0"):
         speak(found.roots[0] / "train" / f"{name}.wav")
-    assert [file.name for file in Shelf(progress=False).audio(found.parts[0]).files] == ["Ivy-snips-train-0.wav"]
+    assert [file.name for file in Shelf(progress=False).audio(found.audio[0]).files] == ["Ivy-snips-train-0.wav"]
 
 
 def test_a_folder_is_looked_at_once_for_all_tasks(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +196,7 @@ def test_a_folder_is_looked_at_once_for_all_tasks(data: Path, monkeypatch: pytes
         return files_below(folder, *rest)
 
     monkeypatch.setattr(data_check, "files_below", counted)
-    shelf = Shelf(progress=False, workers=1)
+    shelf = Shelf(progress=False)
     for name in ("pr", "asr"):
         check(need(TASKS[name]), shelf, lambda root: None)
     assert len(looked) == len(set(looked)) == 3

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from s3prl_gendistiller.superb.corpus.check import Shelf, check
-from s3prl_gendistiller.superb.corpus.kaldi import ALIGNMENTS
-from s3prl_gendistiller.superb.corpus.make import Sources, find_sources, make
-from s3prl_gendistiller.superb.corpus.needs import MIXTURES, need
+from s3prl_gendistiller.formats.rttm import read_turns
+from s3prl_gendistiller.superb.corpus.check import Shelf, check, need
+from s3prl_gendistiller.superb.corpus.make import find_sources, make
 from s3prl_gendistiller.superb.tasks import TASKS
-from s3prl_gendistiller.superb.tasks.der import read_rttm
+from s3prl_gendistiller.superb.tasks.libri2mix import ALIGNMENTS, MIXTURES
+from s3prl_gendistiller.superb.tasks.needs import Sources
 from tests.conftest import run_python
 from tests.superb.corpus.test_check import speak
 
@@ -63,7 +63,7 @@ def test_s3prl_reads_what_is_made_of_mixtures(root: Path, tmp_path: Path) -> Non
     assert (chunks, samples) == (1, 32_000)
     assert frames == [15, 40]  # speakers in the order of their names: 0.3 s, and 0.3 s + 0.5 s
     assert at_half_a_second == [[0, 0], [1, 1]]
-    turns = read_rttm(root / "train/rttm")[MIXTURE]
+    turns = read_turns(root / "train/rttm")[MIXTURE]
     assert [tuple(turn) for turn in turns][:2] == [("3536", 0.5, 0.8), ("3536", 1.0, 1.5)]
 
 

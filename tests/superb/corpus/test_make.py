@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.superb.corpus.check import Shelf, check
-from s3prl_gendistiller.superb.corpus.make import OFFICIAL_LEXICONS, Sources, find_sources, make
-from s3prl_gendistiller.superb.corpus.needs import need
+from s3prl_gendistiller.superb.corpus.check import Shelf, check, need
+from s3prl_gendistiller.superb.corpus.make import find_sources, make
 from s3prl_gendistiller.superb.tasks import TASKS
+from s3prl_gendistiller.superb.tasks.needs import Sources
+from s3prl_gendistiller.superb.tasks.pr import OFFICIAL_LEXICONS
 from tests.bench import write_corpus
 from tests.conftest import run_python
 from tests.superb.corpus.test_check import speak
@@ -88,7 +89,7 @@ def test_without_a_lexicon_it_is_said_where_to_get_one(data: Path) -> None:
 
 def test_phones_that_the_task_does_not_know_are_refused(data: Path) -> None:
     (data / "LibriSpeech/librispeech-lexicon.txt").write_text("RED r e d\n")
-    assert "found the phones d, e, r, expected ARPAbet" in made("pr")
+    assert "the word RED has the phoneme r, which is not in" in made("pr")
     assert not (data / "LibriSpeech/lexicon.txt").exists()
 
 

@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.superb.entry.archive import PARTS, check_parts, er_folders, pack
-from tests.superb.experiments import write_experiment
+from s3prl_gendistiller.superb.entry.archive import check_submissions, fold_folders, known_submissions, pack
+from s3prl_gendistiller.superb.tasks import TASKS
+from tests.superb.experiments import FLAGS, write_experiment
 
 # s3prl/submit/submit.py: flag -> (file in the experiment folder, file in the archive); sd is a folder, below.
 OFFICIAL = {
@@ -32,30 +33,14 @@ OFFICIAL = {
     "qbe": ("benchmark.stdlist.xml", "qbe_public/benchmark.stdlist.xml"),
     "sf": ("test-hyp.ark", "sf_public/predict.ark"),
     "sv": ("test_predict.txt", "sv_public/predict.txt"),
-    "se": ("test_metrics.txt", "se_public/metrics.txt"),
-    "ss": ("test_metrics.txt", "ss_public/metrics.txt"),
-    "st": ("output-st-test.tsv", "st_public/predict.tsv"),
 }
-TEN = [part.flag for part in PARTS if part.task]
 Folders = dict[str, Path]
 
 
 @pytest.fixture
 def folders(ten: Path, host_ids: dict[str, list[str]], tmp_path: Path) -> Folders:
     """All ten tasks, tested on their corpora."""
-    return {flag: write_experiment(tmp_path / "runs" / flag, flag, host_ids[flag], ten) for flag in TEN}
-
-
-def others(root: Path) -> Folders:
-    """What s3prl's packer takes beyond SUPERB's ten."""
-    found = {flag: root / flag for flag in ("se", "ss", "st")}
-    found["asr_with_lm"] = write_experiment(root / "asr_with_lm", "asr_with_lm", ["1-2-3", "1-2-4"])
-    for flag in ("se", "ss", "st"):
-        found[flag].mkdir()
-    (found["se"] / "test_metrics.txt").write_text("si_sdr 9.1\nstoi 0.93\npesq 2.5\n")
-    (found["ss"] / "test_metrics.txt").write_text("si_sdr 9.3\n")
-    (found["st"] / "output-st-test.tsv").write_text("utt_id\thyp\tref\na\tein Hund\tder Hund\nb\t\tja\n")
-    return found
+    return {flag: write_experiment(tmp_path / "runs" / flag, flag, host_ids[flag], ten) for flag in FLAGS}
 
 
 def official_zip(folders: Folders, out: Path) -> Path:
@@ -75,20 +60,21 @@ def official_zip(folders: Folders, out: Path) -> Path:
 
 
 def test_members_and_bytes_are_those_of_s3prls_packer(folders: Folders, tmp_path: Path) -> None:
-    folders = {**folders, **others(tmp_path)}
-    assert folders.keys() == OFFICIAL.keys() | {"sd"} == {part.flag for part in PARTS}
-    path = pack(check_parts(folders), tmp_path / "ours")
+    with_lm = write_experiment(tmp_path / "asr_with_lm", "asr_with_lm", ["1-2-3", "1-2-4"])
+    folders = {**folders, "asr_with_lm": with_lm}
+    assert folders.keys() == OFFICIAL.keys() | {"sd"} == known_submissions().keys()
+    path = pack(check_submissions(folders), tmp_path / "ours")
     with zipfile.ZipFile(path) as ours, zipfile.ZipFile(official_zip(folders, tmp_path / "official")) as official:
         assert sorted(ours.namelist()) == sorted(official.namelist())
         assert all(ours.read(name) == official.read(name) for name in ours.namelist())
         assert all((ours.getinfo(name).external_attr >> 16) & 0o444 == 0o444 for name in ours.namelist())
     first = path.read_bytes()
-    assert pack(check_parts(folders), tmp_path / "ours").read_bytes() == first
+    assert pack(check_submissions(folders), tmp_path / "ours").read_bytes() == first
     assert [entry.name for entry in (tmp_path / "ours").iterdir()] == ["predict.zip"]
 
 
 def test_what_was_compared_is_said(folders: Folders, ten: Path) -> None:
-    said = {found.part.flag: str(found) for found in check_parts(folders)}
+    said = {found.submission.flag: str(found) for found in check_submissions(folders)}
     assert said["pr"] == f"pr_public: 3 predictions, ids as in test-ref.ark and {ten}/LibriSpeech"
     assert said["qbe"] == f"qbe_public: 8 predictions, ids as in {ten}/quesst14Database/scoring"
 
@@ -96,12 +82,12 @@ def test_what_was_compared_is_said(folders: Folders, ten: Path) -> None:
 def test_without_the_corpus_the_true_answers_beside_are_what_remains(
     folders: Folders, host_ids: dict[str, list[str]], tmp_path: Path
 ) -> None:
-    (alone,) = check_parts({"sid": write_experiment(tmp_path / "sid", "sid", host_ids["sid"])})
+    (alone,) = check_submissions({"sid": write_experiment(tmp_path / "sid", "sid", host_ids["sid"])})
     assert str(alone) == (
         "sid_public: 5 predictions, ids as in test_truth.txt; ids not compared with the corpus: its folder holds no "
         "configuration (config_resolved.yaml or s3prl's config_*.yaml)"
     )
-    (moved,) = check_parts({"sv": write_experiment(tmp_path / "sv", "sv", host_ids["sv"], tmp_path / "nowhere")})
+    (moved,) = check_submissions({"sv": write_experiment(tmp_path / "sv", "sv", host_ids["sv"], tmp_path / "nowhere")})
     assert str(moved).endswith(
         f"; ids not compared with the corpus: no {tmp_path}/nowhere/VoxCeleb1/voxceleb1_test_v2.txt"
     )
@@ -140,16 +126,16 @@ BROKEN_FILES: dict[str, tuple[str, Callable[[list[str]], list[str]], str]] = {
 
 
 def refused(folders: Folders, flag: str, said: str) -> None:
-    part = next(part for part in PARTS if part.flag == flag)
-    where = f"nothing was packed; .*{part.name}: {folders[flag] / part.source}: "
+    _, submission = known_submissions()[flag]
+    where = f"nothing was packed; .*{submission.folder}: {folders[flag] / submission.source}: "
     with pytest.raises(UserError, match=f"(?s){where}.*{said}"):
-        check_parts(folders)
+        check_submissions(folders)
 
 
 @pytest.mark.parametrize("name", BROKEN_FILES)
 def test_a_broken_file_is_refused_by_name(name: str, folders: Folders) -> None:
     flag, change, said = BROKEN_FILES[name]
-    edit(folders[flag] / next(part.source for part in PARTS if part.flag == flag), change)
+    edit(folders[flag] / known_submissions()[flag][1].source, change)
     refused(folders, flag, said)
 
 
@@ -187,7 +173,7 @@ def test_all_problems_are_listed_at_once(folders: Folders) -> None:
     edit(folders["pr"] / "test-hyp.ark", lambda lines: lines[:2])
     edit(folders["sv"] / "test_predict.txt", lambda lines: [line.replace("0.25", "inf") for line in lines])
     with pytest.raises(UserError) as caught:
-        check_parts(folders)
+        check_submissions(folders)
     lines = str(caught.value).splitlines()
     assert lines[0] == "nothing was packed; 4 problems:" and len(lines) == 5  # pr by its truth and by its corpus
     assert "missing 3-7-0000" in lines[1] and "has inf" in lines[3] and "has inf" in lines[4]
@@ -199,27 +185,27 @@ def test_a_head_that_learned_from_a_teachers_answers_is_no_entry(folders: Folder
     content["downstream_expert"]["glmd"] = {"teacher": "runs/teacher"}
     path.write_text(yaml.safe_dump(content))
     with pytest.raises(UserError, match="was trained on a teacher's soft labels .*expected a run of the task itself"):
-        check_parts(folders)
+        check_submissions(folders)
 
 
 def test_many_problems_of_a_file_are_shortened(folders: Folders) -> None:
     edit(folders["ks"] / "test_predict.txt", lambda lines: ["?\n"] * len(lines))
     with pytest.raises(UserError, match="(?s)line 3: .*and 9 more of this kind$"):
-        check_parts({"ks": folders["ks"]})
+        check_submissions({"ks": folders["ks"]})
 
 
 def test_folds_are_told_by_what_they_hold(folders: Folders) -> None:
     folds = [folders[f"er_fold{fold}"] for fold in (3, 1, 5, 2, 4)]
-    found, problems = er_folders(folds)
+    found, problems = fold_folders(TASKS["er"], folds)
     assert problems == [] and found == {f"er_fold{fold}": folders[f"er_fold{fold}"] for fold in range(1, 6)}
-    _, problems = er_folders([*folds[:3], folds[0]])
+    _, problems = fold_folders(TASKS["er"], [*folds[:3], folds[0]])
     assert [problem.split(":")[1] for problem in problems[:2]] == [" fold 2 is missing", " fold 4 is missing"]
     assert problems[2] == f"er: fold 3 is in {folds[0]} and in {folds[0]}"
 
 
 def test_a_missing_fold_is_refused_and_a_partial_set_is_not(folders: Folders) -> None:
     del folders["er_fold3"]
-    with pytest.raises(UserError, match="1 problem:\n  er: fold 3 is missing; ER is scored with all five folds only"):
-        check_parts(folders)
+    with pytest.raises(UserError, match="1 problem:\n  er: fold 3 is missing; ER is scored with all 5 folds only"):
+        check_submissions(folders)
     some = {flag: folder for flag, folder in folders.items() if not flag.startswith("er_")}
-    assert len(check_parts(some)) == len(some) == 9
+    assert len(check_submissions(some)) == len(some) == 9

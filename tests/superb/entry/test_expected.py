@@ -7,22 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from s3prl_gendistiller.superb.entry.archive import PARTS
-from s3prl_gendistiller.superb.entry.expected import NotAtHand, config_files, expected
-from s3prl_gendistiller.superb.entry.predictions import Predictions, differences
-from tests.corpora.loaders import content
-from tests.superb.experiments import CONFIGS
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.superb.entry.expected import config_files, differences
+from s3prl_gendistiller.superb.tasks.predictions import Predictions
+from tests.superb.experiments import FLAGS, expected, expert_config
 
-TEN = [part.flag for part in PARTS if part.task]
 ANY_ORDER = ("qbe", "sd")
 COUNTS = {"pr": 3, "sid": 5, "ks": 12, "ic": 3, "asr_no_lm": 3, "qbe": 8, "sf": 2, "sv": 2, "sd": 2}
 
 
 def config(data: Path, flag: str) -> dict:
-    return {"downstream_expert": content(data, CONFIGS[flag.partition("_fold")[0]])}
+    return {"downstream_expert": expert_config(data, flag)}
 
 
-@pytest.mark.parametrize("flag", TEN)
+@pytest.mark.parametrize("flag", FLAGS)
 def test_the_ids_are_those_of_s3prls_loader(flag: str, ten: Path, host_ids: dict[str, list[str]]) -> None:
     wanted = expected(flag, config(ten, flag))
     assert len(wanted.ids) == COUNTS.get(flag, 4)
@@ -31,7 +29,7 @@ def test_the_ids_are_those_of_s3prls_loader(flag: str, ten: Path, host_ids: dict
     assert wanted.source.is_relative_to(ten)
 
 
-@pytest.mark.parametrize("flag", [flag for flag in TEN if flag not in (*ANY_ORDER, "ks")])
+@pytest.mark.parametrize("flag", [flag for flag in FLAGS if flag not in (*ANY_ORDER, "ks")])
 def test_another_order_is_seen(flag: str, ten: Path, host_ids: dict[str, list[str]]) -> None:
     wanted = expected(flag, config(ten, flag))
     for shuffled in (host_ids[flag][::-1], [*host_ids[flag][1:], host_ids[flag][0]]):
@@ -74,14 +72,13 @@ def test_without_its_lexicon_the_order_of_phonemes_is_left_open(ten: Path) -> No
         ("sid", "no .*veri_test_class.txt"),
         ("er_fold3", "no .*Session3/test_meta_data.json"),
         ("sd", "no .*reco2dur"),
-        ("st", "nothing here reads"),
     ],
 )
 def test_a_corpus_that_is_elsewhere_is_said_to_be(flag: str, said: str, tmp_path: Path) -> None:
-    with pytest.raises(NotAtHand, match=said):
-        expected(flag, config(tmp_path, flag) if flag != "st" else {"downstream_expert": {}})
-    with pytest.raises(NotAtHand):
-        expected(flag, {"downstream_expert": {}} if flag != "st" else {})
+    with pytest.raises(UserError, match=said):
+        expected(flag, config(tmp_path, flag))
+    with pytest.raises(UserError):
+        expected(flag, {"downstream_expert": {}})
 
 
 def test_a_split_without_a_test_set_is_no_empty_expectation(ten: Path, tmp_path: Path) -> None:
@@ -89,7 +86,7 @@ def test_a_split_without_a_test_set_is_no_empty_expectation(ten: Path, tmp_path:
     lists = tmp_path / "lists.txt"
     lists.write_text("1 id10001/clip/00001.wav\n")
     own["downstream_expert"]["datarc"]["meta_data"] = str(lists)
-    with pytest.raises(NotAtHand, match="names no utterance of the test set"):
+    with pytest.raises(UserError, match="names no utterance of the test set"):
         expected("sid", own)
 
 

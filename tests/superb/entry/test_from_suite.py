@@ -12,8 +12,8 @@ import torch
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.entry.from_suite import read_finished
-from s3prl_gendistiller.superb.leaderboard.scores import COUNTED
 from s3prl_gendistiller.superb.models import BenchmarkedModel
+from s3prl_gendistiller.superb.tasks import TASKS
 from tests.host.test_checkpoint import save_student
 
 
@@ -31,7 +31,7 @@ def write_suite(root: Path, checkpoint: Path, tasks: dict[str, dict[str, Path]],
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(source, target)
             (target / "superb.json").write_text(json.dumps({"settings": {"student": student.fingerprint()}}))
-        outcomes[task] = {"values": dict.fromkeys(COUNTED[task], 50.0), "folders": list(map(str, runs))}
+        outcomes[task] = {"values": dict.fromkeys(TASKS[task].counted, 50.0), "folders": list(map(str, runs))}
     entry = {"upstream": student.upstream, "checkpoint": str(checkpoint), "steps": None, "score": None}
     students = {name: {**entry, "tasks": outcomes}}
     content = {"preset": "small", "features": "weighted", "students": students}
@@ -53,14 +53,14 @@ def suite(tmp_path: Path) -> Path:
 
 def test_folders_are_found_by_the_flags_of_s3prls_packer(suite: Path) -> None:
     finished = read_finished(suite, None)
-    folders, problems = finished.parts(["ks", "asv", "er"])
+    folders, problems = finished.submitted(["ks", "asv", "er"])
     runs = suite / "runs/mine"
     assert problems == [] and folders["ks"] == runs / "ks" and folders["sv"] == runs / "asv-lr0.001"
     assert {flag: folder.name for flag, folder in folders.items() if flag.startswith("er")} == {
         f"er_fold{fold}": f"er-fold{fold}" for fold in range(1, 6)
     }
     (runs / "er-fold2/test_fold2_predict.txt").unlink()
-    assert "er: fold 2 is missing: no test_fold2_predict.txt in" in finished.parts(["er"])[1][0]
+    assert "er: fold 2 is missing: no test_fold2_predict.txt in" in finished.submitted(["er"])[1][0]
 
 
 def test_a_suite_that_was_moved_is_read_where_it_is(suite: Path) -> None:
@@ -73,12 +73,12 @@ def test_predictions_of_another_checkpoint_than_the_scores_are_seen(suite: Path)
     for step in (2, 4):
         torch.save({"Step": step}, run / f"states-{step}.ckpt")
     finished = read_finished(suite, "mine")
-    assert "tested 2 checkpoints, and its predictions are of the last" in finished.parts(["asv"])[1][0]
-    assert finished.parts(["ks"])[1] == []
+    assert "tested 2 checkpoints, and its predictions are of the last" in finished.submitted(["asv"])[1][0]
+    assert finished.submitted(["ks"])[1] == []
     record = json.loads((run / "superb.json").read_text())
     tested = {"values": {"eer": 50.0}, "seconds": 1.0, "fallback": None}
     (run / "superb.json").write_text(json.dumps({**record, "tested": {**tested, "checkpoint": "states-2.ckpt"}}))
-    assert finished.parts(["asv"])[1] == []
+    assert finished.submitted(["asv"])[1] == []
 
 
 def test_another_student_than_the_one_that_was_tested_is_refused(suite: Path) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from s3prl_gendistiller.superb.corpus.amounts import SPEECH
 from s3prl_gendistiller.superb.models import BenchmarkedModel
 from s3prl_gendistiller.superb.suite import estimate as estimates
 from s3prl_gendistiller.superb.suite.dry_run import planned_work
@@ -17,7 +16,6 @@ from s3prl_gendistiller.superb.suite.estimate import (
     GPU_TFLOPS,
     Estimate,
     estimate,
-    head_parameters,
     sustained,
     wall_hours,
 )
@@ -68,11 +66,10 @@ def test_a_search_in_parts_costs_two_trainings_and_in_full_five() -> None:
 
 
 def test_crops_are_no_longer_than_the_configuration_allows_and_asr_batches_are_halved() -> None:
-    by_task = {task: SPEECH["official"][task].utterance_s for task in ("sid", "asr")}
-    assert by_task["sid"] > 8
-    expert = suite_of("sid").content(TASKS["sid"])["downstream_expert"]
-    assert estimates._longest_s(expert) == 8 and estimates._batch(expert, "sid") == 8
-    assert estimates._batch(suite_of("asr").content(TASKS["asr"])["downstream_expert"], "asr") == 16
+    experts = {name: suite_of(name).content(TASKS[name])["downstream_expert"] for name in ("sid", "asr")}
+    assert TASKS["sid"].speech_of("official").utterance_s > 8 == estimates._longest_s(experts["sid"])
+    assert TASKS["sid"].batch_utterances(experts["sid"]) == 8
+    assert TASKS["asr"].batch_utterances(experts["asr"]) == 16
 
 
 def test_every_task_has_an_estimate_for_each_preset() -> None:
@@ -110,7 +107,7 @@ def test_heads_are_as_large_as_s3prl_builds_them() -> None:
     answer = run_python("-c", code)
     assert answer.returncode == 0, answer.stderr[-2000:]
     counted = [int(line) for line in answer.stdout.splitlines()[-3:]]
-    assert [head_parameters(suite.content(task)["downstream_expert"]) for task in suite.tasks] == counted
+    assert [task.head_parameters(suite.content(task)["downstream_expert"]) for task in suite.tasks] == counted
 
 
 def test_the_next_free_device_takes_the_next_task() -> None:

@@ -152,7 +152,7 @@ def test_a_checkpoint_that_gives_no_number_is_passed_over_where_another_has_one(
     assert math.isnan(execution.dev_value(run, dev)) and math.isnan(execution.dev_value_after(run, dev, 4))
     assert json.loads((run.folder / RECORD).read_text())["stages"]["4"]["dev"] is None
     assert math.isnan(execution.dev_value_after(run, ExperimentFolders(host), 4)) and host.commands == []  # it is known
-    with pytest.raises(UserError, match="asv: test gave as EER % what is none: found nan"):
+    with pytest.raises(UserError, match="asv: test has no valid EER %: found nan"):
         execution.evaluate(run, evaluate({"states-2": "nan", "states-4": "nan"}))
     for numbers in ({"states-2": "nan", "states-4": "0.3"}, {"states-2": "0.3", "states-4": "nan"}):
         write_record(run, {"settings": run.settings()})

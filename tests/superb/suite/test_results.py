@@ -172,7 +172,7 @@ def test_what_is_no_accuracy_gets_into_no_table(
     host.accuracy = printed
     assert superb("--tasks", "ks") == 2
     error = capsys.readouterr().err
-    assert "a on ks: ks: test gave as acc % what is none: found" in error and "expected 0 to 100" in error
+    assert "a on ks: ks: test has no valid acc %: found" in error and "expected 0 to 100" in error
     assert not (suite.out / "results.json").exists()
     assert "tested" not in json.loads((suite.out / "runs/a/ks/superb.json").read_text())
     host.accuracy = None

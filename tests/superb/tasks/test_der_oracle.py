@@ -24,7 +24,7 @@ def conversation(rng: np.random.Generator, names: str) -> list[Turn]:
 def annotation(turns: list[Turn]) -> Annotation:
     found = Annotation()
     for number, turn in enumerate(turns):
-        found[Segment(turn.start, turn.end), number] = turn.speaker
+        found[Segment(turn.start_s, turn.end_s), number] = turn.speaker
     return found
 
 

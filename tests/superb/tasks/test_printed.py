@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.formats.printed import printed_values
 from s3prl_gendistiller.superb.tasks import TASKS
-from s3prl_gendistiller.superb.tasks.printed import best_on_dev, evaluated, printed_values
+from s3prl_gendistiller.superb.tasks.printed import best_on_dev, evaluated
 
 PRINTED = {
     "pr": ("test loss: 2.1\ntest per: 0.25\n", {"per": 25.0}),

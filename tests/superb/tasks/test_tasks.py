@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 
 import pytest
 
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.schema import read_layered_yaml
+from s3prl_gendistiller.shipped import shipped_folder
 from s3prl_gendistiller.superb import tasks
 from s3prl_gendistiller.superb.tasks import PRESETS, TASKS, choose_tasks, require_packages
 
 
-def test_there_are_superbs_ten() -> None:
-    assert list(TASKS) == ["pr", "asr", "ks", "qbe", "sid", "asv", "sd", "ic", "sf", "er"]
+def test_a_file_with_a_task_is_in_the_table_under_its_own_name() -> None:
+    files = Path(tasks.__file__).parent.glob("*.py")
+    assert sorted(TASKS) == sorted(file.stem for file in files if "\nTASK = " in file.read_text())
+    assert all(name == task.name for name, task in TASKS.items())
     assert choose_tasks(["all"]) == list(TASKS.values())
 
 
@@ -42,8 +47,24 @@ def test_missing_packages_name_the_extras(monkeypatch: pytest.MonkeyPatch) -> No
         require_packages([TASKS["ks"], TASKS["qbe"], TASKS["sd"]])
 
 
-def test_every_task_has_a_configuration_and_learning_rates_for_each_preset() -> None:
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("name", TASKS)
+def test_a_configuration_is_of_one_task_whose_head_it_describes(name: str, preset: str) -> None:
+    task = TASKS[name]
+    config = read_layered_yaml(shipped_folder("downstream_runs") / task.config(preset))["downstream_expert"]
+    same = [other for other in TASKS.values() if other.downstream == task.downstream]
+    assert [other.name for other in same if other.is_configured_by(config)] == [name]
+    if task.trained:
+        assert task.head_parameters(config) > 1_000 and task.batch_utterances(config) > 0
+        assert len(task.learning_rates(preset)) > 1
+
+
+def test_every_fold_is_run_and_submitted_and_others_only_once() -> None:
     for task in TASKS.values():
-        assert len({task.config(preset) for preset in PRESETS}) == 2
-        assert all(len(task.learning_rates(preset)) > 1 for preset in PRESETS)
-    assert tasks.TASKS["er"].folds == ("fold1", "fold2", "fold3", "fold4", "fold5")
+        submitted = [one for one in task.submissions if not one.optional]
+        assert len(submitted) == (len(task.folds) or 1)
+        assert [f"fold{one.fold}" for one in submitted if one.fold] == list(task.folds)
+
+
+def test_the_leaderboard_counts_the_first_metric_of_every_task() -> None:
+    assert all(task.counted[:1] == (task.metrics[0].key,) for task in TASKS.values())

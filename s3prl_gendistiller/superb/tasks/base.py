@@ -1,0 +1,217 @@
+"""What a SUPERB task is: the attributes and methods that the suite, the corpora's check and the entry need of it.
+
+A new task is a file beside this one with a subclass of `Task`, an instance of it named `TASK`, and a line in
+`superb/tasks/__init__.py`; its configurations in downstream_runs/, its corpus in corpora/, its extra in setup.py.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.formats.printed import printed_values
+from s3prl_gendistiller.superb.corpus.sizes import Corpus, Speech
+from s3prl_gendistiller.superb.tasks.needs import Config, Files, Listing, Need, Sources
+from s3prl_gendistiller.superb.tasks.predictions import Expected, Submission
+
+PRESETS = ("small", "official")
+WIDTH = 768
+"""Of the features in an estimate of a head's size: HuBERT Base's; a head hardly depends on it."""
+_BATCH_KEYS = ("train_batch_size", "train_batchsize", "batch_size")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number of a task.
+
+    Attributes:
+        key: in results.json.
+        label: in tables, with its unit.
+        higher_is_better: the direction.
+        printed: the word between split and colon in s3prl's output; empty where `Task.values` computes the number.
+        factor: from the number that s3prl prints to the unit of `label`.
+        references: the values that score 0 and 1000 on the leaderboard, in the unit of `label`; None for a metric that
+            does not count there.
+    """
+
+    key: str
+    label: str
+    higher_is_better: bool
+    printed: str = ""
+    factor: float = 100.0
+    references: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One task.
+
+    Attributes:
+        name: SUPERB's, in lower case; also the extra of this package with the packages that the task imports.
+        title: in words.
+        downstream: s3prl's ``-d``.
+        configs: by preset, below downstream_runs/.
+        metrics: the first one chooses learning rate (and layer) on dev.
+        corpus: what it reads.
+        speech: by preset, how much it reads.
+        submissions: its folders in the leaderboard's archive.
+        dev, test: s3prl's names of the splits.
+        best: the checkpoint that the expert saves when dev improves; empty for none.
+        dev_printed: the metric that a training prints on dev, where that is not the first one of `metrics`.
+        rates: by preset, the learning rates that a search tries; "official" decades of SUPERB's 1e-1 .. 1e-7 around
+            those that are known to have won (s3prl issues 268, 360, 498, 578; LightHuBERT's issue 2).
+        modules: imported by s3prl's expert beyond what this package requires.
+        folds: the values of `test_fold`, each a run of its own.
+        trained: whether anything is trained; if not, each layer of the student is evaluated (``-l``).
+        crops: presets in which a training reads random pieces of utterances, few of them twice.
+        shared: a name for the utterances where several tasks read the same ones unchanged; empty for `name`.
+        lm_metric: of decoding with a language model; None for a task that cannot.
+        cost: duration relative to the other tasks: long tasks start first.
+    """
+
+    name: str
+    title: str
+    downstream: str
+    configs: tuple[str, str]
+    metrics: tuple[Metric, ...]
+    corpus: Corpus
+    speech: tuple[Speech, Speech]
+    submissions: tuple[Submission, ...] = ()
+    dev: str = "dev"
+    test: str = "test"
+    best: str = "dev-best.ckpt"
+    dev_printed: Metric | None = None
+    rates: tuple[tuple[float, ...], tuple[float, ...]] = ((1e-2, 3e-3, 1e-3), (1e-1, 1e-2, 1e-3, 1e-4, 1e-5))
+    modules: tuple[str, ...] = ()
+    folds: tuple[str, ...] = ()
+    trained: bool = True
+    crops: tuple[str, ...] = ()
+    shared: str = ""
+    lm_metric: Metric | None = None
+    cost: int = 1
+
+    def config(self, preset: str) -> str:
+        """The configuration of a preset, below downstream_runs/."""
+        return self.configs[PRESETS.index(preset)]
+
+    def learning_rates(self, preset: str) -> tuple[float, ...]:
+        """The rates that a search tries."""
+        return self.rates[PRESETS.index(preset)]
+
+    def speech_of(self, preset: str) -> Speech:
+        """How much the task reads."""
+        return self.speech[PRESETS.index(preset)]
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """Keys of the metrics that count in the leaderboard's score; none for a task that the leaderboard lacks."""
+        return tuple(metric.key for metric in self.metrics if metric.references is not None)
+
+    @property
+    def dev_metric(self) -> Metric:
+        """The metric that a training prints on dev."""
+        return self.dev_printed or self.metrics[0]
+
+    def is_configured_by(self, config: Config) -> bool:
+        """Whether a configuration of the downstream is one of this task, and not of another that shares it."""
+        return True
+
+    def need(self, config: Config) -> Need:
+        """What a run with this configuration reads from disk.
+
+        Raises:
+            KeyError, TypeError, AttributeError: the configuration lacks a key of SUPERB's.
+        """
+        raise NotImplementedError
+
+    def faults(self, need: Need, files: Files) -> Iterator[str]:
+        """What is wrong in the lists and folders that are there, by what s3prl's loaders do with them; one line each.
+
+        Raises:
+            UserError: a list cannot be read.
+        """
+        return iter(())
+
+    def make(self, need: Need, wanted: Sequence[Listing], sources: Sources, progress: bool) -> Iterator[str]:
+        """Writes lists that are missing, all of one folder; yields one line for each.
+
+        Raises:
+            UserError: the sources lack something.
+        """
+        return iter(())
+
+    def test_set(self, config: Config, fold: str = "") -> Expected:
+        """The ids of the test set, in the order of s3prl's loader.
+
+        Where a loader takes files in the order of the file system, ids may change places within a rank.
+
+        Args:
+            fold: of `Submission.fold`.
+
+        Raises:
+            OSError, LookupError, ValueError, TypeError, AttributeError, UserError: the corpus is not as s3prl reads it.
+        """
+        raise NotImplementedError
+
+    def values(self, folder: Path, text: str, config: Config, split: str) -> dict[str, float]:
+        """Metric -> number in the unit of its label, of an evaluated run.
+
+        Args:
+            folder: of the run.
+            text: the output of the evaluation.
+            split: s3prl's name of what was evaluated.
+
+        Raises:
+            UserError: the number is not there.
+        """
+        return {metric.key: self._printed(metric, text, split) for metric in self.metrics}
+
+    def dev_trials(self, config: Config) -> str:
+        """The content of a list of trials on dev, for a task that s3prl evaluates on its test set alone.
+
+        Raises:
+            UserError: the corpus has no such list.
+        """
+        raise NotImplementedError
+
+    def head_parameters(self, config: Config) -> int:
+        """Weights in the matrices of s3prl's head on features `WIDTH` wide, without biases and a small last layer."""
+        model = config.get("modelrc") or config["model"]
+        width = model.get("project_dim") or model["projector_dim"]
+        parameters = WIDTH * width
+        for dim in model["RNNs"]["dim"] if model.get("select") == "RNNs" else ():
+            parameters += 2 * 4 * dim * (width + dim)
+            width = 2 * dim
+        return int(parameters)
+
+    def batch_utterances(self, config: Config) -> int:
+        """Utterances of a batch of a training."""
+        sections: list[Mapping[str, int]] = [config.get(name, {}) for name in ("datarc", "loaderrc", "corpus")]
+        return int(next(section[key] for section in sections for key in _BATCH_KEYS if key in section))
+
+    def splits(self, section: Config) -> list[str]:
+        """The folders of training, dev and test set in a section of the configuration that lists them by split."""
+        return [split for key in ("train", self.dev, self.test) for split in section[key]]
+
+    def _printed(self, metric: Metric, text: str, split: str) -> float:
+        values = printed_values(text, split, metric.printed)
+        if not values:
+            raise UserError(f"{self.name}: the evaluation printed no {split} {metric.printed}")
+        return values[-1] * metric.factor
+
+
+def require_packages(tasks: Sequence[Task]) -> None:
+    """
+    Raises:
+        UserError: a module that s3prl's expert of a task imports is not installed; names the extras that bring it.
+    """
+    missing = {
+        task.name: [module for module in task.modules if importlib.util.find_spec(module) is None] for task in tasks
+    }
+    lines = [f"{name} needs {', '.join(modules)}" for name, modules in missing.items() if modules]
+    if lines:
+        extras = ",".join(name for name, modules in missing.items() if modules)
+        raise UserError(f'{"; ".join(lines)}; install: pip install "s3prl-gendistiller[{extras}]"')
