@@ -1,7 +1,7 @@
-"""The sections `optimizer` and `scheduler` of a runner YAML: each name, and the keys of s3prl's function of that name.
+"""The sections `optimizer` and `scheduler` of a runner YAML: names and keys that s3prl's builders accept.
 
-s3prl calls the function whose name is ``get_`` and the given name. All such functions of s3prl are listed here. Several
-of them ignore keys that they do not use, so a class here has only the keys that its function uses.
+s3prl evaluates ``get_`` and the name. `OPTIMIZERS` and `SCHEDULERS` hold all names that s3prl has. Several of its
+builders drop unknown keys in silence, so the dataclasses list only keys that the builder of that name uses.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BETAS = (0.9, 0.999)
 
 @dataclass(frozen=True)
 class AdamConfig:
-    """s3prl's Adam or AdamW, which has no setting but the learning rate."""
+    """Adam or AdamW of s3prl, whose only setting is the learning rate."""
 
     name: str
     lr: float = key(2e-4, above=0.0)
@@ -33,13 +33,12 @@ class BertAdamConfig(AdamConfig):
 
 @dataclass(frozen=True)
 class ScheduledConfig(BertAdamConfig):
-    """AdamW or Lamb with a schedule of its own."""
+    """AdamW or Lamb with a built-in schedule."""
 
     schedule: str | None = key("warmup_linear", choices=("warmup_linear", "warmup_constant", "warmup_cosine", "none"))
     betas: tuple[float, float] = BETAS
     eps: float = key(1e-8, low=0.0)
-    weight_decay: float = key(0.0, low=0.0)  # s3prl uses 0.01 or 0 instead, by group of weights
-    correct_bias: bool = True
+    weight_decay: float = key(0.0, low=0.0)  # one of the keys in `IGNORED`
 
     def problems(self) -> Iterator[str]:
         yield from _shares("betas", self.betas)
@@ -47,7 +46,7 @@ class ScheduledConfig(BertAdamConfig):
 
 @dataclass(frozen=True)
 class _TorchConfig:
-    """The keys that all of torch's optimisers have."""
+    """Settings that all optimisers of torch share."""
 
     name: str
     torch_optim_name: str
@@ -120,9 +119,13 @@ OPTIMIZERS = Variants(
 )
 
 
+IGNORED = {name: ("weight_decay",) for name in ("AdamW_with_schedule", "Lamb_with_schedule")}
+"""By optimiser, keys that s3prl accepts without effect: its parameter groups have 0.01 and 0 in their place."""
+
+
 @dataclass(frozen=True)
 class WarmupConfig:
-    """A schedule without other settings than its warm-up."""
+    """A schedule with a warm-up as its only setting."""
 
     name: str
     num_warmup_steps: int = key(low=0)
@@ -166,10 +169,28 @@ SCHEDULERS = Variants(
 
 
 def schedule_problems(optimizer: Any, scheduler: Any, total_steps: int) -> Iterator[str]:
-    """What is wrong with the two sections together."""
+    """Problems between the sections of one file."""
     if isinstance(scheduler, PolynomialConfig):
         if scheduler.lr_end >= optimizer.lr:
             yield f"scheduler.lr_end: found {scheduler.lr_end}, expected less than optimizer.lr {optimizer.lr}"
         if scheduler.num_warmup_steps >= total_steps:
             found = f"found {scheduler.num_warmup_steps}"
             yield f"scheduler.num_warmup_steps: {found}, expected less than runner.total_steps {total_steps}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizedConfig:
+    """The sections `optimizer` and `scheduler`."""
+
+    optimizer: Any = key(variants=OPTIMIZERS)
+    scheduler: Any = key(None, variants=SCHEDULERS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedConfig(OptimizedConfig):
+    """Sections of every configuration of a training run."""
+
+    runner: Any
+
+    def problems(self) -> Iterator[str]:
+        yield from schedule_problems(self.optimizer, self.scheduler, self.runner.total_steps)

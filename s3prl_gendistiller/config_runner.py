@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from s3prl_gendistiller.config_optimizer import OPTIMIZERS, SCHEDULERS, schedule_problems
+from s3prl_gendistiller.config_optimizer import TrainedConfig
 from s3prl_gendistiller.schema import key
 
 
@@ -32,27 +31,40 @@ class DataConfig:
             yield "sets: found an empty list, expected at least one manifest name"
 
 
-def steps_problems(total_steps: int, n_epochs: int) -> Iterator[str]:
-    """What is wrong with the end of a run; s3prl's own files hold total_steps -1 where epochs are counted."""
-    if total_steps < 1 and n_epochs <= 0:
-        yield f"total_steps: found {total_steps}, expected at least 1"
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """The keys that both of s3prl's Runners read from `runner`."""
 
-
-@dataclass(frozen=True)
-class RunnerSectionConfig:
-    """The keys that s3prl's pretrain Runner reads from `runner`."""
-
-    total_steps: int
+    total_steps: int = key(low=1)
     log_step: int = key(low=1)
     save_step: int = key(low=1)
     max_keep: int = key(low=1)  # number of checkpoints kept; the oldest is deleted once the newest is written
     gradient_clipping: float = key(above=0.0)
-    gradient_accumulate_steps: int = key(1, low=1)
-    n_epochs: int = -1  # above 0 it replaces total_steps
+    gradient_accumulate_steps: int = key(low=1)
     fp16: bool = False
 
+
+@dataclass(frozen=True, kw_only=True)
+class StockRunnerSectionConfig(LoopConfig):
+    """The keys that s3prl's pretrain Runner reads from `runner`."""
+
+    total_steps: int  # -1 in s3prl's own files that count epochs
+    n_epochs: int  # above 0 it replaces total_steps
+
     def problems(self) -> Iterator[str]:
-        yield from steps_problems(self.total_steps, self.n_epochs)
+        if self.total_steps < 1 and self.n_epochs <= 0:
+            yield f"total_steps: found {self.total_steps}, expected at least 1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunnerSectionConfig(StockRunnerSectionConfig):
+    """`runner` of the tasks of this package."""
+
+    gradient_accumulate_steps: int = key(1, low=1)
+    n_epochs: int = -1
+
+    def problems(self) -> Iterator[str]:
+        yield from super().problems()
         for name in ("log_step", "save_step"):
             if self.n_epochs <= 0 and getattr(self, name) >= self.total_steps:
                 yield f"{name}: found {getattr(self, name)}, expected less than total_steps {self.total_steps}"
@@ -63,14 +75,9 @@ class PretrainExpertConfig:
     datarc: DataConfig
 
 
-@dataclass(frozen=True)
-class RunnerConfig:
+@dataclass(frozen=True, kw_only=True)
+class RunnerConfig(TrainedConfig):
     """A whole runner YAML. s3prl's own builders read the sections `optimizer` and `scheduler`."""
 
     runner: RunnerSectionConfig
-    optimizer: Any = key(variants=OPTIMIZERS)
-    pretrain_expert: PretrainExpertConfig = key()
-    scheduler: Any = key(None, variants=SCHEDULERS)
-
-    def problems(self) -> Iterator[str]:
-        yield from schedule_problems(self.optimizer, self.scheduler, self.runner.total_steps)
+    pretrain_expert: PretrainExpertConfig

@@ -1,7 +1,7 @@
-"""YAML and JSON that somebody else wrote, read as plain data: mappings with text as keys, lists and scalars.
+"""YAML and JSON files of a user, read as plain data: mappings with text as keys, lists and scalars.
 
-What a file can do to its reader is bounded here, once for all: its size, its depth, what its aliases grow to, the
-length of its numbers. Numbers are finite. A key that stands twice is refused, because one of the two would be lost.
+Limits protect the reader: size of the file, depth, number of entries after aliases are expanded, digits of a number.
+Numbers are finite. A key that stands twice in a mapping is refused, because one of the two values would be lost.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,32 +20,32 @@ from s3prl_gendistiller.shipped import existing_or_shipped
 
 YAML_BYTES, JSON_BYTES = 2**18, 2**28
 DEPTH = 64
-ENTRIES = 100_000  # of a YAML, its aliases followed
-DIGITS = 19  # a whole number of 64 bits
+ENTRIES = 100_000  # of a YAML, with its aliases expanded
+DIGITS = 19  # of a whole number of 64 bits
 
 
 class _Refused(ValueError):
-    """What stands in a file is not plain data, or too much of it."""
+    """A file holds something other than plain data, or too much of it."""
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Reads a YAML mapping.
 
     Args:
-        path: of the file; ``~`` is the home folder, and a shipped file is found from anywhere.
+        path: the file; ``~`` is the home folder, and a shipped file is found from any working directory.
 
     Raises:
-        UserError: the file is missing, is no YAML of plain data, or does not hold a mapping.
+        UserError: the file is missing, is no YAML of plain data, or holds no mapping.
     """
     path = existing_or_shipped(path)
     return parse_yaml(_text(path, "a YAML configuration", YAML_BYTES), str(path))
 
 
 def parse_yaml(text: str, source: str) -> dict[str, Any]:
-    """`read_yaml` of a text that is at hand.
+    """Reads a YAML mapping from a text.
 
     Args:
-        source: what holds the text, for the message.
+        source: origin of the text, for the message.
 
     Raises:
         UserError: as `read_yaml`.
@@ -74,10 +74,10 @@ def read_json(path: str | Path, most: int = JSON_BYTES) -> Any:
 
 
 def parse_json(text: str, source: str) -> Any:
-    """`read_json` of a text that is at hand, such as a line of a file.
+    """Reads JSON from a text, such as a line of a file.
 
     Args:
-        source: what holds the text, for the message.
+        source: origin of the text, for the message.
 
     Raises:
         UserError: as `read_json`.
@@ -88,6 +88,27 @@ def parse_json(text: str, source: str) -> Any:
         )
         _check_depth(content)
         return content
+
+
+def leaves(content: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Full key and value of every scalar in nested mappings and lists.
+
+    Args:
+        name: full key of `content`.
+
+    Raises:
+        UserError: the content is nested too deep.
+    """
+    if depth > DEPTH:
+        raise UserError(f"{name.partition('.')[0]}: nested deeper than {DEPTH} levels, expected a configuration")
+    if isinstance(content, Mapping):
+        for part, value in content.items():
+            yield from leaves(value, f"{name}.{part}" if name else str(part), depth + 1)
+    elif isinstance(content, list | tuple):
+        for index, value in enumerate(content):
+            yield from leaves(value, f"{name}[{index}]", depth + 1)
+    else:
+        yield name, content
 
 
 def _whole_number(text: str) -> int:
@@ -107,7 +128,7 @@ def _text(path: Path, expected: str, most: int) -> str:
     try:
         if not path.exists():
             raise UserError(f"{path}: no such file; expected {expected}; check the path")
-        if not path.is_file():  # a FIFO would be waited for without end
+        if not path.is_file():  # reading a FIFO would never end
             found = "a folder" if path.is_dir() else "a pipe or a device"
             raise UserError(f"{path}: found {found}, expected {expected}; name the file itself")
         size = path.stat().st_size
@@ -151,7 +172,7 @@ def _check_depth(content: Any) -> None:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Of YAML's own scalars, lists and mappings alone: no date, no set, no bytes, no object of Python."""
+    """Loads scalars, lists and mappings alone: no date, set, bytes or Python object."""
 
     depth = 0
     entries = 0
@@ -165,20 +186,20 @@ class _PlainLoader(yaml.SafeLoader):
         return node
 
     def plain(self, node: yaml.Node, depth: int = 0) -> Any:
-        """What a node says. An alias is followed anew each time, so that it counts as often as it is used."""
+        """The value of a node. An alias counts towards `ENTRIES` each time it is used."""
         self.entries += 1
         if depth > DEPTH:
             raise RecursionError
         if self.entries > ENTRIES:
-            raise _Refused(f"found more than {ENTRIES:,} entries, its aliases followed, expected a configuration")
-        kind = node.tag.removeprefix("tag:yaml.org,2002:")
-        if isinstance(node, yaml.SequenceNode) and kind == "seq":
+            raise _Refused(f"found more than {ENTRIES:,} entries, its aliases expanded, expected a configuration")
+        tag = node.tag.removeprefix("tag:yaml.org,2002:")
+        if isinstance(node, yaml.SequenceNode) and tag == "seq":
             return [self.plain(item, depth + 1) for item in node.value]
-        if isinstance(node, yaml.MappingNode) and kind == "map":
+        if isinstance(node, yaml.MappingNode) and tag == "map":
             return self._section(node, depth + 1)
-        if not isinstance(node, yaml.ScalarNode) or kind not in _SCALARS:
+        if not isinstance(node, yaml.ScalarNode) or tag not in _SCALARS:
             raise _Refused(f"found {node.tag}{_line(node)}, expected plain values, lists and mappings")
-        return _SCALARS[kind](self, node)
+        return _SCALARS[tag](self, node)
 
     def _section(self, node: yaml.MappingNode, depth: int) -> dict[str, Any]:
         pairs, merged = [], {}
@@ -197,7 +218,7 @@ class _PlainLoader(yaml.SafeLoader):
         return {**merged, **_mapping(pairs)}
 
     def number(self, node: yaml.ScalarNode, construct: Callable[[yaml.ScalarNode], Any]) -> Any:
-        """A whole number of 64 bits, or a finite one."""
+        """A whole number of 64 bits, or a finite float."""
         if len(node.value) <= 2 * DIGITS or "." in node.value:
             with contextlib.suppress(OverflowError, ValueError):
                 value = construct(node)

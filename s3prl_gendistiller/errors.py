@@ -1,4 +1,4 @@
-"""What goes wrong through a user's input, as opposed to a bug of ours.
+"""Errors in a user's input, as opposed to bugs.
 
 Every launcher and command catches `UserError`, prints its message without a traceback and exits with
 status 2. A message names what was found, what was expected and what to do.
@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 _NAMED = 3
-SHOWN = 40  # problems of one file
+SHOWN = 40  # problems of one file in one message
 
 
 class UserError(Exception):
-    """An input that cannot be used; the message is meant to be read by the person who typed it.
+    """An input that cannot be used; the person who typed it reads the message.
 
-    What a file holds stands in many messages: a terminal is never given its control characters. Raised in a worker
-    process of a DataLoader, the error is raised again with a traceback as its text; of that, the message is kept.
+    Many messages quote a file, so control characters are escaped. A DataLoader raises an error of its worker process
+    again with the traceback as its text; only the message is kept of that.
 
     Attributes:
-        begun: whether training had begun, so that the run's folder is kept.
+        begun: whether training had begun; the run's folder is kept then.
     """
 
     begun = False

@@ -24,7 +24,7 @@ def check_writable(path: Path, flag: str, *, folder: bool) -> None:
         folder: whether `path` is a folder; otherwise its parent takes the file.
 
     Raises:
-        UserError: a file stands where a folder is to be or the reverse, or the folder takes no files.
+        UserError: `path` is a file in place of a folder or the reverse, or nothing can be written there.
     """
     try:
         if not folder and path.is_dir():

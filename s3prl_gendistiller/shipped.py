@@ -1,4 +1,4 @@
-"""Where the shipped folders are: beside the package in a checkout, inside it in a wheel (see `setup.py`)."""
+"""The shipped folders: beside the package in a checkout, inside the package in a wheel (see `setup.py`)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def shipped_folder(name: str) -> Path:
         name: ``upstream``, ``pretrain_configs``, ``downstream_runs`` or ``teachers``.
 
     Raises:
-        ValueError: `name` is none of these.
+        ValueError: `name` is no shipped folder.
         UserError: the installation lacks the folder.
     """
     if name not in SHIPPED_FOLDERS:
@@ -35,11 +35,11 @@ def shipped_folder(name: str) -> Path:
 
 
 def existing_or_shipped(given: str | Path) -> Path:
-    """A path as it was given, or, where nothing is there, the shipped file or folder of that name.
+    """The given path; if it does not exist, the shipped file or folder of that name.
 
     Args:
-        given: such as ``teachers/hubert_mini``, which names the same folder wherever it is typed. ``~`` is the home
-            folder, also where no shell has filled it in: in a configuration, or behind NAME=.
+        given: such as ``teachers/hubert_mini``, which names the same folder in any working directory. ``~`` is the home
+            folder, also in a configuration and after NAME=, where no shell expands it.
     """
     given = Path(os.path.expanduser(given))
     inside = None if given.exists() else _inside(given)
@@ -47,7 +47,7 @@ def existing_or_shipped(given: str | Path) -> Path:
 
 
 def is_shipped(given: str | Path) -> bool:
-    """Whether a relative path names something shipped, and nothing else that is here."""
+    """Whether a relative path names something shipped and no other existing file."""
     inside = _inside(Path(given))
     return inside is not None and (not Path(given).exists() or inside.samefile(given))
 

@@ -7,7 +7,7 @@ import pytest
 from s3prl_gendistiller.config import TeacherConfig
 from s3prl_gendistiller.config_gendistiller import GenDistillerModelConfig
 from s3prl_gendistiller.config_objectives import CkdConfig, LayerwiseConfig
-from s3prl_gendistiller.config_runner import RunnerConfig, steps_problems
+from s3prl_gendistiller.config_runner import RunnerConfig, StockRunnerSectionConfig
 from s3prl_gendistiller.errors import ConfigError, UserError
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml, to_dict
 from s3prl_gendistiller.student_kinds import read_model_config
@@ -144,7 +144,9 @@ def test_steps_must_fit_the_runner(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("n_epochs", "total_steps", "right"), [(3, -1, True), (-1, 0, False), (0, -1, False)])
 def test_steps_or_epochs_say_where_a_run_ends(n_epochs: int, total_steps: int, right: bool) -> None:
-    assert (not list(steps_problems(total_steps, n_epochs))) == right
+    keys = {"log_step": 1, "save_step": 1, "max_keep": 1, "gradient_clipping": 1.0, "gradient_accumulate_steps": 1}
+    section = StockRunnerSectionConfig(**keys, total_steps=total_steps, n_epochs=n_epochs)
+    assert (not list(section.problems())) == right
 
 
 def test_a_base_may_be_a_shipped_file_from_any_folder(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The `gendistiller` command: one subcommand per job that is neither training nor evaluation."""
+"""The `gendistiller` command: one subcommand for each job besides training and evaluation."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ COMMANDS = (*_PREPARE, "superb", "score", "macs", "submit", "curves", "link")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one subcommand; 2 is the exit status of every mistake in the input."""
+    """Runs one subcommand; the exit status is 2 for every mistake in the input."""
     from s3prl_gendistiller.cli.launch import guarded
 
     return guarded(_run, argv)
 
 
 def parser() -> argparse.ArgumentParser:
-    """Of all commands."""
+    """The parser of all commands."""
     from s3prl_gendistiller.cli.arguments import Parser
 
     made = Parser(
@@ -42,7 +42,7 @@ def _run(argv: Sequence[str]) -> int:
     from s3prl_gendistiller.cli.launch import Interrupted
 
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files that are no UTF-8
+        sys.stdout.reconfigure(errors="backslashreplace")  # for names of files that are not UTF-8
     args = parser().parse_args(argv)
     if not hasattr(args, "run"):
         parser().print_help(sys.stderr)

@@ -1,4 +1,4 @@
-"""What is typed on a command line, read the same way in every command: texts, names, numbers, seeds."""
+"""Types of command-line arguments that all commands share: texts, names, numbers, seeds; and the overrides of `-o`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.overrides import Overrides, read_overrides, script_flags
 from s3prl_gendistiller.schema_values import one_of
 
-MAX_SEED = 2**32 - 1  # numpy's
-_NAME_BYTES = 200  # of a folder; file systems take 255, and names get numbers
+MAX_SEED = 2**32 - 1  # numpy's limit
+_NAME_BYTES = 200  # a file system takes 255, and names get numbers appended
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, as every other mistake is said."""
+    """A parser that raises a mistake as a `UserError` of one line."""
 
     def error(self, message: str) -> NoReturn:
         unknown = message.removeprefix("unrecognized arguments: ")
@@ -33,7 +33,7 @@ class Parser(argparse.ArgumentParser):
 def refuse_unreadable(argv: Sequence[str]) -> None:
     """
     Raises:
-        UserError: an argument is not UTF-8 text, which no file that is written here could hold.
+        UserError: an argument is not UTF-8 text, so that no file could record it.
     """
     for number, text in enumerate(argv, start=1):
         try:
@@ -46,19 +46,19 @@ def refuse_unreadable(argv: Sequence[str]) -> None:
 
 
 def text(given: str) -> str:
-    """Anything that can be read in one line."""
+    """A printable text of one line."""
     if not given.strip() or not given.isprintable():
         raise argparse.ArgumentTypeError(f"found {given!r}, expected a text of one line")
     return given
 
 
 def path(given: str) -> Path:
-    """Of a file or folder; an empty one would be the working directory."""
+    """A path; an empty one is refused, because it would name the working directory."""
     return Path(text(given))
 
 
 def name(given: str) -> str:
-    """Of a file or folder that is made below another one."""
+    """A name of a file or folder, without slashes."""
     text(given)
     if "/" in given or "\\" in given or given.strip(". ") == "" or given != given.strip():
         raise argparse.ArgumentTypeError(f"found {given!r}, expected one name, without slashes")
@@ -68,19 +68,19 @@ def name(given: str) -> str:
 
 
 def run_name(given: str) -> str:
-    """Of a run below the folder of results; with slashes, a run in folders of its own there."""
+    """A name of a run below the folder of results; slashes separate folders."""
     for part in given.split("/"):
         name(part)
     return given
 
 
 def seed(given: str) -> int:
-    """What random, numpy and torch all take."""
+    """A seed that random, numpy and torch all take."""
     return _whole(given, 0, MAX_SEED)
 
 
 def count(low: int = 1) -> Callable[[str], int]:
-    """A whole number from `low` on."""
+    """A whole number of at least `low`."""
 
     def read(given: str) -> int:
         return _whole(given, low, None)
@@ -89,7 +89,7 @@ def count(low: int = 1) -> Callable[[str], int]:
 
 
 def number(*, above: float | None = None, high: float | None = None) -> Callable[[str], float]:
-    """A finite number in a range."""
+    """A finite number in a range: above `above`, at most `high`."""
 
     def read(given: str) -> float:
         try:
@@ -117,25 +117,19 @@ def _whole(given: str, low: int, high: int | None) -> int:
 
 
 def whole(given: str) -> int:
-    """Any whole number, also a negative one."""
+    """A whole number of 32 bits, also a negative one."""
     return _whole(given, -(2**31), 2**31 - 1)
 
 
-def typed(args: argparse.Namespace, flags: dict[str, str]) -> list[tuple[str, Any]]:
-    """Those of `flags` (destination: flag) that were given, with their values."""
-    found = [(flag, getattr(args, destination)) for destination, flag in flags.items()]
-    return [(flag, value) for flag, value in found if value is not None and value is not False]
-
-
 def take_overrides(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Overrides:
-    """What ``-o`` asks for; a flag that it sets is set in `args` as well, read as if it had been given.
+    """Reads ``-o``; each ``args.FLAG=VALUE`` in it is also set in `args`, converted as a given flag would be.
 
     Args:
-        parser: of the flags of the host's script of its name.
+        parser: parser of the host's script that its `prog` names.
 
     Raises:
-        UserError: a flag is not known, has another value as a flag, is of another type, or is read by s3prl before it
-            reads ``-o``.
+        UserError: a flag is unknown, was also given with another value, has a value of another type, or is read by
+            s3prl before ``-o``.
     """
     overrides = read_overrides(args.override, script_flags(parser.prog))
     actions = {action.dest: action for action in parser._actions}
@@ -156,7 +150,7 @@ def take_overrides(args: argparse.Namespace, parser: argparse.ArgumentParser) ->
 
 
 def _read(action: argparse.Action, value: Any) -> Any:
-    """The value of a flag, as its parser reads it."""
+    """The value of a flag, converted by its parser."""
     try:
         read = action.type(str(value)) if callable(action.type) else str(value)
     except argparse.ArgumentTypeError as error:

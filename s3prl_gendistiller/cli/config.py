@@ -1,4 +1,4 @@
-"""`gendistiller config`: every key with its default and range, or a check of a file."""
+"""`gendistiller config`: prints every key with its default and range, or checks a file."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def describe(cls: Any, indent: str = "") -> Iterator[str]:
 
 
 def _describe_variants(variants: Variants, indent: str, given: str, before: str = "") -> Iterator[str]:
-    """The keys of the section that is named `given`, and a comment for each other that can stand in its place."""
+    """The keys of the section named `given`, and one comment for each other section that is possible there."""
     for name, reader in variants.of.items():
         if isinstance(reader, Variants):
             yield from _describe_variants(reader, indent, given, f"{variants.by}: {name}, ")

@@ -1,4 +1,4 @@
-"""`gendistiller curves`: the loss curves of one or several runs as a picture."""
+"""`gendistiller curves`: a picture of the loss curves of one or several runs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _labelled(folders: Sequence[Path]) -> dict[str, Path]:
-    """The folders by their last name, or by their whole path where two have the same.
+    """Labels of the folders: the last part of the path, or the whole path where two last parts are equal.
 
     Raises:
         UserError: one folder is named twice.
@@ -49,7 +49,7 @@ def _labelled(folders: Sequence[Path]) -> dict[str, Path]:
 
 
 def draw(runs: Mapping[str, Path], out: Path) -> Path:
-    """Draws the loss and, per target layer, held-out L1 and cosine of all runs into one PNG.
+    """Draws the loss, and for each target layer the held-out L1 and cosine, of all runs into one PNG.
 
     Args:
         runs: label to folder.
@@ -64,14 +64,14 @@ def draw(runs: Mapping[str, Path], out: Path) -> Path:
     valid = {label: read_metrics(folder, "valid") for label, folder in runs.items()}
     panels = {"loss": "loss"}
     names = {name for run in (*valid.values(), *train.values()) for entry in run.values() for name in entry}
-    for kind, title in (("l1_layer", "held-out L1"), ("cosine_layer", "held-out cosine")):
-        if any(name.startswith(kind) for name in names):
-            panels[kind] = title
+    for metric, title in (("l1_layer", "held-out L1"), ("cosine_layer", "held-out cosine")):
+        if any(name.startswith(metric) for name in names):
+            panels[metric] = title
     figure, axes = pyplot.subplots(1, len(panels), figsize=(5.2 * len(panels), 4.2), layout="constrained")
-    for axis, (kind, title) in zip(axes.flat if len(panels) > 1 else [axes], panels.items(), strict=True):
+    for axis, (metric, title) in zip(axes.flat if len(panels) > 1 else [axes], panels.items(), strict=True):
         for index, label in enumerate(runs):
-            shown = label.replace("$", r"\$").lstrip("_")  # matplotlib would read mathematics, and leave _ out
-            _draw_run(axis, kind, shown, f"C{index}", train[label], valid[label])
+            shown = label.replace("$", r"\$").lstrip("_")  # matplotlib reads $ as mathematics, and hides _x
+            _draw_run(axis, metric, shown, f"C{index}", train[label], valid[label])
         axis.set(title=title, xlabel="optimiser step")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
@@ -83,24 +83,24 @@ def draw(runs: Mapping[str, Path], out: Path) -> Path:
 
 def _draw_run(
     axis: Any,
-    kind: str,
+    metric: str,
     label: str,
     colour: str,
     train: Mapping[int, Mapping[str, float]],
     valid: Mapping[int, Mapping[str, float]],
 ) -> None:
-    if kind == "loss":
+    if metric == "loss":
         axis.plot(*_curve(train, "loss"), color=colour, alpha=0.4, label=f"{label}, train")
         axis.plot(*_curve(valid, "loss"), color=colour, marker="o", label=f"{label}, held out")
         return
-    suffixes = {name.removeprefix(kind) for entry in valid.values() for name in entry if name.startswith(kind)}
+    suffixes = {name.removeprefix(metric) for entry in valid.values() for name in entry if name.startswith(metric)}
     layers = sorted(int(suffix) for suffix in suffixes if suffix.isdecimal())
     for layer, style in zip(layers, ("-", "--", ":", "-.") * len(layers), strict=False):
-        curve = _curve(valid, f"{kind}{layer}")
+        curve = _curve(valid, f"{metric}{layer}")
         axis.plot(*curve, style, color=colour, marker=".", label=f"{label}, layer {layer}")
 
 
 def _curve(entries: Mapping[int, Mapping[str, float]], name: str) -> tuple[list[int], list[float]]:
-    """Steps and values of the entries that hold a number of this name."""
+    """Steps and values of the entries that hold a number under this name."""
     found = {step: entry[name] for step, entry in entries.items() if isinstance(entry.get(name), int | float)}
     return list(found), list(found.values())

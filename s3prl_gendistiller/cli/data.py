@@ -1,4 +1,4 @@
-"""`gendistiller data`: what of SUPERB's corpora is under SUPERB_DATA, and what s3prl needs beside them."""
+"""`gendistiller data`: checks SUPERB's corpora under SUPERB_DATA, and writes the lists that s3prl needs for them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 _LISTED = 10
 
 _DESCRIPTION = """\
-Hold what lies under SUPERB_DATA against what each task's configuration and s3prl's loaders read, and against the
-published size of each corpus: audio files, hours, rate and channels (from their headers, with the first and the last
-samples), label files line by line, and the audio that those name.
+Compare the files under SUPERB_DATA with what each task's configuration and s3prl's loaders read, and with the
+published size of each corpus: audio files, hours, rate and channels (from the headers, with the first and the last
+samples), label files line by line, and the audio files that the labels name.
 A small corpus of `gendistiller corpus` is called synthetic, not incomplete. Exit status 2 if a task cannot be run.
 
---make writes what follows from the corpora and never writes over anything: LibriSpeech's len_for_bucket lists (ASR) and
+--make writes lists that follow from the corpora and overwrites no file: LibriSpeech's len_for_bucket lists (ASR) and
 lexicon.txt (PR), the Kaldi tables of Libri2Mix (SD), the fold lists of IEMOCAP (ER). Lists that SUPERB takes from a git
 checkout of s3prl (SID, ASV) are copied from there. What a synthetic corpus lacks, `gendistiller corpus` writes."""
 
@@ -34,7 +34,6 @@ examples:
 
 
 def add_parser(subparsers: Any) -> None:
-    """Add the command to `gendistiller`."""
     data = subparsers.add_parser("data", help="check SUPERB's corpora, and write what s3prl needs beside them")
     actions = data.add_subparsers(title="actions", metavar="ACTION", required=True)
     parser = actions.add_parser(
@@ -58,7 +57,6 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the table and what is wrong."""
     from s3prl_gendistiller.corpora import folder
     from s3prl_gendistiller.superb.corpus import check as data_check
     from s3prl_gendistiller.superb.corpus import make as data_make
@@ -76,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         sources = data_make.find_sources(args.s3prl, args.librimix, _pronounce)
         for wanted in needs:
             if any(stamp(root) is not None for root in wanted.roots):
-                continue  # SUPERB's own lists do not fit it; `gendistiller corpus` writes what it lacks
+                continue  # SUPERB's lists do not fit a synthetic corpus; `gendistiller corpus` writes its own
             for line in data_make.make(wanted, sources, progress=not args.no_progress):
                 print(line)
         needs = [need(wanted.task) for wanted in needs]

@@ -1,4 +1,4 @@
-"""`gendistiller demo`: the whole job in miniature, through the same launchers as the real one."""
+"""`gendistiller demo`: corpus, distillation and evaluation in miniature, through the real launchers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def add_parser(subparsers: Any) -> None:
         help="corpus, distillation and ASR in miniature, in a few minutes on two CPU cores",
         description="Make a small LibriSpeech-shaped corpus, distil GenDistiller and DistilHuBERT with run_pretrain.py "
         "from the small HuBERT that comes with this package, evaluate both with run_downstream.py -d asr, and print a "
-        "table. So short a training shows that everything runs, not which student is better.",
+        "table. The training is too short to tell which student is better; the demo shows that everything runs.",
         epilog="example: gendistiller demo --out result/demo",
     )
     parser.add_argument("--out", metavar="DIR", type=arguments.path, default=Path("result/demo"))
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _next_folder(out: Path) -> Path:
-    """The corpus is kept from an earlier demo; trained runs are never overwritten."""
+    """A folder beside earlier runs, which are never overwritten."""
     count = 1
     while (out / f"run{count}").exists():
         count += 1

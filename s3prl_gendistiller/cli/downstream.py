@@ -1,4 +1,4 @@
-"""run_downstream.py: s3prl's own script with our upstreams, what was left out filled in, and its input checked."""
+"""run_downstream.py: s3prl's script with the upstreams of this package, missing flags filled in and input checked."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 
 from s3prl_gendistiller.cli import downstream_flags, launch
 from s3prl_gendistiller.cli.downstream_flags import parser as _parser
+from s3prl_gendistiller.cli.launch import HostCall
 from s3prl_gendistiller.cli.record import check_same_source
 from s3prl_gendistiller.cli.resume import refuse_other_than_begun, refuse_to_overwrite, resume_overrides
 from s3prl_gendistiller.errors import UserError
@@ -26,8 +27,8 @@ from s3prl_gendistiller.host.locate import find_host
 from s3prl_gendistiller.host.overrides import Overrides
 from s3prl_gendistiller.host.paths import expand_tree
 from s3prl_gendistiller.host.resume import check_changes, check_sections
+from s3prl_gendistiller.host.runner_checks import check_layer, check_upstream
 from s3prl_gendistiller.host.stored_run import check_settings, check_stored_downstream
-from s3prl_gendistiller.host.upstreams import check_layer, check_upstream
 from s3prl_gendistiller.models.upstream import read_generation
 from s3prl_gendistiller.outputs import check_writable
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml
@@ -41,33 +42,33 @@ STUDENTS = Path("result/pretrain")
 
 
 def main(argv: Sequence[str] | None = None, host: launch.Host = mount.run_downstream) -> int:
-    """Exit status of the whole run; 2 for a mistake in the command, a file or the data."""
-    run = functools.partial(launch.run, host=host, parser=_parser(), results=RESULTS, plan=_plan)
+    """Runs the command; the exit status is 2 for a mistake in the command, a file or the data."""
+    run = functools.partial(launch.run, host=host, parser=_parser(), results=RESULTS, complete=_complete)
     return launch.guarded(run, argv)
 
 
-def _plan(args: argparse.Namespace, device: str, checkpoint: Path | None, filled: dict[str, str]) -> launch.Plan:
+def _complete(args: argparse.Namespace, device: str, checkpoint: Path | None, filled: dict[str, str]) -> HostCall:
     if args.mode is None:
         args.mode = filled["-m"] = "train"
     downstream_flags.check_pairs(args, goes_on=checkpoint is not None)
     if args.upstream_trainable and args.cache_features is not None:
         raise UserError(feature_cache.TRAINED)
     passed = [*downstream_flags.passed_on(args, goes_on=checkpoint is not None), *_cache(args)]
-    planned = _start(args, device, filled) if checkpoint is None else _go_on(args, device, checkpoint, filled)
+    call = _start(args, device, filled) if checkpoint is None else _go_on(args, device, checkpoint, filled)
     if args.mode != "inference":
-        _look_at_data(args, planned)
-    return replace(planned, command=[*planned.command, *passed], trains=args.mode == "train")
+        _check_data(args, call)
+    return replace(call, command=[*call.command, *passed], trains=args.mode == "train")
 
 
-def _look_at_data(args: argparse.Namespace, planned: launch.Plan) -> None:
-    config = planned.config or planned.read_by
+def _check_data(args: argparse.Namespace, call: HostCall) -> None:
+    config = call.config or call.read_by
     if isinstance(args.downstream, str) and isinstance(config, dict):
         base = soft_labels.BASES.get(args.downstream, args.downstream)
         refuse_unfit(base, config.get("downstream_expert", {}))
 
 
 def _cache(args: argparse.Namespace) -> list[str]:
-    """The flags of a cache, which can be written."""
+    """The flags of the cache of features; its folder can be written."""
     limit = args.cache_limit
     if args.cache_features is None:
         if limit is not None:
@@ -78,18 +79,18 @@ def _cache(args: argparse.Namespace) -> list[str]:
     return [CACHE_FLAG, str(args.cache_features), *([LIMIT_FLAG, limit] if limit is not None else [])]
 
 
-def _go_on(args: argparse.Namespace, device: str, checkpoint: Path, filled: dict[str, str]) -> launch.Plan:
+def _go_on(args: argparse.Namespace, device: str, checkpoint: Path, filled: dict[str, str]) -> HostCall:
     states = read_checkpoint(checkpoint, mmap=True)
     begun = states["Args"]
     if args.steps is not None:
-        _same_steps(args.steps, checkpoint)
-    refuse_other_than_begun(args, downstream_flags.BEGUN, checkpoint)
+        _same_steps(args.steps, begun, checkpoint)
+    refuse_other_than_begun(args, downstream_flags.BEGUN, begun, checkpoint)
     for flag, value in (("-c", args.config), ("--teacher", args.teacher)):
         if value is not None:
             filled[flag] = "from the checkpoint"
     check_stored_downstream(states, checkpoint, args.overrides)
     if args.mode == "train":
-        check_changes(checkpoint, args.override)
+        check_changes(states, checkpoint, args.overrides)
     else:
         check_sections(states, checkpoint)
     _check_begun(begun, args.overrides, checkpoint)
@@ -97,26 +98,28 @@ def _go_on(args: argparse.Namespace, device: str, checkpoint: Path, filled: dict
     command = ["-m", args.mode, "-e", str(checkpoint), "--device", device]
     if args.mode != "train":
         command += ["-t", downstream_flags.check_split(args, args.downstream, states["Config"])]
-    command += ["-o", resume_overrides(checkpoint, args.override, device)]
-    return launch.Plan(command, checkpoint.resolve().parent, read_by=states["Config"])
+    command += ["-o", resume_overrides(begun, checkpoint, args.overrides, device)]
+    return HostCall(command, checkpoint.resolve().parent, read_by=states["Config"])
 
 
 def _check_begun(begun: argparse.Namespace, overrides: Overrides, checkpoint: Path) -> None:
-    """Whether the upstream that a run began with can still be loaded."""
+    """Checks that the upstream that the run began with can still be loaded."""
     if getattr(begun, "hub", "torch") == downstream_flags.HUGGINGFACE or not hasattr(begun, "upstream"):
         return
     path = overrides.flags.get("upstream_ckpt", getattr(begun, "upstream_ckpt", None))
     try:
         check_upstream(begun.upstream, path, goes_on=True)
     except UserError as error:
-        moved = "; where it has moved, say so with -o args.upstream_ckpt=PATH" if path is not None else ""
-        raise UserError(f"{checkpoint}: was trained on what is not there as it was: {error}{moved}") from error
+        moved = "; if the file has moved, give -o args.upstream_ckpt=PATH" if path is not None else ""
+        raise UserError(
+            f"{checkpoint}: the upstream that it was trained on has changed or is gone: {error}{moved}"
+        ) from error
     if path is not None and Path(path).exists():
         check_same_source(checkpoint.resolve().parent, Path(path))
 
 
-def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> launch.Plan:
-    """A new run, completed and checked."""
+def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> HostCall:
+    """The call of a new run, completed and checked."""
     for flag, value in (("-u", args.upstream), ("-d", args.downstream)):
         if value is None:
             raise UserError(f"{flag}: missing; for example run_downstream.py -u {OWN_UPSTREAM} -d asr")
@@ -150,11 +153,11 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> lau
     for flag, value in (given | {"-i": args.init_ckpt, "-o": Overrides(args.overrides.flags).text()}).items():
         command += [flag, value] if value else []
     local = args.upstream_ckpt is not None and Path(args.upstream_ckpt).exists()
-    return launch.Plan(command, folder, config, source=Path(args.upstream_ckpt) if local else None)
+    return HostCall(command, folder, config, source=Path(args.upstream_ckpt) if local else None)
 
 
 def _check_downstream(args: argparse.Namespace) -> None:
-    """Of ``-d``, its name, and what its expert imports."""
+    """Checks ``-d``: its name, and the packages that the task's expert imports."""
     if not re.fullmatch(r"\w[\w-]*", args.downstream):
         raise UserError(f"-d: found {args.downstream!r}, expected the name of a task, such as asr")
     if args.downstream.startswith(soft_labels.PREFIX):
@@ -166,12 +169,12 @@ def _check_downstream(args: argparse.Namespace) -> None:
         close = ", ".join(difflib.get_close_matches(args.downstream, known, n=3)) or ", ".join(sorted(known))
         raise UserError(f"-d {args.downstream}: no such task in s3prl.downstream; expected one such as {close}")
     if args.mode == "inference" and base != "asr":
-        raise UserError(f"-m inference: found with -d {args.downstream}; only asr can write down what it hears")
+        raise UserError(f"-m inference: found with -d {args.downstream}; only asr can transcribe a file")
     require_packages([task for task in TASKS.values() if task.downstream == base][:1])
 
 
 def _check_upstream(args: argparse.Namespace, filled: dict[str, str]) -> None:
-    """Of ``-u``, ``-k``, ``-g``, ``--steps`` and ``-l``; fills in the newest student, and makes paths absolute."""
+    """Checks ``-u``, ``-k``, ``-g``, ``--steps`` and ``-l``; fills in the newest student and makes paths absolute."""
     kinds = [kind.name for kind in STUDENT_KINDS.values() if kind.upstream == args.upstream]
     if kinds:
         _choose_student(args, filled, kinds)
@@ -194,7 +197,7 @@ def _check_upstream(args: argparse.Namespace, filled: dict[str, str]) -> None:
 
 
 def _check_weights(path: str, downstream: str) -> None:
-    """Of ``-i``: s3prl would load nothing, in silence, from a checkpoint without the parts of a run."""
+    """Checks ``-i``: from a checkpoint of another task s3prl would load nothing, in silence."""
     states = read_checkpoint(path, mmap=True)
     found = getattr(states.get("Args"), "downstream", None)
     if "Downstream" not in states or found != downstream:
@@ -215,9 +218,8 @@ def _choose_student(args: argparse.Namespace, filled: dict[str, str], kinds: Seq
         args.upstream_ckpt = filled["-k"] = str(newest)
 
 
-def _same_steps(steps: int, checkpoint: Path) -> None:
-    """A run that goes on keeps the layers that it began with."""
-    begun = read_checkpoint(checkpoint, mmap=True)["Args"]
+def _same_steps(steps: int, begun: argparse.Namespace, checkpoint: Path) -> None:
+    """Refuses another number of generated layers than the run began with."""
     stored = read_generation(getattr(begun, "upstream_model_config", None)).steps
     if steps != stored:
         raise UserError(
@@ -227,7 +229,7 @@ def _same_steps(steps: int, checkpoint: Path) -> None:
 
 
 def _add_teacher(args: argparse.Namespace, config: dict[str, Any]) -> None:
-    """Of a glmd task: ``--teacher`` goes into the configuration, and is checked against it."""
+    """Puts ``--teacher`` of a glmd task into the configuration, and checks the teacher against it."""
     section = config["downstream_expert"].setdefault(soft_labels.SECTION, {})
     if args.teacher is not None:
         section["teacher"] = args.teacher
@@ -240,7 +242,7 @@ def _add_teacher(args: argparse.Namespace, config: dict[str, Any]) -> None:
 
 
 def _config_file(args: argparse.Namespace, filled: dict[str, str]) -> Path:
-    """``-c``, also by its name among the shipped ones from any folder; or the shipped one of the task."""
+    """The file of ``-c``, which may be a shipped one; without ``-c`` the shipped file of the task."""
     shipped = shipped_folder("downstream_runs")
     if args.config is not None:
         return existing_or_shipped(args.config)

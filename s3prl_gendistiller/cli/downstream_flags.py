@@ -1,10 +1,10 @@
-"""The flags of run_downstream.py, and which of them mean something beside which others."""
+"""The flags of run_downstream.py, and which of them go together."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from s3prl_gendistiller.cli import arguments, launch
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import soft_labels
+from s3prl_gendistiller.host.downstream_config import splits
 from s3prl_gendistiller.host.feature_store import CACHE_FLAG, LIMIT_FLAG
 from s3prl_gendistiller.host.upstreams import family_of
 from s3prl_gendistiller.superb.tasks import TASKS
@@ -19,7 +20,7 @@ from s3prl_gendistiller.superb.tasks import TASKS
 MODES = ("train", "evaluate", "inference")
 HUGGINGFACE = "huggingface"
 UNTRAINED = {task.downstream for task in TASKS.values() if not task.trained}
-# Destination in s3prl's arguments -> flag, of what is handed on as it is.
+# Destination in s3prl's arguments -> flag, of the flags that are passed to s3prl unchanged.
 SELECTION = {
     "upstream_feature_selection": "-s",
     "upstream_layer_selection": "-l",
@@ -38,7 +39,7 @@ _OTHERS = {
     "disable_cudnn": "--disable_cudnn",
 }
 _PROCESSES = {"backend": "--backend", "local_rank": "--local_rank"}
-# What s3prl takes from the checkpoint of a run that goes on.
+# Destination -> flag, of the flags that s3prl takes from the checkpoint of a run that goes on.
 BEGUN = {
     "upstream": "-u",
     "upstream_ckpt": "-k",
@@ -52,13 +53,13 @@ BEGUN = {
 
 
 def parser() -> argparse.ArgumentParser:
-    """All flags of s3prl's script and ours; nothing that is not given is filled in here."""
+    """All flags of s3prl's script and of this launcher, without defaults."""
     made = launch.host_flags("run_downstream.py")
     made.epilog = (
-        "Of this launcher alone: --steps K lets gendistiller_local generate only its first K layers; --teacher RUN\n"
-        f"names the trained run that -d {' | '.join(soft_labels.BASES)} learns from, without labels;\n"
-        f"{CACHE_FLAG} DIR keeps the features of a frozen upstream there and computes none of them twice, up to\n"
-        f"{LIMIT_FLAG} SIZE (such as 50G) or until 1 GB is left on that disk; others are computed each time."
+        "Flags of this launcher alone: --steps K lets gendistiller_local generate only its first K layers;\n"
+        f"--teacher RUN names the trained run that -d {' | '.join(soft_labels.BASES)} learns from,\n"
+        f"without labels; {CACHE_FLAG} DIR keeps the features of a frozen upstream on disk and computes each once,\n"
+        f"up to {LIMIT_FLAG} SIZE (such as 50G) or until 1 GB is left on that disk; the rest is computed each time."
     )
     made.add_argument("-m", "--mode", choices=MODES)
     made.add_argument("-t", "--evaluate_split", type=arguments.text)
@@ -79,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--local_rank", type=arguments.count(0))
     made.add_argument("--verbose", action="store_true")
     made.add_argument("--disable_cudnn", action="store_true")
-    made.add_argument("--steps", type=arguments.whole)  # ours, and the next
+    made.add_argument("--steps", type=arguments.whole)  # of this launcher, as all that follow
     made.add_argument("--teacher", type=arguments.text)
     made.add_argument(CACHE_FLAG, type=arguments.path)
     made.add_argument(LIMIT_FLAG, type=arguments.text)
@@ -87,24 +88,26 @@ def parser() -> argparse.ArgumentParser:
 
 
 def passed_on(args: argparse.Namespace, *, goes_on: bool) -> list[str]:
-    """The flags that s3prl reads itself, as they were given.
+    """The flags that are passed to s3prl unchanged.
 
     Args:
-        goes_on: with a checkpoint, which holds all but those of this process.
+        goes_on: the run goes on with a checkpoint, which holds all but the flags of this process.
     """
     command: list[str] = []
-    for flag, value in arguments.typed(args, _PROCESSES if goes_on else {**SELECTION, **_OTHERS, **_PROCESSES}):
-        command += [flag] if value is True else [flag, str(value)]
+    for name, flag in (_PROCESSES if goes_on else {**SELECTION, **_OTHERS, **_PROCESSES}).items():
+        value = getattr(args, name)
+        if value is not None and value is not False:
+            command += [flag] if value is True else [flag, str(value)]
     return command
 
 
 def check_pairs(args: argparse.Namespace, goes_on: bool) -> None:
     """
     Args:
-        goes_on: whether a checkpoint is gone on with, or evaluated.
+        goes_on: the run trains on from a checkpoint, or evaluates one.
 
     Raises:
-        UserError: a flag does nothing beside the others, or cannot work.
+        UserError: a flag has no effect together with the others, or cannot work.
     """
     if goes_on:
         _alone("-i", args.init_ckpt, "-e, whose weights are loaded")
@@ -133,10 +136,10 @@ def check_pairs(args: argparse.Namespace, goes_on: bool) -> None:
 
 
 def check_variant(variant: str | None, downstream: str, config: Mapping[str, Any]) -> None:
-    """Of ``-v``, which s3prl's emotion alone reads, and only where the configuration names no fold.
+    """Checks ``-v``: only s3prl's emotion reads it, and only where the configuration names no fold.
 
     Raises:
-        UserError: it would do nothing.
+        UserError: the flag would have no effect.
     """
     if variant is None:
         return
@@ -151,10 +154,10 @@ def check_variant(variant: str | None, downstream: str, config: Mapping[str, Any
 
 
 def check_refresh(refresh: bool, upstream: str, checkpoint: str | None) -> None:
-    """Of ``-r``.
+    """Checks ``-r``.
 
     Raises:
-        UserError: nothing is downloaded that could be fetched again.
+        UserError: the upstream downloads nothing that could be fetched again.
     """
     downloaded = "://" in checkpoint if checkpoint is not None else family_of(upstream) not in ("baseline", "log_stft")
     if refresh and not downloaded:
@@ -172,7 +175,7 @@ def _belongs(flag: str, value: Any, other: str) -> None:
 
 
 def _check_push(args: argparse.Namespace) -> None:
-    """s3prl would find out after the training."""
+    """s3prl would fail on a wrong flag only after the training."""
     if args.push_to_hf_hub is None:
         _belongs("--hf_hub_org", args.hf_hub_org, "--push_to_hf_hub")
         return
@@ -198,10 +201,10 @@ def _check_processes(args: argparse.Namespace) -> None:
 
 
 def check_split(args: argparse.Namespace, downstream: str, config: Mapping[str, Any]) -> str:
-    """The split or file that is to be evaluated; s3prl's default is test.
+    """The split or file to evaluate; s3prl's default is test.
 
     Raises:
-        UserError: the task has no such split, or no such file is there.
+        UserError: the task has no such split, or the file is missing.
     """
     asked = args.evaluate_split
     if args.mode == "inference":
@@ -213,14 +216,3 @@ def check_split(args: argparse.Namespace, downstream: str, config: Mapping[str, 
         found = f"found {asked}" if asked else "missing (s3prl's default, test, is no split of this task)"
         raise UserError(f"-t: {found}, expected one of {', '.join(known)}, the splits of -d {downstream}")
     return asked or "test"
-
-
-def splits(downstream: str, config: Mapping[str, Any]) -> Sequence[str]:
-    """What ``-t`` can name; empty for tasks that are none of SUPERB's."""
-    base = soft_labels.BASES.get(downstream, downstream)
-    if base not in {task.downstream for task in TASKS.values()}:
-        return ()
-    expert = config.get("downstream_expert")
-    if base == "asr" and isinstance(expert, Mapping) and isinstance(expert.get("datarc"), Mapping):
-        return [name for name, sets in expert["datarc"].items() if isinstance(sets, list)]
-    return ("dev", "test", "eval") if base in UNTRAINED else ("train", "dev", "test")

@@ -1,4 +1,4 @@
-"""What the two launchers share: errors, what is filled in, and where a run lives."""
+"""What both launchers share: exit statuses, filled-in flags, the run's folder, and the call of the host."""
 
 from __future__ import annotations
 
@@ -28,26 +28,27 @@ from s3prl_gendistiller.host.failures import explained, user_cause, workers_key
 from s3prl_gendistiller.host.lock import locked
 from s3prl_gendistiller.host.memory import keep_few_primitives, keep_freed_memory
 from s3prl_gendistiller.host.paths import RESOLVED_CONFIG
+from s3prl_gendistiller.host.saving import way_on
 from s3prl_gendistiller.outputs import check_writable
 
 LOCK = ".run.lock"
 IN_USE = "another run is training there; wait for it or end it, or give another -n"
 
 Host = Callable[[Sequence[str]], None]
-"""What a completed command is handed to, as the last act of this process."""
+"""s3prl's script; it gets the completed command, as the last act of this process."""
 SEED = 1337
-"""s3prl's."""
+"""s3prl's default."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """A ctrl-C, with what somebody can do to go on as its message."""
+    """A ctrl-C; its message is the command that goes on."""
 
 
 def guarded(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None) -> int:
-    """Runs `main`; a user's mistake, a full disk and the like become one message and exit status 2, ctrl-C 130."""
+    """Runs `main`. A user's mistake or a full disk becomes one message and exit status 2; ctrl-C gives 130."""
     configure_logging()
     keep_freed_memory()
-    os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)  # with it, torch.load runs what stands in a file
+    os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)  # torch.load would run code in a file
     keep_few_primitives()
     try:
         given = sys.argv[1:] if argv is None else argv
@@ -55,9 +56,9 @@ def guarded(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | N
         status = main(given) or 0
         sys.stdout.flush()
         return status
-    except BrokenPipeError:  # whoever reads, as `| head`, has seen enough; nor may the interpreter flush at its end
+    except BrokenPipeError:  # the reader, such as `| head`, has closed the pipe; the flush at exit must not fail on it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141  # what a shell reports for it
+        return 141  # as a shell reports SIGPIPE
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -73,16 +74,16 @@ def guarded(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | N
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What the host is to be called with.
+class HostCall:
+    """The completed call of s3prl's script.
 
     Attributes:
-        command: its arguments.
-        folder: of the run.
-        config: a resolved configuration that is written to the folder and given as ``-c``.
-        trains: whether checkpoints are written, with which a stopped run goes on.
-        read_by: the configuration that says with how many processes data are read; none where that is not known.
-        source: checkpoint or folder that is evaluated, whose content the run records.
+        command: arguments of the script.
+        folder: folder of the run.
+        config: resolved configuration that is written to `folder` and passed as ``-c``, if any.
+        trains: whether the run writes checkpoints.
+        read_by: configuration that names the number of worker processes, where it is not `config`.
+        source: checkpoint or folder that is evaluated; the run records the hash of its content.
     """
 
     command: list[str]
@@ -98,15 +99,14 @@ def run(
     host: Host,
     parser: argparse.ArgumentParser,
     results: Path,
-    plan: Callable[[argparse.Namespace, str, Path | None, dict[str, str]], Plan],
+    complete: Callable[[argparse.Namespace, str, Path | None, dict[str, str]], HostCall],
 ) -> None:
-    """Completes a command, says what was filled in, records it and hands it to the host.
+    """Completes a command, logs what was filled in, records the command and calls the host.
 
     Args:
-        parser: of the flags that are completed; all others pass through as they are. Its epilog stands above the
-            host's own help.
-        results: where runs live that have a name and no folder.
-        plan: from the arguments, the device, the checkpoint to go on with, and what was filled in so far.
+        parser: parser of the command; its epilog is printed above the host's own help.
+        results: parent folder of runs that have a name and no folder.
+        complete: function of the arguments, the device, the checkpoint to go on with, and the flags filled in so far.
     """
     if {"-h", "--help"} & set(argv):
         if parser.epilog:
@@ -120,33 +120,35 @@ def run(
     checkpoint = resume.checkpoint_to_resume(args.past_exp, args.auto_resume, named_folder(args, results), parser.prog)
     if checkpoint is not None:
         filled["-e"] = str(checkpoint)
-    planned = plan(args, device, checkpoint, filled)
-    check_writable(planned.folder, _place_flag(args), folder=True)
-    readers = workers_key(planned.config or planned.read_by or {})
-    with new_folder(planned.folder, trains=planned.trains), explained(readers):
+    call = complete(args, device, checkpoint, filled)
+    check_writable(call.folder, _place_flag(args), folder=True)
+    readers = workers_key(call.config or call.read_by or {})
+    with new_folder(call.folder, trains=call.trains), explained(readers):
         if args.auto_resume and checkpoint is None:
-            resume.set_aside(planned.folder)
+            resume.set_aside(call.folder)
         say_filled_in(filled)
-        record_run(planned.folder, argv, SEED if args.seed is None else args.seed, planned.source)
-        command = planned.command
-        if planned.config is not None:
-            command = [*command, "-c", str(write_yaml(planned.config, planned.folder / RESOLVED_CONFIG))]
+        record_run(call.folder, argv, SEED if args.seed is None else args.seed, call.source)
+        command = call.command
+        if call.config is not None:
+            command = [*command, "-c", str(write_yaml(call.config, call.folder / RESOLVED_CONFIG))]
         try:
             host(command)
         except KeyboardInterrupt as stop:
-            raise Interrupted(resume.way_on(planned.folder, parser.prog, planned.trains)) from stop
+            advice = way_on(call.folder, program=f"python {parser.prog} ")
+            raise Interrupted(advice if call.trains else "the same command begins again") from stop
 
 
 def _check_place(args: argparse.Namespace) -> None:
-    """Of the flags that say where a run lives, those that belong together."""
+    """Checks the flags that name the folder of a run."""
     if args.auto_resume and args.past_exp is not None:
-        raise UserError(f"-a: found together with -e {args.past_exp}, which says with what to go on; leave -a out")
+        raise UserError(f"-a: found together with -e {args.past_exp}, which names the run to go on with; leave -a out")
     if args.auto_resume and args.expname is None and args.expdir is None:
         raise UserError("-a: found without the name of a run to go on with; give -n or -p as well, or -e in its place")
     for flag, value in (("-n", args.expname), ("-p", args.expdir)):
         if value is not None and args.past_exp is not None:
             raise UserError(
-                f"{flag} {value}: found together with -e {args.past_exp}; a run goes on where it lies, leave it out"
+                f"{flag} {value}: found together with -e {args.past_exp}; a run goes on in its own folder, so leave "
+                f"{flag} out"
             )
 
 
@@ -155,7 +157,7 @@ def _place_flag(args: argparse.Namespace) -> str:
 
 
 def host_flags(name: str) -> argparse.ArgumentParser:
-    """The flags that both of the host's scripts have; None stands for what was not given, and for s3prl's default."""
+    """The flags that both scripts of the host have; None stands for a flag that was not given."""
     parser = arguments.Parser(prog=name, add_help=False)
     parser.add_argument("-e", "--past_exp", type=arguments.text)
     parser.add_argument("-o", "--override")
@@ -170,7 +172,7 @@ def host_flags(name: str) -> argparse.ArgumentParser:
 
 
 class _Messages(logging.StreamHandler):
-    """Writes to what is stderr at the time, which a second call in one process may find replaced."""
+    """Writes to the present `sys.stderr`, which may change between two calls in one process."""
 
     def emit(self, record: logging.LogRecord) -> None:
         self.stream = sys.stderr
@@ -178,7 +180,7 @@ class _Messages(logging.StreamHandler):
 
 
 def configure_logging() -> None:
-    """Our log lines go to stderr with our name in front; the host's logging stays its own business."""
+    """Sends the log lines of this package to stderr with its name in front; the host's logging stays as it is."""
     package = logging.getLogger("s3prl_gendistiller")
     if not package.handlers:
         handler = _Messages()
@@ -186,15 +188,15 @@ def configure_logging() -> None:
         package.addHandler(handler)
         package.setLevel(logging.INFO)
         package.propagate = False
-    # the host's loops use torch.cuda.amp, whose deprecation would be printed on every run
+    # the host's loops use torch.cuda.amp, which warns in every run
     warnings.filterwarnings("ignore", message=".*torch.cuda.amp.*", category=FutureWarning)
     warnings.filterwarnings("ignore", message=".*CUDA is not available.*", category=UserWarning)
-    # s3prl builds its models with it
+    # s3prl's models use weight_norm
     warnings.filterwarnings("ignore", message=".*utils.weight_norm. is deprecated.*", category=FutureWarning)
 
 
 def say_filled_in(filled: dict[str, str]) -> None:
-    """One line that names everything the command left out."""
+    """Logs one line with all filled-in flags."""
     if filled:
         logging.getLogger(__name__).info(
             "filled in: %s", ", ".join(f"{flag} {value}" for flag, value in filled.items())
@@ -202,10 +204,10 @@ def say_filled_in(filled: dict[str, str]) -> None:
 
 
 def choose_device(asked: str | None, filled: dict[str, str]) -> str:
-    """`asked` (s3prl's default is cuda), or cpu where there is no GPU.
+    """The device: `asked`, or s3prl's default cuda, or cpu on a machine without a GPU.
 
     Raises:
-        UserError: it is no device of this machine.
+        UserError: `asked` is no device of this machine.
     """
     if asked in (None, "cuda") and not torch.cuda.is_available():
         filled["--device"] = "cpu (no GPU found)"
@@ -216,14 +218,14 @@ def choose_device(asked: str | None, filled: dict[str, str]) -> str:
 
 
 def named_folder(args: argparse.Namespace, root: Path) -> Path | None:
-    """The run folder that ``-p`` or ``-n`` name."""
+    """The run folder that ``-p`` or ``-n`` names, if any."""
     if args.expdir:
         return Path(args.expdir)
     return root / args.expname if args.expname else None
 
 
 def free_name(root: Path, name: str) -> str:
-    """`name`, or `name-2`, `name-3`, ...: the first that is no folder of `root` yet."""
+    """The first of `name`, `name-2`, `name-3`, ... that is no folder in `root` yet."""
     candidate, count = name, 1
     while (root / candidate).exists():
         count += 1
@@ -232,14 +234,14 @@ def free_name(root: Path, name: str) -> str:
 
 
 def write_yaml(content: dict[str, Any], path: Path) -> Path:
-    """Writes a resolved configuration for the host, which knows neither `base` nor variables."""
+    """Writes a resolved configuration for the host, which reads neither `base` nor variables."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return path
 
 
 def scratch_folder() -> Path:
-    """A folder for files that the host copies; it goes with the process."""
+    """A folder for files that the host copies; it is deleted when the process ends."""
     folder = tempfile.TemporaryDirectory(prefix="gendistiller-")
     atexit.register(folder.cleanup)
     return Path(folder.name)
@@ -247,18 +249,17 @@ def scratch_folder() -> Path:
 
 @contextlib.contextmanager
 def new_folder(folder: Path, *, trains: bool = True) -> Iterator[None]:
-    """Keeps a second run out of a run's folder, and takes the folder back if it is new and the run fails at once.
-
-    A run that has done a step, or left a checkpoint or metrics, keeps its folder.
+    """Locks a run's folder, and deletes a new folder if the run fails before its first step, checkpoint or metrics.
 
     Args:
-        trains: evaluating needs no lock: what it reads is replaced whole, so a run can be evaluated while it trains.
+        trains: whether the run trains. An evaluation needs no lock: it may read the checkpoints of a run that trains,
+            because each file is replaced whole.
 
     Raises:
-        UserError: another run is at work there.
+        UserError: another run trains in the folder.
     """
     existed = folder.exists()
-    leader = os.environ.get("RANK", "0") == "0"  # of processes that train together, one holds the lock
+    leader = os.environ.get("RANK", "0") == "0"  # one of several training processes holds the lock
     with locked(folder, LOCK, IN_USE) if trains and leader else contextlib.nullcontext():
         try:
             yield

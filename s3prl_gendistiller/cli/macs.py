@@ -69,7 +69,8 @@ def _step(text: str) -> int | str:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the table."""
-    from s3prl_gendistiller.host.upstreams import STUDENT, check_upstream
+    from s3prl_gendistiller.host.runner_checks import check_upstream
+    from s3prl_gendistiller.host.upstreams import STUDENT
     from s3prl_gendistiller.superb.cost.counted_models import model_sources
     from s3prl_gendistiller.superb.models import find_models
 

@@ -1,4 +1,4 @@
-"""run_pretrain.py: s3prl's own script with our tasks, what was left out filled in, and its input checked first."""
+"""run_pretrain.py: s3prl's script with the tasks of this package, missing flags filled in and all input checked."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.cli import arguments, launch
+from s3prl_gendistiller.cli.launch import HostCall
 from s3prl_gendistiller.cli.resume import refuse_other_than_begun, refuse_to_overwrite, resume_overrides
 from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.config_runner import RunnerConfig
@@ -37,33 +38,34 @@ RESULTS = Path("result/pretrain")
 
 
 def main(argv: Sequence[str] | None = None, host: launch.Host = mount.run_pretrain) -> int:
-    """Exit status of the whole run; 2 for a mistake in the command, a file or the data."""
-    run = functools.partial(launch.run, host=host, parser=_parser(), results=RESULTS, plan=_plan)
+    """Runs the command; the exit status is 2 for a mistake in the command, a file or the data."""
+    run = functools.partial(launch.run, host=host, parser=_parser(), results=RESULTS, complete=_complete)
     return launch.guarded(run, argv)
 
 
-def _plan(args: argparse.Namespace, device: str, checkpoint: Path | None, filled: dict[str, str]) -> launch.Plan:
+def _complete(args: argparse.Namespace, device: str, checkpoint: Path | None, filled: dict[str, str]) -> HostCall:
     return _start(args, device, filled) if checkpoint is None else _resume(checkpoint, args, device, filled)
 
 
-def _resume(checkpoint: Path, args: argparse.Namespace, device: str, filled: dict[str, str]) -> launch.Plan:
-    """Going on with a checkpoint; everything but device and folder comes from it."""
-    refuse_other_than_begun(args, {"upstream": "-u", "seed": "--seed", "multi_gpu": "--multi_gpu"}, checkpoint)
+def _resume(checkpoint: Path, args: argparse.Namespace, device: str, filled: dict[str, str]) -> HostCall:
+    """The call that goes on with a checkpoint, from which everything but device and folder comes."""
+    states = read_checkpoint(checkpoint, mmap=True)
+    begun = states["Args"]
+    refuse_other_than_begun(args, {"upstream": "-u", "seed": "--seed", "multi_gpu": "--multi_gpu"}, begun, checkpoint)
     for flag, value in (("-c", args.config), ("-g", args.upstream_config)):
         if value is not None:
             filled[flag] = "from the checkpoint"
-    states = read_checkpoint(checkpoint, mmap=True)
-    sections = check_stored_pretrain(states, checkpoint, args.overrides, mount.pretrain_tasks(find_host().package))
-    if states["Args"].upstream in STUDENT_KINDS and sections.keys() >= {"runner", "optimizer", "pretrain_expert"}:
+    sections = check_stored_pretrain(states, checkpoint, args.overrides, mount.pretrain_tasks())
+    if begun.upstream in STUDENT_KINDS and sections.keys() >= {"runner", "optimizer", "pretrain_expert"}:
         _check_data(from_dict(RunnerConfig, sections, f"{checkpoint}: Config"))
-    check_changes(checkpoint, args.override)
-    command = ["-e", str(checkpoint), "-o", resume_overrides(checkpoint, args.override, device)]
-    return launch.Plan(command, checkpoint.resolve().parent, read_by=states["Config"])
+    check_changes(states, checkpoint, args.overrides)
+    command = ["-e", str(checkpoint), "-o", resume_overrides(begun, checkpoint, args.overrides, device)]
+    return HostCall(command, checkpoint.resolve().parent, read_by=states["Config"])
 
 
-def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> launch.Plan:
-    """A new run, completed and checked."""
-    tasks = mount.pretrain_tasks(find_host().package)
+def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> HostCall:
+    """The call of a new run, completed and checked."""
+    tasks = mount.pretrain_tasks()
     if args.upstream not in tasks:
         found = "nothing" if args.upstream is None else args.upstream
         raise UserError(f"-u: found {found}, expected one of {', '.join(tasks)}")
@@ -89,13 +91,13 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> lau
     command += ["--multi_gpu"] if args.multi_gpu else []
     for flag, value in (("-o", override), ("-c", args.config), ("-g", args.upstream_config)):
         command += [flag, value] if value else []
-    return launch.Plan(command, folder, read_by=content)
+    return HostCall(command, folder, read_by=content)
 
 
 def _check_stock(args: argparse.Namespace) -> dict[str, Any]:
-    """Of a task of s3prl's own, whose files its package from the registry leaves out.
+    """The checked runner configuration of a task of s3prl's own; s3prl itself reads the model YAML.
 
-    Its model YAML is s3prl's own business.
+    s3prl from the registry lacks the YAMLs of its tasks, so the user has to give them.
     """
     for flag, value, name in (("-c", args.config, "runner"), ("-g", args.upstream_config, "model")):
         path = existing_or_shipped(value or f"pretrain/{args.upstream}/config_{name}.yaml")
@@ -104,7 +106,7 @@ def _check_stock(args: argparse.Namespace) -> dict[str, Any]:
     if args.upstream_config is not None:
         args.upstream_config = str(existing_or_shipped(args.upstream_config))
         read_yaml(args.upstream_config)
-    if args.config is None:  # s3prl's own, which it finds in a checkout
+    if args.config is None:  # a checkout of s3prl holds one
         shipped = find_host().package / "pretrain" / args.upstream / "config_runner.yaml"
         content = read_layered_yaml(shipped) if args.overrides.keys and shipped.is_file() else {}
         return runner_for_host(args.upstream, args.overrides.apply(content), "-o") if content else {}
@@ -113,7 +115,7 @@ def _check_stock(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _check(task: str, model_path: str, runner_path: str, overrides: Overrides) -> dict[str, Any]:
-    """Reads both configurations before anything is made, and reports the problems of both together.
+    """Reads both configurations and reports the problems of both together.
 
     Returns:
         The runner configuration for the host.
@@ -163,7 +165,7 @@ def _check_data(runner: RunnerConfig) -> None:
 
 
 def _check_epochs(runner: RunnerConfig, manifests: Path) -> None:
-    """s3prl's Runner asserts, once teacher and data are loaded, that a run is longer than its pauses."""
+    """Refuses log_step and save_step that a run of epochs never reaches; s3prl asserts the same after loading."""
     section, data = runner.runner, runner.pretrain_expert.datarc
     paths = [manifests / f"{name}.csv" for name in data.sets]
     root = expand(data.libri_root, "pretrain_expert.datarc.libri_root")
@@ -184,7 +186,7 @@ def _fill(filled: dict[str, str], flag: str, path: Path) -> str:
 
 
 def _for_host(content: dict[str, Any], path: str) -> str:
-    """A file that says `content` and stands on its own, because the host reads and copies it as it is."""
+    """A file that holds `content` without a `base`, because the host reads and copies the file as it is."""
     if content == read_yaml(path):
         return path
     return str(launch.write_yaml(content, launch.scratch_folder() / Path(path).name))

@@ -1,42 +1,26 @@
-"""Going on with a run: which checkpoints can be gone on with, and what a run keeps that it began with."""
+"""Going on with a run: which checkpoint it is, and which flags must equal those that the run began with."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 import os
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
-from s3prl_gendistiller.host.overrides import Overrides, read_overrides
+from s3prl_gendistiller.host.overrides import Overrides
 
 logger = logging.getLogger(__name__)
 
 
-def way_on(folder: Path, program: str, trains: bool) -> str:
-    """What goes on with a run that was stopped.
-
-    Args:
-        program: the launcher of the run.
-        trains: whether it writes checkpoints.
-    """
-    if not trains:
-        return "the same command begins again"
-    if newest_checkpoint(folder) is None:
-        return "nothing was saved yet, so the same command begins again"
-    return f"to go on: python {program} -e {shlex.quote(os.path.relpath(folder))}"
-
-
 def refuse_to_overwrite(folder: Path, auto: bool = False) -> None:
-    """s3prl would train over the checkpoints of an earlier run and delete them one by one.
+    """Refuses a folder with checkpoints of an earlier run, which s3prl would delete one by one.
 
     Args:
-        auto: whether ``-a`` was given and found nothing whole to go on with; see `set_aside`.
+        auto: ``-a`` was given and found no whole checkpoint; see `set_aside`.
     """
     found = sorted(folder.glob("states-*.ckpt"))
     if found and not auto:
@@ -47,10 +31,10 @@ def refuse_to_overwrite(folder: Path, auto: bool = False) -> None:
 
 
 def checkpoint_to_resume(past: str | None, auto: bool, folder: Path | None, program: str) -> Path | None:
-    """The checkpoint that ``-e PATH`` or ``-a`` mean: the newest whole one, by the step stored inside.
+    """The checkpoint that ``-e PATH`` or ``-a`` names: of a folder the newest whole one, by the step stored inside.
 
     Args:
-        program: the launcher that is to go on with it.
+        program: launcher that goes on with the run.
 
     Raises:
         UserError: ``-e`` names a folder without a whole checkpoint, or no training checkpoint of this launcher.
@@ -68,7 +52,7 @@ def checkpoint_to_resume(past: str | None, auto: bool, folder: Path | None, prog
 
 
 def set_aside(folder: Path) -> None:
-    """Renames the broken checkpoints of a run that was killed in its first save, so that it can begin again."""
+    """Renames the broken checkpoints of a run that was killed in its first save, so that the run can begin again."""
     broken = sorted(path for pattern in ("states-*.ckpt", "*best*.ckpt") for path in folder.glob(pattern))
     for path in broken:
         path.replace(path.with_name(f"{path.name}.broken"))
@@ -80,19 +64,18 @@ def set_aside(folder: Path) -> None:
 def check_resumable(checkpoint: Path, program: str) -> None:
     """
     Args:
-        program: the launcher that is to go on with it.
+        program: launcher that goes on with the run.
 
     Raises:
-        UserError: it is no checkpoint of s3prl's Runner, or one of the other launcher.
+        UserError: the file is no checkpoint of s3prl's Runner, or belongs to the other launcher.
     """
     states = read_checkpoint(checkpoint, mmap=True)
-    kinds = {"Optimizer": Mapping, "Step": int, "Args": argparse.Namespace, "Config": Mapping}
-    missing = [key for key, kind in kinds.items() if not isinstance(states.get(key), kind)]
+    missing = [key for key in ("Optimizer", "Step", "Args", "Config") if key not in states]
     if missing:
         raise UserError(f"{checkpoint}: found no {', '.join(missing)} in it, expected a checkpoint of s3prl's Runner")
     of_downstream = "Downstream" in states
     if not of_downstream and "Upstream_Config" not in states:
-        return  # of neither for certain
+        return  # a run of s3prl's own, or of an older version: the launcher is not known
     wrote = "run_downstream.py" if of_downstream else "run_pretrain.py"
     if wrote != program:
         use = "" if of_downstream else "; run_downstream.py -k evaluates its student"
@@ -102,37 +85,42 @@ def check_resumable(checkpoint: Path, program: str) -> None:
         )
 
 
-def resume_overrides(checkpoint: Path, asked: str | None, device: str) -> str:
-    """s3prl takes device and folder from the checkpoint; this puts today's in their place, then the user's own.
+def resume_overrides(begun: argparse.Namespace, checkpoint: Path, overrides: Overrides, device: str) -> str:
+    """``-o`` for s3prl: the present device and folder in place of the stored ones, then the user's own.
+
+    Args:
+        begun: arguments in the checkpoint.
 
     Raises:
         UserError: a flag has no effect on a run that goes on.
     """
-    overrides = read_overrides(asked)
     for name in ("config", "expname", "init_ckpt", "upstream_config"):
         if name in overrides.flags:
             raise UserError(f"-o: found args.{name}, which has no effect on a run that goes on; leave it out")
-    stored = read_checkpoint(checkpoint, mmap=True)["Args"]
     folder = str(checkpoint.resolve().parent)
-    before = getattr(stored, "expdir", None)
+    before = getattr(begun, "expdir", None)
     moved = {"expdir": folder} if before is None or str(Path(before).resolve()) != folder else {}
     given = {name: value for name, value in overrides.flags.items() if name not in ("device", "mode")}
     return Overrides({"device": device, **moved, **given}, overrides.keys).text()
 
 
-def refuse_other_than_begun(args: argparse.Namespace, flags: Mapping[str, str], checkpoint: Path) -> None:
-    """A run that goes on keeps what it began with, so that another value than ``-o``'s would be dropped.
+def refuse_other_than_begun(
+    args: argparse.Namespace, flags: Mapping[str, str], begun: argparse.Namespace, checkpoint: Path
+) -> None:
+    """Refuses a flag whose value differs from the stored one: s3prl would take the stored one in silence.
 
     Args:
         flags: flags by their destination in s3prl's arguments.
+        begun: arguments in the checkpoint.
 
     Raises:
-        UserError: a flag was given with another value than the checkpoint's.
+        UserError: names the flag and both values.
     """
-    begun = vars(read_checkpoint(checkpoint, mmap=True)["Args"])
-    typed = {name: flag for name, flag in flags.items() if name not in args.overrides.flags}  # `-o` is applied
-    for flag, value in arguments.typed(args, typed):
-        stored = begun.get({flag: name for name, flag in flags.items()}[flag], value)
+    for name, flag in flags.items():
+        value = getattr(args, name)
+        if value is None or value is False or name in args.overrides.flags:  # `-o` is applied
+            continue
+        stored = getattr(begun, name, value)
         if stored != value and not _same_file(stored, value):
             raise UserError(
                 f"{flag}: found {value}, but the run of {checkpoint} began with {stored}; leave the flag out, or begin "

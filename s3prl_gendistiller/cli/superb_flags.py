@@ -142,7 +142,8 @@ def read_suite(args: argparse.Namespace) -> Suite:
         find_model(suite.lm)
     for model in suite.models:
         if model.checkpoint is None:
-            from s3prl_gendistiller.host.upstreams import STUDENT, check_upstream
+            from s3prl_gendistiller.host.runner_checks import check_upstream
+            from s3prl_gendistiller.host.upstreams import STUDENT
 
             check_upstream(model.upstream, None, door=STUDENT)
     if not args.dry_run:

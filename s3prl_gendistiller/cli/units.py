@@ -12,13 +12,14 @@ from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.config import TeacherConfig
 from s3prl_gendistiller.distill.kmeans import fit_centroids, frames_to_cluster
 from s3prl_gendistiller.distill.manifest import Utterance, read_manifest
-from s3prl_gendistiller.distill.teacher import Teacher, weights_hash
+from s3prl_gendistiller.distill.teacher import Teacher
 from s3prl_gendistiller.distill.units import KmeansUnits, Units, UnitSource, choose_kept, nearest_kept
+from s3prl_gendistiller.distill.weights import weights_hash
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.devices import check_device
 from s3prl_gendistiller.host.hub_teacher import check_hub_teacher
+from s3prl_gendistiller.host.teacher_units import content_hash, count_units, states_of, teacher_head
 from s3prl_gendistiller.host.teachers import load_teacher
-from s3prl_gendistiller.host.units import content_hash, count_units, states_of, teacher_head
 from s3prl_gendistiller.host.upstreams import UNITS
 from s3prl_gendistiller.outputs import check_writable
 from s3prl_gendistiller.shipped import existing_or_shipped

@@ -6,13 +6,13 @@ s3prl's Runner puts a whole task into training mode, and s3prl's own distiller t
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from s3prl_gendistiller.distill.weights import weights_hash
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.models.front_end import UtteranceGroupNorm, num_frames
 
@@ -211,38 +211,3 @@ def trim_to_shorter(targets: Tensor, predictions: Tensor, mask: Tensor) -> tuple
     remedy = "Use a teacher with 50 frames a second, or change student.extractor_conv_feature_layers"
     frames = int(common_frames(theirs, ours, remedy))
     return targets[:, :, :frames], predictions[:, :, :frames], mask[:, :frames]
-
-
-def check_finite(weights: Mapping[str, Tensor], source: str) -> None:
-    """Refuses weights that are NaN or infinite.
-
-    Args:
-        weights: tensors by name; only those of floating point are checked.
-        source: file or folder of the weights, for the message.
-
-    Raises:
-        UserError: some weights are not finite; the message names the first and counts them.
-    """
-    wrong = [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
-    if wrong:
-        found = "NaN" if weights[wrong[0]].isnan().any() else "infinite numbers"
-        raise UserError(
-            f"{source}: found {found} in the weight {wrong[0]} ({len(wrong)} such weights), expected finite numbers; "
-            "copy the file again, or use an earlier one"
-        )
-
-
-def weights_hash(state: Mapping[str, Tensor]) -> str:
-    """Hash of names and values: 16 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for name, value in sorted(state.items()):
-        digest.update(name.encode())
-        digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def values_hash(module: nn.Module) -> str:
-    """Hash of a module's weights without their names, which differ between library versions: 16 hexadecimal digits."""
-    values = (value.detach().float().cpu().contiguous().numpy().tobytes() for value in module.parameters())
-    digests = sorted(hashlib.sha256(value).digest() for value in values)
-    return hashlib.sha256(b"".join(digests)).hexdigest()[:16]

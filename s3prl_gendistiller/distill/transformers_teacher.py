@@ -17,13 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
-from s3prl_gendistiller.distill.teacher import Encode, Teacher, check_finite
+from s3prl_gendistiller.distill.teacher import Encode, Teacher
 from s3prl_gendistiller.distill.transformers_folder import (
     CLASSES,
     FolderShape,
     read_encoder_weights,
     read_shape,
 )
+from s3prl_gendistiller.distill.weights import check_finite
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.models.front_end import normalise_samples
 

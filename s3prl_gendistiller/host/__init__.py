@@ -1,1 +1,1 @@
-"""Everything that knows s3prl, the host: finding it, fitting libraries to it, joining it, its files."""
+"""The room that imports s3prl, the host: finding it, supplying its libraries, joining it, reading its files."""

@@ -1,4 +1,4 @@
-"""Reading checkpoints without running anything that stands in them.
+"""Reading checkpoints without running code in them.
 
 A checkpoint of run_pretrain.py is the file that s3prl's Runner writes (`Optimizer`, `Step`, `Args`, `Config`) with
 further entries: the student's weights under the key of its kind (`StudentKind.weights`), `Upstream_Config`, `Progress`,
@@ -34,21 +34,21 @@ ENTRIES: dict[str, type] = {
     **dict.fromkeys(("Upstream", "Featurizer", "Downstream"), dict),
     "Args": argparse.Namespace,
 }
-"""What a Runner and a task of ours store under a name."""
+"""Types of the entries that s3prl's Runners and the tasks of this package store."""
 
 logger = logging.getLogger(__name__)
 
 
 class BrokenCheckpoint(UserError):
-    """The file is not whole; an older one may be."""
+    """A file that is not whole, so that an older one may serve."""
 
 
 class UnsafeCheckpoint(UserError):
-    """Loading the file would call something.
+    """A file that would run code when it is loaded.
 
     Args:
         message: for the user.
-        name: what would be called, such as "posix.system"; or what the reader said where that is not known.
+        name: the function that would be called, such as "posix.system"; the reader's message where it is not known.
     """
 
     def __init__(self, message: str, name: str) -> None:
@@ -57,16 +57,16 @@ class UnsafeCheckpoint(UserError):
 
 
 def read_checkpoint(path: str | Path, *, mmap: bool = False) -> dict[str, Any]:
-    """Loads a checkpoint on the CPU, after every part of it has been compared with its check sum.
+    """Loads a checkpoint on the CPU after comparing every part of it with its check sum.
 
     Args:
         path: the file.
-        mmap: leave the tensors on disk until they are touched; for reading `Step` or `Args` alone.
+        mmap: leave the tensors on disk until they are read; for reading `Step` or `Args` alone.
 
     Raises:
         BrokenCheckpoint: the file is truncated or damaged, or no checkpoint at all.
         UserError: the file is missing or no regular file, needs code that is not on the allow-list, was written by a
-            later version, or holds something else than a Runner stores under a name.
+            later version, or holds an entry of another type than a Runner stores.
     """
     path = _regular(path)
     damage = _damage(path, _stamp(path))
@@ -81,26 +81,26 @@ def _regular(path: str | Path) -> Path:
         raise UserError(f"{path}: found a folder, expected a checkpoint file; {_inside(path)}")
     if not path.exists():
         raise UserError(f"{path}: no such checkpoint; expected a file written by run_pretrain.py or run_downstream.py")
-    if not path.is_file():  # reading a pipe would wait for ever
+    if not path.is_file():  # reading a pipe would never end
         raise UserError(f"{path}: found a pipe or a device, expected a checkpoint file; name another one")
     return path
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
-    """What changes when a file is written again."""
+    """Inode, size and time of change, which differ after a file is written again."""
     found = path.stat()
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 @functools.lru_cache(maxsize=256)
 def _damage(path: Path, stamp: tuple[int, ...]) -> str | None:
-    """What is wrong with the bytes of a file; `torch.load` itself takes a zeroed block for numbers."""
+    """Damage of a file, if any; `torch.load` itself reads a zeroed block as numbers."""
     try:
         if not zipfile.is_zipfile(path):
-            return None  # of an old format, which has no check sums, or no checkpoint: loading it tells
+            return None  # an old format without check sums, or no checkpoint: loading the file tells
         with zipfile.ZipFile(path) as archive:
             if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
-                return "its parts are compressed"  # which torch.save never does, and a few bytes can become terabytes
+                return "its parts are compressed"  # torch.save never compresses; a few bytes could become terabytes
             part = archive.testzip()
     except (OSError, zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
         return _first_line(error)
@@ -108,7 +108,7 @@ def _damage(path: Path, stamp: tuple[int, ...]) -> str | None:
 
 
 def _load(path: Path, mmap: bool) -> dict[str, Any]:
-    compat.supply_safe_globals()  # the one allow-list, shared with the host's own torch.load
+    compat.supply_safe_globals()  # one allow-list, also for the host's own torch.load
     try:
         states = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
@@ -125,7 +125,7 @@ def _load(path: Path, mmap: bool) -> dict[str, Any]:
 
 def _broken(path: Path, reason: str) -> BrokenCheckpoint:
     with path.open("rb") as file:
-        if file.read(2) != b"PK":  # bytes that no version of torch.save that is in use writes
+        if file.read(2) != b"PK":  # no version of torch.save in use writes other bytes
             return BrokenCheckpoint(f"{path}: {NO_CHECKPOINT}")
     return BrokenCheckpoint(
         f"{path}: not a whole checkpoint ({path.stat().st_size} bytes, {reason}); "
@@ -134,15 +134,16 @@ def _broken(path: Path, reason: str) -> BrokenCheckpoint:
 
 
 def _check_entries(states: Mapping[str, Any], path: Path) -> None:
-    """Refuses entries of a kind that no Runner writes, and those of a later version of ours."""
-    for name, kind in {**ENTRIES, **dict.fromkeys((kind.weights for kind in STUDENT_KINDS.values()), dict)}.items():
+    """Refuses entries of another type than Runners write, and files of a later format of this package."""
+    weights = dict.fromkeys((kind.weights for kind in STUDENT_KINDS.values()), dict)
+    for name, expected in {**ENTRIES, **weights}.items():
         if name not in states:
             continue
         value = states[name]
-        if not isinstance(value, kind) or isinstance(value, bool):
-            expected = NAMES[kind]
-            raise UserError(f"{path}: found {type(value).__name__} as {name}, expected {expected}; use another file")
-        if kind is int and not 0 <= value <= MAX_COUNT:
+        if not isinstance(value, expected) or isinstance(value, bool):
+            found, words = type(value).__name__, NAMES[expected]
+            raise UserError(f"{path}: found {found} as {name}, expected {words}; use another file")
+        if isinstance(value, int) and not 0 <= value <= MAX_COUNT:
             raise UserError(f"{path}: found {name} out of range, expected 0 to {MAX_COUNT}; use another file")
     version = states.get("Format_Version", 0)
     if version > FORMAT_VERSION:
@@ -152,7 +153,7 @@ def _check_entries(states: Mapping[str, Any], path: Path) -> None:
 
 
 def _inside(folder: Path) -> str:
-    """What to name in place of a folder."""
+    """Advice: what to name in place of a folder."""
     files = sorted(folder.glob("states-*.ckpt"), key=lambda path: path.stat().st_mtime)
     if files:
         return f"name one in it, such as {files[-1].name}"
@@ -182,10 +183,10 @@ def student_kind(states: dict[str, Any], path: str | Path) -> StudentKind:
 
 
 def stored_step(path: str | Path) -> int:
-    """The optimiser step that a checkpoint holds; its tensors are not looked at.
+    """The optimiser step in a checkpoint; the tensors are not read.
 
     Raises:
-        UserError: as `read_checkpoint`, or there is no step in it.
+        UserError: as `read_checkpoint`, or the checkpoint holds no step.
     """
     step = _load(_regular(path), mmap=True).get("Step")
     if step is None:
@@ -194,10 +195,10 @@ def stored_step(path: str | Path) -> int:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a checkpoint can be read to its last byte, with a warning if not.
+    """Whether a checkpoint can be read to its last byte; logs a warning if not.
 
     Raises:
-        UserError: it is whole, but cannot be used; see `read_checkpoint`.
+        UserError: the file is whole, but cannot be used; see `read_checkpoint`.
     """
     try:
         read_checkpoint(path, mmap=True)
@@ -210,8 +211,7 @@ def is_whole(path: Path) -> bool:
 def newest_checkpoint(folder: str | Path) -> Path | None:
     """The whole checkpoint with the highest stored step in a run's folder; broken files are skipped with a warning.
 
-    Where no states-* is whole, the one that was best on dev: run_downstream.py stores the same in it.
-
+    If no states-*.ckpt is whole, the checkpoint that was best on dev is taken; run_downstream.py stores the same in it.
     File names are not trusted: s3prl calls the last one of a run states-epoch-N, which sorts before states-1000.
     """
     for pattern in ("states-*.ckpt", "*best*.ckpt"):
@@ -231,7 +231,7 @@ def newest_checkpoint(folder: str | Path) -> Path | None:
 def newest_student(root: str | Path, *kinds: str) -> Path | None:
     """The newest checkpoint of the run under `root` that was the last to write a student of one of `kinds`.
 
-    Runs are ordered by when they last wrote a checkpoint; inside a run the stored step decides.
+    Runs are ordered by the time of their last checkpoint, checkpoints inside a run by the stored step.
     """
     written: dict[Path, float] = {}
     for path in Path(root).rglob("states-*.ckpt"):

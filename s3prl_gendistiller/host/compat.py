@@ -1,8 +1,7 @@
-"""Supplies what s3prl expects of its libraries and what today's versions of them no longer have.
+"""Supplies names that s3prl imports from its libraries and that present versions of them no longer have.
 
-Each shim looks whether its name is missing or cannot work, adds a stand-in from `shims` if so, and says in
-one line what it did. What works is never replaced. With `mount`, the only place that changes other packages'
-globals.
+Each shim checks whether its name is missing or cannot work, adds a stand-in from `shims` if so, and describes it in one
+line. A name that works is never replaced.
 
 A script of s3prl's own, for example in a git checkout, runs on today's libraries with
 
@@ -52,7 +51,7 @@ logger = logging.getLogger(__name__)
 
 
 def apply() -> list[str]:
-    """Supplies what is missing and says what, a line each; a second call finds nothing to do."""
+    """Supplies missing names and returns one line for each shim that was needed; a second call does nothing."""
     supplied = [line for shim in SHIMS if (line := shim()) is not None]
     if supplied:
         logger.info("s3prl on today's libraries: supplied %s", "; ".join(supplied))
@@ -71,7 +70,7 @@ def safe_globals() -> list[Any]:
 
 
 def supply_torchaudio_extension() -> str | None:
-    """A library compiled for another torch (CUDA's, on a CPU) makes `import torchaudio` fail altogether."""
+    """A torchaudio compiled for another torch (for CUDA, on a CPU) cannot be imported without a stand-in."""
     before = set(sys.modules)
     try:
         importlib.import_module("torchaudio")
@@ -92,7 +91,7 @@ def supply_torchaudio_extension() -> str | None:
 
 
 def supply_audio_effects() -> str | None:
-    """torchaudio 2.9 removed `sox_effects`; older ones have it without the library that it needs."""
+    """torchaudio 2.9 removed `sox_effects`; older versions may lack the sox library."""
     torchaudio = importlib.import_module("torchaudio")
     if getattr(torchaudio, "sox_effects", None) is audio_effects:
         return None
@@ -104,7 +103,7 @@ def supply_audio_effects() -> str | None:
 
 
 def supply_audio_files() -> str | None:
-    """torchaudio 2.9 reads and writes through torchcodec alone; older ones have soundfile as a backend."""
+    """torchaudio 2.9 reads and writes through torchcodec alone; older versions have soundfile as a backend."""
     torchaudio = importlib.import_module("torchaudio")
     if torchaudio.load is audio_files.load or hasattr(torchaudio, "list_audio_backends"):
         return None
@@ -122,7 +121,7 @@ def supply_audio_info() -> str | None:
 
 
 def supply_audio_backends() -> str | None:
-    """torchaudio 2.9 removed the choice of backends, which s3prl makes at import."""
+    """torchaudio 2.9 removed `set_audio_backend`, which s3prl calls at import."""
     torchaudio = importlib.import_module("torchaudio")
     return _supply_missing(
         torchaudio,
@@ -133,9 +132,11 @@ def supply_audio_backends() -> str | None:
 
 
 def supply_hub_classes() -> str | None:
-    """huggingface_hub 1 removed `HfFolder` and `Repository`, which both runners import at the top."""
+    """huggingface_hub 1 removed `HfFolder` and `Repository`, which both scripts of s3prl import."""
     hub = _module("huggingface_hub")
-    return hub and _supply_missing(hub, HfFolder=hub_access.HfFolder, Repository=hub_access.Repository)
+    if hub is None:
+        return None
+    return _supply_missing(hub, HfFolder=hub_access.HfFolder, Repository=hub_access.Repository)
 
 
 def supply_hub_calls() -> str | None:
@@ -181,7 +182,7 @@ def supply_distutils() -> str | None:
 
 
 def supply_exits() -> str | None:
-    """tensorboardX closes a log without events by a new thread, which Python 3.12 refuses at its end: a traceback."""
+    """tensorboardX starts a thread at exit to close a log without events; Python 3.12 forbids that with a traceback."""
     writer = _module("tensorboardX.writer") if sys.version_info >= (3, 12) else None
     if writer is None or writer.atexit is exits:
         return None
@@ -201,8 +202,7 @@ def supply_safe_globals() -> str | None:
     return "torch.load of s3prl's checkpoints"
 
 
-# In this order: the first makes torchaudio importable, the backends' names are asked for before they are
-# supplied.
+# The order matters: the first makes torchaudio importable, and the names of backends are read before they are supplied.
 SHIMS: tuple[Callable[[], str | None], ...] = (
     supply_torchaudio_extension,
     supply_audio_effects,
@@ -219,9 +219,9 @@ SHIMS: tuple[Callable[[], str | None], ...] = (
 
 
 def run_script(path: str | Path, argv: Sequence[str]) -> None:
-    """Runs a Python script as `python path argv...` would, on supplied libraries.
+    """Runs a Python script as `python path argv...` would, after supplying missing names.
 
-    A script in the package folder of an s3prl checkout gets that checkout as `s3prl`.
+    A script in the package folder of an s3prl checkout imports that checkout as `s3prl`.
 
     Raises:
         UserError: there is no such file.
@@ -236,7 +236,7 @@ def run_script(path: str | Path, argv: Sequence[str]) -> None:
 
 
 def put_on_path(script: Path) -> None:
-    """The script's folder first, as Python does it, and before site-packages the checkout that it belongs to."""
+    """Puts the script's folder first on `sys.path`, as Python does, and its checkout of s3prl before site-packages."""
     folder = script.resolve().parent
     places = [folder, folder.parent] if is_host_package(folder) and is_checkout(folder) else [folder]
     for place in reversed([str(place) for place in places]):
@@ -259,7 +259,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _module(name: str) -> ModuleType | None:
-    """The module, or None where it cannot be imported, for whatever reason of its own."""
+    """The module, or None if it cannot be imported."""
     try:
         return importlib.import_module(name)
     except (ImportError, AttributeError, OSError, RuntimeError):
@@ -274,7 +274,7 @@ def _supply_missing(module: ModuleType, **stand_ins: Any) -> str | None:
 
 
 def _forget(before: set[str]) -> None:
-    """Takes back torchaudio's half-imported modules."""
+    """Removes half-imported modules of torchaudio."""
     for name in set(sys.modules) - before:
         if name.split(".")[0] == "torchaudio":
             del sys.modules[name]

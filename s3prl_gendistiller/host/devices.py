@@ -1,4 +1,4 @@
-"""Devices that s3prl's scripts and ours compute on."""
+"""Names of devices."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def check_device(device: str, flag: str) -> None:
     """
     Args:
         device: cpu, cuda or cuda:N.
-        flag: that names it, for the message.
+        flag: flag that names the device, for the message.
 
     Raises:
-        UserError: it is no such text, or no device of this machine.
+        UserError: `device` is no such name, or no device of this machine.
     """
     count = torch.cuda.device_count()
     known = NAME.fullmatch(device)

@@ -1,6 +1,6 @@
 """A whole configuration of run_downstream.py: sections, keys, types, ranges, and the names that s3prl evaluates.
 
-It comes from a YAML, an override or a checkpoint; s3prl sees nothing of it that was not checked here.
+Every value that s3prl reads from a YAML, an override or a checkpoint is checked here first.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from s3prl_gendistiller.config_optimizer import OPTIMIZERS, SCHEDULERS, schedule_problems
-from s3prl_gendistiller.documents import DEPTH
+from s3prl_gendistiller.config_optimizer import TrainedConfig
+from s3prl_gendistiller.config_runner import LoopConfig
+from s3prl_gendistiller.documents import leaves
 from s3prl_gendistiller.errors import ConfigError, UserError
 from s3prl_gendistiller.host import expert_configs as experts
 from s3prl_gendistiller.host import matching_configs as matching
@@ -34,38 +35,33 @@ EXPERTS: dict[str, type] = {
     "fluent_commands": experts.CommandConfig,
     "emotion": experts.EmotionConfig,
 }
-# Keys whose text one of s3prl's other experts evaluates, or looks up in torch.nn.
-EVALUATED = ("select", "module", "agg_module", "utter_module", "ObjectiveLoss", "pooling", "pooling_name", "model_type")
-EVALUATED += ("metric", "activation", "rnn")
+# Keys whose text an expert of s3prl outside SUPERB evaluates, or looks up in torch.nn.
+EVALUATED = (
+    *("select", "module", "agg_module", "utter_module", "ObjectiveLoss", "pooling", "pooling_name", "model_type"),
+    *("metric", "activation", "rnn"),
+)
 
 
-@dataclass(frozen=True)
-class TrainingConfig:
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig(LoopConfig):
     """The keys that s3prl's downstream Runner reads from `runner`."""
 
-    total_steps: int = key(low=1)
-    gradient_clipping: float = key(above=0.0)
-    gradient_accumulate_steps: int = key(low=1)
-    log_step: int = key(low=1)
     eval_step: int = key(low=1)
-    save_step: int = key(low=1)
-    max_keep: int = key(low=1)
     eval_dataloaders: tuple[str, ...] = key(choices=experts.SPLITS)
     train_dataloader: str = key("train", choices=experts.SPLITS)
     evaluate_ratio: float = key(1.0, above=0.0, high=1.0)
-    fp16: bool = False
 
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """`runner` of a task that is not trained."""
+    """`runner` of a task without training."""
 
     evaluate_ratio: float = key(1.0, above=0.0, high=1.0)
 
 
 @dataclass(frozen=True)
 class SpecAugConfig:
-    """What is masked of the features of a batch."""
+    """Masking of the features of a batch."""
 
     apply_time_warp: bool = True
     time_warp_window: int = key(5, low=1)
@@ -90,28 +86,23 @@ class SpecAugConfig:
             yield "apply_time_warp: found false for all three, expected one of them true; specaug: null for none"
 
 
-@dataclass(frozen=True)
-class _TrainedConfig:
+@dataclass(frozen=True, kw_only=True)
+class _DownstreamConfig(TrainedConfig):
     runner: TrainingConfig
-    optimizer: Any = key(variants=OPTIMIZERS)
-    downstream_expert: Any = key()
-    scheduler: Any = key(None, variants=SCHEDULERS)
+    downstream_expert: Any
     specaug: SpecAugConfig | None = None
 
-    def problems(self) -> Iterator[str]:
-        yield from schedule_problems(self.optimizer, self.scheduler, self.runner.total_steps)
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _SpeechRunnerConfig(TrainingConfig):
     eval_dataloaders: tuple[str, ...] = key(choices=sequences.ASR_SPLITS)
     train_dataloader: str = key("train", choices=sequences.ASR_SPLITS)
 
 
-@dataclass(frozen=True)
-class _SpeechConfig(_TrainedConfig):
+@dataclass(frozen=True, kw_only=True)
+class _SpeechConfig(_DownstreamConfig):
     runner: _SpeechRunnerConfig
-    downstream_expert: sequences.AsrConfig = key()
+    downstream_expert: sequences.AsrConfig
 
     def problems(self) -> Iterator[str]:
         yield from super().problems()
@@ -127,12 +118,12 @@ class _QueryConfig:
 
 
 def check_downstream(downstream: str, content: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """`content` with every value as it is read.
+    """Checks a configuration; returns it with every value converted to the type of its key.
 
     Args:
-        downstream: name of a task, one of s3prl's or of ours.
-        content: the configuration, its overrides applied.
-        source: where it comes from, for the message.
+        downstream: name of a task of s3prl or of this package.
+        content: the configuration with its overrides applied.
+        source: origin of the configuration, for the message.
 
     Raises:
         UserError: there is no such task.
@@ -145,7 +136,7 @@ def check_downstream(downstream: str, content: Mapping[str, Any], source: str) -
 
 
 def check_stored_config(downstream: str, content: Mapping[str, Any], source: str) -> None:
-    """As `check_downstream`, of the configuration that a checkpoint holds: what is missing in it is no problem here.
+    """Checks the configuration in a checkpoint as `check_downstream` does, but lets keys be missing.
 
     Raises:
         UserError: as `check_downstream`.
@@ -167,50 +158,54 @@ def _reader(downstream: str, content: Mapping[str, Any], source: str) -> type:
 
 
 def splits(downstream: str, content: Mapping[str, Any]) -> tuple[str, ...]:
-    """What can be trained and evaluated on: the names that ``-t`` and `runner.eval_dataloaders` take.
+    """Splits that ``-t`` can name; empty for tasks of s3prl outside SUPERB.
 
     Args:
-        content: a configuration that `check_downstream` has passed.
+        content: the configuration, which names the splits of ASR.
     """
     base = soft_labels.BASES.get(downstream, downstream)
+    if base not in EXPERTS:
+        return ()
     if base == "quesst14_dtw":
-        return ("dev", "eval", "test")
-    if base == "asr":
-        data = content["downstream_expert"]["datarc"]
-        return tuple(name for name in sequences.ASR_SPLITS if data.get(name))
-    return experts.SPLITS
+        return ("dev", "test", "eval")
+    data = content.get("downstream_expert", {}).get("datarc", {})
+    return tuple(name for name in sequences.ASR_SPLITS if data.get(name)) if base == "asr" else experts.SPLITS
 
 
 def tasks() -> list[str]:
-    """Names of s3prl's downstream tasks."""
+    """Names of all downstream tasks of s3prl."""
     return sorted(path.parent.name for path in (find_host().package / "downstream").glob("*/expert.py"))
 
 
 def whole_config(base: str) -> type:
-    """The dataclass of one of `EXPERTS`, all its sections."""
+    """Dataclass of all sections of the configuration of one of `EXPERTS`."""
     if base in ("quesst14_dtw", "asr"):
         return _QueryConfig if base == "quesst14_dtw" else _SpeechConfig
     return dataclasses.make_dataclass(
-        "DownstreamConfig", [("downstream_expert", EXPERTS[base])], bases=(_TrainedConfig,), frozen=True
+        "DownstreamConfig",
+        [("downstream_expert", EXPERTS[base])],
+        bases=(_DownstreamConfig,),
+        frozen=True,
+        kw_only=True,
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _OtherRunnerConfig(TrainingConfig):
-    eval_dataloaders: tuple[str, ...] = key()
+    eval_dataloaders: tuple[str, ...]
     train_dataloader: str = "train"
 
 
-@dataclass(frozen=True)
-class _OtherConfig(_TrainedConfig):
-    """Of a task of s3prl's that is none of SUPERB's ten: what its expert reads is not known here."""
+@dataclass(frozen=True, kw_only=True)
+class _OtherConfig(_DownstreamConfig):
+    """Configuration of a task of s3prl outside SUPERB, whose expert's keys are not known here."""
 
     runner: _OtherRunnerConfig
-    downstream_expert: dict = key()
+    downstream_expert: dict[str, Any]
 
 
 def _check_names(downstream: str, content: Mapping[str, Any], source: str) -> None:
-    """What the sections of one task alone do not say."""
+    """Checks what the dataclasses do not: a teacher's section, and the names that experts outside SUPERB evaluate."""
     expert = content.get("downstream_expert", {})
     if downstream in EXPERTS:
         if soft_labels.SECTION in expert:
@@ -222,8 +217,8 @@ def _check_names(downstream: str, content: Mapping[str, Any], source: str) -> No
     known = _names_of(find_host().package / "downstream", downstream)
     problems = [
         f"{name}: found {value[:80]!r}, {one_of(value, known)}"
-        for name, value in _texts(expert, "downstream_expert")
-        if name.split(".")[-1].partition("[")[0] in EVALUATED and value not in known
+        for name, value in leaves(expert, "downstream_expert")
+        if isinstance(value, str) and name.split(".")[-1].partition("[")[0] in EVALUATED and value not in known
     ]
     runner = content.get("runner", {})
     for name in (*runner.get("eval_dataloaders", ()), runner.get("train_dataloader", "train")):
@@ -233,21 +228,8 @@ def _check_names(downstream: str, content: Mapping[str, Any], source: str) -> No
         raise ConfigError(source, problems)
 
 
-def _texts(content: Any, name: str, depth: int = 0) -> Iterator[tuple[str, str]]:
-    if depth > DEPTH:
-        raise UserError(f"{name.partition('.')[0]}: nested deeper than {DEPTH} levels, expected a configuration")
-    if isinstance(content, Mapping):
-        for part, value in content.items():
-            yield from _texts(value, f"{name}.{part}", depth + 1)
-    elif isinstance(content, list | tuple):
-        for index, value in enumerate(content):
-            yield from _texts(value, f"{name}[{index}]", depth + 1)
-    elif isinstance(content, str):
-        yield name, content
-
-
 def _names_of(folder: Path, base: str) -> list[str]:
-    """What a task's own modules define, or import under a class's name, and layers of torch.nn that s3prl looks up."""
+    """Names that a task's modules define or import as classes, and layers of torch.nn that s3prl looks up."""
     found = {*experts.ACTIVATIONS, "LSTM", "GRU", "RNN"}
     for path in (folder / "model.py", *(folder / base).glob("*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:

@@ -1,7 +1,7 @@
-"""`downstream_expert` of the SUPERB tasks with one answer an utterance: the keys that s3prl's experts read.
+"""`downstream_expert` of the SUPERB tasks with one class for each utterance: the keys that s3prl's experts read.
 
-Where an expert evaluates a text (`select`, `module`, `metric`, ...), every name that it has for it stands here. A key
-that an expert takes and ignores is unknown here, unless a YAML of s3prl's own holds it.
+Where an expert evaluates a text (`select`, `module`, `metric`, ...), the choices are all names that it knows. A key
+that an expert ignores is unknown here, unless a YAML of s3prl holds it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class UtteranceLevelConfig:
 
 @dataclass(frozen=True)
 class DeepModelConfig:
-    """Convolutions with attention over time; s3prl's YAML of emotion holds it beside the one that is selected."""
+    """Convolutions with attention over time; s3prl's YAML of emotion holds this section beside the selected one."""
 
     model_type: str = key(choices=("CNNSelfAttention", "FCN"))
     hidden_dim: int = key(low=1)
@@ -56,7 +56,7 @@ class DeepModelConfig:
 
 @dataclass(frozen=True)
 class PooledModelConfig:
-    """`modelrc` of a task with one answer an utterance."""
+    """`modelrc` of a task with one class for each utterance."""
 
     projector_dim: int = key(low=1)
     select: str = key(choices=("UtteranceLevel",))
@@ -73,7 +73,21 @@ class EmotionModelConfig(PooledModelConfig):
             yield "DeepModel: missing; select names it"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class BatchesConfig:
+    train_batch_size: int = key(low=1)
+    eval_batch_size: int = key(low=1)
+    num_workers: int = key(low=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillableConfig:
+    """`downstream_expert` of a task that has a second stage of GLMD."""
+
+    glmd: SoftLabelConfig | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class KeywordDataConfig:
     speech_commands_root: str
     speech_commands_test_root: str
@@ -81,57 +95,46 @@ class KeywordDataConfig:
     batch_size: int = key(low=1)
 
 
-@dataclass(frozen=True)
-class KeywordConfig:
+@dataclass(frozen=True, kw_only=True)
+class KeywordConfig(DistillableConfig):
     datarc: KeywordDataConfig
     modelrc: PooledModelConfig
-    glmd: SoftLabelConfig | None = None
 
 
-@dataclass(frozen=True)
-class _BatchesConfig:
-    train_batch_size: int = key(low=1)
-    eval_batch_size: int = key(low=1)
-    num_workers: int = key(low=0)
+@dataclass(frozen=True, kw_only=True)
+class CommandDataConfig(BatchesConfig):
+    file_path: str
 
 
-@dataclass(frozen=True)
-class CommandDataConfig(_BatchesConfig):
-    file_path: str = key()
-
-
-@dataclass(frozen=True)
-class CommandConfig:
+@dataclass(frozen=True, kw_only=True)
+class CommandConfig(DistillableConfig):
     datarc: CommandDataConfig
     modelrc: PooledModelConfig
-    glmd: SoftLabelConfig | None = None
 
 
-@dataclass(frozen=True)
-class SpeakerDataConfig(_BatchesConfig):
-    file_path: str = key()
-    meta_data: str = key()
+@dataclass(frozen=True, kw_only=True)
+class SpeakerDataConfig(BatchesConfig):
+    file_path: str
+    meta_data: str
     max_timestep: int | None = key(low=1)
 
 
-@dataclass(frozen=True)
-class SpeakerConfig:
+@dataclass(frozen=True, kw_only=True)
+class SpeakerConfig(DistillableConfig):
     datarc: SpeakerDataConfig
     modelrc: PooledModelConfig
-    glmd: SoftLabelConfig | None = None
 
 
-@dataclass(frozen=True)
-class EmotionDataConfig(_BatchesConfig):
-    root: str = key()
-    meta_data: str = key()
-    pre_load: bool = key()
+@dataclass(frozen=True, kw_only=True)
+class EmotionDataConfig(BatchesConfig):
+    root: str
+    meta_data: str
+    pre_load: bool
     valid_ratio: float = key(above=0.0, below=1.0)
     test_fold: str | None = key(None, choices=tuple(f"fold{number}" for number in range(1, 6)))
 
 
-@dataclass(frozen=True)
-class EmotionConfig:
+@dataclass(frozen=True, kw_only=True)
+class EmotionConfig(DistillableConfig):
     datarc: EmotionDataConfig
     modelrc: EmotionModelConfig
-    glmd: SoftLabelConfig | None = None

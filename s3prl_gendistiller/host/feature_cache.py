@@ -1,12 +1,11 @@
 """Features of a frozen upstream, kept on disk.
 
-What a frozen upstream makes of an utterance never changes, and a benchmark asks for it in each epoch, fold and seed of
-the head and for each learning rate. Half to nine tenths of a short downstream run on a CPU go into computing it again.
+The features of an utterance from a frozen upstream never change, and a benchmark needs them in each epoch, for each
+fold, seed and learning rate. Computing them again takes half to nine tenths of a short downstream run on a CPU.
 
-An utterance is known by its samples. What a data set draws at random (see `drawn`) is not kept, since it will hardly be
-heard again. Each utterance is computed alone. That matters where the CNN has a group norm, as in HuBERT Base and its
-students: it hears the zeros behind the shorter utterances of a batch, so that their features differ from one batch to
-the next.
+A hash of the samples identifies an utterance. Randomly drawn waveforms (see `random_waveforms`) are not kept, since
+they hardly occur again. Each utterance is computed alone: a group norm in the CNN, as in HuBERT Base and its students,
+takes the zeros behind the shorter utterances of a batch into account, so that features would differ between batches.
 """
 
 from __future__ import annotations
@@ -22,17 +21,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from s3prl_gendistiller.distill.weights import weights_hash
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.drawn import sample_key
 from s3prl_gendistiller.host.feature_store import CACHE_FLAG, FeatureCache
+from s3prl_gendistiller.host.random_waveforms import sample_key
 
-TRAINED = f"{CACHE_FLAG}: found together with -f; what a trained upstream gives changes with each step, leave one out"
+TRAINED = f"{CACHE_FLAG}: found together with -f; features of a trained upstream change with each step, leave one out"
 _BLOCK = 1 << 20
 _LOADED = (".json", ".safetensors", ".bin")
 
 
 def files_hash(path: Path) -> str:
-    """16 hexadecimal digits of a checkpoint's content; of a transformers folder, of what is loaded from it."""
+    """16 hexadecimal digits of the content of a checkpoint, or of the loaded files of a transformers folder."""
     files = sorted(file for file in path.iterdir() if file.suffix in _LOADED) if path.is_dir() else [path]
     digest = hashlib.sha256()
     for part in files:
@@ -42,27 +42,16 @@ def files_hash(path: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def weights_hash(module: nn.Module) -> str | None:
-    """16 hexadecimal digits of a module's weights, their names and shapes; None where it has none."""
-    weights = module.state_dict()
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        values = weights[name].detach().cpu().contiguous()
-        digest.update(f"{name} {values.dtype} {tuple(values.shape)} ".encode())
-        digest.update(values.reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()[:16] if weights else None
-
-
 class CachedUpstream(nn.Module):
-    """An upstream that reads from disk what it has computed before.
+    """An upstream that reads features that it has computed before from disk.
 
     Args:
-        upstream: frozen; takes s3prl's list of waveforms.
-        selection: the entry of the upstream's output that is read; (B, T, D) or a list of those.
-        layer: the one of a list that is read; None for all.
-        cache: of all features.
-        name: of this upstream's folder, see `identity`.
-        width: D, if it is known; a file of another one is not read.
+        upstream: a frozen upstream of s3prl.
+        selection: entry of the upstream's output that is used; (B, T, D) or a list of those.
+        layer: index of the used layer in a list; None for all layers.
+        cache: the cache of all features.
+        name: name of this upstream's folder, see `identity`.
+        width: D, if known; a file of another width is not read.
     """
 
     def __init__(
@@ -103,7 +92,7 @@ class CachedUpstream(nn.Module):
         return {self.selection: out[0] if layers == 1 else list(out)}
 
     def _features(self, wav: Tensor) -> Tensor:
-        """(L, T, D) of one utterance, on the CPU; L is 1 where one layer is read."""
+        """Features (L, T, D) of one utterance on the CPU; L is 1 where one layer is used."""
         key = sample_key(wav)
         path = self.folder / f"{key}.npz"
         drawn = self.cache.drawn is None or key in self.cache.drawn
@@ -124,18 +113,18 @@ class CachedUpstream(nn.Module):
 
 
 def identity(upstream: str, checkpoint: str | None, model_config: str | None, model: nn.Module | None = None) -> str:
-    """Names the folder of one upstream: its name and the content of what it is loaded from.
+    """Folder name of an upstream: its name with a hash of the files that it is loaded from.
 
     Args:
-        model: what was loaded; where no file is named its own weights stand for it.
+        model: the loaded upstream; its weights are hashed where no local checkpoint is named.
     """
     parts = [re.sub(r"[^\w.+-]", "_", upstream)]
     if checkpoint is not None and Path(checkpoint).exists():
         parts.append(files_hash(Path(checkpoint)))
-    else:  # s3prl fetches it by its name or its address, behind which may be another file tomorrow
+    else:  # s3prl downloads the checkpoint; the file behind an address may change
         parts += [_text_hash(checkpoint.encode())] if checkpoint is not None else []
-        weights = None if model is None else weights_hash(model)
-        parts += [weights] if weights is not None else []
+        weights = {} if model is None else model.state_dict()
+        parts += [weights_hash(weights)] if weights else []
     if model_config is not None:
         given = Path(model_config)
         parts.append(_text_hash(given.read_bytes() if given.is_file() else model_config.encode()))
@@ -147,12 +136,12 @@ def _text_hash(text: bytes) -> str:
 
 
 def cached(upstream: nn.Module, args: Any, featurizer: Any, cache: FeatureCache) -> CachedUpstream:
-    """A frozen upstream with its cache before it.
+    """A frozen upstream behind the cache.
 
     Args:
-        args: s3prl's, of the run that the upstream belongs to.
-        featurizer: s3prl's, which has settled what is read.
-        cache: of all features.
+        args: arguments of the run of s3prl.
+        featurizer: Featurizer of the run, which knows the used entry and its width.
+        cache: the cache of all features.
     """
     name = identity(args.upstream, args.upstream_ckpt, args.upstream_model_config, upstream)
     selection = featurizer.feature_selection
@@ -160,7 +149,7 @@ def cached(upstream: nn.Module, args: Any, featurizer: Any, cache: FeatureCache)
 
 
 def put_cache_before(runner: Any, cache: FeatureCache) -> None:
-    """Puts the cache before a Runner's upstream, which has its Featurizer already.
+    """Puts the cache before a Runner's upstream; the Runner has its Featurizer already.
 
     Raises:
         UserError: the upstream is trained (``-f``).
@@ -171,7 +160,7 @@ def put_cache_before(runner: Any, cache: FeatureCache) -> None:
 
 
 def watch_loaders(expert: Any, cache: FeatureCache) -> None:
-    """Lets a cache know what the loaders of an expert draw at random."""
+    """Lets the loaders of an expert report to the cache which waveforms are drawn at random."""
     stock = expert.get_dataloader
 
     @functools.wraps(stock)

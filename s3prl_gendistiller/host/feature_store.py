@@ -1,6 +1,6 @@
-"""Features on disk: one file an utterance, whole or not read at all, within a number of bytes.
+"""Features on disk: one file for each utterance, within a limit of bytes.
 
-A file is NumPy's .npz, one member a layer, whose checksums are compared whenever one is read; nothing is unpickled.
+A file is NumPy's .npz with one member for each layer. Check sums are compared at each reading; nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import numpy as np
 
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.drawn import Drawn, WatchedLoader
+from s3prl_gendistiller.host.random_waveforms import Drawn, WatchedLoader
 from s3prl_gendistiller.outputs import check_writable, replacing
 
 CACHE_FLAG, LIMIT_FLAG = "--cache-features", "--cache-limit"
 FREE_BYTES = 10**9
-"""What stays free on the disk, so that checkpoints still find room."""
+"""Bytes that stay free on the disk for checkpoints."""
 _COUNT = ".kept_bytes"
 _ABANDONED_S = 3600
 _UNREADABLE = (
@@ -39,10 +39,10 @@ logger = logging.getLogger(__name__)
 
 
 def read_size(text: str) -> int:
-    """Bytes of a size such as 50G, 1.5T or 800MB; powers of 1,000.
+    """Number of bytes of a size such as 50G, 1.5T or 800MB, in powers of 1,000.
 
     Raises:
-        UserError: it is none, or less than a byte.
+        UserError: the text is no size, or less than a byte.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", text.strip(), flags=re.IGNORECASE | re.ASCII)
     size = float(match[1]) * _UNITS[match[2].upper()] if match and len(match[1]) < 20 else 0.0
@@ -52,18 +52,18 @@ def read_size(text: str) -> int:
 
 
 class FeatureCache:
-    """A folder of features of any number of upstreams, written by any number of processes at a time.
+    """A folder with features of several upstreams, which several processes may write at a time.
 
     Args:
-        folder: is made.
-        limit: bytes that it may hold; what comes later is computed each time. None for as long as `FREE_BYTES` stay
-            free on its disk. The bytes are counted anew whenever a process begins.
+        folder: the folder, made if missing.
+        limit: bytes that the folder may hold; features beyond it are not kept. None: no limit but `FREE_BYTES` on the
+            disk. Each process counts the bytes anew when it begins.
 
     Attributes:
-        drawn: of the batch that is on its way, see `drawn`.
+        drawn: randomly drawn waveforms of the present batch, see `random_waveforms`.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path, limit: int | None = None) -> None:
@@ -75,7 +75,7 @@ class FeatureCache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             check_writable(self.folder, CACHE_FLAG, folder=True)
-            for part in self.folder.rglob(".*.part-*"):  # of a process that was killed
+            for part in self.folder.rglob(".*.part-*"):  # left by a killed process
                 if part.stat().st_mtime < time.time() - _ABANDONED_S:
                     part.unlink()
             if limit is not None:
@@ -85,14 +85,14 @@ class FeatureCache:
             raise UserError(f"{CACHE_FLAG} {folder}: cannot be written ({reason}); name another folder") from error
 
     def watched(self, loader: Any) -> Any:
-        """A loader of an expert that tells this cache what in its batches is drawn at random."""
-        if hasattr(loader, "loader"):  # one around s3prl's, such as soft_labels.WithWaveforms
+        """A loader of an expert that reports to this cache which waveforms of a batch are drawn at random."""
+        if hasattr(loader, "loader"):  # a wrapper such as soft_labels.WithWaveforms
             loader.loader = self.watched(loader.loader)
             return loader
         return WatchedLoader(loader, self._tell)
 
     def load(self, path: Path, key: str, layer: int | None) -> np.ndarray | None:
-        """One utterance's layers (L, T, D), or the one that is read (1, T, D); None unless a whole file holds them."""
+        """All layers (L, T, D) of an utterance, or one layer (1, T, D); None unless a whole file holds them."""
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
                 count, frames, width = (int(size) for size in found["shape"])
@@ -104,7 +104,7 @@ class FeatureCache:
             return None
 
     def keep(self, path: Path, states: np.ndarray, key: str, samples: int) -> None:
-        """Writes one utterance's layers (L, T, D), whole or not at all; nothing where there is no more room.
+        """Writes the layers (L, T, D) of an utterance as a whole file; writes nothing where no room is left.
 
         Raises:
             UserError: the disk is full, or the folder is gone.
@@ -131,12 +131,12 @@ class FeatureCache:
             reason = f"its limit is {in_words(self.limit)}"
         else:
             return True
-        logger.warning("%s: keeps no more features, since %s; others are computed each time", self.folder, reason)
+        logger.warning("%s: keeps no more features, since %s; new ones are computed each time", self.folder, reason)
         self._full = True
         return False
 
     def _count(self, added: int | None) -> int:
-        """The bytes that all processes have kept, which are counted where there is a limit; None counts them anew."""
+        """Adds to the bytes that all processes have kept and returns their sum; None counts the files anew."""
         with (self.folder / _COUNT).open("a+", encoding="ascii") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
@@ -148,16 +148,16 @@ class FeatureCache:
 
 
 def kept_bytes(folder: Path) -> int:
-    """Of all files in a folder; 0 if it is not there."""
+    """Bytes of all files in a folder; 0 if the folder is missing."""
     total = 0
     for root, _, names in os.walk(folder):
         for name in names:
-            with contextlib.suppress(OSError):  # another process has put it in its place
+            with contextlib.suppress(OSError):  # another process has renamed the file
                 total += os.lstat(os.path.join(root, name)).st_size
     return total
 
 
 def in_words(size: int) -> str:
-    """Bytes with their unit, to three digits."""
+    """A number of bytes with its unit, to three digits."""
     unit = next(unit for unit in ("T", "G", "M", "K", "") if size >= _UNITS[unit] or not unit)
     return f"{size / _UNITS[unit]:.3g} {unit}B"

@@ -1,4 +1,4 @@
-"""The number of layers that a trained student generates: the setting that ``-g`` takes."""
+"""The number of layers that a trained student generates (``-g``)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from s3prl_gendistiller.host.checkpoint import read_checkpoint, student_kind
 
 
 def generation_text(steps: int) -> str:
-    """YAML text for ``-g`` in place of a file, so that a later evaluation needs no file."""
+    """Text that ``-g`` takes in place of a file, so that a stored run needs no file to be evaluated."""
     return f"steps: {steps}"
 
 
@@ -19,11 +19,11 @@ def check_steps(steps: int | None, checkpoint: str | Path, states: Mapping[str, 
     """Refuses a number of layers that a student cannot generate, before the student is built.
 
     Args:
-        steps: None for all layers.
-        states: the checkpoint's content, if it has been read.
+        steps: number of layers; None for all.
+        states: content of the checkpoint, if it has been read.
 
     Raises:
-        UserError: names `steps` and the layers that the student generates.
+        UserError: names the given number and the possible ones.
     """
     if steps is None:
         return

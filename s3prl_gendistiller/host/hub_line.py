@@ -1,4 +1,4 @@
-"""The one line that s3prl's guide asks for in `hub.py`: put in, and taken out without a trace.
+"""The import line that s3prl's guide requires in `hub.py`: added, and removed without a trace.
 
 Both functions work on bytes, so that line endings, encoding and a missing last newline stay as they were.
 """
@@ -20,7 +20,7 @@ def with_hub_line(text: bytes, hub: Path) -> bytes:
     """The content of `hub.py` with our import line in its alphabetical place among those of the upstreams.
 
     Raises:
-        UserError: another line brings our names, or no line imports an upstream.
+        UserError: another line imports the names of this package, or no line imports an upstream.
     """
     lines = text.splitlines(keepends=True)
     for number, line in enumerate(lines, start=1):
@@ -51,7 +51,7 @@ def without_hub_line(text: bytes) -> bytes:
     lines = text.splitlines(keepends=True)
     for index, line in enumerate(lines):
         if line.strip() == HUB_LINE:
-            if index and not _ending(line):  # it was added behind a last line that had no ending
+            if index and not _ending(line):  # the line before had no ending when this one was added
                 lines[index - 1] = lines[index - 1].removesuffix(_ending(lines[index - 1]))
             return b"".join([*lines[:index], *lines[index + 1 :]])
     return text

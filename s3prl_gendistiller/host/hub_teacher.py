@@ -1,4 +1,4 @@
-"""Teachers from the installed s3prl.hub: any upstream by name, with an optional checkpoint."""
+"""Teachers from s3prl.hub: any upstream by name, with an optional checkpoint."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
-from s3prl_gendistiller.distill.teacher import EncoderLayout, Teacher, check_finite
+from s3prl_gendistiller.distill.teacher import EncoderLayout, Teacher
 from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher
+from s3prl_gendistiller.distill.weights import check_finite
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.upstream_files import check_file
 from s3prl_gendistiller.host.upstreams import (
@@ -27,7 +28,7 @@ from s3prl_gendistiller.host.upstreams import (
     upstreams,
 )
 
-# s3prl's experts collect hidden states in one list, which the copies of DataParallel share.
+# s3prl's experts collect hidden states in one list, which all replicas of DataParallel share.
 _ONE_AT_A_TIME = threading.Lock()
 
 logger = logging.getLogger(__name__)
@@ -38,17 +39,17 @@ def load_hub_teacher(name: str, checkpoint: str | None = None) -> Teacher:
 
     Args:
         name: an entry of s3prl.hub, such as hubert_base, wavlm_base_plus, or hubert_local with a checkpoint.
-        checkpoint: path or URL. An entry that would download its own (hubert_base) is replaced by the one of its family
-            that reads it (hubert_local).
+        checkpoint: path or URL. An entry that downloads its own checkpoint (hubert_base) is replaced by the entry of
+            its family that reads this one (hubert_local).
 
     Raises:
-        UserError: there is no such entry, it cannot be loaded (no network, no checkpoint), or it gives no hidden
-            states of one width.
+        UserError: there is no such entry, it cannot be loaded (no network, no checkpoint), or its hidden states are not
+            of one width.
     """
     entry_name = check_hub_teacher(name, checkpoint)
-    kind = family_of(entry_name)
-    if checkpoint is not None and (kind.startswith("hf_") or entry_name == FOLDERS_ENTRY):
-        logger.info("teacher %s: loaded as teacher.folder would be", entry_name)
+    family = family_of(entry_name)
+    if checkpoint is not None and (family.startswith("hf_") or entry_name == FOLDERS_ENTRY):
+        logger.info("teacher %s: loaded in the same way as teacher.folder", entry_name)
         return load_transformers_teacher(checkpoint)
     with torch.random.fork_rng(devices=[]):
         expert = _build(entry_name, checkpoint)
@@ -61,7 +62,7 @@ def load_hub_teacher(name: str, checkpoint: str | None = None) -> Teacher:
         _encode,
         num_layers=num_layers,
         width=width,
-        model_type=kind,
+        model_type=family,
         naming=_naming(getattr(expert, "model", None)),
         prefix="model.",
         layout=_layout(expert),
@@ -69,13 +70,13 @@ def load_hub_teacher(name: str, checkpoint: str | None = None) -> Teacher:
 
 
 def check_hub_teacher(name: str, checkpoint: str | None, door: Door = TEACHER) -> str:
-    """The entry that loads a teacher; nothing is built or downloaded.
+    """The entry of s3prl.hub that loads a teacher; nothing is built or downloaded.
 
     Args:
-        door: where it was named.
+        door: names of the flags or keys, for messages.
 
     Raises:
-        UserError: there is no such upstream, or it does not read the checkpoint.
+        UserError: there is no such upstream, or the upstream does not read the checkpoint.
     """
     require_upstream(name, door)
     entry_name = _entry_for(name, checkpoint, door)
@@ -85,8 +86,8 @@ def check_hub_teacher(name: str, checkpoint: str | None, door: Door = TEACHER) -
 
 
 def _layout(expert: Any) -> EncoderLayout | None:
-    """s3prl's fairseq-style experts keep their settings in places of their own."""
-    layers = getattr(getattr(getattr(expert, "model", None), "encoder", None), "layers", None)
+    """The layout of one of s3prl's fairseq-style experts; None where it is not known."""
+    layers: Any = getattr(getattr(getattr(expert, "model", None), "encoder", None), "layers", None)
     settings = next((getattr(expert, name) for name in ("task_cfg", "cfg") if hasattr(expert, name)), None)
     normalize = getattr(expert, "wav_normalize", getattr(settings, "normalize", None))
     heads = getattr(getattr(layers[0], "self_attn", None), "num_heads", None) if layers else None
@@ -115,7 +116,7 @@ def _layout(expert: Any) -> EncoderLayout | None:
 
 
 def _entry_for(name: str, checkpoint: str | None, door: Door) -> str:
-    """The entry that reads the checkpoint; entries such as hubert_base overwrite the one they are given."""
+    """The entry that reads the checkpoint; hubert_base and the like overwrite a given one."""
     reads = name.endswith(NEEDS_CHECKPOINT)
     if checkpoint is None and reads:
         raise UserError(f"{door.checkpoint}: missing, expected a checkpoint's path: {name} has none of its own")
@@ -140,7 +141,7 @@ def _build(name: str, checkpoint: str | None) -> nn.Module:
 
 
 def _turn_off_layerdrop(expert: nn.Module) -> None:
-    """A dropped layer is a missing hidden state; eval mode alone already prevents it, this makes it certain."""
+    """Turns LayerDrop off, because a dropped layer would be a missing hidden state; eval mode also prevents that."""
     for module in expert.modules():
         for holder in (module, getattr(module, "config", None)):
             for attribute in ("layerdrop", "encoder_layerdrop"):
@@ -149,7 +150,7 @@ def _turn_off_layerdrop(expert: nn.Module) -> None:
 
 
 def _probe(expert: nn.Module, name: str) -> tuple[int, int]:
-    """Number of layers and width, from one second of quiet noise."""
+    """Number of layers and width, measured with one second of quiet noise."""
     wavs = 0.01 * torch.randn(1, SAMPLE_RATE, generator=torch.Generator().manual_seed(0))
     lengths = torch.tensor([SAMPLE_RATE])
     with torch.no_grad():
@@ -157,21 +158,23 @@ def _probe(expert: nn.Module, name: str) -> tuple[int, int]:
     shapes = {tuple(state.shape) for state in first}
     if len(shapes) != 1 or len(first) < 2 or len(first[0].shape) != 3:
         raise UserError(
-            f"teacher.upstream: {name} gives {len(first)} hidden states of shapes {sorted(shapes)}, expected at least "
+            f"teacher.upstream: {name} has {len(first)} hidden states of shapes {sorted(shapes)}, expected at least "
             "two of one shape (1, T, D); choose a transformer upstream such as hubert_base"
         )
     if not all(torch.equal(one, other) for one, other in zip(first, second, strict=True)):
-        logger.warning("teacher %s: gives another answer each time, even in eval mode: its targets are noisy", name)
+        logger.warning(
+            "teacher %s: its hidden states differ between calls in eval mode, so its targets are noisy", name
+        )
     return len(first) - 1, shapes.pop()[-1]
 
 
-def _encode(expert: nn.Module, wavs: Tensor, lengths: Tensor, highest: int = 0) -> Sequence[Tensor]:
+def _encode(expert: Any, wavs: Tensor, lengths: Tensor, highest: int = 0) -> Sequence[Tensor]:
     """All hidden states (s3prl's experts cannot stop earlier), each (B, T, D) with the frames of all S samples."""
     samples = lengths.tolist()
     with _ONE_AT_A_TIME:
         states = expert([wav[:length] for wav, length in zip(wavs, samples, strict=True)]).get("hidden_states") or ()
     states = list(states.values()) if isinstance(states, dict) else list(states)
-    # Under DataParallel a share of the batch may lack the longest item, while the student still sees all S samples.
+    # A replica of DataParallel may lack the longest item of the batch, while the student gets all S samples.
     rate = expert.get_downsample_rates("hidden_states") if hasattr(expert, "get_downsample_rates") else 320
     surplus = round((wavs.shape[1] - max(samples)) / rate)
     return [nn.functional.pad(state, (0, 0, 0, surplus)) for state in states] if surplus else states

@@ -1,4 +1,4 @@
-"""An upstream of s3prl outside its launchers: to ask it what ``-l`` can choose from, and what it costs."""
+"""Building an upstream of s3prl outside the launchers, to count its hidden states and the bytes of its features."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def load_upstream(upstream: str, checkpoint: Path | None, steps: int | None = No
     """An upstream of s3prl in eval mode: a list of waveforms (S,) to a dictionary with `hidden_states`.
 
     Args:
-        steps: of `gendistiller_local`, see `GenerationConfig`.
+        steps: layers that `gendistiller_local` generates, see `GenerationConfig`.
 
     Raises:
-        UserError: there is no such upstream, or what it loads is neither here nor to be had.
+        UserError: there is no such upstream, or its checkpoint is missing or cannot be downloaded.
     """
     entry, given = require_upstream(upstream, STUDENT), None if checkpoint is None else str(checkpoint)
     if given is not None:
@@ -34,7 +34,7 @@ def load_upstream(upstream: str, checkpoint: Path | None, steps: int | None = No
 
 
 def count_hidden_states(upstream: str, checkpoint: Path | None, steps: int | None = None) -> int:
-    """Asks the upstream with a second of noise, as s3prl's Featurizer does.
+    """Number of hidden states, measured with a second of noise as s3prl's Featurizer does.
 
     Args:
         steps: as in `load_upstream`.
@@ -47,11 +47,11 @@ def count_hidden_states(upstream: str, checkpoint: Path | None, steps: int | Non
 
 
 class Features(NamedTuple):
-    """What a cache keeps of an upstream.
+    """Features of an upstream in the cache.
 
     Attributes:
-        folder: its name in the cache.
-        bytes_per_s: of a second of speech; 0 for an upstream without weights, which is quicker than a disk.
+        folder: name of the upstream's folder in the cache.
+        bytes_per_s: bytes of one second of speech; 0 for an upstream without weights, which is faster than a disk.
     """
 
     folder: str
@@ -59,14 +59,14 @@ class Features(NamedTuple):
 
 
 def kept_features(upstream: str, checkpoint: Path | None, steps: int | None, selection: str) -> Features:
-    """Asks the upstream with a second of noise.
+    """Folder and size of an upstream's features, measured with a second of noise.
 
     Args:
         steps: as in `load_upstream`.
-        selection: the entry of the output that is kept.
+        selection: entry of the upstream's output that is kept.
 
     Raises:
-        UserError: there is no such upstream, or it cannot be loaded.
+        UserError: there is no such upstream, or the upstream cannot be loaded.
     """
     expert: Any = load_upstream(upstream, checkpoint, steps)
     config = None if steps is None else generation_text(steps)

@@ -1,8 +1,8 @@
-"""Our tasks inside a git checkout of s3prl: `link` puts them there, `unlink` leaves the checkout as it was.
+"""The tasks of this package inside a git checkout of s3prl: `link` adds them, `unlink` restores the checkout.
 
-The checkout gets the parts that s3prl's own guide names: one folder per pretrain task, one upstream folder, and one
-import line in `hub.py`. The files in the folders are symbolic links into this installation, by which both functions
-recognise them. All checks come before the first change, and a failed change is undone.
+As s3prl's guide for new upstreams asks, the checkout gets one folder for each pretrain task, one upstream folder, and
+one import line in `hub.py`. The folders hold symbolic links into this installation, by which both functions recognise
+them. Everything is checked before the first change, and a failed change is undone.
 """
 
 from __future__ import annotations
@@ -14,12 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from packaging.specifiers import SpecifierSet
-from packaging.version import InvalidVersion, Version
-
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.hub_line import HUB_LINE, UPSTREAM, with_hub_line, without_hub_line
-from s3prl_gendistiller.host.locate import SUPPORTED
+from s3prl_gendistiller.host.locate import SUPPORTED, is_supported
 from s3prl_gendistiller.outputs import replacing
 from s3prl_gendistiller.shipped import PACKAGE_DIR, shipped_folder
 from s3prl_gendistiller.student_kinds import STUDENT_KINDS
@@ -33,10 +30,9 @@ class Link:
     """One symbolic link.
 
     Attributes:
-        place: where it lies in the checkout.
-        target: the file or folder in this installation.
-        tails: the last parts of `target`, which are the same in every installation of ours; those of older versions
-            come after those of this one.
+        place: path of the link in the checkout.
+        target: path that the link points to, in this installation.
+        tails: last parts of `target`, equal in every installation of this package; those of older versions come last.
     """
 
     place: Path
@@ -44,7 +40,7 @@ class Link:
     tails: tuple[tuple[str, ...], ...]
 
     def is_ours(self) -> bool:
-        """Whether `place` is a link into this installation, or into another or a vanished one of ours."""
+        """Whether `place` is a link into this or another installation of this package, or into a deleted one."""
         if not self.place.is_symlink():
             return False
         found = self.place.readlink()
@@ -57,7 +53,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Step:
-    """One change to the checkout: what it is called, how it is made, how it is taken back."""
+    """One change to the checkout: its description, the function that makes it, and the function that undoes it."""
 
     text: str
     do: Callable[[], None]
@@ -101,7 +97,7 @@ def unlink(checkout: Path) -> list[str]:
         One line per change; empty if nothing was linked.
 
     Raises:
-        UserError: nothing has been changed, for instance because a folder of ours holds someone else's file.
+        UserError: nothing has been changed, for instance because a linked folder holds another file.
     """
     package = package_folder(checkout)
     hub = (package / "hub.py").resolve()
@@ -115,7 +111,7 @@ def unlink(checkout: Path) -> list[str]:
             "move what you want to keep elsewhere, then unlink again"
         )
     steps = []
-    # Beside an upstream folder of someone else's, the line is theirs too.
+    # An upstream folder that link did not make owns the import line, too.
     foreign_upstream = os.path.lexists(package / "upstream" / UPSTREAM) and not any(
         item.place.name == UPSTREAM for item in links
     )
@@ -158,7 +154,8 @@ def planned_links(package: Path) -> list[Link]:
         UserError: this installation lacks a file that a link would point to.
     """
     configs, upstream = shipped_folder("pretrain_configs"), shipped_folder("upstream")
-    plan: list[tuple[Any, ...]] = [(package / "upstream" / UPSTREAM, upstream.parent, ("upstream", UPSTREAM))]
+    upstream_place = package / "upstream" / UPSTREAM
+    plan: list[tuple[Any, ...]] = [(upstream_place, upstream.parent, ("upstream", UPSTREAM))]
     for task in STUDENT_KINDS:
         folder = package / "pretrain" / task
         older = ("host", "tasks", task, "pretrain_expert.py")
@@ -183,23 +180,19 @@ def _task_folders(links: Iterable[Link], package: Path) -> list[Path]:
 
 
 def _strangers(folder: Path, links: list[Link]) -> list[Path]:
-    """What lies in `folder` and is neither one of `links` nor Python's cache."""
+    """Entries of `folder` that are neither one of `links` nor Python's cache."""
     ours = {item.place for item in links}
     return sorted(path for path in folder.iterdir() if path not in ours and path.name != "__pycache__")
 
 
 def _refuse_version(package: Path) -> None:
     found = (package / "version.txt").read_text(encoding="utf-8").strip()
-    try:
-        supported = SpecifierSet(SUPPORTED).contains(Version(found), prereleases=True)
-    except InvalidVersion:
-        supported = False
-    if not supported:
+    if not is_supported(found):
         raise UserError(f"{package}: found s3prl {found!r}, expected {SUPPORTED}; check out such a release")
 
 
 def _refuse_foreign(links: list[Link], package: Path) -> None:
-    """Refuse places that are taken: a folder with nothing of ours in it, or a file where a link belongs."""
+    """Refuse places that are taken: a folder without a link of this package, or a file in place of a link."""
     foreign = [str(item.place) for item in links if os.path.lexists(item.place) and not item.is_ours()]
     for folder in _task_folders(links, package):
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
@@ -253,7 +246,7 @@ def _carry_out(steps: list[Step], folders: Iterable[Path]) -> list[str]:
     """Make every step or none.
 
     Raises:
-        UserError: one of `folders` cannot be written, or a step failed and those before it were taken back.
+        UserError: one of `folders` cannot be written, or a step failed and the earlier steps were undone.
     """
     for folder in folders if steps else ():
         if folder.exists() and not os.access(folder, os.W_OK):

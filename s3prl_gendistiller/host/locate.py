@@ -1,16 +1,17 @@
-"""Finds the installed s3prl without importing it, and checks that it is a version we know."""
+"""Finds the installed s3prl without importing it, and checks its version."""
 
 from __future__ import annotations
 
 import importlib.util
-import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion, Version
 
 from s3prl_gendistiller.errors import UserError
 
 SUPPORTED = ">=0.4.15,<0.5"  # measured on 0.4.18
-LOWEST, TOO_HIGH = (0, 4, 15), (0, 5)
 REMEDY = "pip install s3prl==0.4.18"
 HOST_FILES = ("hub.py", "run_downstream.py", "version.txt")
 
@@ -32,7 +33,7 @@ def find_host() -> Host:
     """Finds s3prl on `sys.path`.
 
     Raises:
-        UserError: there is none, or its version is not `SUPPORTED`.
+        UserError: s3prl is missing, or its version is not `SUPPORTED`.
     """
     folders = _package_folders()
     whole = [folder for folder in folders if is_host_package(folder)]
@@ -41,7 +42,7 @@ def find_host() -> Host:
         raise UserError(f"s3prl: found {found}; expected version {SUPPORTED}; {REMEDY}")
     package = whole[0]
     version = (package / "version.txt").read_text(encoding="utf-8").strip()
-    if not _is_supported(version):
+    if not is_supported(version):
         raise UserError(f"s3prl: found version {version} in {package}; expected {SUPPORTED}; {REMEDY}")
     return Host(package=package, version=version)
 
@@ -65,6 +66,9 @@ def _package_folders() -> list[Path]:
     return [Path(location).resolve() for location in locations or []]
 
 
-def _is_supported(version: str) -> bool:
-    numbers = re.match(r"\d+(?:\.\d+)*", version)
-    return numbers is not None and LOWEST <= tuple(map(int, numbers[0].split("."))) < TOO_HIGH
+def is_supported(version: str) -> bool:
+    """Whether a version of s3prl, as its version.txt states it, is in `SUPPORTED`."""
+    try:
+        return SpecifierSet(SUPPORTED).contains(Version(version), prereleases=True)
+    except InvalidVersion:
+        return False

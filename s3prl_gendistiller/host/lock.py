@@ -1,4 +1,4 @@
-"""One process at a time in a folder; a lock goes with the process that holds it, however that ends."""
+"""One process at a time in a folder; the kernel frees the lock when the process ends, even if it is killed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from s3prl_gendistiller.errors import UserError
 
 @contextlib.contextmanager
 def locked(folder: Path, name: str, who: str, *, inherited: bool = False) -> Iterator[int]:
-    """Keeps a second process out of a folder, which is made if need be.
+    """Locks a folder, which is made if missing, against a second process.
 
     Args:
-        name: of the file that is locked; it stays.
-        who: holds the lock if it is not free, and what to do, for the message.
-        inherited: forked processes hold the lock as well, until the last of them has ended; else they do not, so that
-            a process that reads data for a killed run keeps nobody out.
+        name: name of the lock file, which stays in the folder.
+        who: text about the holder of a lock that is not free, and advice, for the message.
+        inherited: forked processes also hold the lock, until the last of them ends. Otherwise they do not, so that a
+            worker process of a killed run does not hold the lock.
 
     Yields:
         The lock's file descriptor.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from s3prl_gendistiller.host.expert_configs import BatchesConfig
 from s3prl_gendistiller.schema import key
 
 # Of scipy.spatial.distance.cdist, those that take two matrices of numbers and nothing else.
@@ -13,8 +14,10 @@ _OF_SCIPY = (
     "jensenshannon hamming"
 )
 DISTANCES = ("cosine_exp", "cosine_neg_log", *_OF_SCIPY.split())
-STEP_PATTERNS = ("asymmetric", "symmetric1", "symmetric2")
-STEP_PATTERNS += tuple(f"{form}P{slope}" for form in ("asymmetric", "symmetric") for slope in ("0", "05", "1", "2"))
+STEP_PATTERNS = (
+    *("asymmetric", "symmetric1", "symmetric2"),
+    *(f"{form}P{slope}" for form in ("asymmetric", "symmetric") for slope in ("0", "05", "1", "2")),
+)
 
 
 @dataclass(frozen=True)
@@ -22,17 +25,14 @@ class VoiceActivityConfig:
     min_sec: int = key(low=0)  # samples, whatever the name says
 
 
-@dataclass(frozen=True)
-class TrialDataConfig:
+@dataclass(frozen=True, kw_only=True)
+class TrialDataConfig(BatchesConfig):
     vad_config: VoiceActivityConfig
     file_path: str
     train_meta_data: str
     dev_meta_data: str
     test_meta_data: str
     max_timestep: int | None = key(low=1)
-    train_batch_size: int = key(low=1)
-    eval_batch_size: int = key(low=1)
-    num_workers: int = key(low=0)
 
 
 @dataclass(frozen=True)

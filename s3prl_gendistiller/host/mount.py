@@ -1,7 +1,7 @@
-"""Makes our tasks and upstreams part of s3prl for this process, without touching a file of it.
+"""Adds the tasks and upstreams of this package to s3prl for this process, without a change to s3prl's files.
 
-With `compat`, the only place that changes the host's globals: it adds to `sys.path`, `sys.modules` and `s3prl.hub`,
-lets s3prl's run_pretrain find its tasks from any working directory, and watches over both training loops.
+Only this module, `compat` and `shims` change the host's globals. This one adds to `sys.path`, `sys.modules` and
+`s3prl.hub`, lets run_pretrain find its tasks from any working directory, and guards both training loops.
 """
 
 from __future__ import annotations
@@ -24,38 +24,37 @@ import torch
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat, hubconf, runners, soft_labels
-from s3prl_gendistiller.host.checkpoint import read_checkpoint
 from s3prl_gendistiller.host.feature_cache import put_cache_before, watch_loaders
 from s3prl_gendistiller.host.feature_store import CACHE_FLAG, LIMIT_FLAG, FeatureCache, read_size
 from s3prl_gendistiller.host.locate import find_host, is_host_package
-from s3prl_gendistiller.host.runners import View
-from s3prl_gendistiller.host.shims import ctc_corpora, downstream_experts, task_data, upstream_files
-from s3prl_gendistiller.host.watch import Watch
+from s3prl_gendistiller.host.shims import ctc_corpora, downstream_experts, task_data, upstream_guards
+from s3prl_gendistiller.host.training_guard import TrainingGuard
+from s3prl_gendistiller.host.view import View
 from s3prl_gendistiller.student_kinds import STUDENT_KINDS
 
 logger = logging.getLogger(__name__)
 
 
 def mount_pretrain() -> ModuleType:
-    """Adds our pretrain tasks to s3prl's and returns its run_pretrain module."""
+    """Adds the pretrain tasks of this package to s3prl's and returns s3prl's module run_pretrain."""
     host = find_host()
     compat.apply()
     if str(host.package) not in sys.path:
         sys.path.insert(0, str(host.package))  # run_pretrain imports `pretrain`, `utility`, ... from the top
-    watch_runner(importlib.import_module("pretrain.runner"))
+    guard_runner(importlib.import_module("pretrain.runner"))
     _supply_tasks()
-    upstream_files.install("upstream", ("baseline.extracter",))  # its own tasks import it by this name
+    upstream_guards.install("upstream", ("baseline.extracter",))  # its own tasks import it by this name
     module = importlib.import_module("s3prl.run_pretrain")
-    tasks = pretrain_tasks(host.package)
+    tasks = pretrain_tasks()
     # its parser lists the tasks in 'pretrain/' of the working directory
     listed = View(os, listdir=lambda path=".": tasks if path == "pretrain/" else os.listdir(path))
-    module.os, module.torch = listed, View(torch, load=_read)  # type: ignore[attr-defined]
+    module.os, module.torch = listed, View(torch, load=upstream_guards.load)  # type: ignore[attr-defined]
     return module
 
 
 def _supply_tasks() -> None:
     """A module ``pretrain.NAME.pretrain_expert`` for each kind of student, where s3prl's Runner imports it."""
-    from s3prl_gendistiller.host.pretrain_expert import task_expert  # which asks here for the Runner
+    from s3prl_gendistiller.host.pretrain_expert import task_expert  # that module imports this one
 
     for name in STUDENT_KINDS:
         module = ModuleType(f"pretrain.{name}.pretrain_expert")
@@ -63,49 +62,48 @@ def _supply_tasks() -> None:
         sys.modules[module.__name__] = module
 
 
-def watch_runner(module: ModuleType) -> None:
-    """Puts what `watch`, `saving` and `schedule` do into a module that holds a Runner of s3prl.
+def guard_runner(module: ModuleType) -> None:
+    """Puts the functions of `training_guard`, `saving` and `schedule` into a module that holds a Runner of s3prl.
 
-    The Runner's code stays as it is; names that it looks up in its module become other objects.
+    The Runner's code stays as it is; some names in its module become other objects.
     """
     if isinstance(module.torch, View):
         return
-    watch, runner = Watch(), module.Runner
-    utils = View(torch.nn.utils, clip_grad_norm_=watch.clip_grad_norm_)
+    guard, runner = TrainingGuard(), module.Runner
+    utils = View(torch.nn.utils, clip_grad_norm_=guard.clip_grad_norm_)
     module.torch = View(  # type: ignore[attr-defined]
-        torch, load=_read, save=watch.save, nn=View(torch.nn, utils=utils), cuda=View(torch.cuda, device=_device)
+        torch,
+        load=upstream_guards.load,
+        save=guard.save,
+        nn=View(torch.nn, utils=utils),
+        cuda=View(torch.cuda, device=_device),
     )
-    module.glob = View(glob, glob=lambda pattern: [])  # type: ignore[attr-defined] # it would delete before it writes
-    module.print = watch.say  # type: ignore[attr-defined]
-    runner._get_optimizer = runners.optimizer_getter(runner._get_optimizer, module, watch)
+    module.glob = View(glob, glob=lambda pattern: [])  # type: ignore[attr-defined] # the Runner would delete a checkpoint before it writes
+    module.print = guard.say  # type: ignore[attr-defined]
+    runner._get_optimizer = runners.optimizer_getter(runner._get_optimizer, module, guard)
     runner._get_scheduler = runners.scheduler_getter(runner._get_scheduler)
-    runner.train = runners.ended(runners.trained(runner.train, watch), watch)
+    runner.train = runners.ended(runners.trained(runner.train, guard), guard)
     if hasattr(runner, "evaluate"):
         runner._load_weight = runners.weight_loader(runner._load_weight)
-        runner.evaluate = runners.ended(runner.evaluate, watch)
-
-
-def _read(path: str, **options: Any) -> dict[str, Any]:
-    """`torch.load` of the host: always on the CPU, and never code."""
-    return read_checkpoint(path)
+        runner.evaluate = runners.ended(runner.evaluate, guard)
 
 
 def _device(device: Any) -> Any:
-    """`torch.cuda.device`, which the downstream Runner asks for on a CPU, too, when a batch has no room."""
+    """`torch.cuda.device`, which the downstream Runner also uses on a CPU when memory runs out."""
     return torch.cuda.device(device) if torch.cuda.is_available() else contextlib.nullcontext()
 
 
 def mount_hub() -> ModuleType:
-    """Adds our upstreams to `s3prl.hub` and returns it.
+    """Adds the upstreams of this package to `s3prl.hub` and returns that module.
 
     Raises:
-        UserError: s3prl is absent or of another version, or a name is taken by something that is not ours.
+        UserError: s3prl is missing or of another version, or another package has taken a name.
     """
     find_host()
     compat.apply()
     hub = importlib.import_module("s3prl.hub")
-    upstream_files.install()
-    classified = importlib.import_module("s3prl.downstream.timit_phone.upstream_expert")  # an upstream in spite of it
+    upstream_guards.install()
+    classified = importlib.import_module("s3prl.downstream.timit_phone.upstream_expert")  # its folder holds an upstream
     classified.eval = downstream_experts.class_of(classified)  # type: ignore[attr-defined]
     added = [name for name in hubconf.__all__ if not hasattr(hub, name)]
     for name in hubconf.__all__:
@@ -123,9 +121,9 @@ def mount_hub() -> ModuleType:
 
 
 def run_pretrain(argv: Sequence[str]) -> None:
-    """s3prl's own run_pretrain.py with `argv` (without the program's name).
+    """Runs s3prl's run_pretrain.py with `argv` (without the program's name).
 
-    A run that goes on takes ``-o`` from `argv`; s3prl would put the checkpoint's, of a run's beginning, in its place.
+    A run that goes on takes ``-o`` from `argv`; s3prl would take the one in the checkpoint.
     """
     module = mount_pretrain()
     given, _ = _override_flag().parse_known_args(argv)
@@ -134,7 +132,7 @@ def run_pretrain(argv: Sequence[str]) -> None:
 
 
 def run_pretrain_script(path: str | Path, argv: Sequence[str]) -> None:
-    """A checkout's own run_pretrain.py, on the path already, with `argv`; another script of that name runs as it is."""
+    """Runs the run_pretrain.py of a checkout on `sys.path`; another script of that name runs unchanged."""
     if is_host_package(Path(path).resolve().parent):
         run_pretrain(argv)
     else:
@@ -142,26 +140,26 @@ def run_pretrain_script(path: str | Path, argv: Sequence[str]) -> None:
 
 
 def run_downstream(argv: Sequence[str]) -> None:
-    """s3prl's own run_downstream.py with `argv`, and with ``--cache-features DIR`` that it does not know.
+    """Runs s3prl's run_downstream.py with `argv`, which may hold ``--cache-features DIR`` of this package.
 
-    It replaces `builtins.isinstance` for the process: let this be the last thing that a process does.
+    s3prl replaces `builtins.isinstance` for the process, so this call has to be the last one of a process.
     """
     mount_hub()
     argv = _mounted(argv)
     module = importlib.import_module("s3prl.run_downstream")
-    module.torch = View(torch, load=_read)  # type: ignore[attr-defined]
+    module.torch = View(torch, load=upstream_guards.load)  # type: ignore[attr-defined]
     _run_main(module, argv)
 
 
 def run_downstream_script(path: str | Path, argv: Sequence[str]) -> None:
-    """A checkout's own run_downstream.py, which is on the path already, with `argv`."""
+    """Runs the run_downstream.py of a checkout on `sys.path` with `argv`."""
     compat.apply()
-    upstream_files.install()
+    upstream_guards.install()
     compat.run_script(path, _mounted(argv))
 
 
 def _mounted(argv: Sequence[str]) -> list[str]:
-    """`mount_downstream` with what `argv` asks of us; the rest is the host's."""
+    """Calls `mount_downstream` with the flags of this package in `argv`; returns the host's flags."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument(CACHE_FLAG, type=Path)
     parser.add_argument(LIMIT_FLAG)
@@ -172,15 +170,15 @@ def _mounted(argv: Sequence[str]) -> list[str]:
 
 
 def mount_downstream(cache: FeatureCache | None = None) -> None:
-    """Lets `runner_checks` and `supply_expert` see every run before the Runner builds upstream and expert.
+    """Runs `runner_checks` and `supply_expert` before the Runner builds upstream and expert.
 
     Args:
-        cache: of features.
+        cache: cache of features, if any.
     """
-    from s3prl_gendistiller.host import runner_checks  # which asks here for s3prl.hub
+    from s3prl_gendistiller.host import runner_checks  # which imports this module
 
     module = importlib.import_module("s3prl.downstream.runner")
-    watch_runner(module)
+    guard_runner(module)
     runner = module.Runner
     stock = runner._get_downstream
     if hasattr(stock, "__wrapped__"):
@@ -198,20 +196,20 @@ def mount_downstream(cache: FeatureCache | None = None) -> None:
             watch_loaders(downstream.model, cache)
         if self.args.downstream in soft_labels.BASES:
             expert = downstream.model
-            getattr(expert, "module", expert).teacher_cache = cache  # `module`: of DistributedDataParallel
+            getattr(expert, "module", expert).teacher_cache = cache  # inside DistributedDataParallel
         return downstream
 
     runner._get_downstream = supplied
 
 
 def supply_expert(downstream: str, folder: Path, device: str) -> None:
-    """Puts in place what the expert of a task lacks.
+    """Supplies modules, data readers and cache folders that the expert of a task lacks.
 
     Args:
         downstream: s3prl's name of the task.
-        folder: of the run. Caches go there: s3prl keeps the file lists of the first VoxCeleb1 that it meets inside its
-            own package, takes them for any other one, and two runs at a time write the same file.
-        device: of the run.
+        folder: folder of the run, which takes the caches. s3prl would keep the file lists of the first VoxCeleb1 in its
+            own package and use them for every other one, and two runs at a time would write the same file.
+        device: device of the run.
     """
     package = f"s3prl.downstream.{downstream}"
     if downstream in soft_labels.BASES:
@@ -221,7 +219,7 @@ def supply_expert(downstream: str, folder: Path, device: str) -> None:
     if downstream == "ctc":
         _supply_ctc(package)
     if downstream == "voxceleb1":
-        module = importlib.import_module(f"{package}.dataset")
+        module: Any = importlib.import_module(f"{package}.dataset")
         module.CACHE_PATH = f"{folder.absolute() / '.cache'}/"
         module.pickle = downstream_experts.PlainPickle
     if downstream == "sv_voxceleb1":
@@ -229,11 +227,11 @@ def supply_expert(downstream: str, folder: Path, device: str) -> None:
         module.__file__ = str(folder.absolute() / "dataset.py")  # its cache lies beside its own file
         module.Parallel = downstream_experts.parallel_threads
         if device == "cpu":
-            torch.Tensor.cuda = downstream_experts.stay
+            torch.Tensor.cuda = downstream_experts.stay  # type: ignore[method-assign, assignment]
 
 
 def _supply_ctc(package: str) -> None:
-    """The task's corpora, which the registry's package lacks, and a loader that leaves the configuration as it is."""
+    """Supplies the task's corpora, which s3prl from the registry lacks, and a loader that keeps the configuration."""
     if importlib.util.find_spec(f"{package}.corpus") is None:
         corpus = ModuleType(f"{package}.corpus")
         corpus.__path__ = []
@@ -243,13 +241,13 @@ def _supply_ctc(package: str) -> None:
             setattr(module, dataset.__name__, dataset)
             sys.modules[module.__name__] = module
         logger.info("s3prl.downstream.ctc: supplied its corpora, which s3prl from the registry lacks")
-    expert = importlib.import_module(f"{package}.expert")
+    expert: Any = importlib.import_module(f"{package}.expert")
     if not hasattr(expert.load_dataset, "__wrapped__"):
         expert.load_dataset = downstream_experts.keeping_corpus(expert.load_dataset)
 
 
 def _supply_distilled(package: str, base: str) -> None:
-    """A task of ours: s3prl's expert of `base`, trained with a teacher's logits."""
+    """Adds a task of this package: s3prl's expert of `base`, trained with a teacher's logits."""
     if package in sys.modules:
         return
     stock = importlib.import_module(f"s3prl.downstream.{base}.expert").DownstreamExpert
@@ -259,9 +257,9 @@ def _supply_distilled(package: str, base: str) -> None:
     sys.modules[f"{package}.expert"].DownstreamExpert = soft_labels.distilled(stock)  # type: ignore[attr-defined]
 
 
-def pretrain_tasks(package: Path) -> list[str]:
-    """Names that ``-u`` of run_pretrain.py takes: the host's tasks and ours."""
-    found = {path.parent.name for path in (package / "pretrain").glob("*/pretrain_expert.py")}
+def pretrain_tasks() -> list[str]:
+    """Names that ``-u`` of run_pretrain.py takes: tasks of s3prl and of this package."""
+    found = {path.parent.name for path in (find_host().package / "pretrain").glob("*/pretrain_expert.py")}
     return sorted(found | STUDENT_KINDS.keys())
 
 
@@ -272,7 +270,7 @@ def _override_flag() -> argparse.ArgumentParser:
 
 
 def _resumed(asked: str | None, /, **stored: Any) -> argparse.Namespace:
-    """Arguments of a checkpoint, with the command's own ``-o``."""
+    """Arguments in a checkpoint with the ``-o`` of the command."""
     return argparse.Namespace(**{**stored, "override": asked})
 
 

@@ -1,7 +1,6 @@
-"""s3prl's ``-o "config.a.b=1,,args.c='x'"``: what it asks for, as plain data, and as s3prl may be given it.
+"""s3prl's ``-o "config.a.b=1,,args.c='x'"``, read as plain data and written again as literals.
 
-s3prl evaluates each value as Python. Here values are read as literals, anything else is text, and s3prl is handed
-nothing but literals: what it evaluates says what it says.
+s3prl evaluates each value as Python. Here a value is read as a literal, or else as text, and s3prl gets literals only.
 """
 
 from __future__ import annotations
@@ -17,25 +16,25 @@ from s3prl_gendistiller.host.locate import find_host
 from s3prl_gendistiller.schema_values import one_of, shown
 
 OVERRIDE_SEPARATOR = ",,"
-_WORDS = {"true": True, "false": False, "null": None}  # as YAML has them; to s3prl they are text, which counts as true
+_WORDS = {"true": True, "false": False, "null": None}  # as in YAML; s3prl would take them as text, which is true
 
 
 @dataclass(frozen=True)
 class Overrides:
     """
     Attributes:
-        flags: of ``args.c=...``, values by the flag's name.
-        keys: of ``config.a.b=...``, values by the path of keys.
+        flags: values of ``args.c=...`` by the flag's name.
+        keys: values of ``config.a.b=...`` by the path of keys.
     """
 
     flags: Mapping[str, Any] = field(default_factory=dict)
     keys: Mapping[tuple[str, ...], Any] = field(default_factory=dict)
 
     def apply(self, content: Mapping[str, Any]) -> dict[str, Any]:
-        """A configuration as s3prl will leave it: a value takes the place of what stood there, a section of a section.
+        """A configuration with the overrides applied as s3prl does: a new value, or section, replaces the old one.
 
         Raises:
-            UserError: a key lies below one that is no section.
+            UserError: a key lies below a value that is no section.
         """
         changed = dict(content)
         for path, value in self.keys.items():
@@ -51,7 +50,7 @@ class Overrides:
         return changed
 
     def text(self) -> str:
-        """For s3prl's ``-o``, which splits at every ``,,`` and ``=`` wherever they stand."""
+        """Text for s3prl's ``-o``, which splits at every ``,,`` and ``=``, even inside quotes."""
         values = {f"args.{name}": value for name, value in self.flags.items()}
         values |= {f"config.{'.'.join(path)}": value for path, value in self.keys.items()}
         return OVERRIDE_SEPARATOR.join(f"{name}={_literal(value)}" for name, value in values.items())
@@ -60,8 +59,8 @@ class Overrides:
 def read_overrides(text: str | None, flags: Collection[str] | None = None) -> Overrides:
     """
     Args:
-        text: what was given with ``-o``.
-        flags: names that `args` may have; None for any.
+        text: value of ``-o``.
+        flags: allowed names of flags; None for any.
 
     Raises:
         UserError: an option is not of the form config.KEY=VALUE or args.FLAG=VALUE, or its value is no plain data.
@@ -89,7 +88,7 @@ def read_overrides(text: str | None, flags: Collection[str] | None = None) -> Ov
 
 
 def apply_overrides(content: dict[str, Any], overrides: str | None) -> dict[str, Any]:
-    """The configuration as s3prl's ``-o`` will leave it; see `Overrides.apply`.
+    """A configuration with the text of ``-o`` applied; see `Overrides.apply`.
 
     Raises:
         UserError: as `read_overrides` and `Overrides.apply`.
@@ -99,13 +98,13 @@ def apply_overrides(content: dict[str, Any], overrides: str | None) -> dict[str,
 
 
 def script_flags(script: str) -> frozenset[str]:
-    """Names that the arguments of s3prl's run_pretrain.py or run_downstream.py have, read without running it.
+    """Names of the arguments of s3prl's run_pretrain.py or run_downstream.py, read from the script's source.
 
     Raises:
-        UserError: s3prl is not there.
+        UserError: s3prl is missing.
     """
     calls = ast.walk(ast.parse((find_host().package / script).read_text(encoding="utf-8")))
-    names = set()
+    names: set[str] = set()
     for call in calls:
         if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "add_argument":
             spelt = [str(argument.value) for argument in call.args if isinstance(argument, ast.Constant)]
@@ -138,7 +137,7 @@ def _value(option: str, text: str) -> Any:
 
 
 def _not_plain(value: Any, depth: int = 0) -> str:
-    """What is wrong with a literal that no YAML could hold."""
+    """Problem of a literal that no YAML could hold; empty for a good one."""
     if isinstance(value, dict | list | tuple) and depth < 16:
         parts = [*value, *value.values()] if isinstance(value, dict) else value
         return next(filter(None, (_not_plain(part, depth + 1) for part in parts)), "")

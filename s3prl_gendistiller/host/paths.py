@@ -13,13 +13,13 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.shipped import existing_or_shipped
 
 VARIABLE = "SUPERB_DATA"
-RESOLVED_CONFIG = "config_resolved.yaml"  # of a run: its configuration with the paths filled in
+RESOLVED_CONFIG = "config_resolved.yaml"  # in a run's folder: the configuration with its paths filled in
 _HINT = "`gendistiller corpus DIR` writes a small one for every task"
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
 
 
 def teacher_folder(given: str) -> Path:
-    """What `teacher.folder` names: a path, with variables, or a shipped teacher.
+    """The folder that `teacher.folder` names: a path, which may hold variables, or a shipped teacher.
 
     Raises:
         UserError: as `expand`.
@@ -31,13 +31,13 @@ def expand(text: str, key: str, *, here: Path | None = None, must_exist: bool = 
     """Fills in ``${SUPERB_DATA}`` (environment), ``${HERE}`` (folder of the configuration file) and ``~`` (home).
 
     Args:
-        text: a configuration value.
-        key: its full key, for the message.
-        here: what ``${HERE}`` stands for.
-        must_exist: refuse a path with a variable that does not lead to a file or folder.
+        text: value of a configuration.
+        key: full key of the value, for the message.
+        here: folder for ``${HERE}``.
+        must_exist: refuse a path with a variable that names no file or folder.
 
     Raises:
-        UserError: the variable is unset or unknown, or the path is not there.
+        UserError: the variable is unset or unknown, or the path does not exist.
     """
     names = _REFERENCE.findall(text)
     if not names:
@@ -69,7 +69,7 @@ def with_absolute_files(objective: ObjectiveConfig) -> ObjectiveConfig:
         UserError: as `expand`.
     """
     given = {key: getattr(objective, key) for key in objective.files}
-    paths = {
+    paths: dict[str, Any] = {
         key: os.path.abspath(expand(path, f"objectives: {objective.name}: {key}"))
         for key, path in given.items()
         if path is not None
@@ -78,7 +78,7 @@ def with_absolute_files(objective: ObjectiveConfig) -> ObjectiveConfig:
 
 
 def expand_tree(content: Any, key: str, *, here: Path, must_exist: bool = True) -> Any:
-    """`expand` on every text of nested mappings and lists; everything else is kept."""
+    """Applies `expand` to every text in nested mappings and lists; keeps other values."""
 
     def inside(value: Any, name: str) -> Any:
         return expand_tree(value, name, here=here, must_exist=must_exist)

@@ -1,6 +1,6 @@
-"""What s3prl's pretrain Runner asks of a task: data, student, loss, state to save.
+"""A pretraining task for s3prl's Runner: data, student, loss, and the state to save.
 
-The Runner owns the loop, the optimiser and the files. The expert keeps what the Runner would lose: the true step, the
+The Runner owns the loop, the optimiser and the files. The expert adds what the Runner lacks: the true step, the
 position in the data, the random state, and a held-out score.
 """
 
@@ -26,12 +26,13 @@ from s3prl_gendistiller.distill.fit import check_fit
 from s3prl_gendistiller.distill.metrics import append_metrics
 from s3prl_gendistiller.distill.objectives import Setting, build_objectives
 from s3prl_gendistiller.distill.task import DistillTask, score
-from s3prl_gendistiller.distill.teacher import Teacher, values_hash
+from s3prl_gendistiller.distill.teacher import Teacher
+from s3prl_gendistiller.distill.weights import values_hash
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
 from s3prl_gendistiller.host.checkpoint import FORMAT_VERSION
-from s3prl_gendistiller.host.fingerprints import batches_done, check_same_source, random_state
 from s3prl_gendistiller.host.paths import expand, with_absolute_files
+from s3prl_gendistiller.host.resume import batches_done, check_fingerprints, random_state
 from s3prl_gendistiller.host.students import build_student, load_weights
 from s3prl_gendistiller.host.teachers import load_teacher, warm_start_student
 from s3prl_gendistiller.models.student import Student
@@ -48,9 +49,9 @@ class PretrainExpert(nn.Module):
     """The pretraining task of any kind of student; `task_expert` gives the class of one kind.
 
     Args:
-        datarc: the runner YAML's `pretrain_expert.datarc`.
-        upstream_config: path of the model YAML on a fresh run, the stored dictionary on resume.
-        device: where the student trains.
+        datarc: section `pretrain_expert.datarc` of the runner YAML.
+        upstream_config: path of the model YAML in a new run, the stored dictionary in a run that goes on.
+        device: device of the student.
         multi_gpu: split each batch over all GPUs of this process (DataParallel).
     """
 
@@ -60,15 +61,15 @@ class PretrainExpert(nn.Module):
         self, datarc: Mapping[str, Any], upstream_config: str | dict, device: str = "cuda", multi_gpu: bool = False
     ) -> None:
         super().__init__()
-        if "pretrain.runner" in sys.modules:  # also where s3prl's own script of a linked checkout runs without ours
-            mount.watch_runner(sys.modules["pretrain.runner"])
+        if "pretrain.runner" in sys.modules:  # also for s3prl's own script in a linked checkout
+            mount.guard_runner(sys.modules["pretrain.runner"])
         self.device = device
         self.data = from_dict(DataConfig, datarc, "pretrain_expert.datarc")
         self.config: ModelConfig = _with_absolute_paths(read_model_config(self.task_name, upstream_config))
         self.train_loader, self.valid_loader = _loaders(self.data)
 
         teacher = load_teacher(self.config.teacher)
-        fresh = not isinstance(upstream_config, dict)  # on resume the weights come from the checkpoint
+        fresh = not isinstance(upstream_config, dict)  # a run that goes on loads its weights from the checkpoint
         check_fit(self.config, teacher.name, teacher.num_layers, teacher.width, teacher.layout, warm_start=fresh)
         student = build_student(self.config)
         if student.ignores_padding:
@@ -93,9 +94,9 @@ class PretrainExpert(nn.Module):
     def forward(
         self, data: Batch, records: dict[str, list], global_step: int = 0, log_step: int = 1000, **kwargs: Any
     ) -> tuple[Tensor, dict[str, list]]:
-        """The Runner's training call: the loss of a batch, and `records` as they came (sums are kept here)."""
+        """The Runner's training call: the loss of a batch, and `records` unchanged, because the sums are kept here."""
         if not self._train_sums and self._step == 0:
-            self._clock = time.perf_counter()  # start-up is no training time either
+            self._clock = time.perf_counter()  # start-up does not count as training time
         self._restore_random_state()
         self._step = global_step
         batch = data.to(self.device)
@@ -108,16 +109,16 @@ class PretrainExpert(nn.Module):
         return self.train_loader
 
     def on_before_zero_grad(self) -> None:
-        """Called after each optimiser step: the place to score the held-out set."""
+        """Scores the held-out set; the Runner calls this method after each optimiser step."""
         if self.valid_loader is not None and self._step % self.data.valid_step == 0:
             started = time.perf_counter()
             self._valid_reports.append((self._step, score(self.task, self.valid_loader, self.device)))
-            self._clock += time.perf_counter() - started  # scoring is no training time
+            self._clock += time.perf_counter() - started  # scoring does not count as training time
 
     def log_records(self, records: dict[str, list], logger: Any, prefix: str, global_step: int, **kwargs: Any) -> None:
-        """Means since the last call to TensorBoard and, one JSON object a line, to metrics.jsonl beside it."""
+        """Writes the means since the last call to TensorBoard and, as one line of JSON each, to metrics.jsonl."""
         rows = torch.cat(self._train_sums)
-        used = rows.isfinite().flatten(1).all(1)  # the others belong to steps that were skipped
+        used = rows.isfinite().flatten(1).all(1)  # the others belong to skipped steps
         train_sums = rows[used].sum(0, keepdim=True)
         train = {**self.task.report(train_sums), "loss": float(self.task.loss(train_sums))} if used.any() else {}
         train["seconds_per_batch"] = (time.perf_counter() - self._clock) / len(rows)
@@ -132,17 +133,16 @@ class PretrainExpert(nn.Module):
         self._clock = time.perf_counter()
 
     def add_state_to_save(self, all_states: dict[str, Any]) -> dict[str, Any]:
-        """Adds the student and what an exact resume needs to the Runner's own entries."""
-        student: Any = self.model["student"]
-        all_states[STUDENT_KINDS[self.task_name].weights] = student.stored_module.state_dict()
-        if student.host_config():
-            all_states["Config"] = {**all_states["Config"], **student.host_config()}
+        """Adds the student, and all that an exact resume needs, to the entries of the Runner."""
+        all_states[STUDENT_KINDS[self.task_name].weights] = self._student.stored_module.state_dict()
+        if self._student.host_config():
+            all_states["Config"] = {**all_states["Config"], **self._student.host_config()}
         objectives = self.model["objectives"].state_dict()
-        if objectives:  # a head that is trained along: a run that goes on needs it, a student does not
+        if objectives:  # a head that is trained with the student; only a run that goes on needs it
             all_states[OBJECTIVES] = objectives
         all_states["Upstream_Config"] = to_dict(self.config)
         all_states["Format_Version"] = FORMAT_VERSION
-        all_states["Step"] = self._step  # the Runner's own count is one behind and would repeat this step
+        all_states["Step"] = self._step  # the Runner's count is one lower, so that this step would be repeated
         loader = self.train_loader
         all_states["Progress"] = {"batches_done": loader.batches_done, "epoch_batches": len(loader)}
         all_states["Fingerprints"] = self._fingerprints
@@ -151,25 +151,29 @@ class PretrainExpert(nn.Module):
         return all_states
 
     def load_model(self, all_states: dict[str, Any]) -> None:
-        """Takes a checkpoint of this task up again, at the very batch that would have come next."""
+        """Restores a checkpoint of this task, so that the run goes on at the next batch."""
         key = STUDENT_KINDS[self.task_name].weights
         if key not in all_states:
             raise UserError(f"-e: the checkpoint holds no {key}, expected one of task {self.task_name}")
-        load_weights(self.model["student"], all_states[key], "-e")
+        load_weights(self._student, all_states[key], "-e")
         if self.model["objectives"].state_dict():
             if OBJECTIVES not in all_states:
-                raise UserError(
-                    f"-e: the checkpoint holds no {OBJECTIVES}, expected the unit head that was trained along"
-                )
+                raise UserError(f"-e: the checkpoint holds no {OBJECTIVES}, expected the trained unit head of the run")
             _check_same_units(self.model["objectives"], all_states[OBJECTIVES])
             self.model["objectives"].load_state_dict(all_states[OBJECTIVES])
-        check_same_source(all_states, self._fingerprints, self.data)
+        check_fingerprints(all_states, self._fingerprints, self.data)
         if "Progress" in all_states:
             self.train_loader.resume(batches_done(all_states["Progress"], len(self.train_loader)))
         self._random_state = random_state(all_states.get("RNG"))
 
+    @property
+    def _student(self) -> Student:
+        student = self.model["student"]
+        assert isinstance(student, Student)
+        return student
+
     def _restore_random_state(self) -> None:
-        # only now: between load_model and the first batch the Runner itself draws random numbers
+        # not in load_model: the Runner draws random numbers between load_model and the first batch
         if self._random_state is None:
             return
         torch.set_rng_state(self._random_state["cpu"])
@@ -213,9 +217,9 @@ def _loaders(data: DataConfig) -> tuple[TrainLoader, HeldOutLoader | None]:
 
 
 def _with_absolute_paths(config: ModelConfig) -> ModelConfig:
-    """A checkpoint must find its teacher, and its units, again from whatever folder the run is resumed in.
+    """Makes the paths of teacher and units absolute, because a run may go on in another working directory.
 
-    A shipped teacher keeps its name, which every installation knows.
+    A shipped teacher keeps its name, which is valid in every installation.
     """
     names = ("folder", "checkpoint")
     values = {name: getattr(config.teacher, name) for name in names}
@@ -229,14 +233,14 @@ def _with_absolute_paths(config: ModelConfig) -> ModelConfig:
 
 
 def _check_same_units(objectives: nn.Module, saved: Mapping[str, Tensor]) -> None:
-    """What an objective does not train comes from a file, and must be what it was when the run began."""
+    """Refuses buffers of an objective, which come from the units file, that differ from the stored ones."""
     trained = {name for name, parameter in objectives.named_parameters() if parameter.requires_grad}
     for name, value in objectives.state_dict().items():
         same = name in saved and saved[name].shape == value.shape
         if not same or (name not in trained and not torch.equal(saved[name].to(value.device), value)):
             raise UserError(
                 f"-e: the units file has changed since this run began ({name.partition('.')[2]} differs), expected the "
-                "one that it was started with; put that back, or start a new run with these units"
+                "same file; put that file back, or start a new run with these units"
             )
 
 

@@ -1,49 +1,60 @@
-"""What `-o` may change of a run that goes on: each change takes effect, or is refused before anything is loaded."""
+"""A run that goes on: what `-o` may change of it, and whether teacher, speech and place are those of its checkpoint.
+
+Each change by `-o` takes effect, or is refused before anything is loaded.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
 
-from s3prl_gendistiller.config_runner import RunnerConfig
+from s3prl_gendistiller.config_optimizer import IGNORED, OptimizedConfig
+from s3prl_gendistiller.config_runner import DataConfig, RunnerConfig
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.checkpoint import read_checkpoint, student_kind
-from s3prl_gendistiller.host.overrides import OVERRIDE_SEPARATOR, apply_overrides
+from s3prl_gendistiller.host.checkpoint import student_kind
+from s3prl_gendistiller.host.overrides import Overrides
 from s3prl_gendistiller.host.students import check_size
-from s3prl_gendistiller.schema import from_dict
+from s3prl_gendistiller.schema import check_present, from_dict
 from s3prl_gendistiller.student_kinds import kind_of_weights, read_model_config
 
 ANOTHER = "leave it out, or begin another run with -n"
 ARGUMENTS = ("device", "expdir", "multi_gpu")
-"""Those that pretraining reads after a checkpoint's have replaced the command's; a seed orders the whole run's data."""
+"""Arguments that pretraining reads after those of the checkpoint have replaced the command's."""
 HEAD = ("modelrc", "model", "text")
+"""Sections that the shape of a downstream head follows from."""
+SPEECH = ("sets", "file_path", "libri_root")
+
+logger = logging.getLogger(__name__)
 
 
-def check_changes(checkpoint: Path, asked: str | None) -> None:
+def check_changes(stored: dict[str, Any], checkpoint: Path, overrides: Overrides) -> None:
     """
     Args:
-        checkpoint: that training goes on with, of either Runner.
-        asked: ``-o`` of the command.
+        stored: content of a checkpoint of either Runner.
+        checkpoint: its path, for messages.
+        overrides: ``-o`` of the command.
 
     Raises:
         UserError: names each change that cannot be made.
     """
-    stored = read_checkpoint(checkpoint, mmap=True)
     check_sections(stored, checkpoint)
     before: dict[str, Any] = stored["Config"]
-    after = apply_overrides(before, asked)
+    after = overrides.apply(before)
     if kind_of_weights(stored) is not None:
         kind = student_kind(stored, checkpoint)
         check_size(read_model_config(kind.name, stored["Upstream_Config"]).student, stored[kind.weights], checkpoint)
         sections = {field.name for field in dataclasses.fields(RunnerConfig)}  # a baseline's Config holds more
         content = {name: value for name, value in after.items() if name in sections or name not in before}
         from_dict(RunnerConfig, content, f"{checkpoint} with -o")
-    if not asked:
+    else:
+        trained = {name: after[name] for name in ("optimizer", "scheduler") if name in after}
+        check_present(OptimizedConfig, trained, f"{checkpoint} with -o")
+    if not (overrides.flags or overrides.keys):
         return
     problems = [*_loop_problems(before, after, stored["Step"]), *_optimizer_problems(before, after)]
     if "Downstream" in stored:
@@ -56,7 +67,7 @@ def check_changes(checkpoint: Path, asked: str | None) -> None:
     else:
         problems += [
             f"args.{name}: a run that goes on takes it from its checkpoint; {ANOTHER}"
-            for name in _arguments(asked)
+            for name in overrides.flags
             if name not in ARGUMENTS
         ]
     if problems:
@@ -66,7 +77,7 @@ def check_changes(checkpoint: Path, asked: str | None) -> None:
 def check_sections(stored: Mapping[str, Any], checkpoint: Path) -> None:
     """
     Raises:
-        UserError: the configuration of a downstream run lacks a section that every one has.
+        UserError: the configuration of a downstream run lacks a required section.
     """
     sections = ("runner", "optimizer", "downstream_expert") if "Downstream" in stored else ()
     missing = [name for name in sections if not isinstance(stored["Config"].get(name), dict)]
@@ -93,40 +104,73 @@ def _loop_problems(before: Mapping[str, Any], after: Mapping[str, Any], step: in
 
 
 def _optimizer_problems(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    """Another optimiser has no use for the stored momentum; and some take keys that they do not look at."""
+    """Refuses another optimiser, which cannot use the stored momentum, and keys that s3prl's builder ignores."""
     old, new = before.get("optimizer", {}), after.get("optimizer", {})
     changed = [key for key in new if new[key] != old.get(key)]
-    kinds = [key for key in changed if key in ("name", "torch_optim_name")]
-    yield from (f"config.optimizer.{key}: the stored momentum is of {old.get(key)}; {ANOTHER}" for key in kinds)
-    if not kinds:
-        for key in changed:
-            if _options(new) == _options({**new, key: old[key]} if key in old else _without(new, key)):
-                yield f"config.optimizer.{key}: s3prl's {new['name']} does not look at it; leave it out"
+    renamed = [key for key in changed if key in ("name", "torch_optim_name")]
+    yield from (f"config.optimizer.{key}: the stored momentum is of {old.get(key)}; {ANOTHER}" for key in renamed)
+    if not renamed:
+        ignored = [key for key in changed if key in IGNORED.get(new["name"], ())]
+        yield from (f"config.optimizer.{key}: s3prl's {new['name']} ignores it; leave it out" for key in ignored)
 
 
-def _options(config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What s3prl's builder makes of a section.
+def check_fingerprints(states: Mapping[str, Any], present: Mapping[str, str], data: DataConfig) -> None:
+    """Compares the fingerprints in a checkpoint, if there are any, with those of the loaded teacher and speech.
+
+    Args:
+        present: "teacher" and "data", 16 hexadecimal digits each.
+        data: the present section; other `sets` than the run began with come from ``-o`` and are allowed.
 
     Raises:
-        UserError: it makes nothing of it.
+        UserError: names what has changed.
     """
-    module = importlib.import_module("s3prl.optimizers")
-    if not hasattr(module, f"get_{config.get('name')}"):  # the host evaluates the name
-        raise UserError(f"config.optimizer.name: found {config.get('name')!r}, which s3prl does not have; {ANOTHER}")
-    try:
-        made = module.get_optimizer([nn.Linear(1, 1)], 100, dict(config))
-    except (AttributeError, TypeError, ValueError) as error:
-        raise UserError(f"config.optimizer: s3prl cannot build it ({error}); correct the -o") from error
-    groups = [_without(group, "params") for group in made.param_groups]
-    return [{name: getattr(value, "__dict__", value) for name, value in group.items()} for group in groups]
+    stored = states.get("Fingerprints", {})
+    if stored.get("teacher", present["teacher"]) != present["teacher"]:
+        raise UserError(
+            f"-e: the teacher's weights have changed since this run began (fingerprint {stored['teacher']}, now "
+            f"{present['teacher']}); put those back, or begin another run with -n"
+        )
+    if stored.get("data", present["data"]) == present["data"]:
+        return
+    before = states.get("Config", {}).get("pretrain_expert", {}).get("datarc", {})
+    now = {name: getattr(data, name) for name in SPEECH}
+    changed = [name for name, value in now.items() if value != _as_tuple(before.get(name))]
+    if not changed:
+        raise UserError(
+            f"-e: the manifests {', '.join(data.sets)} have changed since this run began (they were {stored['data']}, "
+            f"now {present['data']}); put those back. To go on with other speech, give its manifest another name and "
+            "add -o config.pretrain_expert.datarc.sets=['NAME']"
+        )
+    logger.warning("the run goes on with other speech than it began with (%s)", ", ".join(changed))
 
 
-def _without(content: Mapping[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in content.items() if name != key}
+def batches_done(progress: Mapping[str, Any], epoch_batches: int) -> int:
+    """Batches that a run has done, scaled to the same share of an epoch if an epoch has more or fewer batches now.
+
+    Raises:
+        UserError: the stored progress holds no counts of batches.
+    """
+    counts = [progress.get("batches_done"), progress.get("epoch_batches", epoch_batches)]
+    if not all(isinstance(count, int) and 0 <= count < 2**40 for count in counts) or not counts[1]:
+        raise UserError(f"-e: found {dict(progress)} as Progress, expected counts of batches; use an older checkpoint")
+    done, before = counts
+    return done if before == epoch_batches else round(done * epoch_batches / before)
 
 
-def _arguments(asked: str | None) -> Iterator[str]:
-    for option in (asked or "").split(OVERRIDE_SEPARATOR):
-        first, _, name = option.partition("=")[0].strip().partition(".")
-        if first == "args":
-            yield name
+def random_state(stored: Any) -> dict[str, Any] | None:
+    """The stored states of torch's random generators; None where nothing is stored.
+
+    Raises:
+        UserError: the entry is no state of torch's random generator.
+    """
+    if stored is None:
+        return None
+    states = [stored.get("cpu"), *(stored.get("cuda") or [])]
+    plain = all(isinstance(state, torch.Tensor) and state.dtype == torch.uint8 and state.dim() == 1 for state in states)
+    if not plain or states[0].shape != torch.get_rng_state().shape:
+        raise UserError("-e: found no state of torch's random numbers as RNG; use an older checkpoint")
+    return dict(stored)
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""What is put around the methods of s3prl's Runners, and in place of the modules that they look up; `mount` does it."""
+"""Wrappers of the methods of s3prl's Runners; `mount` installs them."""
 
 from __future__ import annotations
 
@@ -9,30 +9,19 @@ from typing import Any
 
 from torch import nn
 
+from s3prl_gendistiller.distill.weights import check_weights
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.failures import is_out_of_memory
 from s3prl_gendistiller.host.schedule import check_scheduler, check_state, put_options, put_rates
-from s3prl_gendistiller.host.watch import Watch
-from s3prl_gendistiller.host.weights import check_weights
+from s3prl_gendistiller.host.training_guard import TrainingGuard
 
 Method = Callable[..., Any]
-NO_ROOM = ("out of memory", "not enough memory", "can't allocate memory")
-HEADS = ("Featurizer", "Downstream")  # what a run of run_downstream.py always stores
+HEADS = ("Featurizer", "Downstream")  # entries of every checkpoint of run_downstream.py
 UNFIT = (AssertionError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 
 
-class View:
-    """A module as another one sees it: with a few names of its own."""
-
-    def __init__(self, module: Any, **names: Any) -> None:
-        self._module = module
-        self.__dict__.update(names)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._module, name)
-
-
-def optimizer_getter(stock: Method, module: ModuleType, watch: Watch) -> Method:
-    """`_get_optimizer`: with the options that the run goes on with, see `schedule`, and watched from now on."""
+def optimizer_getter(stock: Method, module: ModuleType, guard: TrainingGuard) -> Method:
+    """`_get_optimizer` with the present options (see `schedule`); starts the guard."""
 
     @functools.wraps(stock)
     def get(self: Any, model_params: Any) -> Any:
@@ -44,14 +33,14 @@ def optimizer_getter(stock: Method, module: ModuleType, watch: Watch) -> Method:
             check_state(optimizer)
             runner, options = self.config["runner"], self.config["optimizer"]
             put_options(optimizer, module.get_optimizer(model_params, runner["total_steps"], options))
-        watch.begin(self, optimizer)
+        guard.begin(self, optimizer)
         return optimizer
 
     return get
 
 
 def scheduler_getter(stock: Method) -> Method:
-    """`_get_scheduler`: one that goes on from its step, with the rate that the run goes on with."""
+    """`_get_scheduler` that continues at the stored step with the present learning rate."""
 
     @functools.wraps(stock)
     def get(self: Any, optimizer: Any) -> Any:
@@ -66,14 +55,14 @@ def scheduler_getter(stock: Method) -> Method:
 
 
 def weight_loader(stock: Method) -> Method:
-    """`_load_weight` of the downstream Runner: a module takes what fits and is finite, or the run ends."""
+    """`_load_weight` of the downstream Runner that refuses weights which do not fit or are not finite."""
 
     @functools.wraps(stock)
     def load(self: Any, model: Any, name: str) -> None:
         path = self.args.init_ckpt
         if isinstance(model, nn.Module) and self.init_ckpt:
             if name in self.init_ckpt:
-                check_weights(self.init_ckpt[name], model, path, f"the {name} that is asked for", "it")
+                check_weights(self.init_ckpt[name], model, path, f"the {name} of this run", "it")
             elif name in HEADS:
                 raise UserError(f"{path}: found no {name} in it, expected a checkpoint of run_downstream.py")
         stock(self, model, name)
@@ -81,57 +70,57 @@ def weight_loader(stock: Method) -> Method:
     return load
 
 
-def ended(stock: Method, watch: Watch) -> Method:
-    """A loop that ends with one message where memory has failed it."""
+def ended(stock: Method, guard: TrainingGuard) -> Method:
+    """A loop that ends with one message when memory runs out."""
 
     @functools.wraps(stock)
     def run(self: Any, *args: Any, **kwargs: Any) -> Any:
-        watch.config = self.config
+        guard.config = self.config
         try:
             return stock(self, *args, **kwargs)
         except UserError as error:
-            error.begun = watch.steps > 0
+            error.begun = guard.steps > 0
             raise
         except RuntimeError as error:
-            if not any(words in str(error) for words in NO_ROOM):
+            if not is_out_of_memory(error):
                 raise
-            problem = watch.out_of_memory("")
-            problem.begun = watch.steps > 0
+            problem = guard.out_of_memory("")
+            problem.begun = guard.steps > 0
             raise problem from error
 
     return run
 
 
-def trained(stock: Method, watch: Watch) -> Method:
-    """A training loop that says at its end what it skipped."""
+def trained(stock: Method, guard: TrainingGuard) -> Method:
+    """A training loop that logs its skipped steps at the end."""
 
     @functools.wraps(stock)
     def train(self: Any) -> None:
-        watch.steps = 0
+        guard.steps = 0
         stock(self)
-        watch.report()
+        guard.report()
 
     return train
 
 
 def _loaded(entry: str, stock: Method, runner: Any, *args: Any) -> Any:
-    """What a Runner builds and loads from the checkpoint that it goes on with.
+    """Optimiser or scheduler that a Runner builds, with the state from its checkpoint.
 
     Raises:
-        UserError: the entry is not of what was built.
+        UserError: the stored state does not fit.
     """
     try:
         return stock(runner, *args)
     except UNFIT as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"{runner.args.init_ckpt}: its {entry} is not of what the configuration asks for ({reason}); leave "
+            f"{runner.args.init_ckpt}: its {entry} does not fit the configuration ({reason}); leave "
             f"config.{entry.lower()} as the run began with, or begin another run with -n"
         ) from error
 
 
 def _count_epochs(runner: Any) -> None:
-    """Where epochs are asked for, the schedule ends with them: s3prl ends it with total_steps, whatever that says."""
+    """Sets total_steps from n_epochs, so that the schedule ends with the epochs; s3prl would not."""
     section = runner.config["runner"]
     loader = getattr(getattr(runner, "upstream", None), "train_loader", None)
     if section.get("n_epochs", 0) > 0 and loader is not None:

@@ -1,4 +1,4 @@
-"""How checkpoints are written and deleted: a kill, a full disk or a failure leaves those that were there.
+"""Writing and deleting checkpoints: a kill, a full disk or a failure leaves the earlier ones intact.
 
 s3prl's Runners delete the oldest checkpoint before they write the next one, and write it in place.
 """
@@ -25,53 +25,54 @@ logger = logging.getLogger(__name__)
 
 
 def save_checkpoint(states: Mapping[str, Any], path: Path, keep: int) -> None:
-    """Writes a checkpoint beside its place, puts it there when it is on the disk, and then deletes what is surplus.
+    """Writes a checkpoint to a temporary file, renames it once it is on the disk, and then deletes surplus ones.
 
     Args:
-        keep: so many regular ones (`states-*.ckpt`) stay; the one that was just written always does.
+        keep: number of regular checkpoints (`states-*.ckpt`) that stay; the new one always stays.
 
     Raises:
-        UserError: it cannot be written; nothing has been deleted.
+        UserError: the file cannot be written; nothing has been deleted.
     """
     try:
         with replacing(path) as part, part.open("wb") as file:
             torch.save(states, file)
             file.flush()
             os.fsync(file.fileno())
-    except RuntimeError as error:  # of torch's writer, on a full disk
+    except RuntimeError as error:  # torch's writer on a full disk
         raise UserError(
-            f"{path}: cannot be written ({str(error).splitlines()[0]}); make room. {way_on(path.parent)}"
+            f"{path}: cannot be written ({str(error).splitlines()[0]}); make room; {way_on(path.parent)}"
         ) from error
     _sync(path.parent)
     if path.match(REGULAR):
         delete_surplus(path, keep)
 
 
-def way_on(folder: Path, options: str = "") -> str:
-    """What to type to go on with a run that has ended.
+def way_on(folder: Path, options: str = "", program: str = "") -> str:
+    """Advice: the flags that go on with a run that has ended.
 
     Args:
-        options: that are to be added to the command, each with a space before it.
+        options: text to add to the command, beginning with a space.
+        program: launcher of the run, if known, ending with a space.
     """
     if newest_checkpoint(folder) is None:
-        return f"Nothing was saved yet: the same command{options and ' with'}{options} begins again"
-    return f"-e {shlex.quote(os.path.relpath(folder))}{options} goes on with the run"
+        return f"nothing was saved yet: the same command{options and ' with'}{options} begins again"
+    return f"{program}-e {shlex.quote(os.path.relpath(folder))}{options} goes on with the run"
 
 
 def delete_surplus(written: Path, keep: int) -> None:
     """Deletes regular checkpoints beyond `keep`: broken ones first, then those of the lowest stored steps.
 
-    What a killed save has left beside them goes as well.
+    Temporary files of killed saves are deleted too.
 
     Args:
-        written: the one that was just written.
+        written: the new checkpoint.
     """
     order: dict[Path, tuple[bool, bool, int, float]] = {}
     for path in written.parent.glob(REGULAR):
         try:
             whole = is_whole(path)
             order[path] = (path == written, whole, stored_step(path) if whole else 0, path.stat().st_mtime)
-        except UserError as error:  # of a later version, or not of a Runner: nothing to decide about here
+        except UserError as error:  # a file of a later version, or of no Runner, is left alone
             logger.warning("kept %s", error)
     surplus = sorted(order, key=order.__getitem__)[: max(0, len(order) - max(keep, 1))]
     for path in [*surplus, *written.parent.glob(PARTIAL)]:
@@ -82,11 +83,11 @@ def delete_surplus(written: Path, keep: int) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """A file's new name is on the disk, too."""
+    """Writes a folder's entries to the disk, so that a renamed file keeps its new name."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
-    except OSError:  # of a file system that knows no such thing
+    except OSError:  # some file systems cannot
         logger.debug("%s: cannot be synchronised", folder)
     finally:
         os.close(descriptor)

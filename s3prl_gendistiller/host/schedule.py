@@ -1,7 +1,7 @@
-"""Learning rate and schedule of a run that goes on: those of the configuration that it goes on with.
+"""Learning rate and schedule of a run that goes on: those of its present configuration.
 
-A checkpoint stores an optimiser's options, also its learning rate and schedule, beside its momentum. s3prl takes back
-both; here only the momentum and the counts are taken back, so that what `-o` asks for is what happens.
+A checkpoint stores an optimiser's options, with learning rate and schedule, beside its momentum. s3prl restores both.
+Here only momentum and step counts are restored, so that options changed by `-o` take effect.
 """
 
 from __future__ import annotations
@@ -10,23 +10,24 @@ from typing import Any
 
 import torch
 
+from s3prl_gendistiller.distill.weights import is_plain
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.weights import is_plain
 
 SHAPED = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "next_m", "next_v", "momentum_buffer", "square_avg", "sum")
 
 
 def put_options(optimizer: Any, fresh: Any) -> None:
-    """Gives an optimiser that a checkpoint was loaded into the options of a freshly built one."""
+    """Copies the options of a freshly built optimiser into one with a restored state."""
     for group, new in zip(optimizer.param_groups, fresh.param_groups, strict=True):
-        group.pop("initial_lr", None)  # of a scheduler, which takes it from lr
+        group.pop("initial_lr", None)  # the scheduler sets it from lr
         group.update({name: value for name, value in new.items() if name != "params"})
 
 
 def put_rates(scheduler: Any, optimizer: Any) -> None:
-    """Lets a scheduler that a checkpoint was loaded into go on from its step, with the optimiser's own rate.
+    """Sets a restored scheduler to its step with the optimiser's present learning rate.
 
-    s3prl's are all `LambdaLR`: its constructor sets the rate of step 0, and its state the rate that the run began with.
+    All schedulers of s3prl are `LambdaLR`: the constructor sets the rate of step 0, and the stored state holds the rate
+    that the run began with.
     """
     scheduler.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
     rates = [
@@ -41,7 +42,7 @@ def put_rates(scheduler: Any, optimizer: Any) -> None:
 def check_state(optimizer: Any) -> None:
     """
     Raises:
-        UserError: the momentum that a checkpoint has brought is not of the parameters' shapes, or not finite.
+        UserError: the restored momentum does not have the parameters' shapes, or is not finite.
     """
     for parameter, state in optimizer.state.items():
         for name, value in state.items():
@@ -52,16 +53,16 @@ def check_state(optimizer: Any) -> None:
             fits = value.shape == parameter.shape if name in SHAPED else value.numel() <= parameter.numel()
             if not fits or not bool(value.isfinite().all()):
                 raise UserError(
-                    f"-e: {name} in the checkpoint's Optimizer is not of its parameter's shape, or not finite; use an "
-                    "older checkpoint"
+                    f"-e: {name} in the checkpoint's Optimizer does not have its parameter's shape, or is not finite; "
+                    "use an older checkpoint"
                 )
 
 
 def check_scheduler(states: dict[str, Any]) -> None:
-    """Refuses a checkpoint whose scheduler cannot go on, and takes out of it what no scheduler of s3prl stores.
+    """Refuses a stored scheduler that cannot go on, and drops entries that no scheduler of s3prl stores.
 
     Raises:
-        UserError: the run began without one, or its count of steps is none.
+        UserError: the run began without a scheduler, or the stored count of steps is invalid.
     """
     stored = states.get("Scheduler")
     if stored is None:

@@ -1,4 +1,4 @@
-"""`downstream_expert` of the SUPERB tasks that write a sequence: ASR, phonemes, slots. See `expert_configs`."""
+"""`downstream_expert` of the SUPERB tasks that predict a sequence: ASR, PR, SF. See `expert_configs`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from s3prl_gendistiller.host.expert_configs import SPLITS, FrameLevelConfig
-from s3prl_gendistiller.host.soft_labels import SoftLabelConfig
+from s3prl_gendistiller.host.expert_configs import SPLITS, DistillableConfig, FrameLevelConfig
 from s3prl_gendistiller.schema import Variants, key
 from s3prl_gendistiller.schema_values import shown
 
 ASR_SPLITS = ("train", "dev", "test", "dev-clean", "dev-other", "test-clean", "test-other")
-UNKNOWN_WORD = 'float("-inf")'  # of a language model: the text that s3prl evaluates
+UNKNOWN_WORD = 'float("-inf")'  # weight of a word outside the lexicon: a text that s3prl evaluates
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class AsrDataConfig:
     num_workers: int = key(low=0)
     batch_size: int = key(low=1)
     eval_batch_size: int = key(low=1)
-    train_batch_size: int = key(32, low=1)  # of s3prl's YAML, which its expert does not read
+    train_batch_size: int = key(32, low=1)  # in s3prl's YAML, but not read by its expert
     dict_path: str = ""
     train: tuple[str, ...] = ()
     dev: tuple[str, ...] = ()
@@ -105,16 +104,15 @@ class AsrDataConfig:
     test_other: tuple[str, ...] = key((), spelt="test-other")
 
 
-@dataclass(frozen=True)
-class AsrConfig:
+@dataclass(frozen=True, kw_only=True)
+class AsrConfig(DistillableConfig):
     datarc: AsrDataConfig
     modelrc: SequenceModelConfig
-    glmd: SoftLabelConfig | None = None
 
 
 @dataclass(frozen=True)
 class CorpusConfig:
-    """Of PR and SF. s3prl reads more corpora than these two tasks need."""
+    """`corpus` of PR and SF. s3prl reads more corpora than these two tasks need."""
 
     name: str
     path: str
@@ -131,14 +129,14 @@ class CorpusConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PhonemeCorpusConfig(CorpusConfig):
-    lexicon: tuple[str, ...] = key()
+    lexicon: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SlotCorpusConfig(CorpusConfig):
-    train_speakers: tuple[str, ...] = key()
-    valid_speakers: tuple[str, ...] = key()
-    test_speakers: tuple[str, ...] = key()
+    train_speakers: tuple[str, ...]
+    valid_speakers: tuple[str, ...]
+    test_speakers: tuple[str, ...]
 
 
 CORPORA = Variants(
@@ -164,19 +162,20 @@ class TextConfig:
             yield f"slots_file: missing; mode {self.mode} reads it"
 
 
-METRICS = ("per", "wer", "cer", "slot_type_f1", "slot_value_cer", "slot_value_wer")
-METRICS += ("slot_edit_f1_full", "slot_edit_f1_part")
+METRICS = (
+    *("per", "wer", "cer", "slot_type_f1", "slot_value_cer", "slot_value_wer"),
+    *("slot_edit_f1_full", "slot_edit_f1_part"),
+)
 
 
-@dataclass(frozen=True)
-class CtcConfig:
+@dataclass(frozen=True, kw_only=True)
+class CtcConfig(DistillableConfig):
     corpus: Any = key(variants=CORPORA)
-    text: TextConfig = key()
-    model: SequenceModelConfig = key()
+    text: TextConfig
+    model: SequenceModelConfig
     metric: tuple[str, ...] = key(choices=METRICS)
-    metric_higher_better: bool = key()
+    metric_higher_better: bool
     save_best_on: tuple[str, ...] = key(("dev",), choices=SPLITS)
-    glmd: SoftLabelConfig | None = None
 
     def problems(self) -> Iterator[str]:
         if not self.metric:

@@ -1,11 +1,11 @@
-"""GLMD, stage 2: a SUPERB head learns what the teacher's trained head says, and no label (arXiv 2306.06625).
+"""GLMD, stage 2: a SUPERB head trained on the logits of the teacher's head, without labels (arXiv 2306.06625).
 
     run_downstream.py -u gendistiller_local -k STUDENT -d glmd_ks --teacher result/downstream/teacher_ks
 
-The tasks glmd_ks, glmd_ic, glmd_er, glmd_sid, glmd_pr and glmd_asr are s3prl's own experts with another training loss,
-the cross-entropy to the teacher's softmax at temperature 1: per utterance, per slot (IC) or per real frame (PR, ASR).
-What is evaluated is s3prl's metric. As in s3prl, dev chooses the checkpoint, and dev has labels. A student that has
-been trained so is no plain SUPERB entry. ASV has no classes at test and QbE trains nothing: they have no stage 2.
+The tasks glmd_ks, glmd_ic, glmd_er, glmd_sid, glmd_pr and glmd_asr are s3prl's own experts with another training loss:
+the cross-entropy to the teacher's softmax at temperature 1, for each utterance, slot (IC) or real frame (PR, ASR).
+The metrics are s3prl's. As in s3prl, the dev split, which has labels, chooses the checkpoint. Such a student is no
+plain SUPERB entry. ASV, which has no classes at test, and QbE, which trains nothing, have no stage 2.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from s3prl_gendistiller.distill.teacher import common_frames
+from s3prl_gendistiller.distill.weights import check_finite
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
 from s3prl_gendistiller.host.feature_cache import cached
 from s3prl_gendistiller.host.feature_store import FeatureCache
-from s3prl_gendistiller.host.weights import check_finite
 from s3prl_gendistiller.schema import from_dict, key
 
 PREFIX = "glmd_"
@@ -38,7 +38,7 @@ BASES = {
     "glmd_asr": "asr",
 }
 SECTION = "glmd"
-"""Of `downstream_expert` in the configuration."""
+"""Key of `downstream_expert` in the configuration."""
 BEST = ("dev-best.ckpt", "dev-clean-best.ckpt")
 
 
@@ -47,8 +47,8 @@ class SoftLabelConfig:
     """
     Attributes:
         teacher: checkpoint, or folder, of a run of run_downstream.py on the same task with labels.
-        temperature: of both softmaxes.
-        hard_weight: of s3prl's own loss with labels beside the soft one; GLMD has none.
+        temperature: temperature of both softmaxes.
+        hard_weight: weight of s3prl's loss with labels, added to the soft loss; 0 in GLMD.
     """
 
     teacher: str | None = None
@@ -61,7 +61,7 @@ class SoftLabelConfig:
 
 
 def base_of(downstream: str) -> str:
-    """s3prl's task behind one of ours.
+    """Task of s3prl that a glmd task is based on.
 
     Raises:
         UserError: there is no such task.
@@ -75,10 +75,10 @@ def base_of(downstream: str) -> str:
 
 
 def teacher_checkpoint(given: str | Path) -> Path:
-    """The best checkpoint on dev of a run's folder, else its newest; or the file that is given.
+    """The given file, or the checkpoint of a folder that was best on dev, or else the newest one there.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no checkpoint.
     """
     path = Path(given)
     if not path.is_dir():
@@ -92,7 +92,7 @@ def teacher_checkpoint(given: str | Path) -> Path:
 
 
 def check_teacher(states: Mapping[str, Any], path: Path, downstream: str, config: Mapping[str, Any]) -> None:
-    """Refuses a teacher that was trained for another task, fold or head than `config` is about.
+    """Refuses a teacher of another task, fold or head than that of `config`.
 
     Raises:
         UserError: names what differs.
@@ -117,14 +117,13 @@ def check_teacher(states: Mapping[str, Any], path: Path, downstream: str, config
 
 
 class HeadedTeacher:
-    """A teacher's upstream, featurizer and head as one function from waveforms to logits.
+    """Upstream, featurizer and head of a teacher as one function from waveforms to logits.
 
     Args:
-        checkpoint: of its run.
-        head: a head of the same shape, whose projector alone may be of another width.
-        device: where it computes.
-        cache: of features, which are those of the run with labels. None for none, and an upstream that was trained
-            along has none.
+        checkpoint: checkpoint of the teacher's run.
+        head: a head of the same shape; only the projector may have another width.
+        device: device of the teacher.
+        cache: cache of features, shared with the run with labels; unused for an upstream that was trained.
     """
 
     def __init__(
@@ -141,7 +140,7 @@ class HeadedTeacher:
             ckpt=args.upstream_ckpt, model_config=args.upstream_model_config, refresh=False
         )
         self.upstream = self.upstream.to(device).requires_grad_(False).eval()
-        if "Upstream" in states:  # it was trained along
+        if "Upstream" in states:  # the run trained it
             self.upstream.load_state_dict(states["Upstream"])
         self.featurizer = Featurizer(
             upstream=self.upstream,
@@ -156,21 +155,22 @@ class HeadedTeacher:
         weights = states["Downstream"]
         self.projector = nn.Linear(*reversed(weights["projector.weight"].shape))
         self.model = copy.deepcopy(head)
-        self.model._forward_hooks.clear()  # which listen to the student's
-        for name, part in (("projector", self.projector), ("model", self.model)):
+        self.model._forward_hooks.clear()  # they record the student's logits
+        parts: tuple[tuple[str, nn.Module], ...] = (("projector", self.projector), ("model", self.model))
+        for name, module in parts:
             state = {key.removeprefix(f"{name}."): w for key, w in weights.items() if key.startswith(f"{name}.")}
             try:
-                part.load_state_dict(state)
+                module.load_state_dict(state)
             except RuntimeError as error:
                 raise UserError(
                     f"--teacher {checkpoint}: its head is of another shape than this task's ({error}); train it on the "
                     "same corpus with the same -c"
                 ) from error
-            part.to(device).requires_grad_(False).eval()
+            module.to(device).requires_grad_(False).eval()
 
     @torch.no_grad()
     def __call__(self, wavs: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-        """Logits (B, C) or (B, T, C), and the frames of each utterance if they are per frame."""
+        """Logits (B, C), or (B, T, C) with the number of frames of each utterance."""
         self.featurizer.eval()
         features = self.featurizer(wavs, self.upstream(wavs))
         lengths = torch.IntTensor([len(feature) for feature in features])
@@ -185,13 +185,13 @@ def soft_cross_entropy(teacher: Tensor, student: Tensor, temperature: float = 1.
 
 
 def utterance_loss(teacher: Tensor, student: Tensor, temperature: float, slots: Sequence[int]) -> Tensor:
-    """Mean over utterances of the sum over slots; logits (B, C), C the sum of the slots' sizes."""
+    """Mean over utterances of the sum over slots; logits (B, C), where C is the sum of the slots' sizes."""
     parts = zip(teacher.split(list(slots), -1), student.split(list(slots), -1), strict=True)
     return torch.stack([soft_cross_entropy(t, s, temperature).mean() for t, s in parts]).sum()
 
 
 def frame_loss(teacher: Tensor, student: Tensor, frames: tuple[Tensor, Tensor], temperature: float) -> Tensor:
-    """Mean over real frames; logits (B, T', C) and (B, T, C), with the frames of each utterance on either side.
+    """Mean over real frames; logits (B, T', C) and (B, T, C), with the number of frames of each utterance for both.
 
     Raises:
         UserError: as `common_frames`.
@@ -205,7 +205,7 @@ def frame_loss(teacher: Tensor, student: Tensor, frames: tuple[Tensor, Tensor], 
 
 
 class WithWaveforms:
-    """A loader whose batches end with the waveforms that they began with: the teacher listens too."""
+    """A loader that repeats the waveforms of each batch at its end, as input of the teacher."""
 
     def __init__(self, loader: Any) -> None:
         self.loader = loader
@@ -219,18 +219,18 @@ class WithWaveforms:
             yield (wavs, *others, wavs)
 
 
-def distilled(base: type) -> type:
-    """s3prl's expert of a task, trained with the teacher's logits."""
+def distilled(base: Any) -> type:
+    """Subclass of s3prl's expert of a task that is trained with the teacher's logits."""
 
-    class DownstreamExpert(base):  # type: ignore[misc]
-        """Evaluates as s3prl's does; trains without labels."""
+    class DownstreamExpert(base):
+        """Trains without labels; evaluates as s3prl's expert does."""
 
         def __init__(self, downstream_expert: dict[str, Any], **kwargs: Any) -> None:
             config = from_dict(SoftLabelConfig, downstream_expert.get(SECTION, {}), f"downstream_expert.{SECTION}")
             super().__init__(downstream_expert=downstream_expert, **kwargs)
             self.soft_labels = config
-            self._teacher: list[HeadedTeacher] = []  # no part of what is trained or saved
-            self.teacher_cache: FeatureCache | None = None  # of `HeadedTeacher`, from whoever knows it
+            self._teacher: list[HeadedTeacher] = []  # in a list, so that it is neither trained nor saved
+            self.teacher_cache: FeatureCache | None = None  # for `HeadedTeacher`; set by `mount`
             self._seen: list[tuple[Tensor, Any]] = []
             self.model.register_forward_hook(lambda module, inputs, output: self._seen.append(output))
 
@@ -244,7 +244,7 @@ def distilled(base: type) -> type:
                 self._seen.clear()
                 return loss
             *others_of_base, wavs = others
-            # s3prl's own pass gives the logits and what it writes to its log; its loss, with labels, is dropped
+            # s3prl's pass computes the logits and the log records; its loss with labels is used with hard_weight only
             hard = super().forward(split, features, *others_of_base, records=records, **kwargs)
             logits, frames = self._seen.pop()
             self._seen.clear()
@@ -256,6 +256,7 @@ def distilled(base: type) -> type:
             taught, taught_frames = self._teacher[0]([torch.as_tensor(wav).float().to(device) for wav in wavs])
             temperature = self.soft_labels.temperature
             if logits.dim() == 3:
+                assert taught_frames is not None
                 soft = frame_loss(taught, logits, (taught_frames, frames), temperature)
             else:
                 soft = utterance_loss(taught, logits, temperature, getattr(self, "values_per_slot", [logits.shape[-1]]))

@@ -1,7 +1,7 @@
 """The sox effects that SUPERB tasks use, as pure functions: `channels`, `rate`, `gain`, `norm`, `silence`.
 
 torchaudio 2.9 removed `torchaudio.sox_effects`. These functions give the samples of the sox program (SoX
-v14.4.2) and need neither the program nor its library. Each effect acts where it stands; nothing is
+v14.4.2) and need neither the program nor its library. Effects act in the given order; nothing is
 appended, reordered or dithered. A sox sample cannot leave [-1, 1], so every effect clips.
 """
 
@@ -47,11 +47,6 @@ def norm(waveform: torch.Tensor, decibels: float = 0.0) -> torch.Tensor:
     return _clip(waveform * (10.0 ** (decibels / 20) / peak)) if peak > 0 else waveform
 
 
-def silence(waveform: torch.Tensor, rate_hz: int, above: Periods, below: Periods | None = None) -> torch.Tensor:
-    """Cuts silence from the front and, with `below`, from the rest; (C, S) -> (C, at most S)."""
-    return cut_silence(waveform, rate_hz, above, below)
-
-
 def apply_effects(waveform: torch.Tensor, rate_hz: int, effects: Sequence[Sequence[str]]) -> Signal:
     """Applies a chain of effects written as for the sox program, e.g. ``[["rate", "16000"], ["gain",
     "-3.0"]]``.
@@ -63,7 +58,7 @@ def apply_effects(waveform: torch.Tensor, rate_hz: int, effects: Sequence[Sequen
         The new (C', S') float32 and its rate in Hz.
 
     Raises:
-        UserError: an effect that is not among `EFFECTS`, or arguments that it does not take.
+        UserError: an effect is not in `EFFECTS`, or its arguments are wrong.
     """
     if waveform.ndim != 2 or not waveform.is_floating_point():
         found = f"{tuple(waveform.shape)} {waveform.dtype}"
@@ -126,7 +121,7 @@ def _silence(arguments: list[str], rate_hz: int) -> Effect:
     below, rest = _periods(rest, rate_hz) if rest else (None, rest)
     if rest or above.count < 0 or (below is not None and (below.count == 0 or below.count < above.count == 0)):
         raise ValueError(arguments)  # sox itself behaves oddly for "0 -1 ...", which no task uses
-    return lambda waveform: (silence(waveform, rate_hz, above, below), rate_hz)
+    return lambda waveform: (cut_silence(waveform, rate_hz, above, below), rate_hz)
 
 
 def _periods(arguments: list[str], rate_hz: int) -> tuple[Periods, list[str]]:
@@ -167,4 +162,4 @@ EFFECTS: dict[str, tuple[Callable[[list[str], int], Effect], str]] = {
     "norm": (_norm, "norm [DECIBELS]"),
     "silence": (_silence, "silence PERIODS DURATION THRESHOLD [PERIODS DURATION THRESHOLD]"),
 }
-"""What reads the arguments of an effect, for a signal of a rate in Hz, and how they are written."""
+"""By name: the function that reads an effect's arguments at a rate in Hz, and the usage for messages."""

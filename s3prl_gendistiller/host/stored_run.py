@@ -1,7 +1,7 @@
-"""What a checkpoint says of the run that wrote it, checked before s3prl acts on it.
+"""Arguments and configuration that a checkpoint holds, checked before s3prl uses them.
 
-s3prl takes a run's arguments and configuration from the checkpoint: it imports what they name, evaluates some of their
-texts, and writes, downloads and uploads where they say.
+s3prl takes both from the checkpoint of a run that goes on: it imports modules by the names in them, evaluates some of
+their texts, and writes, downloads and uploads to places that they name.
 """
 
 from __future__ import annotations
@@ -24,23 +24,35 @@ from s3prl_gendistiller.schema_values import one_of, shown
 from s3prl_gendistiller.student_kinds import OWN_UPSTREAMS, STUDENT_KINDS
 
 _UPSTREAM = ("", "_ckpt", "_model_config", "_feature_selection", "_model_name", "_revision")
-_TEXTS = (*(f"upstream{part}" for part in _UPSTREAM), "downstream", "downstream_variant", "evaluate_split")
-_TEXTS += ("expname", "expdir", "device", "hub", "cache_dir", "hf_hub_org")
-_FLAGS = ("upstream_trainable", "upstream_refresh", "upstream_feature_normalize")
-_FLAGS += ("verbose", "disable_cudnn", "multi_gpu")
+_TEXTS = (
+    *(f"upstream{part}" for part in _UPSTREAM),
+    *("downstream", "downstream_variant", "evaluate_split"),
+    *("expname", "expdir", "device", "hub", "cache_dir", "hf_hub_org"),
+)
+_FLAGS = (
+    *("upstream_trainable", "upstream_refresh", "upstream_feature_normalize"),
+    *("verbose", "disable_cudnn", "multi_gpu"),
+)
 _NUMBERS = ("seed", "upstream_layer_selection")
+_TYPES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(_TEXTS, (str, type(None))),
+    **dict.fromkeys(_FLAGS, (bool,)),
+    **dict.fromkeys(_NUMBERS, (int, type(None))),
+}
+"""By name of an argument in `Args`."""
+_WORDS = {str: "text", bool: "True or False", int: "a whole number"}
 
 
 def check_stored_downstream(states: Mapping[str, Any], source: str | Path, overrides: Overrides) -> None:
-    """Of a run of run_downstream.py, which goes on or is evaluated.
+    """Checks a run of run_downstream.py that goes on or is evaluated.
 
     Args:
-        states: the checkpoint's content.
-        source: its path.
-        overrides: of the command, which come on top.
+        states: content of the checkpoint.
+        source: path of the checkpoint.
+        overrides: ``-o`` of the command, applied to the stored values.
 
     Raises:
-        UserError: a name, a type or a key is not right, or the run would do more than train and evaluate.
+        UserError: a name, a type or a key is wrong, or the run would do more than train and evaluate.
     """
     args, config = _parts(states, source, overrides)
     if args.get("from_hf_hub") or args.get("hub") == "huggingface":
@@ -61,22 +73,23 @@ def check_stored_downstream(states: Mapping[str, Any], source: str | Path, overr
 def check_stored_pretrain(
     states: Mapping[str, Any], source: str | Path, overrides: Overrides, tasks: list[str]
 ) -> dict[str, Any]:
-    """Of a run of run_pretrain.py, which goes on.
+    """Checks a run of run_pretrain.py that goes on.
 
     Args:
+        states, source, overrides: as for `check_stored_downstream`.
         tasks: names that ``-u`` may have.
 
     Returns:
-        Its runner configuration, with the overrides.
+        The runner configuration with the overrides applied.
 
     Raises:
-        UserError: a name, a type or a key is not right.
+        UserError: a name, a type or a key is wrong.
     """
     args, config = _parts(states, source, overrides)
     task = args.get("upstream")
     if task is not None and task not in tasks:
         raise UserError(f"{source}: found task {shown(task)} in it, {one_of(task, tasks)}")
-    sections = {
+    sections: dict[str, Any] = {
         name: config[name] for name in ("runner", "optimizer", "scheduler", "pretrain_expert") if name in config
     }
     reader = RunnerConfig if task in STUDENT_KINDS else StockConfig
@@ -85,10 +98,10 @@ def check_stored_pretrain(
 
 
 def check_settings(upstream: str | None, settings: str | None) -> None:
-    """Of ``-g``, which s3prl's upstreams read with a loader that builds more than plain data.
+    """Checks ``-g``, which s3prl's upstreams read with a loader that can build any Python object.
 
     Raises:
-        UserError: the file is no YAML of plain data, or is not what a student of ours takes.
+        UserError: the file is no YAML of plain data, or no generation settings for a student of this package.
     """
     if settings is None:
         return
@@ -101,22 +114,16 @@ def check_settings(upstream: str | None, settings: str | None) -> None:
 def _parts(
     states: Mapping[str, Any], source: str | Path, overrides: Overrides
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Arguments and configuration with the overrides, their types checked."""
+    """Arguments and configuration with the overrides applied; the types of both are checked."""
     args, config = states.get("Args"), states.get("Config")
-    for name, part, kind in (("Args", args, Namespace), ("Config", config, dict)):
-        if not isinstance(part, kind):
-            raise UserError(f"{source}: found {name} of type {type(part).__name__}, expected a run's {kind.__name__}")
-    assert isinstance(args, Namespace) and isinstance(config, dict)
+    if not isinstance(args, Namespace) or not isinstance(config, dict):
+        name, part, expected = ("Config", config, dict) if isinstance(args, Namespace) else ("Args", args, Namespace)
+        raise UserError(f"{source}: found {name} of type {type(part).__name__}, expected a run's {expected.__name__}")
     merged = {**vars(args), **overrides.flags}
-    kinds: dict[str, tuple[type, ...]] = dict.fromkeys(_TEXTS, (str, type(None)))
-    kinds |= dict.fromkeys(_FLAGS, (bool,)) | dict.fromkeys(_NUMBERS, (int, type(None)))
-    for name, kind in kinds.items():
-        if name in merged and not isinstance(merged[name], kind):
-            raise UserError(f"{source}: found {shown(merged[name])} as args.{name}, expected {_WORDS[kind[0]]}")
+    for name, types in _TYPES.items():
+        if name in merged and not isinstance(merged[name], types):
+            raise UserError(f"{source}: found {shown(merged[name])} as args.{name}, expected {_WORDS[types[0]]}")
     upstream = merged.get("upstream")
     if upstream is not None and (not upstream.isidentifier() or upstream.startswith("_")):
         raise UserError(f"{source}: found {shown(upstream)} as args.upstream, expected the name of an upstream")
     return merged, overrides.apply(config)
-
-
-_WORDS = {str: "text", bool: "True or False", int: "a whole number"}

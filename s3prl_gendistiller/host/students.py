@@ -8,9 +8,9 @@ from typing import Any
 
 from s3prl_gendistiller import student_kinds
 from s3prl_gendistiller.config import ModelConfig
+from s3prl_gendistiller.distill.weights import check_weights, is_plain
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import read_checkpoint, student_kind
-from s3prl_gendistiller.host.weights import check_weights, is_plain
 from s3prl_gendistiller.models.student import Student
 from s3prl_gendistiller.schema import to_dict
 from s3prl_gendistiller.student_kinds import DEFAULT_KIND, read_model_config

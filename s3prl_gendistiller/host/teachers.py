@@ -1,4 +1,4 @@
-"""From a configuration to a teacher, and from a teacher to a warm-started student."""
+"""Loading the teacher that a configuration names, and the warm start of a student from it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def load_teacher(config: TeacherConfig) -> Teacher:
     """The frozen teacher that a configuration names.
 
     Raises:
-        UserError: there is no such upstream, folder or checkpoint, or it is no speech encoder that can be used.
+        UserError: the upstream, folder or checkpoint is missing, or is no speech encoder that can be used.
     """
     compat.apply()  # transformers imports torchaudio, which a CPU-only torch cannot load as it is
     if config.folder is not None:
@@ -39,11 +39,11 @@ def warm_start_student(student: Student, teacher: Teacher, config: ModelConfig) 
     """Copies the parts that `warm_start` names from the teacher into a fresh student, and logs them.
 
     Raises:
-        UserError: a shape differs, or the teacher's weights have names that are not known.
+        UserError: a shape differs, or the names of the teacher's weights are not known.
     """
     wanted = config.warm_start
     if not (wanted.front_end or wanted.position or wanted.copied_layers(config.student)):
-        logger.info("warm start: nothing asked for, the student starts from random weights")
+        logger.info("warm start: off, the student starts from random weights")
         return
     if teacher.naming is None:
         raise UserError(
@@ -51,7 +51,7 @@ def warm_start_student(student: Student, teacher: Teacher, config: ModelConfig) 
             "fairseq or transformers); set front_end, position to false and layer to null (layers to false)"
         )
     check_fit(config, teacher.name, teacher.num_layers, teacher.width, teacher.layout)
-    if not hasattr(config.student, "normalize") and wanted.front_end and getattr(teacher.layout, "normalize", 0):
+    if not hasattr(config.student, "normalize") and wanted.front_end and getattr(teacher.layout, "normalize", False):
         logger.warning("teacher %s normalises its input and s3prl's DistillerModel does not", teacher.name)
     copy = student_kinds.function(student_kinds.kind_of(config).warm_start)
     report = copy(student.stored_module, teacher.encoder_state(), teacher.naming, **wanted.options(config.student))

@@ -1,6 +1,6 @@
 """A transformers folder (HuBERT, WavLM, wav2vec 2.0) as an s3prl upstream, the class by its model_type.
 
-s3prl's own `hf_hubert_custom` takes any folder for a HuBERT: a WavLM loses its position weights in silence.
+s3prl's own `hf_hubert_custom` loads any folder as a HuBERT, so a WavLM loses its position weights in silence.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from s3prl_gendistiller.errors import UserError
 
 
 class UpstreamExpert(UpstreamBase):
-    """All hidden states of the encoder, as a teacher gives them.
+    """All hidden states of the encoder, in the counting of teachers.
 
     Args:
         ckpt: the folder.

@@ -1,7 +1,7 @@
-"""What stands in a checkpoint that a user gives to an upstream of s3prl, looked at before s3prl sees it.
+"""Content of a checkpoint that a user passes to an upstream of s3prl, checked before s3prl loads it.
 
-`upstream_files.check_file`, which every command asks, comes here. `check_contents` says early and in plain words what
-the stand-ins of `shims.upstream_files` enforce inside s3prl for whatever is loaded there.
+`upstream_files.check_file` calls `check_contents` for every command. The stand-ins of `shims.upstream_guards` enforce
+the same rules inside s3prl, for whatever is loaded there; the message here names the flag and the file.
 """
 
 from __future__ import annotations
@@ -15,64 +15,70 @@ from typing import Any
 
 from torch import Tensor
 
-from s3prl_gendistiller.distill.teacher import check_finite
+from s3prl_gendistiller.distill.weights import check_finite
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.shims.upstream_files import EXPECTED, kaldi_feature, literal
+from s3prl_gendistiller.host.shims.upstream_guards import EXPECTED, kaldi_feature, literal
 
 _SHAPES = re.compile(r".*(conv_feature_layers|conv_aggregator_layers|override_encoder_layers)")
-_CONVERTED = ("task_cfg", "model_cfg", "model_weight")
+CONVERTED = ("task_cfg", "model_cfg", "model_weight")  # by s3prl, from fairseq
+SYMBOLS = "dictionaries_symbols"
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where a family of upstreams keeps what it reads.
+    """Keys under which the checkpoints of a family of upstreams hold what s3prl reads; a dot separates levels.
 
     Attributes:
-        needed: all keys, with a dot between levels.
-        settings: the one that holds the network's sizes, a dictionary.
-        weights: the one that holds its state_dict.
+        needed: all keys that s3prl's expert reads.
+        settings: key of the network's sizes; empty where they are not compared with the weights.
+        weights: key of the state_dict.
     """
 
     needed: tuple[str, ...]
-    settings: str
-    weights: str
+    settings: str = ""
+    weights: str = ""
+
+    def entries(self) -> list[str]:
+        """Keys of the uppermost level."""
+        return [key.partition(".")[0] for key in self.needed]
 
 
-_LAYOUTS = {
+LAYOUTS = {
     "distiller": _Layout(("Config.distiller", "Distiller"), "Config.distiller", "Distiller"),
-    **{name: _Layout(("cfg", "model"), "cfg", "model") for name in ("wavlm", "unispeech_sat")},
+    **dict.fromkeys(("wavlm", "unispeech_sat"), _Layout(("cfg", "model"), "cfg", "model")),
     "mae_ast": _Layout(("cfg.model", "cfg.task", "model"), "cfg.model", "model"),
-    **{
-        name: _Layout(_CONVERTED, "model_cfg", "model_weight")
-        for name in ("wav2vec", "wav2vec2", "vq_wav2vec", "data2vec")
-    },
-    **{
-        name: _Layout((*_CONVERTED, "dictionaries_symbols"), "model_cfg", "model_weight")
-        for name in ("hubert", "multires_hubert")
-    },
+    **dict.fromkeys(("wav2vec", "wav2vec2", "vq_wav2vec", "data2vec"), _Layout(CONVERTED, "model_cfg", "model_weight")),
+    **dict.fromkeys(("hubert", "multires_hubert"), _Layout((*CONVERTED, SYMBOLS), "model_cfg", "model_weight")),
+    "lighthubert": _Layout(("cfg", "model")),
+    **dict.fromkeys(("apc", "npc"), _Layout(("config", "model"))),
+    **dict.fromkeys(("mockingjay", "tera", "audio_albert"), _Layout(("Config", "Transformer"))),
+    **dict.fromkeys(("decoar", "decoar2", "decoar_layers"), _Layout(("model",))),
+    "cpc": _Layout(("config", "weights")),
 }
+"""By family of upstreams."""
 
 
-def check_contents(content: dict[str, Any], kind: str, name: str, path: str | Path, label: str) -> None:
-    """Refuses what s3prl's upstream would run, fail on, or build for hours.
+def check_contents(content: dict[str, Any], family: str, name: str, path: str | Path, label: str) -> None:
+    """Refuses content that s3prl's upstream would run as code, fail on, or build for hours.
 
     Args:
-        content: of the checkpoint at `path`.
-        kind: the upstream's family, such as "hubert".
-        name: of its entry in s3prl.hub, such as hubert_local.
-        label: the flag or key that named the file, for the message.
+        content: content of the checkpoint at `path`.
+        family: the upstream's family, such as "hubert".
+        name: the upstream's entry in s3prl.hub, such as hubert_local.
+        label: flag or key that named the file, for the message.
 
     Raises:
         UserError: text that s3prl evaluates is no literal, a part is missing, sizes do not describe the weights, or a
             weight is not finite.
     """
     _check_texts(content, path, label)
-    if kind in _LAYOUTS:
-        _check_parts(content, _LAYOUTS[kind], name, path, label)
+    layout = LAYOUTS.get(family)
+    if layout is not None and layout.settings:
+        _check_parts(content, layout, name, path, label)
 
 
 def _check_texts(content: object, path: str | Path, label: str) -> None:
-    """Whatever s3prl evaluates, wherever it stands: as an entry of a dictionary, a pair or an attribute."""
+    """Checks every text that s3prl evaluates, as an entry of a dictionary, a pair or an attribute."""
     for key, value in _entries(content):
         try:
             if _SHAPES.fullmatch(key) and value not in ("", None):
@@ -140,8 +146,10 @@ def _part(content: object, key: str) -> Any:
 
 
 def _wrong_sizes(settings: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Iterator[str]:
-    """Settings that differ from the weights, which bear fairseq's names; a network of ten thousand layers is built for
-    hours before it is compared."""
+    """Settings that differ from the shapes of the weights, by fairseq's names.
+
+    s3prl builds the network before it compares: one of ten thousand layers would take hours.
+    """
     layers = {name.split(".")[2] for name in weights if name.startswith("encoder.layers.")}
     sizes: dict[str, int] = {"encoder_layers": len(layers)} if layers else {}
     for key, name, axis in (

@@ -14,7 +14,7 @@ from s3prl_gendistiller.models.upstream import FRAME_SAMPLES, read_generation, u
 
 
 class UpstreamExpert(UpstreamBase):
-    """A trained student behind s3prl's upstream contract.
+    """A trained student with the interface of s3prl's upstreams.
 
     Args:
         ckpt: a checkpoint of run_pretrain.py.

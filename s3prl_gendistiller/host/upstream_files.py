@@ -1,4 +1,4 @@
-"""What a checkpoint holds, and which upstream of s3prl reads it."""
+"""Checkpoints that a user passes to an upstream of s3prl: what they hold, and which upstream reads them."""
 
 from __future__ import annotations
 
@@ -6,53 +6,36 @@ import importlib.util
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from s3prl_gendistiller.distill.transformers_teacher import load_encoder, read_teacher_shape
 from s3prl_gendistiller.errors import ConfigError, UserError
 from s3prl_gendistiller.host.checkpoint import UnsafeCheckpoint, newest_checkpoint, read_checkpoint, student_kind
-from s3prl_gendistiller.host.upstream_contents import check_contents
+from s3prl_gendistiller.host.upstream_contents import CONVERTED, LAYOUTS, SYMBOLS, check_contents
+from s3prl_gendistiller.host.upstreams import FOLDERS_ENTRY, TEACHER, Door, family_of, upstreams
 from s3prl_gendistiller.student_kinds import OWN_UPSTREAM, OWN_UPSTREAMS, kind_of_weights, read_model_config
 
-if TYPE_CHECKING:
-    from s3prl_gendistiller.host.upstreams import Door
-
-_CONVERTED = ("task_cfg", "model_cfg", "model_weight")
-_SYMBOLS = "dictionaries_symbols"
-# By family, what s3prl's expert takes out of the file.
-_KEYS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("hubert", "multires_hubert"), (*_CONVERTED, _SYMBOLS)),
-    **dict.fromkeys(("wav2vec2", "data2vec", "wav2vec", "vq_wav2vec"), _CONVERTED),
-    **dict.fromkeys(("wavlm", "unispeech_sat", "lighthubert", "mae_ast"), ("cfg", "model")),
-    **dict.fromkeys(("apc", "npc"), ("config", "model")),
-    **dict.fromkeys(("mockingjay", "tera", "audio_albert"), ("Config", "Transformer")),
-    **dict.fromkeys(("decoar", "decoar2", "decoar_layers"), ("model",)),
-    "cpc": ("config", "weights"),
-    "distiller": ("Config", "Distiller"),
-}
-_FLAT = ("wavlm", "unispeech_sat")  # whose cfg is the model's alone, where fairseq's has a section for it
+_FLAT = ("wavlm", "unispeech_sat")  # their `cfg` is the model's alone; fairseq's has a section `model`
 _FAIRSEQ_ALONE = {"args", "task_state", "extra_state", "optimizer_history", "last_optimizer_state"}
 _FAIRSEQ_NAMES = {"data2vec_audio": "data2vec"}
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
 def check_file(name: str, checkpoint: str, door: Door) -> None:
-    """Refuses what an upstream that reads a checkpoint cannot read.
+    """Refuses a checkpoint that an upstream cannot read.
 
     Args:
-        name: of an entry of s3prl.hub.
+        name: entry of s3prl.hub that reads a checkpoint.
         checkpoint: a path, an address, or for transformers a folder or the name of a model on its hub.
 
     Raises:
-        UserError: nothing is there, it is a folder where a file is read or the reverse, it is of another kind, not
-            whole, or loading it would run code.
+        UserError: the checkpoint is missing, a folder in place of a file or the reverse, of another kind, or not whole,
+            or loading it would run code.
     """
-    from s3prl_gendistiller.host.upstreams import FOLDERS_ENTRY, family_of, upstreams
-
     family = family_of(name)
-    either = f"{name.rpartition('_')[0]}_custom" in upstreams()  # these download addresses themselves
+    either = f"{name.rpartition('_')[0]}_custom" in upstreams()  # such an entry downloads an address itself
     what = f"{door.checkpoint} {checkpoint}"
     if family.startswith("hf_") or name == FOLDERS_ENTRY:
         _check_folder(name, family, checkpoint, door)
@@ -70,7 +53,7 @@ def check_file(name: str, checkpoint: str, door: Door) -> None:
 
 
 def _check_folder(name: str, family: str, folder: str, door: Door) -> None:
-    """s3prl's entry would load a WavLM as well, without its position weights."""
+    """Checks the model_type too: s3prl's entry loads a WavLM as a HuBERT and drops its position weights."""
     if (Path(folder) / "config.json").is_file():
         found, expected = read_teacher_shape(folder, door.checkpoint).model_type, family.removeprefix("hf_")
         if family.startswith("hf_") and found != expected:
@@ -87,18 +70,16 @@ def _check_folder(name: str, family: str, folder: str, door: Door) -> None:
 
 
 def _in_folder(folder: Path, door: Door) -> str:
-    """What to name in place of a folder."""
+    """Advice: what to name in place of a folder."""
     if (folder / "config.json").is_file():
-        kind = read_teacher_shape(folder, door.checkpoint).model_type
-        return f"it holds a {kind} of transformers; {_of_folder(door)}"
+        found = read_teacher_shape(folder, door.checkpoint).model_type
+        return f"it holds a {found} of transformers; {_of_folder(door)}"
     newest = newest_checkpoint(folder)
     return f"name {newest}" if newest is not None else "it holds no whole states-*.ckpt either"
 
 
 def _of_folder(door: Door) -> str:
-    """Which upstream reads a transformers folder."""
-    from s3prl_gendistiller.host.upstreams import FOLDERS_ENTRY, TEACHER
-
+    """Advice: which upstream reads a transformers folder."""
     if door is TEACHER:
         return "give it as teacher.folder instead of upstream and checkpoint"
     return door.choose.format(FOLDERS_ENTRY)
@@ -121,7 +102,7 @@ def _check_content(name: str, family: str, checkpoint: str, door: Door) -> None:
             raise UserError(f"{refusal} {found}")
         student_kind(states, checkpoint)
         return
-    absent = [key for key in _KEYS.get(family, ()) if key not in states]
+    absent = [key for key in LAYOUTS[family].entries() if key not in states] if family in LAYOUTS else []
     flat = family not in _FLAT or not isinstance(states.get("cfg"), Mapping) or "encoder_layers" in states["cfg"]
     own = reader is None or reader.rpartition("_")[0] == name.rpartition("_")[0]
     if absent or not flat or not own:
@@ -131,7 +112,7 @@ def _check_content(name: str, family: str, checkpoint: str, door: Door) -> None:
 
 
 def _mapping(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """A section; empty where there is none, or where something else stands in its place."""
+    """A section of a checkpoint; empty where it is missing or no mapping."""
     found = content.get(key)
     return found if isinstance(found, Mapping) else {}
 
@@ -143,7 +124,7 @@ def _reader(states: Mapping[str, Any]) -> str | None:
 
 
 def _described(states: Mapping[str, Any], checkpoint: str, door: Door, family: str = "hubert") -> str:
-    """What a checkpoint is and where it belongs; empty where that is not known."""
+    """What a checkpoint is and which upstream reads it; empty where that is not known."""
     if "Downstream" in states:
         return "a run of run_downstream.py, expected an upstream; run_downstream.py -e goes on with such a run"
     reader = _reader(states)
@@ -151,8 +132,8 @@ def _described(states: Mapping[str, Any], checkpoint: str, door: Door, family: s
         return f"a student, which {reader} reads; {door.choose.format(reader)}"
     if "Transformer" in states:
         return "a run of s3prl's own pretraining, which tera_local, mockingjay_local or audio_albert_local reads"
-    if all(key in states for key in _CONVERTED):
-        reads = "hubert_local" if _SYMBOLS in states else "wav2vec2_local or data2vec_local"
+    if all(key in states for key in CONVERTED):
+        reads = "hubert_local" if SYMBOLS in states else "wav2vec2_local or data2vec_local"
         return f"a checkpoint that s3prl has converted from fairseq, which {reads} reads"
     cfg = states.get("cfg")
     if isinstance(cfg, Mapping) and "encoder_layers" in cfg:
@@ -166,7 +147,7 @@ def _described(states: Mapping[str, Any], checkpoint: str, door: Door, family: s
 
 
 def _convert_of(family: str) -> str | None:
-    """The module of s3prl that converts fairseq's checkpoints of a family."""
+    """Module of s3prl that converts fairseq's checkpoints of a family, if there is one."""
     module = f"s3prl.upstream.{_FAIRSEQ_NAMES.get(family, family)}"
     if not module.rpartition(".")[2].isidentifier() or importlib.util.find_spec(module) is None:
         return None
@@ -182,15 +163,13 @@ def _conversion(family: str, checkpoint: str) -> str:
 
 
 def count_states(name: str, checkpoint: str | None, steps: int | None) -> int | None:
-    """How many hidden states an upstream gives, by its configuration; None where that is not known.
+    """Number of hidden states of an upstream, by its configuration; None where that is not known.
 
     Args:
-        name: of the upstream that reads it.
-        checkpoint: that `check_file` has seen.
-        steps: of a GenDistiller; None for all.
+        name: entry of s3prl.hub.
+        checkpoint: a file that `check_file` has passed.
+        steps: layers that a GenDistiller generates; None for all.
     """
-    from s3prl_gendistiller.host.upstreams import FOLDERS_ENTRY, family_of
-
     family = family_of(name)
     if family == "baseline":
         return 1

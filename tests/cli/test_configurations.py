@@ -105,7 +105,7 @@ def test_a_runner_yaml_is_refused_before_the_teacher_is_loaded(
     content = merge(read_layered_yaml(bench.runner(inside)), section)
     Path("r.yaml").write_text(yaml.safe_dump(content))
     assert expected in refused(capsys, distil("-g", str(bench.model(inside)), "-c", "r.yaml")[0])
-    if "n_epochs" not in content["runner"] or content["runner"]["n_epochs"] < 1:  # which depends on the data
+    if "n_epochs" not in content["runner"] or content["runner"]["n_epochs"] < 1:  # the checked steps depend on the data
         assert main(["config", "runner", "--check", "r.yaml"]) == 2
         assert expected in capsys.readouterr().err
 
@@ -117,7 +117,7 @@ def test_s3prl_receives_numbers_and_no_override_that_it_would_evaluate(inside: P
     status, command = distil(*flags)
     content = given(command)
     assert status == 0 and content["optimizer"]["lr"] == 2e-4 and content["runner"]["total_steps"] == 9
-    assert content["runner"]["n_epochs"] == -1  # s3prl reads it, whether it is given or not
+    assert content["runner"]["n_epochs"] == -1  # s3prl reads the key, so the default is filled in
     assert command[command.index("-o") + 1] == "args.seed=7" and command[command.index("--seed") + 1] == "7"
 
     difference = {"base": "downstream_runs/asr/small.yaml", "optimizer": {"lr": "2e-4"}}

@@ -76,7 +76,7 @@ def test_make_mends_what_can_be_made(
     shutil.rmtree(tmp_path / "LibriSpeech/len_for_bucket")
     (tmp_path / "LibriSpeech/librispeech-lexicon.txt").write_text("RED\tR EH1 D\nBLUE\tB L UW1\nGREEN\tG R IY1 N\n")
     monkeypatch.setenv("SUPERB_DATA", str(tmp_path))
-    assert checked("--tasks", "pr", "asr", "--make") == 2  # far from the published size
+    assert checked("--tasks", "pr", "asr", "--make") == 2  # the corpus is smaller than the published one
     said = capsys.readouterr().out
     assert "train-clean-100.csv: 10 files" in said and "1 words that are not in it as espeak-ng says them" in said
     assert "IT'S\t" in (tmp_path / "LibriSpeech/lexicon.txt").read_text()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from s3prl_gendistiller.cli.downstream_flags import check_variant, splits
+from s3prl_gendistiller.cli.downstream_flags import check_variant
 from s3prl_gendistiller.errors import UserError
-from tests.cli.places import FBANK, SPLITS, accepted, downstream_refuses
+from tests.cli.places import FBANK, accepted, downstream_refuses
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_flags_of_run_downstream_that_cannot_work_are_refused(
         (("-d", "a.b"), "-d: found 'a.b', expected the name of a task"),
         (("-d", "asrr", "-c", "downstream_runs/asr/small.yaml"), "no such task in s3prl.downstream; expected one such"),
         (("-d", "quesst14_dtw"), "which trains nothing; give -m evaluate -t dev"),
-        (("-d", "speech_commands", "-m", "inference", "-i", "x"), "only asr can write down what it hears"),
+        (("-d", "speech_commands", "-m", "inference", "-i", "x"), "only asr can transcribe a file"),
     ],
 )
 def test_a_task_is_known_by_its_name_and_does_what_is_asked(
@@ -91,13 +91,6 @@ def test_query_by_example_is_evaluated_without_a_checkpoint(
     assert accepted(*qbe)[-4:-2] == ["-t", "test"] or "test" in accepted(*qbe)
     assert "dev" in accepted(*qbe, "-t", "dev")
     assert "-t: found tset, expected one of dev, test, eval" in downstream_refuses(capsys, *qbe, "-t", "tset")
-
-
-def test_the_splits_of_a_task_are_known_where_superb_has_it() -> None:
-    config = {"downstream_expert": {"datarc": {**SPLITS, "num_workers": 1}}}
-    assert splits("asr", config) == splits("glmd_asr", config) == list(SPLITS)
-    assert splits("ctc", {}) == ("train", "dev", "test") and splits("quesst14_dtw", {}) == ("dev", "test", "eval")
-    assert splits("mosei", {}) == ()
 
 
 def test_a_record_that_was_edited_is_named(

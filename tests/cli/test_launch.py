@@ -11,6 +11,7 @@ import yaml
 
 from s3prl_gendistiller.cli import downstream, launch, main, pretrain, resume
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.overrides import read_overrides
 from s3prl_gendistiller.schema import read_layered_yaml
 from tests.bench import Bench
 from tests.host.test_checkpoint import save_student
@@ -78,7 +79,7 @@ def test_a_shipped_teacher_is_known_from_any_folder(
     inside: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SUPERB_DATA", str(bench.data))
-    model = inside / "model.yaml"  # of a shape that fits the teacher
+    model = inside / "model.yaml"  # a student that fits the teacher
     base = "pretrain_configs/gendistiller/config_model_mini.yaml"
     model.write_text(f"base: {base}\nteacher: {{folder: teachers/hubert_mini}}\n")
     commands: list[list[str]] = []
@@ -217,19 +218,19 @@ def test_two_runs_do_not_train_in_one_folder_and_the_refused_one_takes_nothing_a
         (tmp_path / "run/config.yaml").touch()
         with pytest.raises(UserError, match="another run is training there"), launch.new_folder(tmp_path / "run"):
             pass
-        with launch.new_folder(tmp_path / "run", trains=False):  # evaluated while it trains
+        with launch.new_folder(tmp_path / "run", trains=False):  # an evaluation during training
             pass
         assert (tmp_path / "run/config.yaml").exists()
 
 
 def test_a_moved_run_is_resumed_where_it_lies(tmp_path: Path) -> None:
     path = tmp_path / "states-1.ckpt"
-    torch.save({"Args": argparse.Namespace(expdir="/somewhere/else")}, path)
-    assert resume.resume_overrides(path, "config.a=1", "cpu") == (
+    begun = argparse.Namespace(expdir="/somewhere/else")
+    assert resume.resume_overrides(begun, path, read_overrides("config.a=1"), "cpu") == (
         f"args.device='cpu',,args.expdir='{tmp_path}',,config.a=1"
     )
-    torch.save({"Args": argparse.Namespace(expdir=str(tmp_path))}, path)
-    assert resume.resume_overrides(path, None, "cuda") == "args.device='cuda'"
+    begun = argparse.Namespace(expdir=str(tmp_path))
+    assert resume.resume_overrides(begun, path, read_overrides(None), "cuda") == "args.device='cuda'"
 
 
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:

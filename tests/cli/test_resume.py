@@ -77,11 +77,12 @@ def test_a_stopped_run_says_the_command_that_goes_on_with_it(
 ) -> None:
     run = tmp_path / "run"
     assert downstream.main([*FBANK, "-p", str(run)], host=stopped) == 130
-    assert "nothing was saved yet, so the same command begins again" in capsys.readouterr().err
+    assert "nothing was saved yet: the same command begins again" in capsys.readouterr().err
     save_run(run / "states-1.ckpt")
     assert downstream.main(["-e", str(run)], host=stopped) == 130
     printed = capsys.readouterr().err.splitlines()[-1]
-    _, script, *flags = printed.partition("to go on: ")[2].split()
+    assert printed.endswith(" goes on with the run")
+    _, script, *flags = printed.removesuffix(" goes on with the run").partition("stopped; ")[2].split()
     assert script == "run_downstream.py" and accepted(*flags)[2:4] == ["-e", f"{flags[1]}/states-1.ckpt"]
     assert downstream.main(["-m", "evaluate", "-t", "dev-clean", "-e", str(run)], host=stopped) == 130
     assert "stopped; the same command begins again" in capsys.readouterr().err
@@ -90,7 +91,7 @@ def test_a_stopped_run_says_the_command_that_goes_on_with_it(
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (OSError(28, "No space left on device", "run/states-2.ckpt"), "run/states-2.ckpt: the disk takes no more"),
+        (OSError(28, "No space left on device", "run/states-2.ckpt"), "run/states-2.ckpt: the disk is full"),
         (OSError(30, "Read-only file system", "run/x"), "run/x: read-only file system"),
         (PermissionError(13, "Permission denied", "run/x"), "run/x: permission denied"),
         (

@@ -18,10 +18,10 @@ from s3prl_gendistiller.distill.manifest import read_manifest
 from s3prl_gendistiller.distill.teacher import Teacher
 from s3prl_gendistiller.distill.units import KmeansUnits, UnitHead, Units
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host import units as host_units
+from s3prl_gendistiller.host import teacher_units as host_units
 from s3prl_gendistiller.host.pretrain_expert import PretrainExpert, task_expert
+from s3prl_gendistiller.host.teacher_units import count_units, teacher_head
 from s3prl_gendistiller.host.teachers import load_teacher
-from s3prl_gendistiller.host.units import count_units, teacher_head
 from s3prl_gendistiller.schema import read_layered_yaml
 from tests.bench import Bench
 

@@ -1,4 +1,4 @@
-"""Every call of s3prl that our commands can reach and that could run what a file says, and what stands before it.
+"""Every call of s3prl that a command of this package can reach and that could run code from a file, with its guard.
 
 The calls are found by reading s3prl's source (`found_calls`); the table below names the guard of each.
 """
@@ -13,7 +13,7 @@ from typing import NamedTuple
 HOST = "s3prl_gendistiller.host."
 # Guards that are functions or tables of ours; a test imports each.
 DOWNSTREAM = HOST + "downstream_config.check_downstream"  # of a YAML; check_stored_config of a checkpoint
-OF_TASK = HOST + "downstream_config.EVALUATED"  # of a task that is none of SUPERB's ten
+OF_TASK = HOST + "downstream_config.EVALUATED"  # for tasks outside SUPERB
 STORED = HOST + "stored_run.check_stored_downstream"
 STORED_PRETRAIN = HOST + "stored_run.check_stored_pretrain"
 SETTINGS = HOST + "stored_run.check_settings"
@@ -27,9 +27,9 @@ READ = HOST + "checkpoint.read_checkpoint"
 YAML = "s3prl_gendistiller.documents.read_yaml"
 PICKLE = HOST + "shims.downstream_experts.PlainPickle"
 CLASS = HOST + "shims.downstream_experts.class_of"
-UPSTREAM_TEXT = HOST + "shims.upstream_files.literal"
-UPSTREAM_FEATURE = HOST + "shims.upstream_files.kaldi_feature"
-UPSTREAM_LOADER = HOST + "shims.upstream_files.GUARDS"  # `torch` in their place, which loads by our reader
+UPSTREAM_TEXT = HOST + "shims.upstream_guards.literal"
+UPSTREAM_FEATURE = HOST + "shims.upstream_guards.kaldi_feature"
+UPSTREAM_LOADER = HOST + "shims.upstream_guards.GUARDS"  # a view of `torch` that loads with `read_checkpoint`
 UPSTREAM_FILE = HOST + "upstream_files.check_file"
 COMMAND = HOST + "shims.task_data.NoSubprocess"
 # Calls that need no guard, and why.
@@ -99,7 +99,7 @@ TABLE: tuple[tuple[str, tuple[str, ...], str], ...] = (
         (f"downstream/{task}/*", ("eval(self.modelrc['select'])", "eval(f'self.get_{mode}_dataloader')"), DOWNSTREAM)
         for task in TEN
     ],
-    # tasks that are none of SUPERB's ten
+    # tasks outside SUPERB
     ("downstream/timit_phone/upstream_expert.py", ("torch.load(ckpt, map_location='cpu')",), SAFE_LOAD),
     ("downstream/timit_phone/upstream_expert.py", ("eval(modelrc['select'])",), CLASS),
     ("downstream/timit_phone/upstream_expert.py", ("getattr(s3prl.hub, args.upstream)",), UNUSED),
@@ -111,7 +111,7 @@ TABLE: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("downstream/*", ("eval(agg_module)", "eval(config['module'])", "eval(self.modelrc['select'])"), OF_TASK),
     ("downstream/*", ("getattr(nn, module.upper())", "getattr(nn, module.upper() + 'Cell')"), OF_TASK),
     ("downstream/*", ("getattr(torch.nn, rnn)",), OF_TASK),
-    # upstreams, and the files that they are given
+    # upstreams and their files
     ("upstream/baseline/extracter.py", ("eval(f'torchaudio.compliance.kaldi.{feat_type}')",), UPSTREAM_FEATURE),
     ("upstream/*", ("yaml.load(file, Loader=yaml.FullLoader)",), SETTINGS),
     ("upstream/*", ("yaml.load(open(config, 'r'), Loader=yaml.FullLoader)",), UNUSED),
@@ -236,7 +236,7 @@ def _imported(path: Path, package: Path) -> Iterator[Path]:
             continue
         for name in names:
             parts = [part for part in (name[1:] if name[0] == "s3prl" else name) if part]
-            for length in range(1, len(parts) + 1):  # pretraining imports the same modules from the top
+            for length in range(1, len(parts) + 1):  # pretraining imports the same modules without the package name
                 module = package.joinpath(*parts[:length])
                 candidates = (module.with_suffix(".py"), module / "__init__.py")
                 yield from (candidate for candidate in candidates if candidate.is_file())

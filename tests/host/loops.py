@@ -29,11 +29,11 @@ class Data(torch.utils.data.Dataset):
         return 6
 
     def __getitem__(self, index: int) -> Tensor:
-        return torch.tensor([1.0, 2.0, -0.5])  # whatever batch a run goes on with
+        return torch.tensor([1.0, 2.0, -0.5])  # equal for each batch
 
 
 class PretrainTask(nn.Module):
-    """What the pretraining Runner asks of a task.
+    """A task with all methods that the pretraining Runner calls.
 
     Attributes:
         fault: called with the number of the batch and its loss.
@@ -107,7 +107,7 @@ class Loops:
         assert spec is not None and spec.loader is not None
         self.module: Any = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(self.module)
-        mount.watch_runner(self.module)
+        mount.guard_runner(self.module)
         stock = self.module.get_optimizer
         self.module.get_optimizer = lambda *given: self._followed(stock(*given))
 

@@ -45,7 +45,7 @@ def test_every_row_of_the_table_has_its_call() -> None:
             (path, call.text) for path, texts, _ in TABLE if call.text in texts and fnmatch.fnmatch(call.path, path)
         )
         used.discard(row)
-    for_all = {"eval(self.modelrc['select'])", "eval(f'self.get_{mode}_dataloader')"}  # which not each task has
+    for_all = {"eval(self.modelrc['select'])", "eval(f'self.get_{mode}_dataloader')"}  # not every task has these
     assert sorted((path, text) for path, text in used if text not in for_all) == []
 
 
@@ -59,7 +59,7 @@ def test_every_guard_exists(name: str) -> None:
 
 
 def test_a_stand_in_is_in_the_very_module_that_evaluates_or_unpickles() -> None:
-    guards = importlib.import_module(HOST + "shims.upstream_files").GUARDS
+    guards = importlib.import_module(HOST + "shims.upstream_guards").GUARDS
     for call in CALLS:
         if guard(call) in (UPSTREAM_TEXT, UPSTREAM_FEATURE, UPSTREAM_LOADER):
             assert call.path.removeprefix("upstream/").removesuffix(".py").replace("/", ".") in guards, call

@@ -37,7 +37,7 @@ def refused(path: str, key: str, value: object, task: str | None = None) -> str:
     wrong = put(content(path), key, value)
     with pytest.raises(UserError) as caught:
         check_downstream(task, wrong, "c.yaml")
-    with pytest.raises(UserError):  # the same from a checkpoint
+    with pytest.raises(UserError):  # the same in a checkpoint
         check_stored_config(task, wrong, "states-1.ckpt: Config")
     return str(caught.value)
 
@@ -89,7 +89,7 @@ def test_a_list_of_names_that_s3prl_evaluates_is_one_of_a_list_each() -> None:
     assert "downstream_expert.metric[0]" in refused("ctc/snips.yaml", "downstream_expert.metric", [EVIL])
     assert "save_best_on[0]" in refused("ctc/snips.yaml", "downstream_expert.save_best_on", [EVIL])
     missing = content("emotion/config.yaml")
-    missing["runner"] = {"eval_dataloaders": [EVIL]}  # a checkpoint may leave out what would be checked beside it
+    missing["runner"] = {"eval_dataloaders": [EVIL]}  # a checkpoint may lack the other keys
     with pytest.raises(UserError, match="eval_dataloaders"):
         check_stored_config("emotion", missing, "x.ckpt")
 
@@ -162,4 +162,7 @@ def test_a_task_of_s3prls_own_may_name_its_own_classes_alone() -> None:
 def test_splits_are_those_of_the_task() -> None:
     assert splits("emotion", {}) == splits("glmd_ks", {}) == ("train", "dev", "test")
     assert splits("asr", content("asr/config.yaml")) == ("train", "dev-clean", "dev-other", "test-clean", "test-other")
-    assert "dev" in splits("quesst14_dtw", {})
+    sets = {"downstream_expert": {"datarc": {"train": ["a"], "dev-clean": ["b"], "num_workers": 1}}}
+    assert splits("asr", sets) == splits("glmd_asr", sets) == ("train", "dev-clean")
+    assert splits("ctc", {}) == ("train", "dev", "test") and splits("quesst14_dtw", {}) == ("dev", "test", "eval")
+    assert splits("mosei", {}) == ()

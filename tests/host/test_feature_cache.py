@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.drawn import sample_key
 from s3prl_gendistiller.host.feature_cache import CachedUpstream, files_hash, identity, put_cache_before
 from s3prl_gendistiller.host.feature_store import FeatureCache
+from s3prl_gendistiller.host.random_waveforms import sample_key
 
 
 class Upstream(nn.Module):
@@ -56,7 +56,7 @@ def test_the_second_time_nothing_is_computed_and_all_is_equal(tmp_path: Path) ->
         for ours, theirs in zip(found["hidden_states"], expected, strict=True):
             assert torch.equal(ours, theirs)
     assert first.upstream.computed == 3 and second.upstream.computed == 0
-    found["hidden_states"][0].zero_()  # what is done to the features leaves the stored ones alone
+    found["hidden_states"][0].zero_()  # a change to the features does not change the stored ones
     assert torch.equal(second(WAVS[:1])["hidden_states"][0], expected[0][:1])
     assert first.get_downsample_rates("hidden_states") == 320
 
@@ -98,7 +98,7 @@ def test_a_file_that_is_not_whole_is_computed_again(tmp_path: Path, layer: int |
         assert again.upstream.computed == 1 and again(WAVS) and again.upstream.computed == 1
         assert FeatureCache(tmp_path).load(first, first.stem, layer) is not None
     narrow = cached(tmp_path, layer=layer)
-    narrow.width = 4  # what the Featurizer expects
+    narrow.width = 4  # width that the Featurizer expects
     narrow(WAVS[:1])
     assert narrow.upstream.computed == 1
 

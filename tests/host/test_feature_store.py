@@ -26,15 +26,15 @@ def test_a_cache_keeps_within_its_limit_and_counts_what_others_keep(
     with caplog.at_level("WARNING", "s3prl_gendistiller"):
         for upstream in (one, other, one, other):
             upstream(WAVS)
-    assert len(files(tmp_path)) == 2  # 600 and 180 bytes of one, and no third
-    assert caplog.text.count("its limit is 1 KB; others are computed each time") == 2
+    assert len(files(tmp_path)) == 2  # 600 and 180 bytes fit, a third file does not
+    assert caplog.text.count("its limit is 1 KB; new ones are computed each time") == 2
     assert one.upstream.computed == 3 + 1 and other.upstream.computed == 6
     for path in files(tmp_path):
         path.unlink()
     assert FeatureCache(tmp_path, 1000) and kept_bytes(tmp_path) < 50
     other = CachedUpstream(Upstream(), "hidden_states", None, FeatureCache(tmp_path, 1000), "other")
     other(WAVS)
-    assert len(files(tmp_path)) == 2  # counted anew, with what is left
+    assert len(files(tmp_path)) == 2  # counted anew, with the remaining files
 
 
 def test_the_last_gigabyte_of_a_disk_is_left_to_checkpoints(

@@ -188,7 +188,7 @@ def test_an_entry_without_a_checkpoint_of_its_own_asks_for_one(name: str) -> Non
 
 
 def test_an_upstream_without_layers_is_no_teacher() -> None:
-    with pytest.raises(UserError, match=r"teacher\.upstream: fbank gives 1 hidden states.*hubert_base"):
+    with pytest.raises(UserError, match=r"teacher\.upstream: fbank has 1 hidden states.*hubert_base"):
         load_hub_teacher("fbank")
 
 

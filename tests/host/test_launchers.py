@@ -119,7 +119,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_unbroken_one(bench: Bench, tmp
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert not (run / "states-60.ckpt").exists()
-    half = run / "states-59.ckpt"  # as if the kill had hit the middle of the next save
+    half = run / "states-59.ckpt"  # as after a kill in the middle of the next save
     half.write_bytes((run / "states-10.ckpt").read_bytes()[:5000])
 
     again = succeed(

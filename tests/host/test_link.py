@@ -237,7 +237,7 @@ def test_link_refuses_and_changes_nothing(checkout: Path, spoil, message: str) -
 
 
 def test_a_folder_that_cannot_be_written_is_named(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # as root every folder can be written, so the question itself is answered here
+    # root can write every folder, so the answer of os.access is replaced
     monkeypatch.setattr(link_module.os, "access", lambda path, mode: Path(path).name != "upstream")
     before = snapshot(checkout)
     with pytest.raises(UserError, match=r"s3prl/upstream: cannot write there"):

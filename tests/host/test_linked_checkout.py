@@ -41,7 +41,7 @@ def test_the_hosts_own_script_trains_and_a_student_evaluates(checkout: Path, ben
     assert (checkout / "result/pretrain/gendistiller/states-3.ckpt").is_file()
 
     ruined = succeeds_not(run_python(*plain, "-n", "ruined", "-o", "config.optimizer.lr=1e30", cwd=checkout, env=env))
-    assert "not finite" in ruined and "config.optimizer.lr" in ruined  # also without our launcher
+    assert "not finite" in ruined and "config.optimizer.lr" in ruined  # also without the launcher of this package
     longer = (*helped, "-n", "gendistiller", "-a", "-o", "config.runner.total_steps=9")
     succeed(run_python(*longer, cwd=checkout, env=env))
     assert stored_step(newest_checkpoint(checkout / "result/pretrain/gendistiller")) == 9

@@ -67,6 +67,6 @@ def test_an_absent_host_is_refused_with_what_to_do(path):
 
 
 def test_a_folder_that_only_bears_the_name_is_refused(path):
-    (path / "s3prl").mkdir()  # such as a clone's root, seen from the folder above it
+    (path / "s3prl").mkdir()  # such as the root of a clone beside the script
     with pytest.raises(UserError, match="found only .*s3prl, without hub.py"):
         find_host()

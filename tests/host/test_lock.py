@@ -17,7 +17,7 @@ def test_a_second_process_is_kept_out_until_the_first_is_killed(tmp_path: Path) 
     child = os.fork()
     if child == 0:
         with locked(tmp_path / "run", ".lock", "taken"):
-            reader = os.fork()  # of data, for the run: it outlives the run that is killed
+            reader = os.fork()  # a worker process that reads data and survives the killed run
             if reader == 0:
                 signal.pause()
             os.write(writer, reader.to_bytes(4, "big"))

@@ -13,7 +13,7 @@ FEATURIZER = """
 import sys, torch
 from s3prl_gendistiller.host import mount
 hub = mount.mount_hub()
-mount.mount_hub()  # again: nothing is taken
+mount.mount_hub()  # a second call finds its own entries
 upstream = hub.gendistiller_local(ckpt=sys.argv[1], model_config=(sys.argv[2:] or [None])[0], refresh=False)
 from s3prl.upstream.interfaces import Featurizer
 featurizer = Featurizer(upstream, upstream_device="cpu")
@@ -47,12 +47,12 @@ compat.apply()
 folder = Path(sys.argv[1])
 mount.mount_downstream(); mount.mount_downstream()
 from s3prl.downstream.runner import Runner
-assert not hasattr(Runner._get_downstream.__wrapped__, "__wrapped__")  # once
+assert not hasattr(Runner._get_downstream.__wrapped__, "__wrapped__")  # wrapped once
 
 cuda = torch.Tensor.cuda
 for name in ("ctc", "voxceleb1", "sv_voxceleb1"):
     mount.supply_expert(name, folder, "cuda")
-assert torch.Tensor.cuda is cuda  # a run on a GPU keeps it
+assert torch.Tensor.cuda is cuda  # a run on a GPU keeps Tensor.cuda
 mount.supply_expert("sv_voxceleb1", folder, "cpu")
 mask = torch.ones(2)
 assert mask.cuda() is mask
@@ -65,7 +65,7 @@ for _ in range(2):
     try:
         expert.load_dataset("dev", None, asked)
     except NotImplementedError:
-        assert asked["num_workers"] == 0  # the stock loader takes it out
+        assert asked["num_workers"] == 0  # s3prl's loader removes the key
 
 import os
 from s3prl.downstream.voxceleb1 import dataset

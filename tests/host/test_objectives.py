@@ -74,7 +74,7 @@ def test_a_run_is_distilled_gone_on_with_and_evaluated(
     run, elsewhere = tmp_path / "result/pretrain" / task, tmp_path / "elsewhere"
     elsewhere.mkdir()
     whole = read_checkpoint(newest_checkpoint(run) or "")
-    (newest_checkpoint(run) or run).unlink()  # as if it had been killed after its third step
+    (newest_checkpoint(run) or run).unlink()  # as after a kill in its third step
     begun = read_checkpoint(run / "states-3.ckpt")
     succeed(run_python(PRETRAIN, "-e", run, cwd=elsewhere, env=bench.environment))
     newest = newest_checkpoint(run)
@@ -86,7 +86,7 @@ def test_a_run_is_distilled_gone_on_with_and_evaluated(
         assert all(torch.equal(value, whole[part][name]) for name, value in again[part].items())
     for split in ("train", "valid"):
         assert set().union(*(TERMS[name] for name in names)) <= read_metrics(run, split)[6].keys()
-    own.unlink()  # what follows needs no units
+    own.unlink()  # the student needs no units file
     assert not any("label_embs" in name for name in load_student(newest or "").state_dict())
     upstream = {"gendistiller": "gendistiller_local", "distilhubert": "distiller_local"}[task]
     asr = ("-u", upstream, "-k", newest, "-d", "asr", "-c", ROOT / "downstream_runs/asr/small.yaml", "-o", SHORT_ASR)

@@ -86,10 +86,10 @@ def test_a_state_brings_back_the_very_next_batch_and_random_numbers(make) -> Non
     first = make()
     assert train(first, 4) == expected[:4]
     states = first.add_state_to_save({"Optimizer": {}, "Step": 3, "Config": {}})
-    assert states["Step"] == 4  # the Runner says 3 and would train step 4 twice
+    assert states["Step"] == 4  # the Runner counts 3 and would train step 4 twice
     second = make()
     second.load_model(states)
-    torch.randn(100)  # the Runner draws as well between loading and the first batch
+    torch.randn(100)  # the Runner draws random numbers between loading and the first batch
     assert train(second, 3, first=5) == expected[4:]
 
 
@@ -98,7 +98,7 @@ def test_another_teacher_or_other_speech_than_a_run_began_with_is_refused(make, 
     from tests.bench import TINY_TEACHER
 
     states = {**make().add_state_to_save({"Config": {}})}
-    make().load_model({name: value for name, value in states.items() if name != "Fingerprints"})  # of an older version
+    make().load_model({name: value for name, value in states.items() if name != "Fingerprints"})  # an older version
     write_random_teacher(tmp_path / "other", **TINY_TEACHER, seed=7)
     with pytest.raises(UserError, match="the teacher's weights have changed since this run began"):
         make(teacher={"folder": str(tmp_path / "other")}).load_model(states)

@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.checkpoint import read_checkpoint
+from s3prl_gendistiller.host.overrides import read_overrides
 from s3prl_gendistiller.host.resume import check_changes, check_sections
 from s3prl_gendistiller.host.students import build_student
 from tests.host.test_checkpoint import CONFIG
@@ -31,6 +33,10 @@ def begun(tmp_path: Path, kind: str, options: dict[str, Any], **sections: Any) -
     return tmp_path / "states-4.ckpt"
 
 
+def check(path: Path, asked: str | None) -> None:
+    check_changes(read_checkpoint(path), path, read_overrides(asked))
+
+
 SCHEDULED = {"name": "AdamW_with_schedule", "betas": [0.9, 0.98]}
 TORCH = {"name": "TorchOptim", "torch_optim_name": "SGD"}
 
@@ -46,7 +52,7 @@ TORCH = {"name": "TorchOptim", "torch_optim_name": "SGD"}
     ],
 )
 def test_what_takes_effect_is_let_through(tmp_path: Path, kind: str, optimizer: dict, asked: str) -> None:
-    check_changes(begun(tmp_path, kind, optimizer), asked)
+    check(begun(tmp_path, kind, optimizer), asked)
 
 
 @pytest.mark.parametrize("kind", ["pretrain", "downstream"])
@@ -56,17 +62,17 @@ def test_what_takes_effect_is_let_through(tmp_path: Path, kind: str, optimizer: 
         (
             SCHEDULED,
             "config.optimizer.weight_decay=0.5",
-            "weight_decay: s3prl's AdamW_with_schedule does not look at it",
+            "weight_decay: s3prl's AdamW_with_schedule ignores it",
         ),
         (
             {"name": "Adam"},
             "config.optimizer.betas=[0.5, 0.5]",
-            "betas: (s3prl's Adam does not look at it|unknown key)",
+            "betas: unknown key",
         ),
         (
             TORCH,
             "config.optimizer.momentu=0.5",
-            "config.optimizer: s3prl cannot build it .*momentu|momentu: unknown key; did you mean momentum",
+            "momentu: unknown key; did you mean momentum",
         ),
         (TORCH, "config.optimizer.torch_optim_name='Adam'", "torch_optim_name: the stored momentum is of SGD"),
         (
@@ -86,29 +92,29 @@ def test_what_would_have_no_effect_is_refused(
     tmp_path: Path, kind: str, optimizer: dict, asked: str, message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        check_changes(begun(tmp_path, kind, optimizer), asked)
+        check(begun(tmp_path, kind, optimizer), asked)
 
 
 def test_each_launcher_has_its_own_that_cannot_change(tmp_path: Path) -> None:
     path = begun(tmp_path, "pretrain", TORCH)
     for asked in ("args.seed=3", "args.upstream_config='x.yaml'", "args.init_ckpt='other.ckpt'"):
         with pytest.raises(UserError, match=f"{asked.partition('=')[0]}: a run that goes on takes it from"):
-            check_changes(path, asked)
+            check(path, asked)
     with pytest.raises(UserError, match="unknown key; did you mean total_steps"):
-        check_changes(path, "config.runner.totl_steps=20")
+        check(path, "config.runner.totl_steps=20")
     path = begun(tmp_path, "pretrain", TORCH, runner={**LOOP, "n_epochs": 2})
     with pytest.raises(UserError, match="total_steps: the run counts 2 epochs; change config.runner.n_epochs"):
-        check_changes(path, "config.runner.total_steps=20")
+        check(path, "config.runner.total_steps=20")
     path = begun(tmp_path, "downstream", TORCH)
-    check_changes(path, "args.upstream_ckpt='moved.ckpt'")
+    check(path, "args.upstream_ckpt='moved.ckpt'")
     with pytest.raises(UserError, match="downstream_expert.modelrc: the head was made with it"):
-        check_changes(path, "config.downstream_expert.modelrc.width=9")
+        check(path, "config.downstream_expert.modelrc.width=9")
 
 
 def test_a_configuration_without_its_sections_is_named(tmp_path: Path) -> None:
     for kind in ("pretrain", "downstream"):
         with pytest.raises(UserError, match="optimizer"):
-            check_changes(begun(tmp_path, kind, TORCH, optimizer=None), None)
+            check(begun(tmp_path, kind, TORCH, optimizer=None), None)
     with pytest.raises(UserError, match="found no section downstream_expert in its Config"):
         check_sections({"Downstream": {}, "Config": {"runner": {}, "optimizer": {}, "downstream_expert": 5}}, tmp_path)
 
@@ -116,11 +122,11 @@ def test_a_configuration_without_its_sections_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["pretrain", "downstream"])
 def test_a_finished_run_is_changed_only_if_it_is_made_longer(tmp_path: Path, kind: str) -> None:
     path = begun(tmp_path, kind, TORCH, runner={**LOOP, "total_steps": 4})
-    check_changes(path, None)
-    check_changes(path, "config.optimizer.lr=0.5,,config.runner.total_steps=9")
+    check(path, None)
+    check(path, "config.optimizer.lr=0.5,,config.runner.total_steps=9")
     with pytest.raises(UserError, match=r"is finished, at step 4, .*add config\.runner\.total_steps above 4"):
-        check_changes(path, "config.optimizer.lr=0.5")
+        check(path, "config.optimizer.lr=0.5")
     if kind == "pretrain":
         path = begun(tmp_path, kind, TORCH, runner={**LOOP, "total_steps": 4, "n_epochs": 3})
         with pytest.raises(UserError, match="add config.runner.n_epochs above 2"):
-            check_changes(path, "config.runner.n_epochs=2")
+            check(path, "config.runner.n_epochs=2")

@@ -45,7 +45,7 @@ def test_a_kill_inside_a_save_leaves_what_was_there(tmp_path: Path, moment: str,
         else:
             setattr(module, moment.split(".")[1], lambda *given: killed())
         save(tmp_path, 9, keep=1)
-        os._exit(0)  # nothing to delete: the moment does not come
+        os._exit(0)  # no checkpoint was surplus
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status) or (moment == "os.unlink" and not before)
     whole = [path for path in tmp_path.glob("states-*.ckpt") if read_checkpoint(path)["Step"]]
@@ -54,7 +54,7 @@ def test_a_kill_inside_a_save_leaves_what_was_there(tmp_path: Path, moment: str,
     assert (newest is None) == (before == 0 and moment != "os.unlink")
 
     save(tmp_path, 10, keep=1)
-    assert names(tmp_path) == {"states-10.ckpt"}  # and nothing of the killed one
+    assert names(tmp_path) == {"states-10.ckpt"}  # and no file of the killed save
 
 
 def fail(error: Exception) -> Callable[..., None]:
@@ -82,7 +82,7 @@ def test_a_save_that_fails_twice_deletes_nothing(
 
 
 def test_what_is_surplus_goes_by_the_stored_step_and_whole_ones_last(tmp_path: Path) -> None:
-    save(tmp_path, 40, name="epoch-1")  # the last of a run that is made longer
+    save(tmp_path, 40, name="epoch-1")  # the last checkpoint of a run that is made longer
     broken = save(tmp_path, 45)
     broken.write_bytes(broken.read_bytes()[:-300])
     save(tmp_path, 30, keep=9)
@@ -91,7 +91,7 @@ def test_what_is_surplus_goes_by_the_stored_step_and_whole_ones_last(tmp_path: P
     assert names(tmp_path) == {"states-epoch-1.ckpt", "states-30.ckpt", "states-50.ckpt"}
     save(tmp_path, 60, keep=2)
     assert names(tmp_path) == {"states-50.ckpt", "states-60.ckpt"}
-    save(tmp_path, 55, keep=2)  # gone back to an older one: what was just written stays
+    save(tmp_path, 55, keep=2)  # the run went back to an older step: the new checkpoint stays
     assert names(tmp_path) == {"states-60.ckpt", "states-55.ckpt"}
     save(tmp_path, 70, keep=0)
     assert names(tmp_path) == {"states-70.ckpt"}

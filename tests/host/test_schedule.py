@@ -40,7 +40,7 @@ def test_a_resumed_run_follows_the_schedule_that_it_asks_for(loops: Loops, optim
 
     again = loops.train("again", asked, loops.folder / "whole/states-4.ckpt", total_steps=9, save_step=8)
     assert loops.rates == rates[4:]
-    assert all(map(torch.equal, weights(whole), weights(again)))  # nothing asked, nothing changed
+    assert all(map(torch.equal, weights(whole), weights(again)))  # without -o nothing changes
 
     loops.train("other", begun, total_steps=6, save_step=4)
     path = loops.folder / "other/states-4.ckpt"
@@ -77,10 +77,10 @@ def test_another_optimiser_or_scheduler_than_the_run_began_with_is_refused(loops
     }
     with pytest.raises(UserError, match="config.scheduler: found one, but the run began without"):
         loops.train("run", scheduled, path)
-    with pytest.raises(UserError, match="its Optimizer is not of what the configuration asks for"):
+    with pytest.raises(UserError, match="its Optimizer does not fit the configuration"):
         loops.train("run", {"name": "AdamW_with_schedule", "lr": 0.01}, path)
     states = torch.load(path, weights_only=False)
     next(iter(states["Optimizer"]["state"].values()))["exp_avg"].fill_(float("nan"))
     torch.save(states, path)
-    with pytest.raises(UserError, match="exp_avg in the checkpoint's Optimizer is not of its parameter's shape"):
+    with pytest.raises(UserError, match="exp_avg in the checkpoint's Optimizer does not have its parameter's shape"):
         loops.train("run", {"name": "TorchOptim", "torch_optim_name": "AdamW", "lr": 0.01}, path)

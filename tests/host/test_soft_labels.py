@@ -214,7 +214,7 @@ def test_a_teacher_computes_the_features_of_an_utterance_once(tmp_path: Path, mo
     given = (tmp_path / "teacher.ckpt", head, torch.device("cpu"))
     expected, _ = soft_labels.HeadedTeacher(*given)(WAVS)
     cached = soft_labels.HeadedTeacher(*given, FeatureCache(tmp_path / "kept"))
-    for computed in (3, 0):  # the second time it reads
+    for computed in (3, 0):  # the second time features are read
         before = upstream.computed
         assert torch.equal(cached(WAVS)[0], expected) and upstream.computed - before == computed
     torch.save({**states, "Upstream": upstream.state_dict()}, tmp_path / "teacher.ckpt")

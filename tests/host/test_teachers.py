@@ -99,7 +99,7 @@ def test_nothing_is_copied_where_nothing_is_asked_for(
     student = build_student(config)
     before = {name: value.clone() for name, value in student.state_dict().items()}
     teacher = load_teacher(config.teacher)
-    teacher.naming = None  # then it does not matter that the names are not known
+    teacher.naming = None  # unknown names do not matter without a warm start
     with caplog.at_level(logging.INFO):
         warm_start_student(student, teacher, config)
     assert "random weights" in caplog.text

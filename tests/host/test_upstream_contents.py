@@ -113,7 +113,7 @@ def test_text_that_s3prl_evaluates_is_a_literal(
     started = time.monotonic()
     with pytest.raises(UserError, match=rf"-k: {path} refused, its {KEYS[kind]} is"):
         check_upstream_file(f"{kind}_local", path)
-    with pytest.raises((UserError, TypeError)):  # whatever was checked: inside s3prl nothing is evaluated
+    with pytest.raises((UserError, TypeError)):  # without the check: s3prl still evaluates nothing
         getattr(mount_hub(), f"{kind}_local")(ckpt=str(path))
     assert not os.path.exists(mark) and time.monotonic() - started < 20
 

@@ -12,7 +12,7 @@ import json, sys, tempfile
 from pathlib import Path
 from torch.utils.data import DataLoader
 from s3prl_gendistiller.host import compat, mount
-from s3prl_gendistiller.host.drawn import WatchedLoader, sample_key
+from s3prl_gendistiller.host.random_waveforms import WatchedLoader, sample_key
 compat.apply()
 from tests.corpora.loaders import content
 data, cache = Path(sys.argv[1]), Path(sys.argv[2])

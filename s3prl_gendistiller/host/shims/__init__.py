@@ -1,1 +1,1 @@
-"""Stand-ins for what today's libraries no longer have; `compat` installs them, importing does nothing."""
+"""Stand-ins for names that s3prl uses; `compat` and `mount` install them, importing changes nothing."""

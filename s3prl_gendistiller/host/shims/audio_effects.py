@@ -1,4 +1,4 @@
-"""What `torchaudio.sox_effects` offered, over our own effects and soundfile."""
+"""The functions of `torchaudio.sox_effects`, built on `host.sox_effects` and soundfile."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from s3prl_gendistiller.host.shims import audio_files
 def apply_effects_tensor(
     tensor: torch.Tensor, sample_rate: int, effects: Sequence[Sequence[str]], channels_first: bool = True
 ) -> tuple[torch.Tensor, int]:
-    """Applies sox effects to (C, S) float32, or (S, C) without `channels_first`; returns both anew.
+    """Applies sox effects to (C, S) float32, or (S, C) without `channels_first`; returns a new waveform and its rate.
 
     Raises:
-        UserError: an effect or an argument that is not supported.
+        UserError: an effect or an argument is not supported.
     """
     waveform, rate_hz = sox_effects.apply_effects(tensor if channels_first else tensor.T, sample_rate, effects)
     return (waveform if channels_first else waveform.T), rate_hz
@@ -35,7 +35,7 @@ def apply_effects_file(
     """Reads a file and applies sox effects; returns float32 (C, S), or (S, C), and its rate.
 
     Raises:
-        UserError: an effect that is not supported, an unreadable file, or `normalize=False`.
+        UserError: an effect is not supported, the file cannot be read, or `normalize` is False.
     """
     if not normalize:
         raise UserError("apply_effects_file: found normalize=False, which is not supported; expected True")

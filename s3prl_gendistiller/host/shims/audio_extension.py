@@ -1,7 +1,7 @@
 """`torchaudio._extension` for a torchaudio whose compiled library does not fit the installed torch.
 
 torchaudio's transforms, functions and compliance code are Python; the library brings only RNN-T loss, forced
-alignment and faster filters. Without it torchaudio says so when one of these is called.
+alignment and faster filters. Without it torchaudio raises an error when one of these is called.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ NAME = "torchaudio._extension"
 
 
 def stub() -> ModuleType:
-    """A module with what torchaudio's own code reads from `torchaudio._extension`."""
+    """A module with the names that torchaudio's code reads from `torchaudio._extension`."""
     module = ModuleType(NAME, "Stand-in by s3prl-gendistiller: no compiled library fits this torch.")
     contents: dict[str, Any] = {
         "_IS_TORCHAUDIO_EXT_AVAILABLE": False,

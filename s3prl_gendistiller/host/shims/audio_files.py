@@ -34,12 +34,12 @@ ENCODINGS = {
     "MPEG_LAYER_III": ("MP3", 0),
 }
 SUBTYPES = {named: subtype for subtype, named in ENCODINGS.items()}
-INTEGER_KINDS = {"PCM_16": "int16", "PCM_24": "int32", "PCM_32": "int32"}
+INTEGER_TYPES = {"PCM_16": "int16", "PCM_24": "int32", "PCM_32": "int32"}
 SAVED_AS = {torch.float32: "FLOAT", torch.float64: "DOUBLE", torch.int16: "PCM_16", torch.int32: "PCM_32"}
 
 
 class AudioMetaData(NamedTuple):
-    """What torchaudio.info returned."""
+    """The result of torchaudio.info."""
 
     sample_rate: int
     num_frames: int
@@ -63,24 +63,24 @@ def load(
     Args:
         frame_offset: first sample to read.
         num_frames: samples to read at most; -1 reads to the end.
-        normalize: float32 in [-1, 1]; otherwise the file's own integers (int16 or int32) where it holds such.
+        normalize: convert to float32 in [-1, 1]; otherwise keep integers of the file (int16 or int32).
 
     Returns:
         (C, S), or (S, C) without `channels_first`, and the rate in Hz.
 
     Raises:
-        UserError: no file there, or not one that soundfile reads.
+        UserError: the file is missing, or soundfile cannot read it.
     """
     if frame_offset < 0 or num_frames < -1:
         raise ValueError(f"expected frame_offset >= 0 and num_frames >= -1, found {frame_offset}, {num_frames}")
     with _opened(uri) as file:
-        kind = "float32" if normalize else INTEGER_KINDS.get(file.subtype, "float32")
+        dtype = "float32" if normalize else INTEGER_TYPES.get(file.subtype, "float32")
         try:
             file.seek(min(frame_offset, file.frames))
-            samples = file.read(num_frames, dtype=kind, always_2d=True)  # (S, C)
+            samples = file.read(num_frames, dtype=dtype, always_2d=True)  # (S, C)
         except soundfile.LibsndfileError as problem:
             raise UserError(f"{uri}: cannot be read to its end ({problem}); fetch the file again") from problem
-        if kind == "int32" and file.subtype == "PCM_24":
+        if dtype == "int32" and file.subtype == "PCM_24":
             samples = samples >> 8  # soundfile puts 24 bits at the top of 32
         rate_hz = file.samplerate
     waveform = torch.from_numpy(samples)
@@ -105,7 +105,7 @@ def save(
         src: (C, S), or (S, C) without `channels_first`, or (S,).
 
     Raises:
-        ValueError: an encoding or a width that soundfile does not write.
+        ValueError: soundfile does not write the encoding or the width.
     """
     waveform = src.detach().cpu()
     if waveform.ndim == 2 and channels_first:
@@ -119,7 +119,7 @@ def info(uri: Source, format: str | None = None, buffer_size: int = 4096, backen
     """Reads a file's header as torchaudio.info did.
 
     Raises:
-        UserError: no file there, or not one that soundfile reads.
+        UserError: the file is missing, or soundfile cannot read it.
     """
     with _opened(uri) as file:
         encoding, bits = ENCODINGS.get(file.subtype, ("UNKNOWN", 0))
@@ -145,10 +145,10 @@ def _opened(uri: Source) -> soundfile.SoundFile:
     return file
 
 
-def _subtype(suffix: str, kind: torch.dtype, encoding: str | None, bits: int | None) -> str | None:
-    """soundfile's subtype; None leaves it to the format (flac, ogg, mp3)."""
+def _subtype(suffix: str, dtype: torch.dtype, encoding: str | None, bits: int | None) -> str | None:
+    """soundfile's subtype; None for the default of the format (flac, ogg, mp3)."""
     if encoding is None and bits is None:
-        return SAVED_AS.get(kind) if suffix == "wav" else None
+        return SAVED_AS.get(dtype) if suffix == "wav" else None
     if suffix == "flac":
         return f"PCM_{bits or 16}"
     wanted = (encoding or ("PCM_F" if bits == 64 else "PCM_U" if bits == 8 else "PCM_S"), bits or 16)

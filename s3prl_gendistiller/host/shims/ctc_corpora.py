@@ -1,7 +1,7 @@
-"""The corpora of s3prl's `ctc` task, a folder without which s3prl comes from the registry.
+"""The corpora of s3prl's `ctc` task, which s3prl from the registry lacks.
 
-s3prl's loader makes a dataset with keywords from the YAML and reads items from it: (file, tokens), or with a bucket
-size above 1 a list of that many neighbours in length, so that a batch holds utterances of like length.
+s3prl's loader builds a dataset with keywords from the YAML. An item is (file, tokens), or with a bucket size above 1 a
+list of that many utterances of similar length, so that a batch holds utterances of similar length.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Item = tuple[Path, list[int]]
 
 
 class Tokenizer(Protocol):
-    """What is used of s3prl's text encoders."""
+    """The used part of s3prl's text encoders."""
 
     token_type: str
 
@@ -33,7 +33,7 @@ class BucketedDataset(Dataset):
 
     Args:
         items: audio file and tokens of each utterance.
-        bucket_size: how many neighbours one item holds; 1 for single utterances.
+        bucket_size: number of utterances in one item; 1 for single utterances.
         ascending: fewest tokens first.
     """
 
@@ -56,10 +56,10 @@ class LibriPhoneDataset(BucketedDataset):
 
     Args:
         split: folders of LibriSpeech.
-        tokenizer: of phonemes.
+        tokenizer: tokenizer of phonemes.
         path: LibriSpeech's folder.
         lexicon: files of lines ``WORD PH ON EM ES``; the first pronunciation of a word counts.
-        unused: other keys of the YAML's corpus section, which s3prl passes along.
+        unused: other keys of the YAML's corpus section, which s3prl passes too.
 
     Raises:
         UserError: a split has no audio, a transcript is missing, or a word or phoneme is unknown.
@@ -92,11 +92,11 @@ class SnipsDataset(BucketedDataset):
 
     Args:
         split: folders of SNIPS; its speakers are those of the keyword ``<split>_speakers``.
-        path: the folder that holds them and the transcripts.
+        path: the folder that holds the splits and the transcripts.
         others: other keys of the YAML's corpus section, among them the speakers.
 
     Raises:
-        UserError: no file of the split has a transcript and a speaker of the list.
+        UserError: no file of the split has a transcript and a listed speaker.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class SnipsDataset(BucketedDataset):
 
 
 def _transcribed(root: Path, splits: Sequence[str]) -> Iterable[tuple[Path, list[str]]]:
-    """Audio files of LibriSpeech and their words; each transcript is read once."""
+    """Audio files of LibriSpeech and their words; reads each transcript once."""
     for split in splits:
         files = sorted(files_below(root / split, ".flac"))
         if not files:

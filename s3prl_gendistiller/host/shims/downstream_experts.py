@@ -1,6 +1,6 @@
-"""What s3prl's downstream experts lack on a CPU, without a git checkout, or with more than one corpus.
+"""Stand-ins in s3prl's downstream experts, for runs on a CPU, without a git checkout, or with more than one corpus.
 
-`mount` puts these in place before the Runner makes the expert.
+`mount` installs them before the Runner builds the expert.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from s3prl_gendistiller.errors import UserError
 
 
 def parallel_threads(n_jobs: int) -> Callable[[Iterable[Any]], list[Any]]:
-    """`joblib.Parallel` for speaker verification, which asks for twelve processes to read a corpus once.
+    """`joblib.Parallel` for speaker verification, with threads in place of the twelve processes that s3prl starts.
 
-    Threads: reading and filtering release the interpreter's lock, and twelve copies of torch fill a small machine.
+    Reading and filtering release the interpreter's lock, and twelve copies of torch fill the memory of a small machine.
     """
     from joblib import Parallel
 
@@ -30,7 +30,7 @@ def parallel_threads(n_jobs: int) -> Callable[[Iterable[Any]], list[Any]]:
 
 
 class PlainPickle:
-    """`pickle` as speaker identification sees it, which keeps lists of paths in the run's folder."""
+    """`pickle` for speaker identification, which keeps lists of paths in the run's folder."""
 
     dump = staticmethod(pickle.dump)
 
@@ -38,10 +38,10 @@ class PlainPickle:
     def load(file: IO[bytes]) -> list[str]:
         """
         Raises:
-            UserError: the file holds anything but a list of texts; nothing in it is run.
+            UserError: the file holds anything but a list of texts; no code in it is run.
         """
         found: Any = None
-        with contextlib.suppress(Exception):  # bytes of any kind; none of them can call anything
+        with contextlib.suppress(Exception):  # any bytes may fail in any way; none can call a function
             found = _NoObjects(file).load()
         if not isinstance(found, list) or not all(isinstance(path, str) for path in found):
             raise UserError(f"{file.name}: expected a list of paths, which s3prl wrote; delete it, it is made again")
@@ -54,7 +54,7 @@ class _NoObjects(pickle.Unpickler):
 
 
 def class_of(module: ModuleType) -> Callable[[str], type]:
-    """`eval` as a module sees it that evaluates the name of one of its classes, out of a checkpoint."""
+    """`eval` for a module that evaluates the name of one of its classes from a checkpoint."""
 
     def named(text: str) -> type:
         found = vars(module).get(text) if isinstance(text, str) else None
@@ -68,14 +68,14 @@ def class_of(module: ModuleType) -> Callable[[str], type]:
 
 
 def stay(tensor: torch.Tensor, *place: Any, **options: Any) -> torch.Tensor:
-    """`Tensor.cuda` on a run that has no GPU: speaker verification moves its mask there whatever the device."""
+    """`Tensor.cuda` for a run on a CPU: speaker verification always moves its mask to a GPU."""
     return tensor
 
 
 def keeping_corpus(load_dataset: Callable[..., Any]) -> Callable[..., Any]:
-    """The `ctc` task's loader takes `num_workers` out of the configuration that it is given.
+    """`load_dataset` of the `ctc` task, with a copy of the configuration: s3prl removes `num_workers` from it.
 
-    Every loader after the first, and every run from a checkpoint, would start twelve worker processes.
+    Without the copy every loader after the first, and every resumed run, would start twelve worker processes.
     """
 
     @functools.wraps(load_dataset)

@@ -1,4 +1,4 @@
-"""`atexit` for a library whose functions at the end of a process start a thread, which Python 3.12 refuses there."""
+"""`atexit` for a library that starts a thread at the end of a process, which Python 3.12 forbids."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def register(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Callable[..., Any]:
-    """As `atexit.register`; a thread that cannot be started any more is nothing to report."""
+    """`atexit.register` of a function that ends silently if it can start no thread."""
 
     @functools.wraps(function)
     def last() -> None:

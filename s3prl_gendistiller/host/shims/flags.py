@@ -1,4 +1,4 @@
-"""What s3prl's builders take from distutils, which Python 3.12 no longer brings."""
+"""The function of distutils that s3prl's builders use; Python 3.12 has no distutils."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ FALSE_WORDS = ("n", "no", "f", "false", "off", "0")
 
 
 def strtobool(val: str) -> int:
-    """1 for a word that means yes, 0 for one that means no.
+    """1 for a word for yes, 0 for a word for no.
 
     Raises:
         ValueError: any other word.

@@ -1,7 +1,7 @@
 """Names of huggingface_hub before version 1 that s3prl's runners import or call.
 
-huggingface_hub no longer has password logins, token folders of its own class, or git-based repositories.
-Reading from the hub still works and is passed on; what cannot work any more says so when it is called.
+huggingface_hub no longer has password logins, a class for the saved token, or git-based repositories. Calls that read
+from the hub are passed on; calls that cannot work any more raise an error.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from s3prl_gendistiller.errors import UserError
 
 
 class HfFolder:
-    """Stand-in: the saved token can be read; saving and deleting belong to the `hf auth` command."""
+    """Stand-in that reads the saved token; saving and deleting belong to the `hf auth` command."""
 
     @classmethod
     def get_token(cls) -> str | None:
@@ -25,18 +25,17 @@ class HfFolder:
 
     @classmethod
     def save_token(cls, token: str | None) -> None:
-        """Does nothing for the token already in use, which is what s3prl passes; refuses any other."""
+        """Does nothing for the token in use, which s3prl passes; refuses any other."""
         if token != cls.get_token():
             raise UserError("HfFolder.save_token is gone from huggingface_hub 1; run `hf auth login` instead")
 
     @classmethod
     def delete_token(cls) -> NoReturn:
-        """Refuses."""
         raise UserError("HfFolder.delete_token is gone from huggingface_hub 1; run `hf auth logout` instead")
 
 
 class Repository:
-    """Stand-in: refuses to be made."""
+    """Stand-in whose constructor raises an error."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         raise UserError(
@@ -51,7 +50,7 @@ def login(self: object, username: str | None = None, password: str | None = None
 
 
 def accept_old_arguments(snapshot_download: Callable[..., str]) -> Callable[..., str]:
-    """Lets `snapshot_download` be called as s3prl does: revision by position, `use_auth_token`.
+    """`snapshot_download` that takes arguments as s3prl passes them: revision by position, and `use_auth_token`.
 
     `use_auth_token=True` becomes "the saved token if there is one", since public models need none.
     """

@@ -1,4 +1,4 @@
-"""What s3prl's keyword spotting task takes from catalyst: any sampler, shared out among processes."""
+"""The class of catalyst that s3prl's keyword spotting uses: any sampler, divided among processes."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from torch.utils.data import Dataset, DistributedSampler, Sampler
 
 
 class DistributedSamplerWrapper(DistributedSampler):
-    """Gives each process its part of what another sampler draws.
+    """Gives each process its part of the indices of another sampler.
 
-    Every process draws the whole sequence and keeps each `num_replicas`-th item. They must draw alike, so
-    torch's generator is seeded for the drawing with the process's seed (s3prl gives all processes the same)
-    and the epoch, and put back afterwards. The sequence is filled up from its own start until all parts are
-    equally long.
+    Every process draws the whole sequence and keeps each `num_replicas`-th item. All must draw the same sequence, so
+    torch's generator is seeded with the process's seed (equal in all processes of s3prl) and the epoch, and restored
+    afterwards. The sequence is filled up from its start until all parts are equally long.
 
     Args:
-        sampler: what to share out; its randomness is torch's default generator.
+        sampler: the sampler to divide; it draws from torch's default generator.
         num_replicas: number of processes; by default that of the process group.
         rank: number of this process; by default that in the process group.
         shuffle: accepted for catalyst's signature; the order is the wrapped sampler's own.
@@ -32,7 +31,7 @@ class DistributedSamplerWrapper(DistributedSampler):
         rank: int | None = None,
         shuffle: bool = True,
     ) -> None:
-        # A DistributedSampler, because the host's runner tells the epoch only to those.
+        # A DistributedSampler, because the host's Runner calls `set_epoch` only on those.
         indices = cast(Dataset[int], range(len(cast(Sized, sampler))))
         super().__init__(indices, num_replicas=num_replicas, rank=rank, shuffle=shuffle)
         self.sampler = sampler

@@ -65,7 +65,7 @@ def resample(samples: torch.Tensor, from_hz: int, to_hz: int) -> torch.Tensor:
     if (from_hz, to_hz) in TWO_STAGES:
         first_up, taps, interpolator = TWO_STAGES[from_hz, to_hz]
         shape = Filter(cutoff=0.95681386, beta=13.711, half_width=taps / (per_low * first_up) / 2)
-        # What the first filter rings before time 0 is lost on purpose: sox starts its second stage at 0.
+        # The ringing of the first filter before time 0 is dropped, because sox starts its second stage at 0.
         steep = _steep(samples, shape, per_low, first_up)
         return _interpolate(steep, interpolator, from_hz * first_up, to_hz, length)
     resampled = soxr.resample(samples.T.numpy(), from_hz, to_hz, quality="HQ")  # (S, C)

@@ -1,4 +1,4 @@
-"""The sox program's `silence` effect: cuts what is not loud enough over the 20 ms before each sample."""
+"""The sox program's `silence` effect: cuts samples whose level over the preceding 20 ms is too low."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def cut_silence(waveform: torch.Tensor, rate_hz: int, above: Periods, below: Per
     """Drops silence from the front and, with `below`, after it; (C, S) -> (C, at most S).
 
     Args:
-        above: everything is dropped until `count` stretches without one silent sample were heard; the last
-            one is kept. With count 0 the front stays.
-        below: what follows the `count`-th silent stretch is dropped, that stretch included; with a negative
-            count the search for sound starts again there. A shorter silence stays.
+        above: samples are dropped until `count` stretches without a silent sample have passed; the last of these
+            stretches is kept. With count 0 the front stays.
+        below: the `count`-th silent stretch and all that follows is dropped; with a negative count the search for
+            sound starts again there. A shorter silence stays.
     """
     meter = _LoudnessMeter(waveform, rate_hz)
     kept: list[torch.Tensor] = []
@@ -80,7 +80,7 @@ class _LoudnessMeter:
         self.sums = np.concatenate([[0.0], np.cumsum(self.squares.sum(axis=1))])  # (S + 1,)
 
     def percent_from(self, origin: int) -> np.ndarray:
-        """Loudness from sample `origin` on, as if nothing had been heard before it; (S - origin, C)."""
+        """Loudness from sample `origin` on, as if silence preceded it; (S - origin, C)."""
         frames = np.arange(origin, len(self.squares))
         oldest = frames - self.window
         before = self.sums[frames] - self.sums[np.maximum(oldest, origin)]

@@ -1,7 +1,7 @@
-"""What the data sets of s3prl's downstream tasks read, made sure of where it is read.
+"""Checks of the files that the data sets of s3prl's downstream tasks read.
 
-They take every sample for mono at 16 kHz and every entry of a folder for data. Each stand-in has the name of what a
-task's module uses and gives the same for right data; for other data it raises an error that names the file.
+The data sets assume that all audio is mono at 16 kHz and that every entry of a folder is data. Each stand-in replaces a
+name in a task's module. It returns the same for valid data, and raises an error that names the file for other data.
 """
 
 from __future__ import annotations
@@ -25,35 +25,31 @@ from s3prl_gendistiller.distill.processes import end_with_parent
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.formats.headers import too_short, wrong_form
 from s3prl_gendistiller.formats.lists import full_lines
+from s3prl_gendistiller.host.view import View
 
 LISTED_SUFFIXES = (".aac", ".au", ".flac", ".m4a", ".mp3", ".ogg", ".wav")
-"""Of what librosa's `find_files` finds."""
+"""Suffixes of the files that librosa's `find_files` lists."""
 _LATE_S = 0.1
-"""Tables round durations."""
+"""Tolerance in seconds: tables round durations."""
 
 
-class Torchaudio:
-    """torchaudio for a task that takes samples as they are.
+class Torchaudio(View):
+    """torchaudio for a task that does not resample.
 
     Args:
         module: torchaudio.
-        rate_hz: of every file; None for that of the first one that is read.
+        rate_hz: required rate of every file; None for the rate of the first file.
     """
 
     def __init__(self, module: Any, rate_hz: int | None = SAMPLE_RATE) -> None:
-        self._module = module
+        super().__init__(module)
         self._rate_hz = rate_hz
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # also while it is unpickled in a worker process
-            raise AttributeError(name)
-        return getattr(self._module, name)
 
     def load(self, uri: str | os.PathLike[str], *arguments: Any, **options: Any) -> tuple[torch.Tensor, int]:
         """(1, S) and its rate in Hz.
 
         Raises:
-            UserError: another rate, several channels, no frame of samples, NaN, or no audio.
+            UserError: the file has another rate, several channels, less than one frame, or NaN, or is no audio.
         """
         waveform, rate_hz = _read(uri, lambda: self._module.load(uri, *arguments, **options))
         self._rate_hz = self._rate_hz or rate_hz
@@ -83,7 +79,7 @@ class Soundfile:
 
 
 def checked_effects(apply: Callable[..., Any]) -> Callable[..., Any]:
-    """`apply_effects_file` that names the file when it cannot read it."""
+    """`apply_effects_file` that names a file that it cannot read."""
 
     @functools.wraps(apply)
     def effects(path: str | os.PathLike[str], *arguments: Any, **options: Any) -> tuple[torch.Tensor, int]:
@@ -96,7 +92,7 @@ def checked_effects(apply: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def with_frames(dataset: Any) -> Any:
-    """Lets a data set name the file of which less than a frame is left when it was read and its silence cut."""
+    """Lets a data set name a file that has less than one frame left after its silence was cut."""
     stock = dataset.__getitem__
 
     @functools.wraps(stock)
@@ -121,10 +117,10 @@ def check_samples(
     """
     Args:
         waveform: (C, S).
-        least: samples.
+        least: lowest number of samples at 16 kHz.
 
     Raises:
-        UserError: they are not what a task takes them for.
+        UserError: rate, channels, length or values are wrong.
     """
     name, channels, samples = os.fspath(path), waveform.shape[0], waveform.shape[1]
     if rate_hz != expected_hz or channels != 1:
@@ -136,32 +132,26 @@ def check_samples(
 
 
 class VisiblePath(type(Path())):  # type: ignore[misc]
-    """A path that does not show hidden files, such as macOS's `._*`, in its folder."""
+    """A path whose `iterdir` and `glob` leave out hidden files, such as macOS's `._*`."""
 
     def iterdir(self) -> Iterator[Any]:
         return (path for path in super().iterdir() if not path.name.startswith("."))
 
     def glob(self, pattern: str, **options: Any) -> Iterator[Any]:
-        """With `*` as the only wildcard; a pattern for names in one folder is for any case."""
+        """Matches with `*` as the only wildcard; a pattern without a slash ignores case."""
         literal = re.sub(r"[\[?]", r"[\g<0>]", pattern)
         if "/" not in pattern:
             literal = re.sub("[a-z]", lambda letter: f"[{letter[0]}{letter[0].upper()}]", literal)
         return (path for path in super().glob(literal, **options) if not path.name.startswith("."))
 
 
-class VisibleOs:
-    """`os` as diarization sees it, which takes every name in a folder for a recording."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(os, name)
-
-    @staticmethod
-    def listdir(path: str) -> list[str]:
-        return [name for name in os.listdir(path) if not name.startswith(".") and name.lower().endswith(SUFFIXES)]
+def list_recordings(path: str) -> list[str]:
+    """`os.listdir` for diarization, which takes every name in a folder for a recording."""
+    return [name for name in os.listdir(path) if not name.startswith(".") and name.lower().endswith(SUFFIXES)]
 
 
 class NoSubprocess:
-    """`subprocess` as diarization sees it, which would run a command that stands in wav.scp."""
+    """`subprocess` for diarization, which would run a command from wav.scp."""
 
     PIPE = -1
 
@@ -198,7 +188,7 @@ def _read(path: str | os.PathLike[str], read: Callable[[], tuple[Any, int]]) -> 
 
 
 Place = Mapping[str, Callable[[Any], Any]]
-"""Names in a module, and what comes there, made of what is there."""
+"""Names in a module, each with a function from the present object to its stand-in."""
 
 _AUDIO: Place = {"torchaudio": Torchaudio}
 _EFFECTS: Place = {"apply_effects_file": checked_effects}
@@ -230,7 +220,7 @@ _PLACES: Mapping[str, Mapping[str, Place]] = {
         "dataset": {
             **_LISTS,
             "sf": lambda stock: Soundfile,
-            "os": lambda stock: VisibleOs(),
+            "os": lambda stock: View(os, listdir=list_recordings),
             "subprocess": lambda stock: NoSubprocess,
         }
     },
@@ -244,8 +234,8 @@ def supply(package: str, downstream: str) -> None:
     """Puts the stand-ins into the modules of a task.
 
     Args:
-        package: of the task.
-        downstream: s3prl's name of it.
+        package: package of the task.
+        downstream: s3prl's name of the task.
     """
     for name, place in _PLACES.get(downstream, {}).items():
         module = importlib.import_module(f"{package}.{name}")

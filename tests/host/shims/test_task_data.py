@@ -104,7 +104,7 @@ def test_folders_show_neither_hidden_files_nor_other_wildcards(tmp_path: Path) -
     assert [entry.name for entry in path.glob("*/wav/id1/[1]?.wav")] == ["[1]?.wav"]
     assert pickle.loads(pickle.dumps(path)) == path
     assert task_data.find_audio(root) == [str(root / "dev" / name) for name in ("Y.WAV", "wav/id1/[1]?.wav", "x.wav")]
-    assert task_data.VisibleOs.listdir(str(root / "dev")) != [] and "notes.txt" not in task_data.VisibleOs.listdir(
+    assert task_data.list_recordings(str(root / "dev")) != [] and "notes.txt" not in task_data.list_recordings(
         str(root / "dev")
     )
 

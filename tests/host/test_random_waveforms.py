@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 
-from s3prl_gendistiller.host.drawn import Drawn, WatchedLoader, sample_key
 from s3prl_gendistiller.host.feature_store import FeatureCache
+from s3prl_gendistiller.host.random_waveforms import Drawn, WatchedLoader, sample_key
 from s3prl_gendistiller.host.soft_labels import WithWaveforms
 
 DRAWS: dict[str, Callable[[], float]] = {
@@ -54,7 +54,7 @@ def collect(loader: Any) -> list[tuple[Drawn, Any]]:
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("draw", DRAWS)
 def test_a_sample_that_was_drawn_is_known_and_its_neighbours_are_not(draw: str, workers: int) -> None:
-    data = Subset(Windows(draw), [3, 0, 1, 2])  # torch's own gives whole batches at once
+    data = Subset(Windows(draw), [3, 0, 1, 2])  # a Subset of torch is read in whole batches
     for drawn, (wavs, labels) in collect(DataLoader(data, 2, collate_fn=together, num_workers=workers)):
         assert drawn == {sample_key(wav) for wav, label in zip(wavs, labels, strict=True) if label % 2}
         assert len(labels) == 2
@@ -99,7 +99,7 @@ def test_of_a_loader_that_cannot_be_watched_nothing_is_known() -> None:
 def test_a_loader_around_s3prls_own_is_watched_inside(tmp_path: Any) -> None:
     cache = FeatureCache(tmp_path)
     stock = DataLoader(Windows("python"), 2, collate_fn=together)
-    for _ in range(2):  # an expert may give the same one again
+    for _ in range(2):  # an expert may return the same loader twice
         loader = cache.watched(WithWaveforms(stock))
         assert len(loader) == 2 and isinstance(loader, WithWaveforms)
         for wavs, labels, again in loader:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint, stored_step
-from s3prl_gendistiller.host.watch import NON_FINITE_IN_A_ROW, OVERFLOWS_IN_A_ROW, Watch
+from s3prl_gendistiller.host.training_guard import NON_FINITE_IN_A_ROW, OVERFLOWS_IN_A_ROW, TrainingGuard
 from tests.host.loops import Loops, weights
 
 Kind = Any
@@ -123,17 +123,17 @@ def test_a_gradient_scaler_may_overflow_until_it_has_found_its_factor(monkeypatc
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     config = {"runner": {"fp16": True, "total_steps": 9}, "optimizer": {"lr": 0.1}}
     for bad_loss, allowed in ((False, OVERFLOWS_IN_A_ROW), (True, NON_FINITE_IN_A_ROW)):
-        watch = Watch()
-        watch.begin(
+        guard = TrainingGuard()
+        guard.begin(
             SimpleNamespace(init_ckpt={}, config=config, upstream=model, args=SimpleNamespace(expdir="run")), optimizer
         )
         for number in range(1, allowed + 1):
             if bad_loss:
-                watch.look_at_loss(model, (), torch.tensor(torch.inf))
+                guard.check_loss(model, (), torch.tensor(torch.inf))
             for parameter in model.parameters():
                 parameter.grad = torch.full_like(parameter, torch.inf)
             if number < allowed:
-                watch.clip_grad_norm_(model.parameters(), 1.0)
+                guard.clip_grad_norm_(model.parameters(), 1.0)
                 assert all(parameter.grad is None for parameter in model.parameters())
         with pytest.raises(UserError, match=f"{allowed} times in a row"):
-            watch.clip_grad_norm_(model.parameters(), 1.0)
+            guard.clip_grad_norm_(model.parameters(), 1.0)

@@ -1,4 +1,4 @@
-"""A teacher's own unit head, and how often it names each unit in a set of recordings."""
+"""Units of a teacher: its own unit head, its hidden states, and the number of frames with each unit."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from tqdm import tqdm
 from s3prl_gendistiller.config import TeacherConfig
 from s3prl_gendistiller.distill.audio import read_audio
 from s3prl_gendistiller.distill.manifest import Utterance
-from s3prl_gendistiller.distill.teacher import Teacher, check_finite
+from s3prl_gendistiller.distill.teacher import Teacher
 from s3prl_gendistiller.distill.units import HEAD_TEMPERATURE, UnitHead
+from s3prl_gendistiller.distill.weights import check_finite
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.paths import teacher_folder
 from s3prl_gendistiller.outputs import write_text
@@ -27,12 +28,12 @@ SAVED_EVERY = 500  # utterances
 
 
 def teacher_head(teacher: Teacher, config: TeacherConfig) -> UnitHead | None:
-    """What the teacher itself predicts units with: of s3prl's HuBERT, or of a folder with unit_head.safetensors.
+    """The unit head of a teacher: of s3prl's HuBERT, or from unit_head.safetensors in a folder.
 
-    None where there is no head, as in transformers' HuBERT and in WavLM.
+    None if there is no head, as in transformers' HuBERT and in WavLM.
 
     Raises:
-        UserError: the folder's file is broken.
+        UserError: the file in the folder is broken.
     """
     if config.folder is not None:
         path = teacher_folder(config.folder) / HEAD_FILE
@@ -48,12 +49,12 @@ def teacher_head(teacher: Teacher, config: TeacherConfig) -> UnitHead | None:
     state = {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
     if "final_proj.weight" not in state:
         return None
-    if "target_glu.0.weight" in state:  # fairseq passes the embeddings through it each time; once is enough
+    if "target_glu.0.weight" in state:  # fairseq applies it to the embeddings in each call; once is enough
         gated = functional.linear(state["label_embs_concat"], state["target_glu.0.weight"], state["target_glu.0.bias"])
         state["label_embs_concat"] = functional.glu(gated)
     try:
         return UnitHead.from_state(state)
-    except (ValueError, LookupError, RuntimeError) as error:  # one projection for each of several codebooks
+    except (ValueError, LookupError, RuntimeError) as error:  # such as one projection for each of several codebooks
         raise UserError(
             f"teacher {teacher.name}: its unit head has parts that are not known here ({str(error)[:200]}); take "
             "--source kmeans"
@@ -84,10 +85,10 @@ def _read_head(path: Path, teacher: Teacher) -> UnitHead:
 def states_of(
     teacher: Teacher, layer: int, utterances: Iterable[Utterance], device: str, progress: str | None = None
 ) -> Iterator[Tensor]:
-    """Of each utterance alone, so that no padding and no neighbour matters: (T, D) on the CPU.
+    """Hidden states (T, D) of each utterance on the CPU, computed alone and thus without padding.
 
     Raises:
-        UserError: an audio file cannot be read, or the teacher gives numbers that are not finite.
+        UserError: an audio file cannot be read, or the hidden states are not finite.
     """
     for utterance in tqdm(utterances, desc=progress, unit="file", disable=progress is None):
         wav = read_audio(utterance.path).to(device)
@@ -109,20 +110,21 @@ def count_units(
     device: str = "cpu",
     progress: str | None = None,
 ) -> Tensor:
-    """Frames with each unit first, (V,) int64: the same for any order of the utterances.
+    """Number of frames in which each unit has the highest logit, (V,) int64; independent of the order of utterances.
 
     Args:
-        predict: from states of the layer (T, D) to logits (T, V).
-        partial: what is counted so far, written now and then; the same call goes on from it and removes it at the end.
-        codebook: what tells `predict` from another one of the same size, such as a hash of its weights.
+        predict: function from states of the layer (T, D) to logits (T, V).
+        partial: file of the counts so far, written every `SAVED_EVERY` utterances; the same call goes on from it and
+            deletes it at the end.
+        codebook: identity of `predict`, such as a hash of its weights.
 
     Raises:
-        UserError: an audio file cannot be read, the teacher gives numbers that are not finite, or there is no frame.
+        UserError: an audio file cannot be read, states or logits are not finite, or there is no frame.
     """
     utterances = sorted(utterances, key=lambda utterance: str(utterance.path))
     identity = content_hash(utterances) + teacher.fingerprint() + str((layer, num_units, codebook))
     counts, done = _read_partial(partial, identity, num_units)
-    _write_partial(partial, identity, counts, done)  # a place that cannot be written to is found before the work
+    _write_partial(partial, identity, counts, done)  # fails before the work if the file cannot be written
     rest = utterances[done:]
     for number, states in enumerate(states_of(teacher, layer, rest, device, progress), start=done + 1):
         logits = predict(states)
@@ -139,12 +141,12 @@ def count_units(
 def _check_finite(values: Tensor, utterance: Utterance, teacher: Teacher) -> None:
     if not values.isfinite().all():
         raise UserError(
-            f"{utterance.path}: teacher {teacher.name} gives numbers that are not finite; look at its weights"
+            f"{utterance.path}: teacher {teacher.name} gives numbers that are not finite; check its weights"
         )
 
 
 def content_hash(utterances: Iterable[Utterance]) -> str:
-    """Of names and lengths in any order: 16 hexadecimal digits."""
+    """16 hexadecimal digits of names and lengths, independent of the order of utterances."""
     lines = sorted(f"{utterance.path.name} {utterance.num_samples}" for utterance in utterances)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
@@ -154,7 +156,7 @@ def _write_partial(partial: Path, identity: str, counts: Tensor, done: int) -> N
 
 
 def _read_partial(partial: Path, identity: str, num_units: int) -> tuple[Tensor, int]:
-    """What was counted before; nothing where the file is another count's, or not whole."""
+    """Stored counts and the number of counted utterances; zeros if the file is of another count, or not whole."""
     try:
         content = json.loads(partial.read_text(encoding="utf-8"))
         counts, done = torch.tensor(content["counts"], dtype=torch.long), content["done"]

@@ -1,7 +1,8 @@
-"""Weights out of a file: what is looked at before a module takes them."""
+"""Named weights: checked before a module loads them, and hashed."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,16 @@ LISTED = 5
 
 
 def check_weights(weights: Any, module: nn.Module, path: str | Path, what: str, whole: str) -> None:
-    """Refuses weights of which one does not fit, or is not finite where the module's own is; nothing is copied.
+    """Refuses weights that do not fit a module, or are not finite where the module's own are; nothing is copied.
 
     Args:
-        weights: as a file holds them.
-        path: of the file, for the message.
-        what: what the weights are to fit; `whole`: what they are weights of, both for the message.
+        weights: content of a file.
+        path: the file, for the message.
+        what: what the weights have to fit, for the message.
+        whole: name of the module, for the message.
 
     Raises:
-        UserError: names some of them.
+        UserError: names some of the weights.
     """
     if not isinstance(weights, Mapping):
         raise UserError(f"{path}: found {type(weights).__name__}, expected the weights of {whole}; use another file")
@@ -41,21 +43,46 @@ def check_weights(weights: Any, module: nn.Module, path: str | Path, what: str, 
     check_finite({name: value for name, value in weights.items() if is_finite(expected[name])}, path)
 
 
-def check_finite(weights: Mapping[str, Any], path: str | Path) -> None:
-    """
+def check_finite(weights: Mapping[str, Any], source: str | Path) -> None:
+    """Refuses weights with which every output is NaN.
+
+    Args:
+        weights: by name; values that are no dense tensors of floats are passed over.
+        source: file or key that holds the weights, for the message.
+
     Raises:
-        UserError: names some of the weights that are not.
+        UserError: names the first weight that is not finite, and how many there are.
     """
-    broken = [name for name, value in weights.items() if is_plain(value) and not is_finite(value)]
-    if broken:
+    wrong = [name for name, value in weights.items() if is_plain(value) and not is_finite(value)]
+    if wrong:
+        found = "NaN" if weights[wrong[0]].isnan().any() else "infinite numbers"
         raise UserError(
-            f"{path}: {len(broken)} weights hold NaN or infinite numbers ({_some(broken)}), expected finite ones; use "
-            "an older checkpoint"
+            f"{source}: found {found} in the weight {wrong[0]} ({len(wrong)} such weights), expected finite numbers; "
+            "copy the file again, or use an earlier one"
         )
 
 
+def weights_hash(state: Mapping[str, Tensor]) -> str:
+    """16 hexadecimal digits of the names and values of weights."""
+    digest = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        digest.update(name.encode())
+        digest.update(_bytes(value))
+    return digest.hexdigest()[:16]
+
+
+def values_hash(module: nn.Module) -> str:
+    """16 hexadecimal digits of a module's weights without their names, which differ between versions of libraries."""
+    digests = sorted(hashlib.sha256(_bytes(value)).digest() for value in module.parameters())
+    return hashlib.sha256(b"".join(digests)).hexdigest()[:16]
+
+
+def _bytes(value: Tensor) -> bytes:
+    return value.detach().float().cpu().contiguous().numpy().tobytes()
+
+
 def is_plain(value: Any) -> bool:
-    """Whether a value is a tensor of numbers that are really there: not sparse, quantised, on no device or expanded."""
+    """Whether a value is a dense tensor with memory of its own: not sparse, quantised, meta or expanded."""
     strided = isinstance(value, Tensor) and value.layout == torch.strided
     return strided and not value.is_quantized and not value.is_meta and 0 not in value.stride()
 
@@ -66,7 +93,7 @@ def is_finite(value: Tensor) -> bool:
 
 
 def _found(value: Any, expected: Tensor) -> str | None:
-    """What a weight is, if it cannot take the place of `expected`."""
+    """Description of a weight that cannot take the place of `expected`; None for one that can."""
     if not is_plain(value):
         return "no dense tensor" if isinstance(value, Tensor) else type(value).__name__
     if value.is_floating_point() != expected.is_floating_point() or value.is_complex() != expected.is_complex():

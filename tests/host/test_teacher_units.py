@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from s3prl_gendistiller.config import TeacherConfig
 from s3prl_gendistiller.distill.teacher import Teacher
-from s3prl_gendistiller.host.units import teacher_head
+from s3prl_gendistiller.host.teacher_units import teacher_head
 
 UPSTREAM = TeacherConfig(upstream="hubert")
 

@@ -1,6 +1,6 @@
-"""What s3prl's training loops leave unwatched: numbers that are not finite, and memory that never suffices.
+"""Checks that s3prl's training loops lack: numbers that are not finite, and memory that never suffices.
 
-Both Runners go on as if nothing had happened: with weights that are NaN, or with the same step again for ever.
+Without them both Runners train on with weights of NaN, or repeat the same step without end.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from s3prl_gendistiller.distill.weights import is_finite
+from s3prl_gendistiller.documents import leaves
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.saving import save_checkpoint, way_on
-from s3prl_gendistiller.host.weights import is_finite
 
 NON_FINITE_IN_A_ROW = 5
 OVERFLOWS_IN_A_ROW = 25
-"""With fp16 gradients overflow until the scaler has halved its factor, at first 65536, often enough."""
+"""With fp16, gradients overflow until the scaler has halved its factor, at first 65536, often enough."""
 OUT_OF_MEMORY_IN_A_ROW = 5
 EVERY = 1_000_000
 OUT_OF_MEMORY = "[Runner] - CUDA out of memory"
@@ -28,13 +29,16 @@ OUT_OF_MEMORY = "[Runner] - CUDA out of memory"
 logger = logging.getLogger(__name__)
 
 
-class Watch:
-    """Over one training loop; `mount` hands its methods to a Runner in place of torch's and of `print`.
+class TrainingGuard:
+    """The guard of one training loop; `mount` puts its methods in place of torch's functions and of `print`.
+
+    A step costs two reads of a scalar: is the loss finite, and is the norm of the gradient, which clipping computes
+    anyway. Weights are checked when they are saved.
 
     Attributes:
         steps: optimiser steps that this process has done or skipped.
-        skipped: those of them that would have put numbers that are not finite into the weights.
-        config: of the Runner.
+        skipped: steps whose update would have made weights not finite.
+        config: configuration of the Runner.
     """
 
     def __init__(self) -> None:
@@ -43,7 +47,7 @@ class Watch:
         self._folder = Path()
 
     def begin(self, runner: Any, optimizer: Any) -> None:
-        """At the beginning of a Runner's loop, when its optimiser has been built."""
+        """Starts the guard at the beginning of a Runner's loop, after its optimiser is built."""
         self.steps = self.skipped = 0
         self._losses = self._row = self._memory = 0
         self.config, self._optimizer = runner.config, optimizer
@@ -55,18 +59,21 @@ class Watch:
         if self._first >= total:
             longer = "n_epochs" if runner.config["runner"].get("n_epochs", -1) > 0 else "total_steps"
             logger.info(
-                "step %d of %d is done, nothing is left; config.runner.%s makes it longer", self._first, total, longer
+                "step %d of %d is done, the run is finished; config.runner.%s makes it longer",
+                self._first,
+                total,
+                longer,
             )
         model = runner.downstream.model if hasattr(runner, "downstream") else runner.upstream
-        model.register_forward_hook(self.look_at_loss)
+        model.register_forward_hook(self.check_loss)
 
     @property
     def step(self) -> int:
-        """The step that is, or was last, being done."""
+        """The present step, or the last one."""
         return self._first + self.steps
 
-    def look_at_loss(self, module: nn.Module, inputs: Any, output: Any) -> Any:
-        """Makes a loss that is not finite NaN, so that no gradient of it is finite either: of inf some are."""
+    def check_loss(self, module: nn.Module, inputs: Any, output: Any) -> Any:
+        """Turns a loss that is not finite into NaN, so that no gradient of it is finite; some gradients of inf are."""
         loss = output[0] if isinstance(output, tuple) else output
         if not module.training or not isinstance(loss, Tensor) or bool(loss.detach().isfinite().all()):
             return None
@@ -74,10 +81,10 @@ class Watch:
         return (loss * torch.nan, *output[1:]) if isinstance(output, tuple) else loss * torch.nan
 
     def clip_grad_norm_(self, parameters: Iterable[Tensor], *args: Any, **kwargs: Any) -> Tensor:
-        """torch's, which a Runner calls once before each optimiser step; a step that is not finite does nothing.
+        """`clip_grad_norm_` of torch, which a Runner calls before each optimiser step; skips a step that is not finite.
 
         Raises:
-            UserError: it was so a few times in a row.
+            UserError: several steps in a row were not finite.
         """
         parameters = list(parameters)
         norm = torch.nn.utils.clip_grad_norm_(parameters, *args, **kwargs)
@@ -87,7 +94,7 @@ class Watch:
             self._row = self._losses = 0
             return norm
         for parameter in parameters:
-            parameter.grad = None  # what every optimiser passes over, also one that a scaler or the Runner calls
+            parameter.grad = None  # every optimiser skips such a parameter, also when a scaler calls it
         self.skipped += 1
         self._row += 1
         self._losses = self._losses + 1 if self._bad_loss else 0
@@ -108,15 +115,15 @@ class Watch:
         trained = [value for group in self._optimizer.param_groups for value in group["params"]]
         if not all(map(is_finite, trained)) or any(bool(value.isnan().any()) for value in _tensors(states)):
             raise self._not_finite(f"the weights are not finite, so {Path(path).name} was not written")
-        # weights may be ruined and finite: as long as steps are skipped, nothing older is deleted for their sake
+        # weights may be ruined and still finite: while steps are skipped, no older checkpoint is deleted
         keep = EVERY if self._row else int(states["Config"]["runner"]["max_keep"])
         save_checkpoint(states, Path(path), keep)
 
     def say(self, *values: Any, **options: Any) -> None:
-        """`print` of a Runner, which says so before it passes over a batch that has no room.
+        """`print` of a Runner, which prints a line before it skips a batch for lack of memory.
 
         Raises:
-            UserError: it passed over a few in a row.
+            UserError: the Runner skipped several batches in a row.
         """
         builtins.print(*values, **options)
         if values and str(values[0]).startswith(OUT_OF_MEMORY):
@@ -125,16 +132,16 @@ class Watch:
                 raise self.out_of_memory(f" {self._memory} times in a row")
 
     def out_of_memory(self, often: str) -> UserError:
-        """What to lower."""
-        sizes = [f"{key} ({value})" for key, value in _sizes(self.config, "config")]
+        """The error that names the keys to lower."""
+        sizes = [f"{key} ({value})" for key, value in leaves(self.config, "config") if _is_size(key, value)]
         return UserError(
             f"step {self.step + 1}: out of memory{often}; lower {' or '.join(sizes) or 'the batch size'}, or leave "
             "other programs off the device. config.runner.gradient_accumulate_steps, raised by the same factor, keeps "
-            f"the batch of an optimiser step as large as it was. {way_on(self._folder)}"
+            f"the batch of an optimiser step as large as it was; {way_on(self._folder)}"
         )
 
     def report(self) -> None:
-        """At the end of the loop."""
+        """Logs the number of skipped steps at the end of the loop."""
         if self.skipped:
             logger.warning(
                 "%d of %d steps were skipped, because their loss or gradient was not finite", self.skipped, self.steps
@@ -146,29 +153,25 @@ class Watch:
         options = f" -o config.optimizer.lr={lower}"
         return UserError(
             f"step {self.step}: {problem}, at learning rate {rate:g} (config.optimizer.lr {asked}); expected finite "
-            f"numbers. What was saved before stays. {way_on(self._folder, options)}; a "
+            f"numbers. What was saved before stays; {way_on(self._folder, options)}; a "
             "checkpoint in place of the folder goes on from there"
         )
 
     def _rate(self) -> float:
-        """Of the step that is being done."""
+        """Learning rate of the present step."""
         rates = self._optimizer.get_lr() if hasattr(self._optimizer, "get_lr") else []
         return float(rates[0] if rates else self._optimizer.param_groups[0]["lr"])
 
 
 def _tensors(states: Mapping[str, Any]) -> Iterator[Tensor]:
-    """Of the modules in a checkpoint, also what is not trained: of that, inf may be meant, as in a mask."""
+    """Floating-point tensors of all modules in a checkpoint. Untrained ones may hold inf on purpose, as a mask does."""
     for value in states.values():
         if isinstance(value, Mapping) and value and all(isinstance(item, Tensor) for item in value.values()):
             yield from (item for item in value.values() if item.is_floating_point())
 
 
-def _sizes(config: Any, name: str) -> Iterator[tuple[str, int]]:
-    """Every number in a configuration that says how much is computed at a time."""
-    if isinstance(config, Mapping):
-        for key, value in config.items():
-            yield from _sizes(value, f"{name}.{key}")
-    elif isinstance(config, int) and not isinstance(config, bool) and config > 1:
-        key = name.rpartition(".")[2]
-        if ("batch" in key and "size" in key) or key == "crop_samples":
-            yield name, config
+def _is_size(key: str, value: Any) -> bool:
+    """Whether a key of a configuration sets the size of a batch, and could be lowered."""
+    name = key.rpartition(".")[2]
+    sized = ("batch" in name and "size" in name) or name == "crop_samples"
+    return sized and isinstance(value, int) and not isinstance(value, bool) and value > 1

@@ -1,8 +1,8 @@
-"""Which waveforms of a batch a data set has drawn at random, so that nobody keeps what will not be heard again.
+"""Which waveforms of a batch a data set has drawn at random, so that the feature cache does not keep them.
 
-s3prl's experts crop at random in the middle of their data sets (KS its silence, SID and ASV their training utterances).
-That shows in the state of the random generators, which are asked before and after each item and each batch: whatever
-moves one of them is drawn, in any task. A data set with a generator of its own would not be noticed; s3prl has none.
+s3prl's experts crop at random inside their data sets (KS its silence, SID and ASV their training utterances). Each such
+draw changes the state of a random generator, which is compared before and after each item and each batch. A data set
+with a generator of its own would not be noticed; s3prl has none.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 Drawn = frozenset[str] | None
-"""`sample_key` of each waveform of a batch that was drawn at random; None where that is not known."""
+"""`sample_key` of each waveform of a batch that was drawn at random; None if that is not known."""
 
 
 def sample_key(wav: Any) -> str:
@@ -27,11 +27,11 @@ def sample_key(wav: Any) -> str:
 
 
 class WatchedLoader:
-    """A loader of s3prl's that says of each batch, before it gives it, what in it was drawn.
+    """A loader of s3prl that reports, before each batch, which of its waveforms were drawn at random.
 
     Args:
-        loader: of an expert; its batches begin with a list of waveforms (S,).
-        tell: gets what was drawn.
+        loader: loader of an expert; each batch begins with a list of waveforms (S,).
+        tell: function that gets the `Drawn` of a batch.
     """
 
     def __init__(self, loader: Any, tell: Callable[[Drawn], None]) -> None:
@@ -40,7 +40,7 @@ class WatchedLoader:
         self.known = isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset)
         if self.known and not isinstance(loader.dataset, _Watched):
             watched = _Watched(loader.dataset)
-            # a DataLoader refuses another data set after it was made; its workers start later and take what is there
+            # a DataLoader forbids setting another data set; worker processes start later and use this one
             vars(loader).update(dataset=watched, collate_fn=_Collate(watched, loader.collate_fn))
 
     def __len__(self) -> int:
@@ -57,7 +57,7 @@ class WatchedLoader:
 
 
 class _Watched(Dataset):
-    """A data set that keeps in mind, within its process, which items of the current batch were drawn."""
+    """A data set that records, within its process, which items of the present batch were drawn at random."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
@@ -89,18 +89,20 @@ class _Collate:
         in_batch = frozenset(map(sample_key, batch[0]))
         of_items = [frozenset(map(sample_key, _waveforms(item))) for item in drawn]
         if moved or any(not keys or not keys <= in_batch for keys in of_items):
-            return in_batch, batch  # what an item has become is not known
+            return in_batch, batch  # the collate function has changed an item
         return frozenset().union(*of_items), batch
 
 
 def _waveforms(item: Any) -> Iterable[Any]:
-    """Of an item (waveform or list of waveforms, anything else, ...); none where it begins with something else."""
+    """Waveforms at the beginning of an item: one or a list; empty if the item begins with something else."""
     first = item[0] if isinstance(item, Sequence) and item else None
     waves = first if isinstance(first, list | tuple) else [first]
     return waves if all(isinstance(wave, np.ndarray | torch.Tensor) for wave in waves) else []
 
 
 def _generators() -> tuple[Any, ...]:
-    """The states of Python's, NumPy's and torch's own generators."""
-    kind, keys, *others = np.random.get_state()
-    return random.getstate(), kind, keys.tobytes(), others, torch.get_rng_state().numpy().tobytes()
+    """States of the global generators of Python, NumPy and torch."""
+    numpy: Any = np.random.get_state(legacy=False)
+    state = numpy.pop("state")
+    of_numpy = (state["key"].tobytes(), state["pos"], *numpy.values())
+    return random.getstate(), of_numpy, torch.get_rng_state().numpy().tobytes()

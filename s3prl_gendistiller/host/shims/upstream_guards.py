@@ -1,11 +1,11 @@
-"""What s3prl's upstreams do with a checkpoint or a YAML of a user, made safe.
+"""Safe stand-ins for calls of s3prl's upstreams that would run code from a user's checkpoint or YAML.
 
-They hand text of the file to `eval` (shapes of convolutions, the name of a feature), and three of their loaders
-unpickle whatever stands in the file. `GUARDS` names each such call and what stands in its place: a parser of literals,
-a function of torchaudio chosen by name, our reader. So what was checked is what is loaded, also where a file is
-downloaded, is written anew between check and use, or hides its settings in another form than s3prl's own.
+The upstreams evaluate text of the file (shapes of convolutions, the name of a feature), and three of their loaders
+unpickle any object. `GUARDS` lists each such call and its stand-in: a parser of literals, a function of torchaudio
+chosen by name, the reader of this package. The stand-ins also hold for a downloaded file, for one that changes between
+check and use, and for settings in another form than s3prl's own.
 
-Calls that stay as they are evaluate text of the source alone, such as ``eval("self.model.encoder.layers")``.
+The other calls of `eval` evaluate text of the source alone, such as ``eval("self.model.encoder.layers")``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import torch
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import read_checkpoint
+from s3prl_gendistiller.host.view import View
 
 MAX_TEXT, MAX_ITEMS, MAX_NUMBER = 4_000, 256, 1 << 20
 EXPECTED = "shapes alone, such as [(512,10,5)] + [(512,3,2)] * 4"
@@ -28,7 +29,7 @@ _KALDI = re.compile(r"torchaudio\.compliance\.kaldi\.(fbank|mfcc|spectrogram)")
 
 
 def literal(text: object, *unused: object) -> Any:
-    """What `eval` would make of a list of numbers, or of tuples of three, with ``+`` and ``* n`` between lists.
+    """The value of a list of numbers or of tuples of three, in which lists may be joined by ``+`` and ``* n``.
 
     Raises:
         UserError: anything else, or more than `MAX_ITEMS` entries or numbers beyond `MAX_NUMBER`.
@@ -90,28 +91,23 @@ def kaldi_feature(text: str) -> Any:
     return getattr(importlib.import_module("torchaudio.compliance.kaldi"), found.group(1))
 
 
-class _Torch:
-    """`torch` as a loader sees it that asks for ``weights_only=False``."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(torch, name)
-
-    @staticmethod
-    def load(path: str | Path, *unused: object, **settings: object) -> Any:
-        return read_checkpoint(path)
+def load(path: str | Path, *unused: object, **settings: object) -> dict[str, Any]:
+    """`torch.load` of the host: on the CPU, checked, and never code."""
+    return read_checkpoint(path)
 
 
-# by module of s3prl/upstream: the global that is set, and its stand-in
-GUARDS: dict[str, tuple[str, Callable[..., Any] | _Torch]] = {
+_TORCH = View(torch, load=load)
+# By module of s3prl/upstream: name of the replaced global, and its stand-in.
+GUARDS: dict[str, tuple[str, Callable[..., Any] | View]] = {
     "baseline.extracter": ("eval", kaldi_feature),
     "data2vec.data2vec_model": ("eval", literal),
-    "distiller.builder": ("torch", _Torch()),
+    "distiller.builder": ("torch", _TORCH),
     "distiller.model": ("eval", literal),
     "hubert.hubert_model": ("eval", literal),
     "lighthubert.lighthubert.lighthubert": ("eval", literal),
-    "mockingjay.builder": ("torch", _Torch()),
+    "mockingjay.builder": ("torch", _TORCH),
     "multires_hubert.hubert_model": ("eval", literal),
-    "roberta.convert": ("torch", _Torch()),
+    "roberta.convert": ("torch", _TORCH),
     "roberta.roberta_model": ("eval", literal),
     "wav2vec.wav2vec_model": ("eval", literal),
     "wav2vec2.wav2vec2_model": ("eval", literal),
@@ -123,8 +119,8 @@ def install(package: str = "s3prl.upstream", names: tuple[str, ...] = tuple(GUAR
     """Puts the stand-ins into modules of `package`; a second call changes nothing.
 
     Args:
-        package: s3prl's pretraining tasks import the same files as ``upstream``.
-        names: of `GUARDS`.
+        package: ``upstream`` for s3prl's pretraining tasks, which import the same files by that name.
+        names: keys of `GUARDS`.
     """
     for name in names:
         variable, guard = GUARDS[name]
