@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s3prl_gendistiller.cli import arguments
-from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.errors import UserError, shortened
 from s3prl_gendistiller.superb.tasks import TASKS, choose_tasks
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     looked, there = shelf.counts()
     print(f"read: header, first and last samples of {looked:,} of {there:,} audio files, and all lists")
     for report in reports:
-        for line in _shortened(report.problems):
+        for line in shortened(report.problems, _LISTED):
             print(f"{report.need.task.name}: {line}")
     return 2 if any(report.missing for report in reports) else 0
 
@@ -134,11 +134,6 @@ def _to_do(report: Report) -> str:
         return f"get {report.need.task.corpus.where}"
     steps = [] if report.audible else [f"get the rest of {report.need.task.corpus.where}"]
     return ", ".join([*steps, *(["--make"] if report.makeable else []), "see below"])
-
-
-def _shortened(lines: Sequence[str]) -> list[str]:
-    more = [f"and {len(lines) - _LISTED} more"] if len(lines) > _LISTED else []
-    return [*lines[:_LISTED], *more]
 
 
 def _pronounce(words: Iterable[str]) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.errors import UserError, shortened
 from s3prl_gendistiller.superb.corpus.check import Shelf, audio_faults, rate_of
 from s3prl_gendistiller.superb.corpus.lists import content_faults, listing_faults
 from s3prl_gendistiller.superb.tasks import TASKS
@@ -50,9 +50,8 @@ def refuse_unfit(downstream: str, config: Mapping[str, Any]) -> None:
             problems.append(problem)
     problems = list(dict.fromkeys(problems))
     if problems:
-        more = [f"and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
         head = f"-d {downstream}: {len(problems)} problems in its data (`gendistiller data check` looks at all of it)"
-        raise UserError("\n  ".join([f"{head}: {problems[0]}", *problems[1:_LISTED], *more]))
+        raise UserError("\n  ".join(shortened([f"{head}: {problems[0]}", *problems[1:]], _LISTED)))
 
 
 def _need_of(downstream: str, config: Mapping[str, Any]) -> Need | None:

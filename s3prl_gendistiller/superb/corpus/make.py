@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.superb.tasks.needs import Listing, Need, Pronounce, Sources, write_list
+from s3prl_gendistiller.outputs import write_text
+from s3prl_gendistiller.superb.tasks.needs import Listing, Need, Pronounce, Sources
 
 
 def find_sources(s3prl: Path | None, librimix: Path | None, pronounce: Pronounce | None = None) -> Sources:
@@ -34,7 +35,7 @@ def make(need: Need, sources: Sources, *, progress: bool = True) -> Iterator[str
     for listing in (listing for listing in need.listings if not listing.path.exists()):
         copied = None if sources.s3prl is None or not listing.in_s3prl else sources.s3prl / listing.in_s3prl
         if copied is not None and copied.is_file():
-            write_list(listing.path, copied.read_text(encoding="utf-8"))
+            write_text(listing.path, copied.read_text(encoding="utf-8"))
             yield f"{listing.path}: from {copied}"
         elif listing.made:
             by_folder.setdefault(listing.path.parent, []).append(listing)

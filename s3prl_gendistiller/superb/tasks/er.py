@@ -12,9 +12,10 @@ from typing import Any
 
 from s3prl_gendistiller.distill.files import files_below, read_text
 from s3prl_gendistiller.errors import UserError, few
+from s3prl_gendistiller.outputs import write_text
 from s3prl_gendistiller.superb.corpus.sizes import Corpus, Speech
 from s3prl_gendistiller.superb.tasks.base import Metric, Task
-from s3prl_gendistiller.superb.tasks.needs import ALIKE, AudioFolder, Config, Files, Listing, Need, Sources, write_list
+from s3prl_gendistiller.superb.tasks.needs import ALIKE, AudioFolder, Config, Files, Listing, Need, Sources
 from s3prl_gendistiller.superb.tasks.predictions import Expected, classes, present
 
 EMOTIONS = {"neu": 0, "hap": 1, "ang": 2, "sad": 3}
@@ -61,7 +62,7 @@ class EmotionRecognition(Task):
             session, test = listing.path.parent.name, listing.path.name.startswith("test")
             chosen = [one for name, found in utterances.items() if (name == session) == test for one in found]
             text = json.dumps({"labels": EMOTIONS, "meta_data": chosen}, indent=1) + "\n"
-            write_list(listing.path, text)
+            write_text(listing.path, text)
             yield f"{listing.path}: {len(chosen):,} utterances, in another order than s3prl's own list"
 
     def test_set(self, config: Config, fold: str = "") -> Expected:

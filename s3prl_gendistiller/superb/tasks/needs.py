@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from s3prl_gendistiller.errors import few
 from s3prl_gendistiller.formats.lists import full_lines, read_csv
-from s3prl_gendistiller.outputs import replacing
 from s3prl_gendistiller.superb.corpus.sizes import Amount
 
 if TYPE_CHECKING:
@@ -115,12 +114,6 @@ def fault(where: object, items: Collection[object], what: str, remedy: str = "")
     """A message on some of the files or lines of a place; no message without any."""
     if items:
         yield f"{where}: {len(items):,} {what}: {few(items)}{remedy}"
-
-
-def write_list(path: Path, text: str) -> None:
-    """Writes a whole list or none, with Unix line ends on every system."""
-    with replacing(path) as part:
-        part.write_text(text, encoding="utf-8", newline="\n")
 
 
 def columns(*numbers: int) -> Callable[[Path], Iterator[str]]:

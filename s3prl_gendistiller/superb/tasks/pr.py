@@ -8,9 +8,10 @@ from pathlib import Path
 from s3prl_gendistiller.distill.files import files_below, read_text
 from s3prl_gendistiller.errors import UserError, few
 from s3prl_gendistiller.formats.lexicon import read_lexicons, refuse_unfit_lexicon
+from s3prl_gendistiller.outputs import write_text
 from s3prl_gendistiller.superb.tasks import librispeech
 from s3prl_gendistiller.superb.tasks.base import Metric, Task
-from s3prl_gendistiller.superb.tasks.needs import Config, Files, Listing, Need, Sources, fault, write_list
+from s3prl_gendistiller.superb.tasks.needs import Config, Files, Listing, Need, Sources, fault
 from s3prl_gendistiller.superb.tasks.predictions import Expected, hypotheses, present
 
 OFFICIAL_LEXICONS = tuple(
@@ -72,7 +73,7 @@ class PhonemeRecognition(Task):
             origin += f"; {len(unknown):,} words that are not in it as espeak-ng says them, unlike SUPERB"
         text = "".join(f"{word}\t{' '.join(sounds)}\n" for word, sounds in phonemes.items())
         for listing in wanted:
-            write_list(listing.path, text)
+            write_text(listing.path, text)
             yield f"{listing.path}: {len(phonemes):,} words {origin}"
 
     def test_set(self, config: Config, fold: str = "") -> Expected:

@@ -12,10 +12,11 @@ from s3prl_gendistiller.distill.files import files_below
 from s3prl_gendistiller.formats import rttm
 from s3prl_gendistiller.formats.kaldi import read_table
 from s3prl_gendistiller.formats.printed import printed_values
+from s3prl_gendistiller.outputs import write_text
 from s3prl_gendistiller.superb.corpus.sizes import Amount, Corpus, Speech
 from s3prl_gendistiller.superb.tasks import der, libri2mix
 from s3prl_gendistiller.superb.tasks.base import WIDTH, Metric, Task, require_packages
-from s3prl_gendistiller.superb.tasks.needs import AudioFolder, Config, Files, Listing, Need, Sources, write_list
+from s3prl_gendistiller.superb.tasks.needs import AudioFolder, Config, Files, Listing, Need, Sources
 from s3prl_gendistiller.superb.tasks.predictions import Expected, Predictions, Submission, present
 
 # counted in LibriMix's metadata: the longer of the two utterances of each mixture
@@ -51,7 +52,7 @@ class SpeakerDiarization(Task):
         tables = libri2mix.make_tables(mixtures, split, need.roots[0], sources.librimix, progress=progress)
         for listing in wanted:
             text = tables[listing.path.name]
-            write_list(listing.path, text)
+            write_text(listing.path, text)
             yield f"{listing.path}: {len(text.splitlines()):,} lines"
 
     def test_set(self, config: Config, fold: str = "") -> Expected:
