@@ -12,9 +12,9 @@ _KEPT_BYTES = 2**31 - 1
 _STEP_BYTES = 2**28
 
 # oneDNN compiles each operation once for each shape of its input; the result is called a primitive. A training step of
-# a GenDistiller on a six-layer teacher takes 126. A run with fixed crops has three shapes of batch: a whole one, the
-# last one of an epoch and a held-out one. A cache that holds fewer compiles anew in each step, 0.3 ms a primitive.
-_KEPT_PRIMITIVES = 3 * 128
+# a GenDistiller on a six-layer teacher takes 126. More primitives would serve runs that return to a few shapes (0.3 ms
+# for each compilation that is saved), and hold gigabytes in runs whose batches have ever new lengths.
+_KEPT_PRIMITIVES = 128
 
 
 def keep_freed_memory() -> bool:
@@ -36,7 +36,7 @@ def keep_freed_memory() -> bool:
 
 
 def keep_few_primitives() -> None:
-    """Lets oneDNN keep 384 primitives instead of 1024, unless ONEDNN_PRIMITIVE_CACHE_CAPACITY is set.
+    """Lets oneDNN keep 128 primitives instead of 1024, unless ONEDNN_PRIMITIVE_CACHE_CAPACITY is set.
 
     oneDNN reads the number at the first operation of a process. Each new length of audio needs new primitives. A
     primitive is small, but it stays on the heap between activations: 1024 of them, scattered over the heap, left gaps
