@@ -54,7 +54,6 @@ class Cost:
     """Cost of one upstream as s3prl runs it, with the prediction heads that s3prl keeps.
 
     Attributes:
-        parameters: number of weights.
         gmacs_per_s: billions of multiply-adds per second of audio, on an utterance of `SECONDS`.
         cpu_s_per_s: CPU seconds per second of audio; comparable only within one measurement.
     """
@@ -143,8 +142,7 @@ def _no_fused_kernels() -> Iterator[None]:
     before = torch.backends.mha.get_fastpath_enabled()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*TF32.*")
-        flags = torch.backends.mkldnn.flags(enabled=False)
-        with flags, sdpa_kernel(SDPBackend.MATH):
+        with torch.backends.mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH):
             torch.backends.mha.set_fastpath_enabled(False)
             try:
                 yield

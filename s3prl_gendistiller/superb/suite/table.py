@@ -51,7 +51,6 @@ def numbers(results: Results, models: Sequence[BenchmarkedModel], task: Task, me
 
 
 def label(task: Task, metric: Metric) -> str:
-    """The title of a column."""
     return f"{task.name.upper()} {metric.label} {arrow(metric)}"
 
 

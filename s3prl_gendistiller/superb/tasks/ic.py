@@ -42,8 +42,7 @@ class IntentClassification(Task):
             values = {slot: {row[slot] for _, row in rows if row[slot]} for slot in SLOTS}
             known = known or values
             for slot in SLOTS:
-                unseen = sorted(values[slot] - known[slot])
-                if unseen:
+                if unseen := sorted(values[slot] - known[slot]):
                     yield f"{path}: {slot} is {few(unseen)}, which no line of train_data.csv has; correct it"
 
     def test_set(self, config: Config, fold: str = "") -> Expected:
@@ -56,7 +55,6 @@ TASK = IntentClassification(
     name="ic",
     title="intent classification",
     downstream="fluent_commands",
-    configs=("fluent_commands/small.yaml", "fluent_commands/config.yaml"),
     metrics=(Metric("acc", "acc %", True, "acc", references=(9.649354219, 98.76)),),
     corpus=Corpus("Fluent Speech Commands", "Fluent Speech Commands from Fluent.ai (its own licence)", {}),
     speech=(Speech(1.3, 100, 160, 971), Speech.of(*LISTED.values())),
