@@ -96,7 +96,7 @@ class Shelf:
         key = (audio.folder, audio.suffix, audio.beginnings)
         if key not in self._found:
             files = tuple(files_below(*key))
-            count = min(len(files), self._sample or len(files))
+            count = len(files) if self._sample is None else min(self._sample, len(files))
             chosen = [files[i * (len(files) - 1) // max(1, count - 1)] for i in range(count)]
             progress = self._progress and bool(chosen)
             headers = of_each_file(chosen, read_header, workers=None, description=audio.name, progress=progress)
@@ -169,8 +169,7 @@ def audio_faults(audio: AudioFolder, found: Found, common_hz: int) -> Iterator[s
     empty = [file for file, header in found.headers.items() if not header.frames and not header.fault]
     yield from fault(audio.name, empty, "files hold no audio")
     sound = {file: header for file, header in found.headers.items() if header.frames}
-    damaged = [header.fault for header in found.headers.values() if header.fault]
-    if damaged:
+    if damaged := [header.fault for header in found.headers.values() if header.fault]:
         yield f"{audio.name}: {len(damaged):,} files are damaged: {damaged[0]}"
     expected_hz = common_hz if audio.form == ALIKE else SAMPLE_RATE
     other = [(file, header) for file, header in sound.items() if (header.rate_hz, header.channels) != (expected_hz, 1)]
@@ -179,6 +178,5 @@ def audio_faults(audio: AudioFolder, found: Found, common_hz: int) -> Iterator[s
         form = wrong_form(header.rate_hz, header.channels, expected_hz)
         yield f"{audio.name}: {len(other):,} files have another form: {file}: {form}"
     short = [(f, header) for f, header in sound.items() if header.frames * SAMPLE_RATE < MIN_SAMPLES * header.rate_hz]
-    if short:
-        file, header = short[0]
+    for file, header in short[:1]:
         yield f"{audio.name}: {len(short):,} files are too short: {file}: {too_short(header.frames, header.rate_hz)}"

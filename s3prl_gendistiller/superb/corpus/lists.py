@@ -99,8 +99,7 @@ def _alike(listing: Listing, lost: Sequence[str], present: Iterable[str]) -> str
     there = {_plain(path): path for path in present}
     for name in lost:
         for folder in listing.folders:
-            other = there.get(_plain(str(folder / name)))
-            if other is not None:
+            if other := there.get(_plain(str(folder / name))):
                 return f"; {other!r} has another case or Unicode form: rename it"
     return ""
 

@@ -32,7 +32,6 @@ class CountedModel:
     """One row of the table: a model at one number of steps.
 
     Attributes:
-        name: of the model, also in its rows at other numbers of steps.
         steps: number of layers that the model generates; None for a model that generates none.
         parameters: all that are loaded, used or not, as the leaderboard counts them.
         expert: in eval mode; takes a list of waveforms (S,).
@@ -125,8 +124,7 @@ def _chosen_steps(name: str, config: ModelConfig, steps: Sequence[int | str], pr
     if ALL in steps:
         return tuple(range(1, layers + 1))
     chosen = tuple(int(step) for step in steps) or (layers,)
-    beyond = [str(step) for step in chosen if not 1 <= step <= layers]
-    if beyond:
+    if beyond := [str(step) for step in chosen if not 1 <= step <= layers]:
         problems.append(f"--steps: found {', '.join(beyond)}, expected 1..{layers}, what {name} generates")
     return chosen
 

@@ -64,7 +64,6 @@ class Cost:
 
 
 def measure(models: Sequence[BenchmarkedModel]) -> dict[str, Cost]:
-    """The costs of models by name."""
     experts = {model.name: _load(model) for model in models}
     seconds = cpu_times({name: partial(_run, expert) for name, expert in experts.items()})
     return {name: Cost(*_size(expert), seconds[name]) for name, expert in experts.items()}
@@ -93,11 +92,9 @@ def cpu_times(runs: Mapping[str, Callable[[Tensor], object]]) -> dict[str, float
 
 
 def count(expert: nn.Module, wavs: Any) -> Count:
-    """Counts a forward pass, by its shapes alone (see `shapes`) unless that fails.
+    """Counts a forward pass of an expert in eval mode, by its shapes alone (see `shapes`) unless that fails.
 
-    Args:
-        expert: in eval mode; afterwards its parameters require no gradients.
-        wavs: the expert's input.
+    Afterwards the expert's parameters require no gradients.
     """
     try:
         with ShapesOnly():

@@ -102,8 +102,7 @@ def _all_folds(task: Task) -> str:
 def pack(checked: Sequence[Checked], folder: Path) -> Path:
     """Writes predict.zip into `folder`, whole or not at all; UserError if the one there holds more parts."""
     path = folder / ARCHIVE
-    lost = sorted(_packed(path) - {one.submission.folder for one in checked})
-    if lost:
+    if lost := sorted(_packed(path) - {one.submission.folder for one in checked}):
         more = f"{', '.join(lost)} as well, which these {len(checked)} parts lack"
         raise UserError(f"{path}: holds {more}; give another --out, or remove that file")
     files = {name: file for one in checked for name, file in one.files.items()}
@@ -122,7 +121,6 @@ def pack(checked: Sequence[Checked], folder: Path) -> Path:
 
 
 def _packed(path: Path) -> set[str]:
-    """The parts of an archive that is there."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = [Path(name).parts for name in archive.namelist()]
@@ -153,10 +151,10 @@ def _of_soft_labels(folder: Path) -> list[str]:
     """A problem where the head was trained on another model's predictions, which is no entry of SUPERB."""
     for path in config_files(folder):
         try:
-            glmd = (read_yaml(path).get("downstream_expert") or {}).get(SECTION)
+            soft_labels = (read_yaml(path).get("downstream_expert") or {}).get(SECTION)
         except UserError:
             continue
-        if glmd:
+        if soft_labels:
             found = f"was trained on a teacher's soft labels ({path.name} has downstream_expert.{SECTION})"
             return [f"{folder}: {found}, expected a run of the task itself, with labels"]
     return []

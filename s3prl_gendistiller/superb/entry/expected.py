@@ -33,8 +33,8 @@ def expected(task: Task, config: Config, fold: str = "") -> Expected:
 def config_files(folder: Path) -> list[Path]:
     """The configurations in an experiment folder: our launcher's, then s3prl's own, the newest first."""
     hosts = [path for path in folder.glob("config_*.yaml") if re.fullmatch(r"config_[\d-]+\.yaml", path.name)]
-    hosts.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    return [*filter(Path.is_file, [folder / RESOLVED_CONFIG]), *hosts]
+    newest_first = sorted(hosts, key=lambda path: path.stat().st_mtime, reverse=True)
+    return [*filter(Path.is_file, [folder / RESOLVED_CONFIG]), *newest_first]
 
 
 def differences(found: Predictions, expected: Expected) -> list[str]:

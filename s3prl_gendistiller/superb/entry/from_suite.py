@@ -129,11 +129,9 @@ def _of_another_checkpoint(task: Task, folder: Path) -> list[str]:
     tested = _record(folder).get("tested", {})
     if count < 2 or "checkpoint" in tested:
         return []
-    return [
-        f"{task.name}: {folder}: tested {count} checkpoints, and its predictions are of the last, not of the best; "
-        "test the best again: run_downstream.py -m evaluate -t test -e CHECKPOINT, then give the folder with "
-        f"--{task.name}"
-    ]
+    tested_last = f"tested {count} checkpoints, and its predictions are of the last, not of the best"
+    again = "test the best again: run_downstream.py -m evaluate -t test -e CHECKPOINT"
+    return [f"{task.name}: {folder}: {tested_last}; {again}, then give the folder with --{task.name}"]
 
 
 def _record(folder: Path) -> dict[str, Any]:

@@ -44,25 +44,22 @@ def cached_seconds(suite: Suite) -> float:
 def describe(suite: Suite, cache: Path, kept: Mapping[str, Features]) -> str:
     """One line: the size of the cache, its folder, and the free space of the disk; `kept` holds features by model."""
     seconds = cached_seconds(suite)
+    needed = sum(one.bytes_per_s for one in kept.values()) * seconds
     sizes = ", ".join(f"{name} {in_words(round(one.bytes_per_s * seconds))}" for name, one in kept.items())
     limit = "" if suite.cache_limit is None else f", and at most {in_words(suite.cache_limit)} are kept"
     return (
         f"{CACHE_FLAG} {cache}: features of {seconds / 3600:.1f} hours of speech take up to "
-        f"{in_words(round(_needed(kept, seconds)))} ({sizes}){limit}; {in_words(_there(cache, kept))} of them are "
+        f"{in_words(round(needed))} ({sizes}){limit}; {in_words(_there(cache, kept))} of them are "
         f"there, {in_words(_free(cache))} of the disk are free"
     )
 
 
 def require_room(suite: Suite, cache: Path, kept: Mapping[str, Features]) -> None:
     """UserError if the disk has less free space than the features may take, and no limit was given."""
-    missing = _needed(kept, cached_seconds(suite)) - _there(cache, kept)
-    if suite.cache_limit is None and missing + FREE_BYTES > _free(cache):
+    needed = sum(one.bytes_per_s for one in kept.values()) * cached_seconds(suite)
+    if suite.cache_limit is None and needed - _there(cache, kept) + FREE_BYTES > _free(cache):
         remedy = f"give {LIMIT_FLAG} (such as 50G) to keep a part of them, or a folder on another disk"
         raise UserError(f"{describe(suite, cache, kept)}; {remedy}")
-
-
-def _needed(kept: Mapping[str, Features], seconds: float) -> float:
-    return sum(one.bytes_per_s for one in kept.values()) * seconds
 
 
 def _there(cache: Path, kept: Mapping[str, Features]) -> int:

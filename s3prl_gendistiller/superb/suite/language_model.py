@@ -31,11 +31,10 @@ def require_decoder() -> None:
     for module, names in _BINDINGS.items():
         try:
             found = importlib.import_module(module)
-            missing = [name for name in names if not hasattr(found, name)]
         except ImportError as error:
             needed = f"flashlight's text bindings with KenLM ({error})"
             raise UserError(f"--lm: decoding needs {needed}; {_INSTALL}") from error
-        if missing:
+        if missing := [name for name in names if not hasattr(found, name)]:
             raise UserError(f"--lm: found {module} without {', '.join(missing)}; {_INSTALL}")
 
 

@@ -105,22 +105,18 @@ def halve(
     """
     curves: Curves = {}
 
-    def compare(rate: float, budget: int) -> None:
-        curves.setdefault(rate, {})[budget] = measure(rate, budget)
-
     def ranked(candidates: Sequence[float], budget: int) -> list[float]:
+        for rate in candidates:
+            if budget not in curves.setdefault(rate, {}):
+                curves[rate][budget] = measure(rate, budget)
         return sorted(candidates, key=lambda rate: rank_key(curves[rate][budget], higher_is_better))
 
     kept = list(rates)
     for number, budget in enumerate(steps):
-        for rate in kept:
-            compare(rate, budget)
         kept = ranked(kept, budget)
         if number + 1 < len(steps):
             kept = kept[: math.ceil(len(kept) / 2)]
     finer = [rate for rate in around(kept[0]) if rate not in curves]
-    for rate in finer:
-        compare(rate, steps[-1])
     return ranked([*kept, *finer], steps[-1])[0], curves
 
 

@@ -69,14 +69,12 @@ class Processes:
             log: file to which the output is appended. Messages and progress bars go into an .err file beside it, since
                 they would break lines of the output.
         """
-        if not self._chosen:
-            self._run_on(None, arguments, log)
-            return
-        device = self._devices.get()
+        device = self._devices.get() if self._chosen else None
         try:
             self._run_on(device, arguments, log)
         finally:
-            self._devices.put(device)
+            if device is not None:
+                self._devices.put(device)
 
     def _run_on(self, device: str | None, arguments: Sequence[str], log: Path) -> None:
         flags, visible = placed(device, os.environ.get(VISIBLE))
@@ -85,8 +83,8 @@ class Processes:
         environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "OMP_NUM_THREADS": str(self.threads), **visible}
         messages = log.with_suffix(".err")
         messages.touch()
+        shown = "".join(f"{name}={value} " for name, value in visible.items())
         with log.open("a", encoding="utf-8") as out:
-            shown = "".join(f"{name}={value} " for name, value in visible.items())
             out.write(f"$ {shown}run_downstream.py {' '.join(arguments)}\n")
         with self._guard:
             if self._stopped:
@@ -212,5 +210,4 @@ def jobs_that_fit(asked: int | None, devices: Sequence[str] = ()) -> int:
 
 
 def threads_of(jobs: int) -> int:
-    """Number of threads of each run, so that the runs share the cores."""
     return max(1, (os.cpu_count() or 1) // jobs)

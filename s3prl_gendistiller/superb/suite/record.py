@@ -31,7 +31,6 @@ def read_record(run: Run) -> Record:
 
 
 def write_record(run: Run, record: Record) -> Record:
-    """Writes the record of a run whole, and returns it."""
     write_text(run.folder / RECORD, json.dumps(record, indent=2, allow_nan=False) + "\n")
     return record
 
@@ -40,14 +39,12 @@ def checked_record(path: Path, settings: Mapping[str, Any]) -> Record:
     """A record, with every entry checked, that was made with these settings."""
     try:
         record = read_json(path)
-        problems = list(_problems(record))
     except UserError as error:
         raise UserError(f"{error}. Remove {path.parent} to run it again") from error
-    if problems:
+    if problems := list(_problems(record)):
         raise UserError(f"{path}: not readable ({problems[0]}); remove {path.parent} to run it again")
     before = record["settings"]
-    changed = [key for key in settings if before.get(key) != settings[key]]
-    if changed:
+    if changed := [key for key in settings if before.get(key) != settings[key]]:
         values = f"found {unquoted(before.get(changed[0]))}, now {unquoted(settings[changed[0]])}"
         remedy = "give another --out or another name to the student, or remove that folder"
         raise UserError(f"{path.parent}: was made with another {changed[0]} ({values}); {remedy}")

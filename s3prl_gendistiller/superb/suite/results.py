@@ -164,7 +164,6 @@ def _outcome(entry: Mapping[str, Any]) -> Outcome:
 
 
 def _problems(content: Any) -> Iterator[str]:
-    """One line for each wrong entry."""
     if not isinstance(content, dict) or not isinstance(content.get("students"), dict):
         yield "found no mapping of students in it"
         return

@@ -26,9 +26,7 @@ class SpeakerVerification(Task):
         return Need(self, (root,), voxceleb.audio_folders(root, ANY), listings, config)
 
     def faults(self, need: Need, files: Files) -> Iterator[str]:
-        for path in (listing.path for listing in need.listings if listing.named is not None):
-            if not path.is_file():
-                continue
+        for path in (listing.path for listing in need.listings if listing.named and listing.path.is_file()):
             misshapen = list(misshapen_line(path, 3, "1 or 0 and two paths without spaces"))
             yield from misshapen
             labels = {line.split()[0] for line in full_lines(path)}

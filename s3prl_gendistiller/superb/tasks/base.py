@@ -49,7 +49,7 @@ class Task:
 
     Attributes:
         name: SUPERB's, in lower case; also the extra of this package with the packages that the task imports.
-        downstream: s3prl's ``-d``, and the folder of the configurations below downstream_runs/.
+        downstream: s3prl's ``-d``, and the folder of the files `configs` below downstream_runs/, one by preset.
         metrics: the first one chooses learning rate (and layer) on dev.
         speech: by preset, as `configs`.
         submissions: its folders in the leaderboard's archive.
@@ -90,7 +90,7 @@ class Task:
 
     def config(self, preset: str) -> str:
         """The configuration of a preset, below downstream_runs/."""
-        return f"{self.downstream}/{self.configs[PRESETS.index(preset)]}"
+        return Path(self.downstream, self.configs[PRESETS.index(preset)]).as_posix()
 
     def learning_rates(self, preset: str) -> tuple[float, ...]:
         return self.rates[PRESETS.index(preset)]
@@ -172,7 +172,6 @@ class Task:
         return int(parameters)
 
     def batch_utterances(self, config: Config) -> int:
-        """Utterances of a batch of a training."""
         sections: list[Mapping[str, int]] = [config.get(name, {}) for name in ("datarc", "loaderrc", "corpus")]
         return int(next(section[key] for section in sections for key in _BATCH_KEYS if key in section))
 
@@ -188,6 +187,5 @@ def require_packages(tasks: Sequence[Task]) -> None:
         if modules := [module for module in task.modules if importlib.util.find_spec(module) is None]:
             missing[task.name] = f"{task.name} needs {', '.join(modules)}"
     if missing:
-        raise UserError(
-            f'{"; ".join(missing.values())}; install: pip install "s3prl-gendistiller[{",".join(missing)}]"'
-        )
+        command = f'pip install "s3prl-gendistiller[{",".join(missing)}]"'
+        raise UserError(f"{'; '.join(missing.values())}; install: {command}")

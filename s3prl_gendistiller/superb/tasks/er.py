@@ -53,8 +53,7 @@ class EmotionRecognition(Task):
         """As s3prl's IEMOCAP_preprocess.py, but in a fixed order: its own follows the file system's."""
         (root,) = need.roots
         utterances = {audio.name: list(_labelled(root / audio.name)) for audio in need.audio}
-        empty = [name for name, found in utterances.items() if not found]
-        if empty:
+        if empty := [name for name, found in utterances.items() if not found]:
             lacking = f"no labelled turns in {', '.join(empty)}"
             raise UserError(f"{root}: found {lacking}, expected <session>/dialog/EmoEvaluation")
         for listing in wanted:

@@ -31,13 +31,11 @@ class IntentClassification(Task):
         known: dict[str, set[str]] = {}
         for path in (listing.path for listing in need.listings if listing.path.is_file()):  # train first
             reader = read_csv(path)
-            absent = [column for column in ("path", *SLOTS) if column not in (reader.fieldnames or [])]
-            if absent:
+            if absent := [column for column in ("path", *SLOTS) if column not in (reader.fieldnames or [])]:
                 yield f"{path}: no column {few(absent)}, found {', '.join(reader.fieldnames or [])}"
                 continue
             rows = [(reader.line_num, row) for row in reader]
-            empty = [line for line, row in rows if not all(row[column] for column in ("path", *SLOTS))]
-            if empty:
+            if empty := [line for line, row in rows if not all(row[column] for column in ("path", *SLOTS))]:
                 yield f"{path} line {empty[0]}: no path, action, object or location; {len(empty):,} such lines"
             values = {slot: {row[slot] for _, row in rows if row[slot]} for slot in SLOTS}
             known = known or values

@@ -41,16 +41,12 @@ def mixtures(folder: Path, split: str) -> Path:
 
 
 def make_tables(audio: Path, split: str, root: Path, librimix: Path | None, *, progress: bool) -> dict[str, str]:
-    """Name and content of the tables of a split.
+    """Name and content of the tables of a split; UserError without audio, or where a mixture has no alignments.
 
     Args:
         audio: the folder of <mixture>.wav.
-        split: "train", "dev" or "test".
         root: of Libri2Mix; without `librimix`, LibriMix is looked for there and beside it.
         librimix: a git checkout of LibriMix.
-
-    Raises:
-        UserError: no audio, no alignments, a mixture without them, or one that is not named after two utterances.
     """
     files = list(files_below(audio, ".wav"))
     if not files:
@@ -59,8 +55,7 @@ def make_tables(audio: Path, split: str, root: Path, librimix: Path | None, *, p
     for utterance, found in read_turns(_alignments(split, root, librimix)).items():
         for turn in found:
             turns[f"{turn.speaker}-{utterance}"].append(turn)  # the file's own names lack the speaker
-    lacking = [file.stem for file in files if any(utterance not in turns for utterance in file.stem.split("_"))]
-    if lacking:
+    if lacking := [file.stem for file in files if any(one not in turns for one in file.stem.split("_"))]:
         raise UserError(
             f"{audio}: {len(lacking):,} of {len(files):,} names are not two utterances joined by _ that the alignments "
             f"know: {few(lacking)}; expected mixtures of LibriSpeech"
@@ -131,7 +126,6 @@ def table_faults(folder: Path, files: Sequence[Path], speakers: int) -> Iterator
 
 
 def _is_span(start: str, end: str) -> bool:
-    """Whether a segment lasts from one second to a later one."""
     try:
         return 0 <= float(start) < float(end) < math.inf
     except ValueError:

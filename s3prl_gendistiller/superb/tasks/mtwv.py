@@ -91,13 +91,11 @@ def read_truth(folder: Path) -> tuple[dict[str, set[str]], set[str]]:
             excerpts = ElementTree.parse(path).iter("excerpt")
         except (ElementTree.ParseError, ValueError) as error:
             raise UserError(f"{path}: found {error}, expected the XML list of QUESST's documents") from error
-        names = (Path(part.attrib.get("audio_filename", "")).stem for part in excerpts)
-        documents |= {name for name in names if name}
+        documents |= {Path(part.attrib.get("audio_filename", "")).stem for part in excerpts} - {""}
     return truth, documents
 
 
 def score_run(folder: Path, truth_folder: Path) -> float:
-    """MTWV of one run of quesst14_dtw."""
     scores = read_stdlist(folder / STDLIST)
     truth, documents = read_truth(truth_folder)
     return mtwv(scores, truth, documents or {document for found in scores.values() for document in found})

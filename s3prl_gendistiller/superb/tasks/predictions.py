@@ -48,7 +48,6 @@ class Predictions:
     frame_samples: int = 0
 
     def shortened(self) -> Predictions:
-        """The same with the first problems alone."""
         surplus = len(self.problems) - SHOWN
         if surplus > 1:
             self.problems[SHOWN:] = [f"and {surplus} more of this kind"]
@@ -128,7 +127,6 @@ class Submission:
 
     @property
     def folder(self) -> str:
-        """The name of the folder in the archive."""
         return f"{self.name or self.flag}_public"
 
 

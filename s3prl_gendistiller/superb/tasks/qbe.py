@@ -66,7 +66,6 @@ def _english(path: Path) -> Iterator[str]:
 
 
 def _read_scores(path: Path) -> Predictions:
-    """The list of scores, in which every query has one for every document."""
     if not path.is_file():
         return Predictions(problems=[NO_FILE])
     try:
