@@ -60,11 +60,7 @@ class BenchmarkedModel:
         return "paper" if self.baseline and features == "last" else "hidden_states"
 
     def flags(self, features: str = "weighted") -> list[str]:
-        """Flags of run_downstream.py.
-
-        Args:
-            features: "weighted", the weighted sum of the hidden states; "last", the last (DistilHuBERT: student) layer.
-        """
+        """Flags of run_downstream.py for the "weighted" sum of layers or the "last" (DistilHuBERT: student) layer."""
         checkpoint = [] if self.checkpoint is None else ["-k", str(self.checkpoint)]
         steps = [] if self.steps is None else ["--steps", str(self.steps)]
         last = ["-s", self.selection(features)] if self.baseline else ["-l", "-1"]

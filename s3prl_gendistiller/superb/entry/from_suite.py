@@ -24,7 +24,6 @@ class Finished:
     """The results of one student in a results.json.
 
     Attributes:
-        preset, features: as in `Suite`.
         score: of all ten tasks; None if there is none.
         values: task -> metric -> number.
         folders: task -> experiment folders of the run that was tested.

@@ -39,7 +39,7 @@ class ExperimentFolders:
         logger.info("%s", text)
 
     def train(self, run: Run, record: Record, steps: int | None) -> float:
-        """As `Executor` has it; UserError if the training failed, or none of several checkpoints is whole."""
+        """Trains as `Executor` has it; UserError if the training failed, or none of several checkpoints is whole."""
         found = sorted(run.folder.glob("states-*.ckpt"))
         if found and newest_checkpoint(run.folder) is None:
             if len(found) > 1:  # a kill breaks the checkpoint that is being written, and no other

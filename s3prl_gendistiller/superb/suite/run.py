@@ -93,12 +93,7 @@ class Run:
         return ["-m", "train", *self._source(self.suite.features), "-a", *_options(overrides)]
 
     def evaluate_command(self, checkpoint: Path | None, evaluation: str = TEST) -> list[str]:
-        """Arguments of run_downstream.py.
-
-        Args:
-            checkpoint: of the head; None for QbE, which has none.
-            evaluation: `TEST`, `DEV` or `TEST_WITH_LM`.
-        """
+        """Arguments of run_downstream.py, by the checkpoint of the head (None for QbE) and an evaluation."""
         evaluate = ["-m", "evaluate", "-t", self.tested_split]
         if checkpoint is None:
             source = self._source("last") if self.layer is None else [*self._source("weighted"), "-l", str(self.layer)]

@@ -97,10 +97,7 @@ class Suite:
         return list(dict.fromkeys(found))
 
     def config(self, task: Task) -> dict[str, Any]:
-        """The task's configuration without the overrides; the variables in its paths are replaced.
-
-        An unset SUPERB_DATA and a missing folder of the corpus are a UserError.
-        """
+        """The task's configuration without the overrides, paths filled in; UserError for a missing folder."""
         source = self.config_file(task)
         try:
             return dict(expand_tree(read_layered_yaml(source), "", here=source.parent))

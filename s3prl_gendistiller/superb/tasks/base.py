@@ -120,10 +120,7 @@ class Task:
         raise NotImplementedError
 
     def faults(self, need: Need, files: Files) -> Iterator[str]:
-        """What is wrong in the lists and folders that are there, by what s3prl's loaders do with them; one line each.
-
-        A list that cannot be read is a UserError.
-        """
+        """Faults of lists and folders that are there, by what s3prl's loaders do; UserError for an unreadable list."""
         return iter(())
 
     def make(self, need: Need, wanted: Sequence[Listing], sources: Sources, progress: bool) -> Iterator[str]:
@@ -155,10 +152,7 @@ class Task:
         return {metric.key: values[-1] * metric.factor for metric, values in found.items()}
 
     def dev_trials(self, config: Config) -> str:
-        """The content of a list of trials on dev, for a task that s3prl evaluates on its test set alone.
-
-        A corpus without such a list is a UserError.
-        """
+        """A list of trials on dev, where s3prl evaluates on the test set alone; UserError if the corpus has none."""
         raise NotImplementedError
 
     def head_parameters(self, config: Config) -> int:
