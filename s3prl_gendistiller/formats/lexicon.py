@@ -10,11 +10,7 @@ from s3prl_gendistiller.errors import UserError
 
 
 def read_lexicons(files: Iterable[str | Path]) -> dict[str, list[str]]:
-    """Word -> phonemes of its first pronunciation.
-
-    Raises:
-        UserError: as `read_text`.
-    """
+    """Word -> phonemes of its first pronunciation; raises as `read_text`."""
     found: dict[str, list[str]] = {}
     for file in files:
         for line in read_text(Path(file)).splitlines():
@@ -25,15 +21,7 @@ def read_lexicons(files: Iterable[str | Path]) -> dict[str, list[str]]:
 
 
 def refuse_unfit_lexicon(lexicon: Mapping[str, list[str]], known: Container[str], files: Sequence[str | Path]) -> None:
-    """
-    Args:
-        lexicon: of `read_lexicons`.
-        known: the phonemes of the vocabulary.
-        files: of the lexicon, for messages.
-
-    Raises:
-        UserError: the lexicon is empty, or a word has no phoneme or an unknown phoneme.
-    """
+    """UserError if the lexicon of these files is empty, or a word has no phoneme or one that the vocabulary lacks."""
     where = ", ".join(map(str, files))
     if not lexicon:
         raise UserError(f"{where}: holds no word; expected lines WORD PH ON EM ES")

@@ -22,11 +22,7 @@ class Turn(NamedTuple):
 
 
 def read_turns(path: Path) -> dict[str, list[Turn]]:
-    """Recording -> turns, from the lines of type SPEAKER.
-
-    Raises:
-        UserError: the file cannot be read, or one of these lines is broken.
-    """
+    """Recording -> turns, from the lines of type SPEAKER; UserError where such a line is broken."""
     found: dict[str, list[Turn]] = {}
     for where, line in _lines(path, SPEAKER):
         fields = line.split()
@@ -39,11 +35,7 @@ def read_turns(path: Path) -> dict[str, list[Turn]]:
 
 
 def read_occurrences(path: Path) -> dict[str, set[str]]:
-    """Query -> the documents in which the query occurs, from the lines of type LEXEME.
-
-    Raises:
-        UserError: the file cannot be read, or one of these lines is broken.
-    """
+    """Query -> the documents in which the query occurs, from the lines of type LEXEME; raises as `read_turns`."""
     found: dict[str, set[str]] = {}
     for _, line in _lines(path, LEXEME):
         fields = line.split()

@@ -34,10 +34,6 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
 def _is_text(value: Any) -> bool:
     return isinstance(value, str) and value.isprintable()
 
@@ -49,20 +45,16 @@ def _are_numbers(value: Any) -> bool:
 
 
 def one_of(known: tuple[str, ...]) -> Check:
-    """A check for one of some words."""
     return (lambda value: value in known), " or ".join(known)
 
 
 def or_null(check: Check) -> Check:
-    """A check that admits null as well."""
     return (lambda value: value is None or check[0](value)), f"{check[1]} or null"
 
 
 def shown(value: Any) -> str:
     """A value on one short line, without control characters."""
-    if isinstance(value, dict | list):
-        return "a mapping" if isinstance(value, dict) else "a list"
-    return ascii(value)[:60]
+    return "a mapping" if isinstance(value, dict) else "a list" if isinstance(value, list) else ascii(value)[:60]
 
 
 def unquoted(value: Any) -> str:
@@ -74,7 +66,7 @@ def unquoted(value: Any) -> str:
 OTHER = Metric("", "", True)
 """A metric of which only the number is checked."""
 TEXT: Check = (_is_text, "text without control characters")
-COUNT: Check = (_is_count, "a whole number")
+COUNT: Check = (lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0), "a whole number"
 NUMBER: Check = (_is_number, "a finite number")
 AMOUNT: Check = (lambda value: _is_number(value) and value >= 0), "a number of at least 0"
 MAPPING: Check = (lambda value: isinstance(value, dict)), "a mapping"

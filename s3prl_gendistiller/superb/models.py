@@ -30,7 +30,6 @@ class BenchmarkedModel:
     """A student, or a reference beside it such as its teacher or fbank.
 
     Attributes:
-        name: of the folder of its runs.
         upstream: s3prl's ``-u``.
         checkpoint: s3prl's ``-k``; None for an upstream that needs none.
         steps: number of layers that a GenDistiller generates; None for all.
@@ -61,20 +60,11 @@ class BenchmarkedModel:
         return "paper" if self.baseline and features == "last" else "hidden_states"
 
     def flags(self, features: str = "weighted") -> list[str]:
-        """Flags of run_downstream.py.
-
-        Args:
-            features: "weighted", the weighted sum of the hidden states; or "last", the last hidden state (for
-                DistilHuBERT the last student layer, as in its paper, and not a prediction head).
-        """
-        flags = ["-u", self.upstream]
-        if self.checkpoint is not None:
-            flags += ["-k", str(self.checkpoint)]
-        if self.steps is not None:
-            flags += ["--steps", str(self.steps)]
-        if features == "last":
-            flags += ["-s", self.selection(features)] if self.baseline else ["-l", "-1"]
-        return flags
+        """Flags of run_downstream.py for the "weighted" sum of layers or the "last" (DistilHuBERT: student) layer."""
+        checkpoint = [] if self.checkpoint is None else ["-k", str(self.checkpoint)]
+        steps = [] if self.steps is None else ["--steps", str(self.steps)]
+        last = ["-s", self.selection(features)] if self.baseline else ["-l", "-1"]
+        return ["-u", self.upstream, *checkpoint, *steps, *(last if features == "last" else [])]
 
     def fingerprint(self) -> str:
         """Upstream, hash of the checkpoint if there is one, and number of steps if not all layers are generated."""
@@ -85,11 +75,7 @@ class BenchmarkedModel:
 
 
 def find_models(given: Sequence[str]) -> list[BenchmarkedModel]:
-    """The models that ``--student`` names.
-
-    Raises:
-        UserError: a name is taken twice or unfit for a folder, or the checkpoint or folder does not exist.
-    """
+    """The models that ``--student`` names; UserError for a name that is taken or unfit, or a missing checkpoint."""
     models: dict[str, BenchmarkedModel] = {}
     for text in given:
         if not text.isprintable():
@@ -97,14 +83,10 @@ def find_models(given: Sequence[str]) -> list[BenchmarkedModel]:
         name, equals, source = text.partition("=")
         name, source = (name, source) if equals else (Path(text).name, text)
         if not NAME.fullmatch(name):
-            raise UserError(
-                f"--student {shown(text)}: found the name {shown(name)}, expected letters, digits and . + - _, a "
-                "letter or digit first, 100 at most"
-            )
+            expected = "letters, digits and . + - _, a letter or digit first, 100 at most"
+            raise UserError(f"--student {shown(text)}: found the name {shown(name)}, expected {expected}")
         if name in models:
-            raise UserError(
-                f"--student {text}: the name {name} is taken; give each student its own, as NAME=CHECKPOINT"
-            )
+            raise UserError(f"--student {text}: the name {name} is taken; give each its own, as NAME=CHECKPOINT")
         models[name] = _stopped(name, source) or _find(name, source)
         checkpoint = models[name].checkpoint
         if checkpoint is not None:
@@ -141,8 +123,6 @@ def _find(name: str, source: str) -> BenchmarkedModel:
         upstream = kind.upstream_for(states["Upstream_Config"]["student"])
         return BenchmarkedModel(name, upstream, path.absolute(), baseline=kind.heads)
     if not re.fullmatch(r"\w+", source):
-        raise UserError(
-            f"--student {name}: {source}: no such file or folder; expected a checkpoint of run_pretrain.py, a "
-            "transformers folder, or the name of an s3prl upstream such as fbank"
-        )
+        known = "a checkpoint of run_pretrain.py, a transformers folder, or the name of an s3prl upstream such as fbank"
+        raise UserError(f"--student {name}: {source}: no such file or folder; expected {known}")
     return BenchmarkedModel(name, source)

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.formats.kaldi import read_table
-from s3prl_gendistiller.formats.lists import misshapen_line, read_csv
+from s3prl_gendistiller.formats.lists import misshapen_line, read_csv, read_table
 
 
 def test_a_table_ends_a_name_at_white_space_and_a_transcript_at_a_space(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from s3prl_gendistiller.errors import few
-from s3prl_gendistiller.formats.kaldi import read_table
+from s3prl_gendistiller.formats.lists import read_table
 from s3prl_gendistiller.superb.corpus.sizes import Amount, Corpus, Speech
 from s3prl_gendistiller.superb.tasks.base import Metric, Task
 from s3prl_gendistiller.superb.tasks.needs import AudioFolder, Config, Files, Listing, Need

@@ -14,8 +14,8 @@ from torch.utils.data import Dataset
 
 from s3prl_gendistiller.distill.files import files_below
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.formats.kaldi import read_table
 from s3prl_gendistiller.formats.lexicon import read_lexicons, refuse_unfit_lexicon
+from s3prl_gendistiller.formats.lists import read_table
 
 Item = tuple[Path, list[int]]
 

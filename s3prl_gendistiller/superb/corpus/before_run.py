@@ -24,13 +24,11 @@ logger = logging.getLogger(__name__)
 
 
 def refuse_unfit(downstream: str, config: Mapping[str, Any]) -> None:
-    """
+    """UserError, which names files and lines, if s3prl would misread some of the data or fail on it.
+
     Args:
         downstream: s3prl's name of the task.
         config: the section `downstream_expert`, paths filled in.
-
-    Raises:
-        UserError: s3prl would misread some of the data or fail on it; names files and lines.
     """
     need = _need_of(downstream, config)
     if need is None:
@@ -55,12 +53,7 @@ def refuse_unfit(downstream: str, config: Mapping[str, Any]) -> None:
 
 
 def _need_of(downstream: str, config: Mapping[str, Any]) -> Need | None:
-    """What a run reads; None for a task that is not SUPERB's, or a configuration that lacks keys of SUPERB's.
-
-    Args:
-        downstream: s3prl's name of the task.
-        config: the section `downstream_expert`.
-    """
+    """What a run reads; None for a task that is not SUPERB's, or a configuration that lacks keys of SUPERB's."""
     try:
         for task in TASKS.values():
             if task.downstream == downstream and task.is_configured_by(config):

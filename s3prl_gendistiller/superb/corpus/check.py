@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -27,11 +27,7 @@ _HOURS_OFF = 0.02
 
 
 def need(task: Task) -> Need:
-    """What the task's official configuration reads.
-
-    Raises:
-        UserError: SUPERB_DATA is not set.
-    """
+    """What the task's official configuration reads; UserError if SUPERB_DATA is not set."""
     file = shipped_folder("downstream_runs") / task.config("official")
     content = expand_tree(read_layered_yaml(file), "", here=file.parent, must_exist=False)
     return task.need(content["downstream_expert"])
@@ -42,10 +38,9 @@ class Report:
     """The state of one task's data.
 
     Attributes:
-        state: "complete", "incomplete", "absent" or "synthetic".
-        files: of audio.
+        state: `COMPLETE`, `INCOMPLETE`, `ABSENT` or `SYNTHETIC`.
+        files: number of audio files.
         hours: of audio; None if not all headers were read.
-        problems: one line each.
         makeable: whether ``--make`` may solve some of them.
         audible: whether all audio is there.
     """
@@ -90,7 +85,6 @@ class Shelf:
 
     Args:
         sample: the number of files of a folder, spread over it, whose headers are read; None for all.
-        progress: show a bar.
     """
 
     def __init__(self, *, sample: int | None = None, progress: bool = True) -> None:
@@ -102,7 +96,8 @@ class Shelf:
         key = (audio.folder, audio.suffix, audio.beginnings)
         if key not in self._found:
             files = tuple(files_below(*key))
-            chosen = files if self._sample is None else _spread(files, self._sample)
+            count = len(files) if self._sample is None else min(self._sample, len(files))
+            chosen = [files[i * (len(files) - 1) // max(1, count - 1)] for i in range(count)]
             progress = self._progress and bool(chosen)
             headers = of_each_file(chosen, read_header, workers=None, description=audio.name, progress=progress)
             self._found[key] = Found(files, dict(zip(chosen, headers, strict=True)))
@@ -114,13 +109,6 @@ class Shelf:
         return sum(len(audio.headers) for audio in found), sum(len(audio.files) for audio in found)
 
 
-def _spread(files: Sequence[Path], count: int) -> Sequence[Path]:
-    """So many of the files, the first and the last included, at even distances."""
-    if count >= len(files):
-        return files
-    return [files[i * (len(files) - 1) // max(1, count - 1)] for i in range(count)]
-
-
 def check(need: Need, shelf: Shelf, stamp: Stamp) -> Report:
     """Whether everything is there that a task reads."""
     there = [root for root in need.roots if root.is_dir()]
@@ -129,15 +117,12 @@ def check(need: Need, shelf: Shelf, stamp: Stamp) -> Report:
     found = {audio.name: shelf.audio(audio) for audio in need.audio}
     stamps = [stamp(root) for root in there]
     ours = None not in stamps
-    unfinished = [
-        f"{root}: not finished; {REPEAT}" for root, whole in zip(there, stamps, strict=True) if whole is False
-    ]
+    whole = zip(there, stamps, strict=True)
+    unfinished = [f"{root}: not finished; {REPEAT}" for root, finished in whole if finished is False]
     common_hz = rate_of(found.values())
-    inaudible = [
-        problem
-        for audio in need.audio
-        for problem in _folder_faults(audio, found[audio.name], None if ours else audio.amount, common_hz)
-    ]
+    inaudible: list[str] = []
+    for audio in need.audio:
+        inaudible += _folder_faults(audio, found[audio.name], None if ours else audio.amount, common_hz)
     present = {str(file) for audio in found.values() for file in audio.files}
     absent = [listing for listing in need.listings if not listing.path.exists()]
     unlisted = list(missing_lists(absent, ours=ours))
@@ -180,16 +165,11 @@ def rate_of(found: Iterable[Found]) -> int:
 
 
 def audio_faults(audio: AudioFolder, found: Found, common_hz: int) -> Iterator[str]:
-    """What is wrong with the files whose headers were read: a line for each kind of fault.
-
-    Args:
-        common_hz: of `rate_of`, of all that the task reads.
-    """
+    """What is wrong with the files whose headers were read: a line for each kind; `common_hz` is of `rate_of`."""
     empty = [file for file, header in found.headers.items() if not header.frames and not header.fault]
     yield from fault(audio.name, empty, "files hold no audio")
     sound = {file: header for file, header in found.headers.items() if header.frames}
-    damaged = [header.fault for header in found.headers.values() if header.fault]
-    if damaged:
+    if damaged := [header.fault for header in found.headers.values() if header.fault]:
         yield f"{audio.name}: {len(damaged):,} files are damaged: {damaged[0]}"
     expected_hz = common_hz if audio.form == ALIKE else SAMPLE_RATE
     other = [(file, header) for file, header in sound.items() if (header.rate_hz, header.channels) != (expected_hz, 1)]
@@ -198,6 +178,5 @@ def audio_faults(audio: AudioFolder, found: Found, common_hz: int) -> Iterator[s
         form = wrong_form(header.rate_hz, header.channels, expected_hz)
         yield f"{audio.name}: {len(other):,} files have another form: {file}: {form}"
     short = [(f, header) for f, header in sound.items() if header.frames * SAMPLE_RATE < MIN_SAMPLES * header.rate_hz]
-    if short:
-        file, header = short[0]
+    for file, header in short[:1]:
         yield f"{audio.name}: {len(short):,} files are too short: {file}: {too_short(header.frames, header.rate_hz)}"

@@ -20,11 +20,7 @@ REPEAT = "repeat `gendistiller corpus`"
 
 
 def missing_lists(listings: Sequence[Listing], *, ours: bool) -> Iterator[str]:
-    """One line for the missing lists of one folder that one remedy helps.
-
-    Args:
-        ours: whether `gendistiller corpus` wrote the corpus.
-    """
+    """One line for the missing lists of one folder that one remedy helps; `ours` are those of `gendistiller corpus`."""
     together: dict[tuple[Path, str], list[str]] = {}
     for listing in listings:
         remedy = f"; {REPEAT}" if ours else _remedy(listing)
@@ -53,7 +49,6 @@ def listing_faults(listing: Listing, present: set[str], *, compared: bool, confi
     Args:
         present: the audio files that were found.
         compared: whether to compare the number of entries with the published one.
-        config: that of the task.
     """
     if listing.named is None:
         return
@@ -104,8 +99,7 @@ def _alike(listing: Listing, lost: Sequence[str], present: Iterable[str]) -> str
     there = {_plain(path): path for path in present}
     for name in lost:
         for folder in listing.folders:
-            other = there.get(_plain(str(folder / name)))
-            if other is not None:
+            if other := there.get(_plain(str(folder / name))):
                 return f"; {other!r} has another case or Unicode form: rename it"
     return ""
 

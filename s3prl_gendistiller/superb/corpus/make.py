@@ -11,15 +11,11 @@ from s3prl_gendistiller.superb.tasks.needs import Listing, Need, Pronounce, Sour
 
 
 def find_sources(s3prl: Path | None, librimix: Path | None, pronounce: Pronounce | None = None) -> Sources:
-    """
-    Raises:
-        UserError: a folder is not a checkout of the repository that its flag names.
-    """
+    """UserError if a folder is not a checkout of the repository that its flag names."""
     package = None
     if s3prl is not None:
-        package = next(
-            (folder for folder in (s3prl / "s3prl", s3prl) if (folder / "downstream" / "ctc").is_dir()), None
-        )
+        homes = (s3prl / "s3prl", s3prl)
+        package = next((folder for folder in homes if (folder / "downstream" / "ctc").is_dir()), None)
         if package is None:
             raise UserError(f"--s3prl {s3prl}: found no downstream/ctc, expected a git checkout of s3prl")
     if librimix is not None and not (librimix / "metadata" / "LibriSpeech").is_dir():

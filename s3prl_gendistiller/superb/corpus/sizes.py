@@ -14,13 +14,7 @@ HOUR_S = 3600.0
 
 @dataclass(frozen=True)
 class Amount:
-    """Audio of one part of a corpus.
-
-    Attributes:
-        files: their number.
-        hours: their length; None where no length is published.
-        rounding_h: half a unit of the last published digit.
-    """
+    """Number of files and hours of one part of a corpus; `rounding_h` is half a unit of the last published digit."""
 
     files: int
     hours: float | None = None
@@ -28,19 +22,13 @@ class Amount:
 
     @property
     def seconds(self) -> float:
-        """The published length; 0 where none is published."""
+        """The length; 0 where none is published."""
         return (self.hours or 0.0) * HOUR_S
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus as it is published.
-
-    Attributes:
-        name: the corpus's own.
-        where: its home and its licence, in words.
-        parts: by name, the parts of which a size is published.
-    """
+    """A corpus as it is published: its name, its home and licence in words, and the parts whose sizes are known."""
 
     name: str
     where: str

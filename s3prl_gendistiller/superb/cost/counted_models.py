@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from s3prl_gendistiller import student_kinds
 from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import read_checkpoint, student_kind
@@ -20,13 +21,6 @@ from s3prl_gendistiller.models.student import Student
 from s3prl_gendistiller.models.upstream import upstream_output
 from s3prl_gendistiller.schema import merge_layers, yaml_layers
 from s3prl_gendistiller.shipped import existing_or_shipped
-from s3prl_gendistiller.student_kinds import (
-    STUDENT_KINDS,
-    kind_of,
-    kind_of_settings,
-    read_model_config,
-    student_upstreams,
-)
 from s3prl_gendistiller.superb.models import BenchmarkedModel
 
 WITHOUT_HEADS = "without heads"
@@ -38,7 +32,6 @@ class CountedModel:
     """One row of the table: a model at one number of steps.
 
     Attributes:
-        name: of the model, also in its rows at other numbers of steps.
         steps: number of layers that the model generates; None for a model that generates none.
         parameters: all that are loaded, used or not, as the leaderboard counts them.
         expert: in eval mode; takes a list of waveforms (S,).
@@ -55,15 +48,12 @@ class AsUpstream(nn.Module):
 
     Args:
         steps: of a GenDistiller.
-        heads: whether a DistilHuBERT runs its prediction heads; s3prl runs them, although the feature is the last
-            layer.
+        heads: whether a DistilHuBERT runs its prediction heads, as s3prl does although the last layer is the feature.
     """
 
     def __init__(self, student: Student, *, steps: int | None = None, heads: bool = True) -> None:
         super().__init__()
-        self.student = student
-        self.steps = steps
-        self.heads = heads
+        self.student, self.steps, self.heads = student, steps, heads
 
     def forward(self, wavs: Sequence[Tensor]) -> object:
         if not self.heads:
@@ -76,7 +66,6 @@ class ModelSource:
     """A model that is not loaded yet.
 
     Attributes:
-        name: of its rows.
         load: gives one of our students, or an upstream of s3prl.
         steps: of a GenDistiller, the number of generated layers of each row; empty for other models.
     """
@@ -97,17 +86,16 @@ def model_sources(
         steps: numbers of layers, or "all" for each number from 1; empty for all layers at once.
 
     Raises:
-        UserError: a name is taken twice, a file is no model configuration, or a student generates fewer layers; the
-            message lists all such problems.
+        UserError: lists names that are taken, files that are no configurations, and students with fewer layers.
     """
     found: list[ModelSource] = []
     problems: list[str] = []
     for model in models:
-        if model.checkpoint is None or model.upstream not in student_upstreams():
+        if model.checkpoint is None or model.upstream not in student_kinds.student_upstreams():
             found.append(ModelSource(model.name, partial(load_upstream, model.upstream, model.checkpoint)))
             continue
         states = read_checkpoint(model.checkpoint, mmap=True)
-        config = read_model_config(student_kind(states, model.checkpoint).name, states["Upstream_Config"])
+        config = student_kinds.read_model_config(student_kind(states, model.checkpoint).name, states["Upstream_Config"])
         asked = steps if model.steps is None else [model.steps]
         chosen = _chosen_steps(model.name, config, asked, problems)
         found.append(ModelSource(model.name, partial(load_student, model.checkpoint), chosen))
@@ -116,47 +104,39 @@ def model_sources(
         path = existing_or_shipped(given if equals else text)
         name = name if equals else path.stem.replace("config_model", path.parent.name)
         try:
-            config = read_model_config(model_task(path), path)
+            config = student_kinds.read_model_config(model_task(path), path)
         except UserError as error:
             problems.append(str(error))
             continue
         found.append(ModelSource(name, partial(build_student, config), _chosen_steps(name, config, steps, problems)))
     names = [source.name for source in found]
-    problems += [
-        f"{name}: the name is taken; give each model its own, as NAME=PATH"
-        for name in dict.fromkeys(names)
-        if names.count(name) > 1
-    ]
+    taken = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    problems += [f"{name}: the name is taken; give each model its own, as NAME=PATH" for name in taken]
     if problems:
         raise UserError("\n".join(problems))
     return found
 
 
 def _chosen_steps(name: str, config: ModelConfig, steps: Sequence[int | str], problems: list[str]) -> tuple[int, ...]:
-    if not kind_of(config).stepwise:
+    if not student_kinds.kind_of(config).stepwise:
         return ()
     layers = len(config.distill.target_layers)
     if ALL in steps:
         return tuple(range(1, layers + 1))
     chosen = tuple(int(step) for step in steps) or (layers,)
-    beyond = [str(step) for step in chosen if not 1 <= step <= layers]
-    if beyond:
+    if beyond := [str(step) for step in chosen if not 1 <= step <= layers]:
         problems.append(f"--steps: found {', '.join(beyond)}, expected 1..{layers}, what {name} generates")
     return chosen
 
 
 def model_task(path: Path) -> str:
-    """Which student a model YAML describes: by the recipe that it is or is based on, else by its keys.
-
-    Raises:
-        UserError: the file is missing or not YAML.
-    """
+    """Which student a model YAML describes: by the recipe that it is or is based on, else by its keys."""
     layers = yaml_layers(path)
-    recipes = [file.parent.name for file, _ in layers if file.parent.name in STUDENT_KINDS]
+    recipes = [file.parent.name for file, _ in layers if file.parent.name in student_kinds.STUDENT_KINDS]
     if recipes:
         return recipes[0]
     student = merge_layers(content for _, content in layers).get("student")
-    return kind_of_settings(student if isinstance(student, dict) else {}).name
+    return student_kinds.kind_of_settings(student if isinstance(student, dict) else {}).name
 
 
 def counted_models(source: ModelSource) -> Iterator[CountedModel]:

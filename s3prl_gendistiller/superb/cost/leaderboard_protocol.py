@@ -11,49 +11,28 @@ numbers agree in each bucket to all digits that the tool's documentation prints.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.superb.cost.multiply_adds import count
 
-UTTERANCES = {  # of test-clean: samples at 16 kHz, shortest first
-    "672-122797-0033": 20560,
-    "4446-2275-0025": 34560,
-    "7176-92135-0019": 38480,
-    "2094-142345-0019": 42560,
-    "1221-135767-0015": 45600,
-    "61-70970-0010": 48720,
-    "8463-294825-0015": 52000,
-    "1089-134686-0035": 55120,
-    "1995-1836-0012": 59120,
-    "8555-284449-0006": 62720,
-    "121-127105-0036": 66400,
-    "237-126133-0012": 71200,
-    "7176-88083-0005": 75200,
-    "3575-170457-0051": 78640,
-    "7176-92135-0044": 82800,
-    "5142-33396-0059": 87520,
-    "260-123286-0009": 92720,
-    "2830-3980-0023": 98560,
-    "2830-3980-0010": 104400,
-    "4970-29095-0016": 111120,
-    "260-123286-0006": 118480,
-    "2961-961-0016": 125040,
-    "61-70968-0010": 132720,
-    "8455-210777-0069": 142640,
-    "908-157963-0023": 154000,
-    "4992-23283-0020": 166720,
-    "4507-16021-0009": 180880,
-    "1320-122617-0036": 197920,
-    "672-122797-0002": 217920,
-    "8463-294828-0035": 239280,
-    "2300-131720-0003": 268160,
-    "3729-6852-0045": 326000,
-}
+_TEST_CLEAN = """
+    672-122797-0033 20560  4446-2275-0025 34560  7176-92135-0019 38480  2094-142345-0019 42560
+    1221-135767-0015 45600  61-70970-0010 48720  8463-294825-0015 52000  1089-134686-0035 55120
+    1995-1836-0012 59120  8555-284449-0006 62720  121-127105-0036 66400  237-126133-0012 71200
+    7176-88083-0005 75200  3575-170457-0051 78640  7176-92135-0044 82800  5142-33396-0059 87520
+    260-123286-0009 92720  2830-3980-0023 98560  2830-3980-0010 104400  4970-29095-0016 111120
+    260-123286-0006 118480  2961-961-0016 125040  61-70968-0010 132720  8455-210777-0069 142640
+    908-157963-0023 154000  4992-23283-0020 166720  4507-16021-0009 180880  1320-122617-0036 197920
+    672-122797-0002 217920  8463-294828-0035 239280  2300-131720-0003 268160  3729-6852-0045 326000
+"""
+UTTERANCES = {name: int(samples) for name, samples in re.findall(r"(\S+) (\d+)", _TEST_CLEAN)}
+"""Of test-clean: samples at 16 kHz, shortest first."""
 LENGTHS = tuple(UTTERANCES.values())
 SECONDS = sum(LENGTHS) / SAMPLE_RATE  # 224.86
 BUCKETS = ("short", "medium", "long", "longer")
@@ -79,7 +58,6 @@ class ProtocolCount:
 
     @property
     def per_second(self) -> float:
-        """Multiply-adds per second of audio."""
         return self.total / SECONDS
 
     @property
@@ -100,20 +78,13 @@ def bucket_ranges() -> list[str]:
 
 
 def count_protocol(expert: nn.Module, counted: Callable[[], object] = lambda: None) -> ProtocolCount:
-    """
-    Args:
-        expert: an upstream of s3prl in eval mode, which takes a list of waveforms (S,).
-        counted: called after each utterance.
-    """
+    """Counts an upstream in eval mode, which takes a list of waveforms (S,); calls `counted` after each utterance."""
     each: list[int] = []
     uncounted: set[str] = set()
     for samples in LENGTHS:
-        found = count(expert, [_noise(samples)])
+        noise = torch.randn(samples, generator=torch.Generator().manual_seed(samples)) / 10
+        found = count(expert, [noise])
         each.append(found.multiply_adds)
         uncounted |= found.uncounted
         counted()
     return ProtocolCount(tuple(each), frozenset(uncounted))
-
-
-def _noise(samples: int) -> Tensor:
-    return torch.randn(samples, generator=torch.Generator().manual_seed(samples)) / 10

@@ -54,7 +54,6 @@ class Cost:
     """Cost of one upstream as s3prl runs it, with the prediction heads that s3prl keeps.
 
     Attributes:
-        parameters: number of weights.
         gmacs_per_s: billions of multiply-adds per second of audio, on an utterance of `SECONDS`.
         cpu_s_per_s: CPU seconds per second of audio; comparable only within one measurement.
     """
@@ -65,7 +64,6 @@ class Cost:
 
 
 def measure(models: Sequence[BenchmarkedModel]) -> dict[str, Cost]:
-    """The costs of models by name."""
     experts = {model.name: _load(model) for model in models}
     seconds = cpu_times({name: partial(_run, expert) for name, expert in experts.items()})
     return {name: Cost(*_size(expert), seconds[name]) for name, expert in experts.items()}
@@ -94,11 +92,9 @@ def cpu_times(runs: Mapping[str, Callable[[Tensor], object]]) -> dict[str, float
 
 
 def count(expert: nn.Module, wavs: Any) -> Count:
-    """Counts a forward pass, by its shapes alone (see `shapes`) unless that fails.
+    """Counts a forward pass of an expert in eval mode, by its shapes alone (see `shapes`) unless that fails.
 
-    Args:
-        expert: in eval mode; afterwards its parameters require no gradients.
-        wavs: the expert's input.
+    Afterwards the expert's parameters require no gradients.
     """
     try:
         with ShapesOnly():
@@ -143,8 +139,7 @@ def _no_fused_kernels() -> Iterator[None]:
     before = torch.backends.mha.get_fastpath_enabled()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*TF32.*")
-        flags = torch.backends.mkldnn.flags(enabled=False)
-        with flags, sdpa_kernel(SDPBackend.MATH):
+        with torch.backends.mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH):
             torch.backends.mha.set_fastpath_enabled(False)
             try:
                 yield

@@ -63,27 +63,19 @@ def fold_folders(task: Task, folders: Sequence[Path]) -> tuple[dict[str, Path], 
     folds = task.submissions
     held = {one: [folder for folder in folders if (folder / one.source).is_file()] for one in folds}
     where = ", ".join(map(str, folders))
-    problems = [
-        f"{task.name}: fold {one.fold} is missing: no {one.source} in {where}; {_all_folds(task)}"
-        for one, found in held.items()
-        if not found
-    ]
-    problems += [
-        f"{task.name}: fold {one.fold} is in {' and in '.join(map(str, found))}"
-        for one, found in held.items()
-        if len(found) > 1
-    ]
+    missing = [f"{one.fold} is missing: no {one.source} in {where}" for one, found in held.items() if not found]
+    problems = [f"{task.name}: fold {one}; {_all_folds(task)}" for one in missing]
+    repeated = {one.fold: " and in ".join(map(str, found)) for one, found in held.items() if len(found) > 1}
+    problems += [f"{task.name}: fold {fold} is in {places}" for fold, places in repeated.items()]
     return {one.flag: found[0] for one, found in held.items() if found}, problems
 
 
 def check_submissions(folders: Mapping[str, Path], problems: Sequence[str] = ()) -> list[Checked]:
-    """
+    """The checked submissions; a UserError lists everything that is wrong with any of them.
+
     Args:
         folders: flag of s3prl's packer -> experiment folder.
         problems: known before.
-
-    Raises:
-        UserError: lists everything that is wrong with any of them.
     """
     lines = list(problems)
     for task in TASKS.values():
@@ -108,18 +100,11 @@ def _all_folds(task: Task) -> str:
 
 
 def pack(checked: Sequence[Checked], folder: Path) -> Path:
-    """Writes predict.zip into `folder`, whole or not at all.
-
-    Raises:
-        UserError: it cannot be written, or the one that is there holds parts that this one would not.
-    """
+    """Writes predict.zip into `folder`, whole or not at all; UserError if the one there holds more parts."""
     path = folder / ARCHIVE
-    lost = sorted(_packed(path) - {one.submission.folder for one in checked})
-    if lost:
-        raise UserError(
-            f"{path}: holds {', '.join(lost)} as well, which these {len(checked)} parts lack; give another --out, or "
-            "remove that file"
-        )
+    if lost := sorted(_packed(path) - {one.submission.folder for one in checked}):
+        more = f"{', '.join(lost)} as well, which these {len(checked)} parts lack"
+        raise UserError(f"{path}: holds {more}; give another --out, or remove that file")
     files = {name: file for one in checked for name, file in one.files.items()}
     parents = {f"{parent.as_posix()}/" for name in files for parent in Path(name).parents if parent != Path()}
     with replacing(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -136,7 +121,6 @@ def pack(checked: Sequence[Checked], folder: Path) -> Path:
 
 
 def _packed(path: Path) -> set[str]:
-    """The parts of an archive that is there."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = [Path(name).parts for name in archive.namelist()]
@@ -159,22 +143,20 @@ def _check(task: Task, submission: Submission, folder: Path) -> tuple[Checked, l
         if wanted is not None:
             compared.append(str(wanted.source))
             problems += differences(found, wanted)
-    files = _files(submission, folder)
-    return Checked(task, submission, len(found.ids), compared, uncompared, files), problems
+    checked = Checked(task, submission, len(found.ids), compared, uncompared, _files(submission, folder))
+    return checked, problems
 
 
 def _of_soft_labels(folder: Path) -> list[str]:
     """A problem where the head was trained on another model's predictions, which is no entry of SUPERB."""
     for path in config_files(folder):
         try:
-            glmd = (read_yaml(path).get("downstream_expert") or {}).get(SECTION)
+            soft_labels = (read_yaml(path).get("downstream_expert") or {}).get(SECTION)
         except UserError:
             continue
-        if glmd:
-            return [
-                f"{folder}: was trained on a teacher's soft labels ({path.name} has downstream_expert.{SECTION}), "
-                "expected a run of the task itself, with labels"
-            ]
+        if soft_labels:
+            found = f"was trained on a teacher's soft labels ({path.name} has downstream_expert.{SECTION})"
+            return [f"{folder}: {found}, expected a run of the task itself, with labels"]
     return []
 
 
@@ -191,9 +173,7 @@ def _wanted(task: Task, submission: Submission, folder: Path) -> tuple[Expected 
 
 def _files(submission: Submission, folder: Path) -> dict[str, Path]:
     top, source = f"{TOP}/{submission.folder}", folder / submission.source
+    files = {f"{top}/{submission.target}": source}
     if source.is_dir():
-        inside = [path for path in sorted(source.iterdir()) if path.is_file()]
-        files = {f"{top}/{submission.target}/{path.name}": path for path in inside}
-    else:
-        files = {f"{top}/{submission.target}": source}
+        files = {f"{top}/{submission.target}/{path.name}": path for path in source.iterdir() if path.is_file()}
     return files | {f"{top}/{name}": folder / name for name in submission.beside}

@@ -8,22 +8,15 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.errors import UserError, few
 from s3prl_gendistiller.host.paths import RESOLVED_CONFIG
 from s3prl_gendistiller.superb.tasks.base import Task
 from s3prl_gendistiller.superb.tasks.needs import Config
-from s3prl_gendistiller.superb.tasks.predictions import Expected, Predictions, some
+from s3prl_gendistiller.superb.tasks.predictions import Expected, Predictions
 
 
 def expected(task: Task, config: Config, fold: str = "") -> Expected:
-    """
-    Args:
-        config: of the experiment, as `config_resolved.yaml` in its folder.
-        fold: of `Submission.fold`.
-
-    Raises:
-        UserError: the corpus, or the part of it that names its utterances, is not there.
-    """
+    """`Task.test_set` by an experiment's configuration; UserError if the corpus, or the list of it, is not there."""
     try:
         found = task.test_set(config["downstream_expert"], fold)
     except OSError as error:
@@ -39,10 +32,9 @@ def expected(task: Task, config: Config, fold: str = "") -> Expected:
 
 def config_files(folder: Path) -> list[Path]:
     """The configurations in an experiment folder: our launcher's, then s3prl's own, the newest first."""
-    ours = folder / RESOLVED_CONFIG
     hosts = [path for path in folder.glob("config_*.yaml") if re.fullmatch(r"config_[\d-]+\.yaml", path.name)]
-    hosts.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    return [*([ours] if ours.is_file() else []), *hosts]
+    newest_first = sorted(hosts, key=lambda path: path.stat().st_mtime, reverse=True)
+    return [*filter(Path.is_file, [folder / RESOLVED_CONFIG]), *newest_first]
 
 
 def differences(found: Predictions, expected: Expected) -> list[str]:
@@ -51,11 +43,10 @@ def differences(found: Predictions, expected: Expected) -> list[str]:
     missing, foreign = list((wanted - given).elements()), list((given - wanted).elements())
     if missing or foreign:
         parts = [f"{len(found.ids)} predictions, expected {len(expected.ids)} by {expected.source}"]
-        parts += [f"missing {some(missing)}"] if missing else []
-        parts += [f"too many or foreign {some(foreign)}"] if foreign else []
+        parts += [f"missing {few(missing)}"] if missing else []
+        parts += [f"too many or foreign {few(foreign)}"] if foreign else []
         return ["; ".join(parts)]
-    misplaced = _first_misplaced(found.ids, expected)
-    if misplaced is not None:
+    if misplaced := _first_misplaced(found.ids, expected):
         return [misplaced]
     return [
         f"{name}: {found.frames[name]} frames, expected at least {samples // found.frame_samples}"
@@ -64,13 +55,13 @@ def differences(found: Predictions, expected: Expected) -> list[str]:
     ]
 
 
-def _first_misplaced(ids: Sequence[str], expected: Expected) -> str | None:
-    """A message on the first id in a wrong place."""
+def _first_misplaced(ids: Sequence[str], expected: Expected) -> str:
+    """A message on the first id in a wrong place; empty for none."""
     if expected.ranks is None:
         for number, (name, wanted) in enumerate(zip(ids, expected.ids, strict=True), start=1):
             if name != wanted:
                 return f"line {number}: found {name}, expected {wanted}, the order of {expected.source}"
-        return None
+        return ""
     rank = dict(zip(expected.ids, expected.ranks, strict=True))
     begun: set[int] = set()
     before = None
@@ -82,4 +73,4 @@ def _first_misplaced(ids: Sequence[str], expected: Expected) -> str | None:
             return f"line {number}: {name} is longer than the one before it; {expected.source} is read longest first"
         begun.add(here)
         before = here
-    return None
+    return ""

@@ -24,7 +24,6 @@ class Finished:
     """The results of one student in a results.json.
 
     Attributes:
-        preset, features: as in `Suite`.
         score: of all ten tasks; None if there is none.
         values: task -> metric -> number.
         folders: task -> experiment folders of the run that was tested.
@@ -38,11 +37,7 @@ class Finished:
     folders: Mapping[str, Sequence[Path]]
 
     def submitted(self, names: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
-        """Experiment folders by the flags of s3prl's packer, and what is wrong with them.
-
-        Args:
-            names: of the tasks that are wanted and have a result.
-        """
+        """Experiment folders by the flags of s3prl's packer, of the named tasks, and what is wrong with them."""
         found: dict[str, Path] = {}
         problems: list[str] = []
         for task in (TASKS[name] for name in names):
@@ -57,47 +52,34 @@ class Finished:
         return found, problems
 
     def check_student(self) -> None:
-        """
-        Raises:
-            UserError: the checkpoint is not the one that was benchmarked, or has changed since.
-        """
+        """UserError if the checkpoint is not the one that was benchmarked, or has changed since."""
         checkpoint = self.student.checkpoint
         if checkpoint is None or not checkpoint.exists():
-            raise UserError(
-                f"{self.student.name}: {checkpoint or 'it has no checkpoint'}; expected one of our students"
-            )
+            found = checkpoint or "it has no checkpoint"
+            raise UserError(f"{self.student.name}: {found}; expected one of our students")
         now = self.student.fingerprint()
         for folder in (folder for folders in self.folders.values() for folder in folders):
             recorded = _record(folder).get("settings", {}).get("student", now)
             if recorded != now:
-                raise UserError(
-                    f"{self.student.name}: {folder} was made of another student (found {now}, expected {recorded}); "
-                    "name the checkpoint and the steps that were benchmarked, with --checkpoint and --steps"
-                )
+                found = f"was made of another student (found {now}, expected {recorded})"
+                remedy = "name the checkpoint and the steps that were benchmarked, with --checkpoint and --steps"
+                raise UserError(f"{self.student.name}: {folder} {found}; {remedy}")
 
 
 def read_finished(suite: Path, name: str | None) -> Finished:
-    """
-    Args:
-        suite: the folder of `gendistiller superb`, or its results.json.
-        name: of the student; None for the only one.
+    """The results of a student; None for the only one. The source is as in `read_results`."""
 
-    Raises:
-        UserError: there is no such file or student.
-    """
-    return read_results(
-        suite, lambda path, content: _finished(_chosen(name, list(content["students"]), path), content, path.parent)
-    )
+    def take(path: Path, content: Mapping[str, Any]) -> Finished:
+        return _finished(_chosen(name, list(content["students"]), path), content, path.parent)
+
+    return read_results(suite, take)
 
 
 def read_results(source: Path, take: Callable[[Path, dict[str, Any]], T]) -> T:
-    """
+    """What `take` returns of the path and the content of a results.json; UserError for a missing file or key.
+
     Args:
         source: the folder of `gendistiller superb`, or its results.json.
-        take: returns what is wanted, from the file's path and content.
-
-    Raises:
-        UserError: there is no such file, or `take` lacks a key.
     """
     path = source / RESULTS if source.is_dir() else source
     if not path.is_file():
@@ -105,9 +87,8 @@ def read_results(source: Path, take: Callable[[Path, dict[str, Any]], T]) -> T:
     try:
         return take(path, read_content(path))
     except KeyError as error:
-        raise UserError(
-            f"{path}: not readable as results ({error}); expected the {RESULTS} of `gendistiller superb`"
-        ) from error
+        expected = f"expected the {RESULTS} of `gendistiller superb`"
+        raise UserError(f"{path}: not readable as results ({error}); {expected}") from error
 
 
 def _chosen(name: str | None, names: list[str], path: Path) -> str:
@@ -147,11 +128,9 @@ def _of_another_checkpoint(task: Task, folder: Path) -> list[str]:
     tested = _record(folder).get("tested", {})
     if count < 2 or "checkpoint" in tested:
         return []
-    return [
-        f"{task.name}: {folder}: tested {count} checkpoints, and its predictions are of the last, not of the best; "
-        "test the best again: run_downstream.py -m evaluate -t test -e CHECKPOINT, then give the folder with "
-        f"--{task.name}"
-    ]
+    tested_last = f"tested {count} checkpoints, and its predictions are of the last, not of the best"
+    again = "test the best again: run_downstream.py -m evaluate -t test -e CHECKPOINT"
+    return [f"{task.name}: {folder}: {tested_last}; {again}, then give the folder with --{task.name}"]
 
 
 def _record(folder: Path) -> dict[str, Any]:

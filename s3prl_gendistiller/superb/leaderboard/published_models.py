@@ -26,8 +26,7 @@ def _row(*numbers: float) -> dict[str, dict[str, float]]:
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """A published model.
-
+    """
     Attributes:
         million_parameters: of the model that is evaluated.
         published: score that the source prints.

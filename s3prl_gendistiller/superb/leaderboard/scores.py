@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from s3prl_gendistiller.superb.tasks import TASKS
 
 Values = Mapping[str, Mapping[str, float]]
+"""Task -> metric -> value in the unit of the table (errors as errors)."""
 
 
 @dataclass(frozen=True)
 class References:
-    """The values that score 0 and 1000: task -> metric -> value in the unit of the table (errors as errors)."""
+    """The values that score 0 and 1000."""
 
     base: Values
     top: Values
@@ -58,11 +59,7 @@ def task_score(task: str, values: Mapping[str, float], references: References) -
 
 
 def overall_score(values: Values, references: References) -> float | None:
-    """The mean over `scored_tasks`; None unless values and references have all ten tasks.
-
-    Args:
-        values: task -> metric -> value in the unit of the table.
-    """
+    """The mean over `scored_tasks`; None unless values and references have all ten tasks."""
     whole = all(
         set(TASKS[task].counted) <= set(source.get(task, {}))
         for task in counted_tasks()
@@ -78,10 +75,5 @@ def overall_score(values: Values, references: References) -> float | None:
 def _top_is_better(task: str, references: References) -> bool:
     """Whether the top is better in every counted metric; False where a reference lacks a number."""
     base, top = references.base.get(task, {}), references.top.get(task, {})
-    counted = [metric for metric in TASKS[task].metrics if metric.references is not None]
-    return all(
-        metric.key in base
-        and metric.key in top
-        and (top[metric.key] - base[metric.key]) * (1 if metric.higher_is_better else -1) > 0
-        for metric in counted
-    )
+    counted = {metric.key: 1 if metric.higher_is_better else -1 for metric in TASKS[task].metrics if metric.references}
+    return all(key in base and key in top and (top[key] - base[key]) * sign > 0 for key, sign in counted.items())

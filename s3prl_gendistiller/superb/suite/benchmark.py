@@ -42,15 +42,10 @@ class _Job:
 
 
 def run_suite(suite: Suite, launch: Launch, layers: Layers, jobs: int = 1) -> tuple[Results, list[str]]:
-    """Runs what is missing.
-
-    Args:
-        launch: see `Launch`.
-        layers: see `Layers`.
-        jobs: number of runs at a time.
+    """Runs what is missing, `jobs` runs at a time; once the disk is full, nothing more is started.
 
     Returns:
-        The results, and one line for each run that failed. Once the disk is full, nothing more is started.
+        The results, and one line for each run that failed.
     """
     executor = ExperimentFolders(launch)
     results: Results = {model.name: {} for model in suite.models}
@@ -83,11 +78,8 @@ def run_suite(suite: Suite, launch: Launch, layers: Layers, jobs: int = 1) -> tu
         logger.error("%s", problem)
         return []
 
-    searches = [
-        _Job(task.cost, models[0], task, partial(search, task, models))
-        for models in suite.groups().values()
-        for task in suite.tasks
-    ]
+    pairs = itertools.product(suite.groups().values(), suite.tasks)
+    searches = [_Job(task.cost, models[0], task, partial(search, task, models)) for models, task in pairs]
     _run_jobs(searches, attempt, jobs)
     return results, failures
 
@@ -122,10 +114,9 @@ def benchmark(
     """One model on one task: trained and tested at the chosen rate, or QbE at the layer that is best on dev."""
     if task.trained:
         outcome = _train_and_test(suite, model, task, executor, rate)
-        what = ""
     else:
         outcome = _best_layer(suite, model, task, executor, layers[model.name])
-        what = f"layer {outcome.layer}, "
+    what = "" if task.trained else f"layer {outcome.layer}, "
     values = ", ".join(f"{metric.label} {outcome.values[metric.key]:.2f}" for metric in suite.metrics(task))
     executor.log(f"{model.name} {task.name}: {what}{values}")
     return outcome
@@ -142,17 +133,10 @@ def _train_and_test(suite: Suite, model: BenchmarkedModel, task: Task, executor:
     values = {key: sum(part["values"][key] for part in tested) / len(tested) for key in tested[0]["values"]}
     if task.lm_metric and suite.with_lm(task):
         values[task.lm_metric.key] = records[0][TEST_WITH_LM]["values"][task.lm_metric.printed]
-    return Outcome(
-        values,
-        rate.lr,
-        dev=rate.dev,
-        folders=[str(run.folder) for run in runs],
-        seconds=sum(map(seconds_of, records)),
-        fallback=next((part["fallback"] for part in tested if part["fallback"]), None),
-        trials={
-            f"{lr:g}": {str(steps): value for steps, value in reached.items()} for lr, reached in rate.curves.items()
-        },
-    )
+    trials = {f"{lr:g}": {str(steps): value for steps, value in dev.items()} for lr, dev in rate.curves.items()}
+    fallback = next((part["fallback"] for part in tested if part["fallback"]), None)
+    folders, seconds = [str(run.folder) for run in runs], sum(map(seconds_of, records))
+    return Outcome(values, rate.lr, dev=rate.dev, folders=folders, seconds=seconds, fallback=fallback, trials=trials)
 
 
 def _best_layer(

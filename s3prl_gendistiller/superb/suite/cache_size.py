@@ -15,21 +15,16 @@ from s3prl_gendistiller.host.layers import Features
 from s3prl_gendistiller.host.paths import VARIABLE
 from s3prl_gendistiller.superb.corpus.check import Shelf, need
 from s3prl_gendistiller.superb.suite.suite import Suite
-from s3prl_gendistiller.superb.tasks import Task
 
 
 def kept_features(suite: Suite) -> tuple[Suite, dict[str, Features]]:
-    """The suite, in which each model states whether it has weights, and by model the features that a cache keeps.
-
-    Raises:
-        UserError: an upstream cannot be loaded.
-    """
+    """The suite, in which each model states whether it has weights, and by model the features that a cache keeps."""
     if suite.cache is None:
         return suite, {}
-    kept = {
-        model.name: layers.kept_features(model.upstream, model.checkpoint, model.steps, model.selection(suite.features))
-        for model in suite.models
-    }
+    kept = {}
+    for model in suite.models:
+        source = (model.upstream, model.checkpoint, model.steps, model.selection(suite.features))
+        kept[model.name] = layers.kept_features(*source)
     models = [replace(model, learned=kept[model.name].bytes_per_s > 0) for model in suite.models]
     return replace(suite, models=models), kept
 
@@ -40,48 +35,31 @@ def cached_seconds(suite: Suite) -> float:
     found: dict[str, float] = {}
     for task in suite.tasks:
         if suite.preset not in task.crops:
-            found[task.shared or task.name] = _measured(suite, task, shelf) or task.speech_of(suite.preset).whole_s
+            folders = need(task).audio if suite.preset == "small" and VARIABLE in os.environ else ()
+            measured = sum(shelf.audio(audio).seconds or 0.0 for audio in folders)
+            found[task.shared or task.name] = measured or task.speech_of(suite.preset).whole_s
     return sum(found.values())
 
 
-def _measured(suite: Suite, task: Task, shelf: Shelf) -> float | None:
-    """Seconds by the headers of all files; None for the official corpora, and where there are no files."""
-    if suite.preset != "small" or VARIABLE not in os.environ:
-        return None
-    return sum(shelf.audio(audio).seconds or 0.0 for audio in need(task).audio) or None
-
-
 def describe(suite: Suite, cache: Path, kept: Mapping[str, Features]) -> str:
-    """One line: the size of the cache, its folder, and the free space of the disk.
-
-    Args:
-        kept: features by model.
-    """
+    """One line: the size of the cache, its folder, and the free space of the disk; `kept` holds features by model."""
     seconds = cached_seconds(suite)
+    needed = sum(one.bytes_per_s for one in kept.values()) * seconds
     sizes = ", ".join(f"{name} {in_words(round(one.bytes_per_s * seconds))}" for name, one in kept.items())
     limit = "" if suite.cache_limit is None else f", and at most {in_words(suite.cache_limit)} are kept"
     return (
         f"{CACHE_FLAG} {cache}: features of {seconds / 3600:.1f} hours of speech take up to "
-        f"{in_words(round(_needed(kept, seconds)))} ({sizes}){limit}; {in_words(_there(cache, kept))} of them are "
+        f"{in_words(round(needed))} ({sizes}){limit}; {in_words(_there(cache, kept))} of them are "
         f"there, {in_words(_free(cache))} of the disk are free"
     )
 
 
 def require_room(suite: Suite, cache: Path, kept: Mapping[str, Features]) -> None:
-    """
-    Raises:
-        UserError: the disk has less free space than the features may take, and no limit was given.
-    """
-    missing = _needed(kept, cached_seconds(suite)) - _there(cache, kept)
-    if suite.cache_limit is None and missing + FREE_BYTES > _free(cache):
-        raise UserError(
-            f"{describe(suite, cache, kept)}; give {LIMIT_FLAG} (such as 50G) to keep a part of them, or a folder on "
-            "another disk"
-        )
-
-
-def _needed(kept: Mapping[str, Features], seconds: float) -> float:
-    return sum(one.bytes_per_s for one in kept.values()) * seconds
+    """UserError if the disk has less free space than the features may take, and no limit was given."""
+    needed = sum(one.bytes_per_s for one in kept.values()) * cached_seconds(suite)
+    if suite.cache_limit is None and needed - _there(cache, kept) + FREE_BYTES > _free(cache):
+        remedy = f"give {LIMIT_FLAG} (such as 50G) to keep a part of them, or a folder on another disk"
+        raise UserError(f"{describe(suite, cache, kept)}; {remedy}")
 
 
 def _there(cache: Path, kept: Mapping[str, Features]) -> int:
@@ -90,7 +68,5 @@ def _there(cache: Path, kept: Mapping[str, Features]) -> int:
 
 def _free(folder: Path) -> int:
     """Free bytes of the disk on which a folder is or will be."""
-    there = folder.absolute()
-    while not there.exists():
-        there = there.parent
-    return shutil.disk_usage(there).free
+    path = folder.absolute()
+    return shutil.disk_usage(next(there for there in (path, *path.parents) if there.exists())).free

@@ -22,7 +22,6 @@ class Work:
     """One command.
 
     Attributes:
-        run: whose folder the command works in.
         command: arguments of run_downstream.py.
         steps: optimiser steps of a training; 0 for an evaluation.
         split: split whose speech an evaluation reads; empty for a training.
@@ -37,11 +36,7 @@ class Work:
 
 
 def planned_work(suite: Suite, layers: Layers) -> list[Work]:
-    """The commands of a suite without results: group by group, task by task.
-
-    Args:
-        layers: see `Layers`.
-    """
+    """The commands of a suite without results: group by group, task by task."""
     recorder = Recorder()
     for models in suite.groups().values():
         for task in suite.tasks:
@@ -52,11 +47,7 @@ def planned_work(suite: Suite, layers: Layers) -> list[Work]:
 
 
 class Recorder:
-    """`execution.Executor` that records commands, and touches no file.
-
-    Attributes:
-        work: the commands in order.
-    """
+    """`execution.Executor` that records commands in `work`, in order, and touches no file."""
 
     def __init__(self) -> None:
         self.work: list[Work] = []
@@ -85,7 +76,9 @@ class Recorder:
         checkpoint, count = None, 1
         if run.task.trained:
             checkpoint = run.folder / (run.task.best or f"states-{steps or '*'}.ckpt")
-            count = 1 if run.task.best or steps else _kept_checkpoints(run)
+            runner = run.runner  # s3prl leaves the newest few checkpoints
+            kept = min(runner["max_keep"], max(1, runner["total_steps"] // runner["save_step"]))
+            count = 1 if run.task.best or steps else kept
         command = run.evaluate_command(checkpoint, evaluation)
         split = run.task.dev if evaluation == DEV else run.tested_split
         self.work.append(Work(run, command, split=split, checkpoints=count))
@@ -98,9 +91,3 @@ def _assumed_value(run: Run) -> float:
     rates = run.suite.candidates(run.task)
     distance = abs(rates.index(run.lr) - (len(rates) - 1) // 2) if run.lr in rates else len(rates)
     return float(-distance if run.task.dev_metric.higher_is_better else distance)
-
-
-def _kept_checkpoints(run: Run) -> int:
-    """Number of checkpoints that s3prl leaves after a training."""
-    runner = run.runner
-    return int(min(runner["max_keep"], max(1, runner["total_steps"] // runner["save_step"])))

@@ -21,13 +21,13 @@ from __future__ import annotations
 import heapq
 import itertools
 import os
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.superb.suite.dry_run import Work
-from s3prl_gendistiller.superb.suite.run import Run
 from s3prl_gendistiller.superb.suite.suite import Suite
 from s3prl_gendistiller.superb.suite.table import markdown
 
@@ -46,9 +46,6 @@ class Estimate:
     """Work of one group of seeds on one task.
 
     Attributes:
-        group: name of the group.
-        task: name of the task.
-        runs: number of experiment folders.
         steps: optimiser steps of all trainings together.
         seeds: hours of each model on one device; those of the first include the search.
         searched: whether the other seeds wait for the learning rate that the first one finds.
@@ -65,7 +62,6 @@ class Estimate:
 
     @property
     def hours(self) -> float:
-        """Hours of all seeds on one device."""
         return sum(self.seeds)
 
 
@@ -77,9 +73,9 @@ def estimate(suite: Suite, plan: Sequence[Work], gmacs: Mapping[str, float], tfl
         gmacs: by model, billions of multiply-adds per second of audio.
         tflops: 10^12 floating point operations per second of one run.
     """
-    found: dict[tuple[str, str], list[Work]] = {}
+    found: dict[tuple[str, str], list[Work]] = defaultdict(list)
     for work in plan:
-        found.setdefault((work.run.model.group, work.run.task.name), []).append(work)
+        found[work.run.model.group, work.run.task.name].append(work)
     return [
         Estimate(
             group,
@@ -88,7 +84,7 @@ def estimate(suite: Suite, plan: Sequence[Work], gmacs: Mapping[str, float], tfl
             steps=sum(work.steps for work in works),
             seeds=_hours_of_seeds(works, gmacs, tflops),
             searched=len(suite.candidates(works[0].run.task)) > 1,
-            gigabytes=sum(_kept_bytes(run, steps) for run, steps in _trained(works)) / 1e9,
+            gigabytes=_kept_bytes(works) / 1e9,
         )
         for (group, task), works in found.items()
     ]
@@ -127,7 +123,6 @@ def sustained(asked: float | None, on_gpu: bool, devices: int, at_a_time: int) -
 
     Args:
         asked: of one GPU, or of all cores of a machine without; None for the assumption.
-        on_gpu: whether the runs use GPUs.
         devices: number of GPUs.
         at_a_time: number of runs.
     """
@@ -136,19 +131,12 @@ def sustained(asked: float | None, on_gpu: bool, devices: int, at_a_time: int) -
 
 
 def describe(estimates: Sequence[Estimate], tflops: float, at_a_time: int, on_gpu: bool) -> str:
-    """The estimates as a table, and the assumptions behind them.
-
-    Args:
-        tflops: of `sustained`.
-        at_a_time, on_gpu: as in `sustained`.
-    """
-    header = ["student", "task", "runs", "optimiser steps", "hours", "GB kept"]
-    rows = [
-        [one.group, one.task, str(one.runs), f"{one.steps:,}", f"{one.hours:.1f}", f"{one.gigabytes:.1f}"]
-        for one in estimates
-    ]
+    """The estimates as a table, and the assumptions behind them; arguments as in `sustained`, which gives `tflops`."""
+    rows = [["student", "task", "runs", "optimiser steps", "hours", "GB kept"]]
+    for one in estimates:
+        rows.append([one.group, one.task, str(one.runs), f"{one.steps:,}", f"{one.hours:.1f}", f"{one.gigabytes:.1f}"])
     total = sum(one.hours for one in estimates)
-    return markdown([header, *rows]) + (
+    return markdown(rows) + (
         f"{total:.1f} hours of runs, {at_a_time} at a time: {wall_hours(estimates, at_a_time):.1f} hours; "
         f"{sum(one.gigabytes for one in estimates):.0f} GB of checkpoints.\n"
         f"The hours assume {tflops:g} TFLOP/s for each run, {'on GPUs' if on_gpu else 'on this CPU'}, and may be wrong "
@@ -158,11 +146,10 @@ def describe(estimates: Sequence[Estimate], tflops: float, at_a_time: int, on_gp
 
 
 def _hours_of_seeds(works: Sequence[Work], gmacs: Mapping[str, float], tflops: float) -> list[float]:
-    seconds: dict[str, float] = {}
+    seconds: dict[str, float] = defaultdict(float)
     for work in works:
         model = work.run.model.name
-        taken = _seconds(work, gmacs[model] * 1e9, tflops * 1e12)
-        seconds[model] = seconds.get(model, 0.0) + taken
+        seconds[model] += _seconds(work, gmacs[model] * 1e9, tflops * 1e12)
     return [one / 3600 for one in seconds.values()]
 
 
@@ -188,17 +175,13 @@ def _longest_s(expert: Mapping[str, Any]) -> float:
     return float(expert.get("datarc", {}).get("max_timestep", 10**9)) / SAMPLE_RATE
 
 
-def _trained(works: Sequence[Work]) -> list[tuple[Run, int]]:
-    """Each run, and the optimiser steps of its trainings."""
-    runs = {work.run.folder: work.run for work in works}
-    return [(run, sum(work.steps for work in works if work.run.folder == folder)) for folder, run in runs.items()]
-
-
-def _kept_bytes(run: Run, steps: int) -> int:
-    """Bytes of the checkpoints that s3prl leaves in a run's folder: the newest few and the best."""
-    if not steps:
-        return 0
-    content = run.suite.content(run.task)
-    runner = content["runner"]
-    kept = min(runner["max_keep"], steps // runner["save_step"]) + bool(run.task.best)
-    return int(kept * BYTES_PER_WEIGHT * run.task.head_parameters(content["downstream_expert"]))
+def _kept_bytes(works: Sequence[Work]) -> int:
+    """Bytes of the checkpoints that s3prl leaves in the folders of trained runs: the newest few and the best."""
+    kept = 0
+    for folder, run in {work.run.folder: work.run for work in works}.items():
+        if steps := sum(work.steps for work in works if work.run.folder == folder):
+            content = run.suite.content(run.task)
+            newest = min(content["runner"]["max_keep"], steps // content["runner"]["save_step"])
+            weights = run.task.head_parameters(content["downstream_expert"])
+            kept += (newest + bool(run.task.best)) * BYTES_PER_WEIGHT * weights
+    return kept

@@ -56,9 +56,8 @@ def train(run: Run, executor: Executor) -> Record:
     total = run.runner["total_steps"] if "stages" in record else None
     at_end = "seconds" in record.get("stages", {}).get(str(total), {})
     seconds = 0.0 if at_end else executor.train(run, record, total)
-    return executor.write(
-        run, {**record, "trained": {"dev": finite(executor.dev_of_training(run)), "seconds": seconds}}
-    )
+    trained = {"dev": finite(executor.dev_of_training(run)), "seconds": seconds}
+    return executor.write(run, {**record, "trained": trained})
 
 
 def evaluate(run: Run, executor: Executor, evaluation: str = TEST) -> Record:
@@ -108,7 +107,6 @@ def dev_value_after(run: Run, executor: Executor, steps: int) -> float:
 
 def _known(run: Run, value: float | None) -> float:
     if value is None:
-        raise UserError(
-            f"{run.folder}: nothing was evaluated on {run.task.dev} while it trained; look at superb_train.log"
-        )
+        problem = f"nothing was evaluated on {run.task.dev} while it trained"
+        raise UserError(f"{run.folder}: {problem}; look at superb_train.log")
     return float(value)

@@ -14,7 +14,7 @@ from typing import Any
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint
-from s3prl_gendistiller.outputs import replacing
+from s3prl_gendistiller.outputs import replacing, write_text
 from s3prl_gendistiller.superb.suite.record import Record, read_record, write_record
 from s3prl_gendistiller.superb.suite.run import DEV, Run
 from s3prl_gendistiller.superb.tasks import printed
@@ -28,11 +28,7 @@ Launch = Callable[[Sequence[str], Path], None]
 
 
 class ExperimentFolders:
-    """`execution.Executor` over run_downstream.py.
-
-    Args:
-        launch: see `Launch`.
-    """
+    """`execution.Executor` over run_downstream.py."""
 
     def __init__(self, launch: Launch) -> None:
         self._launch = launch
@@ -43,17 +39,13 @@ class ExperimentFolders:
         logger.info("%s", text)
 
     def train(self, run: Run, record: Record, steps: int | None) -> float:
-        """
-        Raises:
-            UserError: the training failed, or of several checkpoints in the folder none is whole.
-        """
+        """Trains as `Executor` has it; UserError if the training failed, or none of several checkpoints is whole."""
         found = sorted(run.folder.glob("states-*.ckpt"))
         if found and newest_checkpoint(run.folder) is None:
             if len(found) > 1:  # a kill breaks the checkpoint that is being written, and no other
-                raise UserError(
-                    f"{run.folder}: was left with {len(found)} checkpoints and none of them is whole "
-                    f"({found[-1].name}); remove the folder to train it again; other runs are not touched"
-                )
+                left = f"was left with {len(found)} checkpoints and none of them is whole ({found[-1].name})"
+                remedy = "remove the folder to train it again; other runs are not touched"
+                raise UserError(f"{run.folder}: {left}; {remedy}")
             logger.warning("%s: was killed while it wrote its only checkpoint; it begins again", run.folder)
             for path in (found[0], run.folder / TRAIN_LOG):  # the log holds what the killed run reached on dev
                 path.unlink(missing_ok=True)
@@ -64,15 +56,10 @@ class ExperimentFolders:
         return printed.best_on_dev(run.task, _text(run.folder / TRAIN_LOG), evaluations)
 
     def evaluate(self, run: Run, evaluation: str, steps: int | None = None) -> dict[str, Any]:
-        """Evaluates as `Executor` has it; of several checkpoints without a best one (ASV) the best value counts.
-
-        Raises:
-            NoNumber: no checkpoint gives a number that the metric can have.
-            UserError: the evaluation failed.
-        """
+        """Evaluates as `Executor` has it; of several checkpoints without a best one (ASV) the best value counts."""
         checkpoints, fallback = _checkpoints(run, steps)
         if evaluation == DEV:
-            write_dev_trials(run)
+            write_text(run.dev_trials, run.task.dev_trials(run.suite.config(run.task)["downstream_expert"]))
         found: list[tuple[dict[str, float], Path | None, dict[Path, bytes]]] = []
         taken = 0.0
         for checkpoint in checkpoints:
@@ -83,7 +70,8 @@ class ExperimentFolders:
                     continue  # another checkpoint has a number, or may have one
                 raise
             taken += seconds
-            found.append((values, checkpoint, _predictions(run.folder) if len(checkpoints) > 1 else {}))
+            written = run.folder.glob("test_*.txt") if len(checkpoints) > 1 else ()
+            found.append((values, checkpoint, {path: path.read_bytes() for path in written}))
         metric = run.task.metrics[0]
         best = max if metric.higher_is_better else min
         values, checkpoint, predictions = best(found, key=lambda one: one[0][metric.key])
@@ -108,17 +96,6 @@ class ExperimentFolders:
         return round(time.monotonic() - started, 1)
 
 
-def write_dev_trials(run: Run) -> None:
-    """Writes `Task.dev_trials` into the run's folder.
-
-    Raises:
-        UserError: the corpus has no such list.
-    """
-    text = run.task.dev_trials(run.suite.config(run.task)["downstream_expert"])
-    with replacing(run.dev_trials) as part:
-        part.write_text(text, encoding="utf-8")
-
-
 def _checkpoints(run: Run, steps: int | None) -> tuple[Sequence[Path | None], str | None]:
     """The checkpoints to evaluate, and why another checkpoint than the best on dev is among them."""
     if not run.task.trained:
@@ -134,10 +111,6 @@ def _checkpoints(run: Run, steps: int | None) -> tuple[Sequence[Path | None], st
     if run.task.best:  # s3prl saves no best checkpoint as long as dev is not better than nothing at all
         return [newest], f"dev never became better than nothing, so {newest.name} was tested"
     return sorted(run.folder.glob("states-*.ckpt")), None
-
-
-def _predictions(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in folder.glob("test_*.txt")}
 
 
 def _text(log: Path) -> str:

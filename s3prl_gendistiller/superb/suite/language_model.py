@@ -27,19 +27,14 @@ _BINDINGS = {
 
 
 def require_decoder() -> None:
-    """
-    Raises:
-        UserError: a package is missing; s3prl would only warn, and stop after loading everything else.
-    """
+    """UserError if a package is missing; s3prl would only warn, and stop after loading everything else."""
     for module, names in _BINDINGS.items():
         try:
             found = importlib.import_module(module)
-            missing = [name for name in names if not hasattr(found, name)]
         except ImportError as error:
-            raise UserError(
-                f"--lm: decoding needs flashlight's text bindings with KenLM ({error}); {_INSTALL}"
-            ) from error
-        if missing:
+            needed = f"flashlight's text bindings with KenLM ({error})"
+            raise UserError(f"--lm: decoding needs {needed}; {_INSTALL}") from error
+        if missing := [name for name in names if not hasattr(found, name)]:
             raise UserError(f"--lm: found {module} without {', '.join(missing)}; {_INSTALL}")
 
 
@@ -47,11 +42,7 @@ _INSTALL = "install them with `pip install flashlight-text` and KenLM's own pack
 
 
 def decoder_overrides(folder: Path) -> list[str]:
-    """Options of run_downstream.py's ``-o`` that decode with the model in a folder.
-
-    Raises:
-        UserError: the folder lacks the model or the lexicon, or s3prl cannot read the path of the folder.
-    """
+    """Options of run_downstream.py's ``-o`` that decode with the model in a folder; raises as `find_model`."""
     settings = read_layered_yaml(shipped_folder("downstream_runs") / SETTINGS)["downstream_expert"]["datarc"]
     model, lexicon = find_model(folder)
     values = {**settings["decoder_args"], "kenlm_model": str(model), "lexicon": str(lexicon)}
@@ -62,7 +53,7 @@ def find_model(folder: Path) -> tuple[Path, Path]:
     """The language model and the lexicon of a folder; a binary model before a text, which takes minutes to read.
 
     Raises:
-        UserError: as `decoder_overrides`.
+        UserError: the folder lacks the model or the lexicon, or s3prl cannot read the path of the folder.
     """
     folder = folder.absolute()
     if "=" in str(folder) or OVERRIDE_SEPARATOR in str(folder):
@@ -78,6 +69,4 @@ def find_model(folder: Path) -> tuple[Path, Path]:
 
 def _literal(value: Any) -> str:
     """A value as Python code without names, which is what s3prl's ``-o`` evaluates."""
-    if isinstance(value, float) and math.isinf(value):
-        return f"float('{value}')"
-    return repr(value)
+    return f"float('{value}')" if isinstance(value, float) and math.isinf(value) else repr(value)

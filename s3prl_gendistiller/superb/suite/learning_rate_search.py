@@ -37,13 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 class ChosenRate(NamedTuple):
-    """The result of a search.
-
-    Attributes:
-        lr: the learning rate; None for the configuration's own.
-        dev: learning rate -> its last value on dev.
-        curves: of successive halving.
-    """
+    """The result of a search; the rate is None for the configuration's own, the curves are of successive halving."""
 
     lr: float | None
     dev: dict[str, float]
@@ -51,11 +45,7 @@ class ChosenRate(NamedTuple):
 
 
 def choose_rate(suite: Suite, model: BenchmarkedModel, task: Task, executor: Executor) -> ChosenRate:
-    """The learning rate that is best on dev; with a single candidate nothing is run.
-
-    Args:
-        model: trained at each rate; of ER on the first fold alone.
-    """
+    """The learning rate that is best on dev, of ER on the first fold alone; with a single candidate nothing is run."""
     rates = suite.candidates(task)
     if len(rates) == 1:
         return ChosenRate(rates[0], {}, {})
@@ -89,19 +79,14 @@ def budgets(config: Mapping[str, Any], name: str) -> tuple[int, ...]:
     Each is a multiple of `save_step` and of `eval_step`: at such a step s3prl has evaluated on dev, and has saved a
     checkpoint from which the training goes on.
 
-    Args:
-        config: of a run.
-        name: of the task, for the message.
-
     Raises:
         UserError: the configuration has a scheduler, which no shipped one has. The learning rate then depends on the
             total number of steps, and a short training is not the beginning of a long one.
     """
     if config.get("scheduler"):
-        raise UserError(
-            f"{name}: found config.scheduler, which depends on the number of steps, so that rates cannot be compared "
-            "on parts of a training; add --no-halving, which trains all of them to the end"
-        )
+        why = "depends on the number of steps, so that rates cannot be compared on parts of a training"
+        remedy = "add --no-halving, which trains all of them to the end"
+        raise UserError(f"{name}: found config.scheduler, which {why}; {remedy}")
     runner = config["runner"]
     total, grid = runner["total_steps"], math.lcm(runner["save_step"], runner["eval_step"])
     steps = {min(total, grid * math.ceil(share * total / grid)) for share in SHARES}
@@ -116,28 +101,22 @@ def halve(
     Args:
         rates: the list to begin with.
         steps: of `budgets`.
-        measure: (rate, steps) -> value on dev after a training of so many steps. The steps of a rate grow from call to
-            call.
-        higher_is_better: whether the largest value on dev is the best.
+        measure: (rate, steps) -> value on dev after a training of so many steps, which grow from call to call.
     """
     curves: Curves = {}
 
-    def compare(rate: float, budget: int) -> None:
-        curves.setdefault(rate, {})[budget] = measure(rate, budget)
-
     def ranked(candidates: Sequence[float], budget: int) -> list[float]:
+        for rate in candidates:
+            if budget not in curves.setdefault(rate, {}):
+                curves[rate][budget] = measure(rate, budget)
         return sorted(candidates, key=lambda rate: rank_key(curves[rate][budget], higher_is_better))
 
     kept = list(rates)
     for number, budget in enumerate(steps):
-        for rate in kept:
-            compare(rate, budget)
         kept = ranked(kept, budget)
         if number + 1 < len(steps):
             kept = kept[: math.ceil(len(kept) / 2)]
     finer = [rate for rate in around(kept[0]) if rate not in curves]
-    for rate in finer:
-        compare(rate, steps[-1])
     return ranked([*kept, *finer], steps[-1])[0], curves
 
 
@@ -149,6 +128,4 @@ def around(rate: float) -> list[float]:
 
 def rank_key(value: float, higher_is_better: bool) -> float:
     """A key to sort values on dev by, the best first; NaN comes last."""
-    if math.isnan(value):
-        return math.inf
-    return -value if higher_is_better else value
+    return math.inf if math.isnan(value) else -value if higher_is_better else value

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing.connection
+import operator
 import os
 import queue
 import signal
@@ -42,15 +43,13 @@ class Processes:
 
     Args:
         main: of run_downstream.py; a function of a module, which another process can import.
-        threads: number of torch's threads in each run.
+        threads: torch's threads in each run.
         lock: descriptor of an open file that each run keeps open, see `locked`.
         devices: such as cuda:1, one for each run at a time; without any, run_downstream.py chooses.
     """
 
     def __init__(self, main: Main, threads: int, lock: int, devices: Sequence[str] = ()) -> None:
-        self.main = main
-        self.threads = threads
-        self.lock = lock
+        self.main, self.threads, self.lock = main, threads, lock
         forked = sys.platform == "linux" and not needs_gpu(devices)
         self._context: Any = multiprocessing.get_context("forkserver" if forked else "spawn")
         if forked:
@@ -64,23 +63,18 @@ class Processes:
         self._stopped = False
 
     def __call__(self, arguments: Sequence[str], log: Path) -> None:
-        """
+        """Runs run_downstream.py; UserError with the last lines of its messages if it failed.
+
         Args:
-            arguments: of run_downstream.py.
             log: file to which the output is appended. Messages and progress bars go into an .err file beside it, since
                 they would break lines of the output.
-
-        Raises:
-            UserError: the run failed; the message holds the last lines of its messages.
         """
-        if not self._chosen:
-            self._run_on(None, arguments, log)
-            return
-        device = self._devices.get()
+        device = self._devices.get() if self._chosen else None
         try:
             self._run_on(device, arguments, log)
         finally:
-            self._devices.put(device)
+            if device is not None:
+                self._devices.put(device)
 
     def _run_on(self, device: str | None, arguments: Sequence[str], log: Path) -> None:
         flags, visible = placed(device, os.environ.get(VISIBLE))
@@ -89,8 +83,8 @@ class Processes:
         environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "OMP_NUM_THREADS": str(self.threads), **visible}
         messages = log.with_suffix(".err")
         messages.touch()
+        shown = "".join(f"{name}={value} " for name, value in visible.items())
         with log.open("a", encoding="utf-8") as out:
-            shown = "".join(f"{name}={value} " for name, value in visible.items())
             out.write(f"$ {shown}run_downstream.py {' '.join(arguments)}\n")
         with self._guard:
             if self._stopped:
@@ -133,11 +127,7 @@ class _Inherited:
         self.descriptor = descriptor
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _detached, (DupFd(self.descriptor),)
-
-
-def _detached(duplicate: Any) -> int:
-    return int(duplicate.detach())
+        return operator.methodcaller("detach"), (DupFd(self.descriptor),)
 
 
 def _run(main: Main, arguments: Sequence[str], log: str, messages: str, environment: dict[str, str], lock: int) -> None:
@@ -151,8 +141,7 @@ def _run(main: Main, arguments: Sequence[str], log: str, messages: str, environm
     multiprocessing.set_start_method(None, force=True)  # QbE's own pool of processes needs the default method
     os.environ.update(environment)
     torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))
-    status = main(arguments)
-    sys.exit(status)
+    sys.exit(main(arguments))
 
 
 @contextlib.contextmanager
@@ -171,26 +160,16 @@ def locked(folder: Path) -> contextlib.AbstractContextManager[int]:
 
     Yields:
         The descriptor of the locked file, which the runs inherit: the lock ends with the last of the runs.
-
-    Raises:
-        UserError: another suite has the lock, or the folder cannot be written.
     """
     check_writable(folder / LOCK, "--out", folder=False)
-    holder = (
-        "another suite, or a run that a killed suite has left, is at work there; wait for its end or end it, or give "
-        "another --out"
-    )
+    remedy = "wait for its end or end it, or give another --out"
+    holder = f"another suite, or a run that a killed suite has left, is at work there; {remedy}"
     return host_lock.locked(folder, LOCK, holder, inherited=True)
 
 
 @contextlib.contextmanager
 def running(folder: Path, main: Main, jobs: int, devices: Sequence[str] = ()) -> Iterator[Processes]:
-    """Locks a folder and yields `Processes` for its runs; ends the runs that are left at the end.
-
-    Args:
-        jobs: number of runs that share the cores.
-        main, devices: see `Processes`.
-    """
+    """Locks a folder and yields `Processes` for its `jobs` runs at a time; ends the runs that are left at the end."""
     with locked(folder) as descriptor:
         processes = Processes(main, threads_of(jobs), descriptor, devices)
         try:
@@ -231,5 +210,4 @@ def jobs_that_fit(asked: int | None, devices: Sequence[str] = ()) -> int:
 
 
 def threads_of(jobs: int) -> int:
-    """Number of threads of each run, so that the runs share the cores."""
     return max(1, (os.cpu_count() or 1) // jobs)

@@ -15,7 +15,7 @@ from typing import Any
 
 from s3prl_gendistiller.documents import read_json
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.outputs import replacing
+from s3prl_gendistiller.outputs import write_text
 from s3prl_gendistiller.superb.checks import AMOUNT, MAPPING, NUMBER, NUMBERS, TEXT, or_null, shown, unquoted, wrong
 from s3prl_gendistiller.superb.suite.run import DEV, RUNS, TEST, TEST_WITH_LM, Run
 from s3prl_gendistiller.superb.suite.suite import Suite
@@ -25,53 +25,34 @@ Record = dict[str, Any]
 
 
 def read_record(run: Run) -> Record:
-    """The record of a run; for a new run the settings alone.
-
-    Raises:
-        UserError: the record is broken, or was made with other settings.
-    """
-    path = run.folder / RECORD
-    settings = run.settings()
+    """The record of a run; for a new run the settings alone. UserError if it is broken, or of other settings."""
+    path, settings = run.folder / RECORD, run.settings()
     return checked_record(path, settings) if path.is_file() else {"settings": settings}
 
 
 def write_record(run: Run, record: Record) -> Record:
-    """Writes the record of a run whole, and returns it."""
-    with replacing(run.folder / RECORD) as path:
-        path.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_text(run.folder / RECORD, json.dumps(record, indent=2, allow_nan=False) + "\n")
     return record
 
 
 def checked_record(path: Path, settings: Mapping[str, Any]) -> Record:
-    """A record, with every entry checked, that was made with these settings.
-
-    Raises:
-        UserError: as `read_record`.
-    """
+    """A record, with every entry checked, that was made with these settings."""
     try:
         record = read_json(path)
-        problems = list(_problems(record))
     except UserError as error:
         raise UserError(f"{error}. Remove {path.parent} to run it again") from error
-    if problems:
+    if problems := list(_problems(record)):
         raise UserError(f"{path}: not readable ({problems[0]}); remove {path.parent} to run it again")
     before = record["settings"]
-    changed = [key for key in settings if before.get(key) != settings[key]]
-    if changed:
-        raise UserError(
-            f"{path.parent}: was made with another {changed[0]} (found {unquoted(before.get(changed[0]))}, now "
-            f"{unquoted(settings[changed[0]])}); give another --out or another name to the student, or remove that "
-            "folder"
-        )
+    if changed := [key for key in settings if before.get(key) != settings[key]]:
+        values = f"found {unquoted(before.get(changed[0]))}, now {unquoted(settings[changed[0]])}"
+        remedy = "give another --out or another name to the student, or remove that folder"
+        raise UserError(f"{path.parent}: was made with another {changed[0]} ({values}); {remedy}")
     return dict(record)
 
 
 def require_own_folders(suite: Suite) -> None:
-    """Checks the records below a suite's folder before anything runs.
-
-    Raises:
-        UserError: as `read_record`, for the first record of another model or of other settings.
-    """
+    """Checks the records below a suite's folder before anything runs; raises as `read_record`."""
     for model in suite.models:
         own = {"student": model.fingerprint()}
         for path in sorted((suite.out / RUNS / model.name).glob(f"*/{RECORD}")):

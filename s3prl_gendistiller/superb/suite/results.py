@@ -14,24 +14,9 @@ from typing import Any
 
 from s3prl_gendistiller.documents import read_json
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.outputs import replacing
-from s3prl_gendistiller.superb.checks import (
-    AMOUNT,
-    COUNT,
-    MAPPING,
-    NUMBER,
-    NUMBERS,
-    OTHER,
-    TEXT,
-    TEXTS,
-    TRIALS,
-    one_of,
-    or_null,
-    shown,
-    unquoted,
-    value_problem,
-    wrong,
-)
+from s3prl_gendistiller.outputs import write_text
+from s3prl_gendistiller.superb import checks
+from s3prl_gendistiller.superb.checks import or_null, shown, unquoted, wrong
 from s3prl_gendistiller.superb.cost.multiply_adds import Cost
 from s3prl_gendistiller.superb.leaderboard.scores import References, overall_score, scored_tasks
 from s3prl_gendistiller.superb.models import FEATURES, NAME, BenchmarkedModel
@@ -52,8 +37,7 @@ class Outcome:
         lr: the learning rate that was chosen; None for the configuration's own.
         layer: QbE's.
         dev: learning rate (or layer) -> its last value on dev.
-        folders: experiment folders of the runs behind the values.
-        seconds: that those runs took.
+        folders: experiment folders of the runs behind the values, which took `seconds`.
         fallback: why another checkpoint than the best on dev was tested, if one was.
         trials: of successive halving, learning rate -> number of steps -> value on dev.
     """
@@ -78,7 +62,6 @@ def write_results(
     """Writes results.json whole, and returns the scores by model.
 
     Args:
-        failures: one line each.
         references: of the score; None for a suite without a score.
         costs: by model; a model may be missing.
     """
@@ -86,6 +69,7 @@ def write_results(
         name: None if references is None else overall_score(values_of(outcomes), references)
         for name, outcomes in results.items()
     }
+    names = [task.name for task in suite.tasks]
     content = {
         "preset": suite.preset,
         "features": suite.features,
@@ -98,19 +82,14 @@ def write_results(
                 "steps": model.steps,
                 "score": scores[model.name],
                 "cost": asdict(costs[model.name]) if model.name in costs else None,
-                "tasks": {
-                    task.name: _plain(results[model.name][task.name])
-                    for task in suite.tasks
-                    if task.name in results[model.name]
-                },
+                "tasks": {name: _plain(found) for name in names if (found := results[model.name].get(name))},
             }
             for model in suite.models
         },
         "scored_tasks": None if references is None else scored_tasks(references),
         "failures": list(failures),
     }
-    with replacing(suite.out / RESULTS) as part:
-        part.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_text(suite.out / RESULTS, json.dumps(content, indent=2, allow_nan=False) + "\n")
     return scores
 
 
@@ -128,14 +107,9 @@ def _plain(outcome: Outcome) -> dict[str, Any]:
 
 
 def read_content(path: Path) -> dict[str, Any]:
-    """The content of a results.json, with every name, type and number checked.
-
-    Raises:
-        UserError: the file holds entries that `gendistiller superb` does not write.
-    """
+    """The content of a results.json, with every name, type and number checked; UserError for any wrong entry."""
     content = read_json(path)
-    found = list(_problems(content))
-    if found:
+    if found := list(_problems(content)):
         more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         raise UserError(
             f"{path}: not readable as results of `gendistiller superb`: {'; '.join(found[:SHOWN])}{more}; correct the "
@@ -145,10 +119,7 @@ def read_content(path: Path) -> dict[str, Any]:
 
 
 def require_same_settings(suite: Suite) -> None:
-    """
-    Raises:
-        UserError: the suite's folder holds results of another preset, other features or another seed.
-    """
+    """UserError if the suite's folder holds results of another preset, other features or another seed."""
     path = suite.out / RESULTS
     if not path.is_file():
         return
@@ -156,18 +127,12 @@ def require_same_settings(suite: Suite) -> None:
     for name in ("preset", "features", "seed"):
         before, now = content.get(name, getattr(suite, name)), getattr(suite, name)
         if before != now:
-            raise UserError(
-                f"{path}: was made with another {name} (found {before}, now {now}); give another --out, since a table "
-                "has one"
-            )
+            found = f"was made with another {name} (found {before}, now {now})"
+            raise UserError(f"{path}: {found}; give another --out, since a table has one")
 
 
 def merged(suite: Suite, results: Results, costs: Mapping[str, Cost]) -> tuple[Suite, Results, dict[str, Cost]]:
-    """A suite, its results and its costs, with the models and tasks that earlier commands left in its folder.
-
-    Raises:
-        UserError: as `read_content`.
-    """
+    """A suite, its results and its costs, with the models and tasks that earlier commands left in its folder."""
     path = suite.out / RESULTS
     kept = read_content(path)["students"] if path.is_file() else {}
     models = {name: _model(name, entry) for name, entry in kept.items()}
@@ -187,9 +152,8 @@ def merged(suite: Suite, results: Results, costs: Mapping[str, Cost]) -> tuple[S
 
 def _model(name: str, entry: Mapping[str, Any]) -> BenchmarkedModel:
     checkpoint = entry.get("checkpoint")
-    return BenchmarkedModel(
-        name, entry.get("upstream", ""), None if checkpoint is None else Path(checkpoint), entry.get("steps")
-    )
+    checkpoint = None if checkpoint is None else Path(checkpoint)
+    return BenchmarkedModel(name, entry.get("upstream", ""), checkpoint, entry.get("steps"))
 
 
 def _outcome(entry: Mapping[str, Any]) -> Outcome:
@@ -200,11 +164,10 @@ def _outcome(entry: Mapping[str, Any]) -> Outcome:
 
 
 def _problems(content: Any) -> Iterator[str]:
-    """One line for each wrong entry."""
     if not isinstance(content, dict) or not isinstance(content.get("students"), dict):
         yield "found no mapping of students in it"
         return
-    yield from wrong(content, "", preset=one_of(PRESETS), features=one_of(FEATURES), seed=COUNT)
+    yield from wrong(content, "", preset=checks.one_of(PRESETS), features=checks.one_of(FEATURES), seed=checks.COUNT)
     for name, entry in content["students"].items():
         where = f"students.{unquoted(name)}"
         if not NAME.fullmatch(name):
@@ -216,10 +179,13 @@ def _problems(content: Any) -> Iterator[str]:
 
 
 def _of_model(where: str, entry: Mapping[str, Any]) -> Iterator[str]:
-    checks = {"upstream": TEXT, "checkpoint": or_null(TEXT), "steps": or_null(COUNT), "score": or_null(NUMBER)}
-    yield from wrong(entry, where, cost=or_null(MAPPING), **checks)
+    text, count = or_null(checks.TEXT), or_null(checks.COUNT)
+    cost_or_null, score = or_null(checks.MAPPING), or_null(checks.NUMBER)
+    yield from wrong(entry, where, cost=cost_or_null, upstream=checks.TEXT, checkpoint=text, steps=count, score=score)
     if isinstance(cost := entry.get("cost"), dict):
-        yield from wrong(cost, f"{where}.cost", parameters=COUNT, gmacs_per_s=AMOUNT, cpu_s_per_s=AMOUNT)
+        yield from wrong(
+            cost, f"{where}.cost", parameters=checks.COUNT, gmacs_per_s=checks.AMOUNT, cpu_s_per_s=checks.AMOUNT
+        )
         yield from (f"{where}.cost.{one.name}: missing" for one in fields(Cost) if one.name not in cost)
         yield from (f"{where}.cost.{shown(key)}: unknown" for key in cost if key not in Cost.__dataclass_fields__)
     for name, outcome in entry["tasks"].items():
@@ -237,8 +203,8 @@ def _of_outcome(where: str, task: str, outcome: Mapping[str, Any]) -> Iterator[s
     values = outcome["values"]
     yield from (f"{where}.values.{key}: missing" for key in known.counted if key not in values)
     for key, value in values.items():
-        problem = value_problem(metrics.get(key, OTHER), value)
-        if problem:
+        if problem := checks.value_problem(metrics.get(key, checks.OTHER), value):
             yield f"{where}.values.{unquoted(key)}: {problem}"
-    checks = {"lr": or_null(AMOUNT), "layer": or_null(COUNT), "seconds": AMOUNT, "fallback": or_null(TEXT)}
-    yield from wrong(outcome, where, folders=TEXTS, dev=NUMBERS, trials=TRIALS, **checks)
+    yield from wrong(outcome, where, folders=checks.TEXTS, dev=checks.NUMBERS, trials=checks.TRIALS)
+    rate, layer, text = or_null(checks.AMOUNT), or_null(checks.COUNT), or_null(checks.TEXT)
+    yield from wrong(outcome, where, lr=rate, layer=layer, seconds=checks.AMOUNT, fallback=text)

@@ -31,8 +31,7 @@ class Run:
     Attributes:
         lr: learning rate; None leaves the configuration's own.
         fold: of ER.
-        layer: of QbE; None is the last.
-        split: of QbE, which is evaluated on dev and on test in different folders.
+        layer, split: of QbE, which is evaluated on dev and on test in different folders; None is the last layer.
     """
 
     suite: Suite
@@ -83,11 +82,7 @@ class Run:
         }
 
     def train_command(self, steps: int | None = None) -> list[str]:
-        """Arguments of run_downstream.py; ``-a`` goes on with a run that was killed, or trained for fewer steps.
-
-        Args:
-            steps: total number of steps; None leaves the configuration's own.
-        """
+        """Arguments of run_downstream.py; ``-a`` goes on with a run that was killed, or trained for fewer steps."""
         overrides = [self.suite.overrides] if self.suite.overrides else []
         if steps is not None:  # after the suite's own overrides, which s3prl reads first
             overrides.append(f"config.runner.total_steps={steps}")
@@ -98,12 +93,7 @@ class Run:
         return ["-m", "train", *self._source(self.suite.features), "-a", *_options(overrides)]
 
     def evaluate_command(self, checkpoint: Path | None, evaluation: str = TEST) -> list[str]:
-        """Arguments of run_downstream.py.
-
-        Args:
-            checkpoint: of the head; None for QbE, which has none.
-            evaluation: `TEST`, `DEV` or `TEST_WITH_LM`.
-        """
+        """Arguments of run_downstream.py, by the checkpoint of the head (None for QbE) and an evaluation."""
         evaluate = ["-m", "evaluate", "-t", self.tested_split]
         if checkpoint is None:
             source = self._source("last") if self.layer is None else [*self._source("weighted"), "-l", str(self.layer)]

@@ -34,7 +34,6 @@ class Suite:
     Attributes:
         models, tasks: each model is benchmarked on each task.
         preset: "small" or "official".
-        out: folder of the suite.
         search: whether the learning rate of a task is chosen on dev, once for each group of seeds.
         rates: by task, learning rates in place of the task's own list; a single rate needs no search.
         features: "weighted" or "last".
@@ -42,8 +41,7 @@ class Suite:
         overrides: run_downstream.py's ``-o`` for every training.
         cache: folder in which the models' features are kept, so that they are computed once; None keeps none.
         cache_limit: bytes that the cache may hold; None for as much as the disk has room for.
-        halving: whether a search drops learning rates early, see `learning_rate_search`; without, it trains all of
-            them to the end.
+        halving: whether a search drops learning rates early, see `learning_rate_search`.
         hardware: of `HARDWARE`, the size of a GPU on which published batches do not fit; None for 16 GB and more.
         lm: folder of ASR's language model, see `language_model`; None for none.
     """
@@ -65,10 +63,8 @@ class Suite:
 
     def groups(self) -> dict[str, list[BenchmarkedModel]]:
         """The models by group of seeds; a search trains the first model of a group."""
-        groups: dict[str, list[BenchmarkedModel]] = {}
-        for model in self.models:
-            groups.setdefault(model.group, []).append(model)
-        return groups
+        names = dict.fromkeys(model.group for model in self.models)
+        return {name: [model for model in self.models if model.group == name] for name in names}
 
     def candidates(self, task: Task) -> tuple[float | None, ...]:
         """Learning rates to try; (None,) leaves the configuration's own."""
@@ -101,11 +97,7 @@ class Suite:
         return list(dict.fromkeys(found))
 
     def config(self, task: Task) -> dict[str, Any]:
-        """The task's configuration without the overrides; the variables in its paths are replaced.
-
-        Raises:
-            UserError: SUPERB_DATA is not set, or a folder of the corpus is missing.
-        """
+        """The task's configuration without the overrides, paths filled in; UserError for a missing folder."""
         source = self.config_file(task)
         try:
             return dict(expand_tree(read_layered_yaml(source), "", here=source.parent))

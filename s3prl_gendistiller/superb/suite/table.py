@@ -37,10 +37,9 @@ def columns(suite: Suite, results: Results) -> list[tuple[Task, Metric]]:
     found = {key for tasks in results.values() for outcome in tasks.values() for key in outcome.values}
     shown = []
     for task in suite.tasks:
-        metrics = suite.metrics(task)
-        if task.lm_metric and task.lm_metric.key in found and task.lm_metric not in metrics:
-            metrics = (*metrics, task.lm_metric)
-        shown += [(task, metric) for metric in metrics]
+        shown += [(task, metric) for metric in suite.metrics(task)]
+        if task.lm_metric and task.lm_metric.key in found and not suite.with_lm(task):
+            shown.append((task, task.lm_metric))
     return shown
 
 
@@ -51,7 +50,6 @@ def numbers(results: Results, models: Sequence[BenchmarkedModel], task: Task, me
 
 
 def label(task: Task, metric: Metric) -> str:
-    """The title of a column."""
     return f"{task.name.upper()} {metric.label} {arrow(metric)}"
 
 

@@ -20,23 +20,16 @@ TASKS: dict[str, Task] = {module.TASK.name: module.TASK for module in (pr, asr, 
 
 
 def choose_tasks(names: Sequence[str]) -> list[Task]:
-    """Tasks by name; "all" is every one.
-
-    Raises:
-        UserError: a name is unknown; suggests a similar name.
-    """
+    """Tasks by name; "all" is every one, and an unknown name is a UserError that suggests a similar one."""
     chosen: dict[str, Task] = {}
     for name in names:
         if name.lower() == "all":
             chosen.update(TASKS)
             continue
         if name.lower() not in TASKS:
-            raise UserError(f"--tasks: found {name!r}, expected {', '.join(TASKS)} or all{_suggestion(name)}")
+            words = {alias: task for task in TASKS.values() for alias in (task.name, task.title, task.downstream)}
+            close = [words[word] for word in difflib.get_close_matches(name.lower(), words, n=1, cutoff=0.5)]
+            suggestion = f"; did you mean {close[0].name} ({close[0].title})?" if close else ""
+            raise UserError(f"--tasks: found {name!r}, expected {', '.join(TASKS)} or all{suggestion}")
         chosen[name.lower()] = TASKS[name.lower()]
     return list(chosen.values())
-
-
-def _suggestion(name: str) -> str:
-    words = {alias: task.name for task in TASKS.values() for alias in (task.name, task.title, task.downstream)}
-    close = difflib.get_close_matches(name.lower(), words, n=1, cutoff=0.5)
-    return f"; did you mean {words[close[0]]} ({TASKS[words[close[0]]].title})?" if close else ""

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from s3prl_gendistiller.distill.manifest import sample_count, write_manifest
-from s3prl_gendistiller.errors import UserError, few
+from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.formats.lists import full_lines, read_csv
 from s3prl_gendistiller.superb.tasks import librispeech
 from s3prl_gendistiller.superb.tasks.base import Metric, Task
-from s3prl_gendistiller.superb.tasks.needs import Config, Files, Listing, Need, Sources, csv_column
+from s3prl_gendistiller.superb.tasks.needs import Config, Files, Listing, Need, Sources, csv_column, fault
 from s3prl_gendistiller.superb.tasks.predictions import Expected, hypotheses, present
 
 
@@ -32,9 +32,8 @@ class SpeechRecognition(Task):
         for path in (listing.path for listing in need.listings if listing.path.exists()):
             rows = read_csv(path)
             lengths = [(rows.line_num, row.get("length")) for row in rows]
-            wrong = [(line, length) for line, length in lengths if sample_count(length or "") is None]
-            for line, length in wrong[:1]:
-                found = reprlib.repr(length)
+            wrong = [(line, reprlib.repr(length)) for line, length in lengths if sample_count(length or "") is None]
+            for line, found in wrong[:1]:
                 yield f"{path} line {line}: {len(wrong):,} lengths are no numbers of samples, here {found}"
         for audio in need.audio:
             texts = yield from librispeech.transcript_faults(audio, files(audio))
@@ -43,13 +42,10 @@ class SpeechRecognition(Task):
                 if not expected.is_file():
                     yield f"{expected}: no such file; s3prl looks for the transcripts of {folder} under this name"
             strange = {name: {*text.upper().replace(" ", "|")} - known for name, text in texts.items()}
-            strange = {name: letters for name, letters in strange.items() if letters}
-            if known and strange:
-                letters = " ".join(sorted(set().union(*strange.values())))
-                yield (
-                    f"{audio.name}: {len(strange):,} transcripts hold letters that {dictionary} lacks ({letters}): "
-                    f"{few(strange)}; spell them out"
-                )
+            names = [name for name, letters in strange.items() if letters and known]
+            letters = " ".join(sorted(set().union(*strange.values())))
+            what = f"transcripts hold letters that {dictionary} lacks ({letters})"
+            yield from fault(audio.name, names, what, "; spell them out")
 
     def make(self, need: Need, wanted: Sequence[Listing], sources: Sources, progress: bool) -> Iterator[str]:
         (root,) = need.roots
@@ -78,7 +74,6 @@ TASK = SpeechRecognition(
     name="asr",
     title="speech recognition",
     downstream="asr",
-    configs=("asr/small.yaml", "asr/config.yaml"),
     metrics=(
         Metric("wer", "WER %", False, "wer", 1.0, references=(100 - 76.82, 100 - 96.38)),
         Metric("uer", "letter error %", False, "uer", 1.0),

@@ -26,9 +26,7 @@ class SpeakerVerification(Task):
         return Need(self, (root,), voxceleb.audio_folders(root, ANY), listings, config)
 
     def faults(self, need: Need, files: Files) -> Iterator[str]:
-        for path in (listing.path for listing in need.listings if listing.named is not None):
-            if not path.is_file():
-                continue
+        for path in (listing.path for listing in need.listings if listing.named and listing.path.is_file()):
             misshapen = list(misshapen_line(path, 3, "1 or 0 and two paths without spaces"))
             yield from misshapen
             labels = {line.split()[0] for line in full_lines(path)}
@@ -36,12 +34,9 @@ class SpeakerVerification(Task):
                 yield f"{path}: found trials {few(sorted(labels))}, expected both 1 (same speaker) and 0 (another)"
         training = need.audio[0]
         speakers = {file.relative_to(training.folder).parts[0] for file in files(training)}
-        if speakers:
-            folders = {entry.name for entry in training.folder.iterdir() if entry.is_dir()}
-            empty = sorted(folders - speakers)
-            if empty:
-                problem = "hold no audio, but s3prl counts speakers by folders; remove them"
-                yield f"{training.folder}: {few(empty)} {problem}"
+        folders = {entry.name for entry in training.folder.iterdir() if entry.is_dir()} if speakers else set()
+        if empty := sorted(folders - speakers):
+            yield f"{training.folder}: {few(empty)} hold no audio, but s3prl counts speakers by folders; remove them"
 
     def test_set(self, config: Config, fold: str = "") -> Expected:
         path = present(Path(config["datarc"]["test_meta_data"]))
@@ -74,7 +69,6 @@ TASK = SpeakerVerification(
     name="asv",
     title="speaker verification",
     downstream="sv_voxceleb1",
-    configs=("sv_voxceleb1/small.yaml", "sv_voxceleb1/config.yaml"),
     metrics=(Metric("eer", "EER %", False, "EER", references=(100 - 90.44, 100 - 94.89)),),
     corpus=voxceleb.CORPUS,
     # s3prl's lists of trials name 5,466 recordings of dev, and 4,715 of test

@@ -30,11 +30,9 @@ class Metric:
     Attributes:
         key: in results.json.
         label: in tables, with its unit.
-        higher_is_better: the direction.
         printed: the word between split and colon in s3prl's output; empty where `Task.values` computes the number.
         factor: from the number that s3prl prints to the unit of `label`.
-        references: the values that score 0 and 1000 on the leaderboard, in the unit of `label`; None for a metric that
-            does not count there.
+        references: the values that score 0 and 1000 on the leaderboard, in the unit of `label`; None for no part in it.
     """
 
     key: str
@@ -51,12 +49,9 @@ class Task:
 
     Attributes:
         name: SUPERB's, in lower case; also the extra of this package with the packages that the task imports.
-        title: in words.
-        downstream: s3prl's ``-d``.
-        configs: by preset, below downstream_runs/.
+        downstream: s3prl's ``-d``, and the folder of the files `configs` below downstream_runs/, one by preset.
         metrics: the first one chooses learning rate (and layer) on dev.
-        corpus: what it reads.
-        speech: by preset, how much it reads.
+        speech: by preset, as `configs`.
         submissions: its folders in the leaderboard's archive.
         dev, test: s3prl's names of the splits.
         best: the checkpoint that the expert saves when dev improves; empty for none.
@@ -75,10 +70,10 @@ class Task:
     name: str
     title: str
     downstream: str
-    configs: tuple[str, str]
     metrics: tuple[Metric, ...]
     corpus: Corpus
     speech: tuple[Speech, Speech]
+    configs: tuple[str, str] = ("small.yaml", "config.yaml")
     submissions: tuple[Submission, ...] = ()
     dev: str = "dev"
     test: str = "test"
@@ -95,14 +90,12 @@ class Task:
 
     def config(self, preset: str) -> str:
         """The configuration of a preset, below downstream_runs/."""
-        return self.configs[PRESETS.index(preset)]
+        return Path(self.downstream, self.configs[PRESETS.index(preset)]).as_posix()
 
     def learning_rates(self, preset: str) -> tuple[float, ...]:
-        """The rates that a search tries."""
         return self.rates[PRESETS.index(preset)]
 
     def speech_of(self, preset: str) -> Speech:
-        """How much the task reads."""
         return self.speech[PRESETS.index(preset)]
 
     @property
@@ -112,7 +105,6 @@ class Task:
 
     @property
     def dev_metric(self) -> Metric:
-        """The metric that a training prints on dev."""
         return self.dev_printed or self.metrics[0]
 
     def is_configured_by(self, config: Config) -> bool:
@@ -128,28 +120,17 @@ class Task:
         raise NotImplementedError
 
     def faults(self, need: Need, files: Files) -> Iterator[str]:
-        """What is wrong in the lists and folders that are there, by what s3prl's loaders do with them; one line each.
-
-        Raises:
-            UserError: a list cannot be read.
-        """
+        """Faults of lists and folders that are there, by what s3prl's loaders do; UserError for an unreadable list."""
         return iter(())
 
     def make(self, need: Need, wanted: Sequence[Listing], sources: Sources, progress: bool) -> Iterator[str]:
-        """Writes lists that are missing, all of one folder; yields one line for each.
-
-        Raises:
-            UserError: the sources lack something.
-        """
+        """Writes lists that are missing, all of one folder; yields one line each. Lacking sources are a UserError."""
         return iter(())
 
     def test_set(self, config: Config, fold: str = "") -> Expected:
-        """The ids of the test set, in the order of s3prl's loader.
+        """The ids of the test set, in the order of s3prl's loader; `fold` is of `Submission.fold`.
 
         Where a loader takes files in the order of the file system, ids may change places within a rank.
-
-        Args:
-            fold: of `Submission.fold`.
 
         Raises:
             OSError, LookupError, ValueError, TypeError, AttributeError, UserError: the corpus is not as s3prl reads it.
@@ -157,24 +138,21 @@ class Task:
         raise NotImplementedError
 
     def values(self, folder: Path, text: str, config: Config, split: str) -> dict[str, float]:
-        """Metric -> number in the unit of its label, of an evaluated run.
+        """Metric -> number in the unit of its label, of an evaluated run; UserError if a number is not there.
 
         Args:
             folder: of the run.
             text: the output of the evaluation.
             split: s3prl's name of what was evaluated.
-
-        Raises:
-            UserError: the number is not there.
         """
-        return {metric.key: self._printed(metric, text, split) for metric in self.metrics}
+        found = {metric: printed_values(text, split, metric.printed) for metric in self.metrics}
+        for metric, values in found.items():
+            if not values:
+                raise UserError(f"{self.name}: the evaluation printed no {split} {metric.printed}")
+        return {metric.key: values[-1] * metric.factor for metric, values in found.items()}
 
     def dev_trials(self, config: Config) -> str:
-        """The content of a list of trials on dev, for a task that s3prl evaluates on its test set alone.
-
-        Raises:
-            UserError: the corpus has no such list.
-        """
+        """A list of trials on dev, where s3prl evaluates on the test set alone; UserError if the corpus has none."""
         raise NotImplementedError
 
     def head_parameters(self, config: Config) -> int:
@@ -188,7 +166,6 @@ class Task:
         return int(parameters)
 
     def batch_utterances(self, config: Config) -> int:
-        """Utterances of a batch of a training."""
         sections: list[Mapping[str, int]] = [config.get(name, {}) for name in ("datarc", "loaderrc", "corpus")]
         return int(next(section[key] for section in sections for key in _BATCH_KEYS if key in section))
 
@@ -196,22 +173,13 @@ class Task:
         """The folders of training, dev and test set in a section of the configuration that lists them by split."""
         return [split for key in ("train", self.dev, self.test) for split in section[key]]
 
-    def _printed(self, metric: Metric, text: str, split: str) -> float:
-        values = printed_values(text, split, metric.printed)
-        if not values:
-            raise UserError(f"{self.name}: the evaluation printed no {split} {metric.printed}")
-        return values[-1] * metric.factor
-
 
 def require_packages(tasks: Sequence[Task]) -> None:
-    """
-    Raises:
-        UserError: a module that s3prl's expert of a task imports is not installed; names the extras that bring it.
-    """
-    missing = {
-        task.name: [module for module in task.modules if importlib.util.find_spec(module) is None] for task in tasks
-    }
-    lines = [f"{name} needs {', '.join(modules)}" for name, modules in missing.items() if modules]
-    if lines:
-        extras = ",".join(name for name, modules in missing.items() if modules)
-        raise UserError(f'{"; ".join(lines)}; install: pip install "s3prl-gendistiller[{extras}]"')
+    """UserError if a module that s3prl's expert of a task imports is not installed; names the extras that bring it."""
+    missing = {}
+    for task in tasks:
+        if modules := [module for module in task.modules if importlib.util.find_spec(module) is None]:
+            missing[task.name] = f"{task.name} needs {', '.join(modules)}"
+    if missing:
+        command = f'pip install "s3prl-gendistiller[{",".join(missing)}]"'
+        raise UserError(f"{'; '.join(missing.values())}; install: {command}")

@@ -13,7 +13,7 @@ the lowest of these ten rates on the test set.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -51,13 +51,15 @@ class Errors:
 
 def diarization_errors(reference: Sequence[Turn], hypothesis: Sequence[Turn]) -> Errors:
     """The errors in one recording."""
+    from scipy.optimize import linear_sum_assignment
+
     times = np.unique([time for turn in (*reference, *hypothesis) for time in turn[1:]])
     if len(times) < 2:
         return Errors()
     middle, duration = (times[1:] + times[:-1]) / 2, np.diff(times)
     spoken, claimed = _activity(reference, middle), _activity(hypothesis, middle)  # (speakers, moments)
-    pairs = _matching((spoken * duration) @ claimed.T)
-    matched = sum((spoken[ours] * claimed[theirs] for ours, theirs in pairs), start=np.zeros(len(middle)))
+    ours, theirs = linear_sum_assignment((spoken * duration) @ claimed.T, maximize=True)  # shares the most time
+    matched = (spoken[ours] * claimed[theirs]).sum(axis=0)
     wanted, found = spoken.sum(axis=0), claimed.sum(axis=0)
     return Errors(
         missed=float((np.maximum(wanted - found, 0) * duration).sum()),
@@ -68,12 +70,10 @@ def diarization_errors(reference: Sequence[Turn], hypothesis: Sequence[Turn]) ->
 
 
 def turns_of(probabilities: np.ndarray, frame_seconds: float, threshold: float, median: int = 1) -> list[Turn]:
-    """Frame-wise predictions as turns.
+    """Frame-wise predictions as turns; speech is above the threshold.
 
     Args:
         probabilities: (T, speakers), 0 to 1.
-        frame_seconds: of one frame.
-        threshold: speech is above it.
         median: frames of the median filter, odd; beyond both ends is silence.
     """
     active = (probabilities > threshold).astype(int)
@@ -95,11 +95,7 @@ def score_run(folder: Path, rttm: Path) -> dict[str, float]:
     """DER by ``threshold/median`` of an evaluated run of s3prl's diarization; the lowest is SUPERB's.
 
     Args:
-        folder: of the run.
-        rttm: the test set's reference.
-
-    Raises:
-        UserError: there are no predictions, or not for every recording of the reference.
+        rttm: the test set's reference; a recording without predictions is a UserError.
     """
     import h5py
 
@@ -123,19 +119,10 @@ def score_run(folder: Path, rttm: Path) -> dict[str, float]:
     return {f"{threshold}/{median}": rate(threshold, median) for threshold in THRESHOLDS for median in MEDIANS}
 
 
-def _activity(turns: Iterable[Turn], moments: np.ndarray) -> np.ndarray:
+def _activity(turns: Sequence[Turn], moments: np.ndarray) -> np.ndarray:
     """(speakers, moments): 1 where a speaker speaks."""
-    turns = list(turns)
     names = sorted({turn.speaker for turn in turns})
     active = np.zeros((len(names), len(moments)))
     for turn in turns:
         active[names.index(turn.speaker)][(moments > turn.start_s) & (moments < turn.end_s)] = 1
     return active
-
-
-def _matching(shared: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs of reference and hypothesis speakers that share most time."""
-    from scipy.optimize import linear_sum_assignment
-
-    rows, columns = linear_sum_assignment(shared, maximize=True)
-    return [(int(row), int(column)) for row, column in zip(rows, columns, strict=True)]

@@ -6,7 +6,7 @@ import json
 import re
 import reprlib
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,13 @@ class EmotionRecognition(Task):
     def need(self, config: Config) -> Need:
         root, lists = Path(config["datarc"]["root"]), Path(config["datarc"]["meta_data"])
         audio, listings = [], []
+        listing = partial(Listing, made=True, named=_paths, folders=(root,))
         for session, rows in LISTED.items():
             audio.append(AudioFolder(f"Session{session}", root / f"Session{session}" / "sentences" / "wav", form=ALIKE))
             for purpose, count in (("train", _WHOLE - rows), ("test", rows)):
                 name = f"Session{session}/{purpose}_meta_data.json"
                 where = f"downstream/emotion/meta_data/{name}"
-                listing = Listing(lists / name, made=True, in_s3prl=where, named=_paths, folders=(root,), rows=count)
-                listings.append(replace(listing, overlaps=purpose == "train"))
+                listings.append(listing(lists / name, in_s3prl=where, rows=count, overlaps=purpose == "train"))
         return Need(self, (root,), audio, listings, config)
 
     def faults(self, need: Need, files: Files) -> Iterator[str]:
@@ -46,23 +46,20 @@ class EmotionRecognition(Task):
                 content = json.loads(read_text(path))
             except (ValueError, RecursionError) as error:
                 yield f"{path}: found {type(error).__name__} ({error}), expected JSON; write it again with --make"
-                continue
-            yield from _fold_faults(path, content)
+            else:
+                yield from _fold_faults(path, content)
 
     def make(self, need: Need, wanted: Sequence[Listing], sources: Sources, progress: bool) -> Iterator[str]:
         """As s3prl's IEMOCAP_preprocess.py, but in a fixed order: its own follows the file system's."""
         (root,) = need.roots
         utterances = {audio.name: list(_labelled(root / audio.name)) for audio in need.audio}
-        empty = [name for name, found in utterances.items() if not found]
-        if empty:
-            raise UserError(
-                f"{root}: found no labelled turns in {', '.join(empty)}, expected <session>/dialog/EmoEvaluation"
-            )
+        if empty := [name for name, found in utterances.items() if not found]:
+            lacking = f"no labelled turns in {', '.join(empty)}"
+            raise UserError(f"{root}: found {lacking}, expected <session>/dialog/EmoEvaluation")
         for listing in wanted:
             session, test = listing.path.parent.name, listing.path.name.startswith("test")
             chosen = [one for name, found in utterances.items() if (name == session) == test for one in found]
-            text = json.dumps({"labels": EMOTIONS, "meta_data": chosen}, indent=1) + "\n"
-            write_text(listing.path, text)
+            write_text(listing.path, json.dumps({"labels": EMOTIONS, "meta_data": chosen}, indent=1) + "\n")
             yield f"{listing.path}: {len(chosen):,} utterances, in another order than s3prl's own list"
 
     def test_set(self, config: Config, fold: str = "") -> Expected:
@@ -111,7 +108,6 @@ TASK = EmotionRecognition(
     name="er",
     title="emotion recognition",
     downstream="emotion",
-    configs=("emotion/small.yaml", "emotion/config.yaml"),
     metrics=(Metric("acc", "acc %", True, "acc", references=(48.23672168, 67.62)),),
     corpus=Corpus("IEMOCAP", "IEMOCAP from SAIL, University of Southern California (a release form to sign)", {}),
     # a fold tests on a fifth of all utterances, and a fifth of the others is dev

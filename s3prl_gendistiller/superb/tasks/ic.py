@@ -31,19 +31,16 @@ class IntentClassification(Task):
         known: dict[str, set[str]] = {}
         for path in (listing.path for listing in need.listings if listing.path.is_file()):  # train first
             reader = read_csv(path)
-            absent = [column for column in ("path", *SLOTS) if column not in (reader.fieldnames or [])]
-            if absent:
+            if absent := [column for column in ("path", *SLOTS) if column not in (reader.fieldnames or [])]:
                 yield f"{path}: no column {few(absent)}, found {', '.join(reader.fieldnames or [])}"
                 continue
             rows = [(reader.line_num, row) for row in reader]
-            empty = [line for line, row in rows if not all(row[column] for column in ("path", *SLOTS))]
-            if empty:
+            if empty := [line for line, row in rows if not all(row[column] for column in ("path", *SLOTS))]:
                 yield f"{path} line {empty[0]}: no path, action, object or location; {len(empty):,} such lines"
             values = {slot: {row[slot] for _, row in rows if row[slot]} for slot in SLOTS}
             known = known or values
             for slot in SLOTS:
-                unseen = sorted(values[slot] - known[slot])
-                if unseen:
+                if unseen := sorted(values[slot] - known[slot]):
                     yield f"{path}: {slot} is {few(unseen)}, which no line of train_data.csv has; correct it"
 
     def test_set(self, config: Config, fold: str = "") -> Expected:
@@ -56,7 +53,6 @@ TASK = IntentClassification(
     name="ic",
     title="intent classification",
     downstream="fluent_commands",
-    configs=("fluent_commands/small.yaml", "fluent_commands/config.yaml"),
     metrics=(Metric("acc", "acc %", True, "acc", references=(9.649354219, 98.76)),),
     corpus=Corpus("Fluent Speech Commands", "Fluent Speech Commands from Fluent.ai (its own licence)", {}),
     speech=(Speech(1.3, 100, 160, 971), Speech.of(*LISTED.values())),

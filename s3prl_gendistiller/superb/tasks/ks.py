@@ -36,8 +36,7 @@ class KeywordSpotting(Task):
     def faults(self, need: Need, files: Files) -> Iterator[str]:
         training, test = need.roots
         classes = {file.relative_to(test).parts[0] for file in files(need.audio[1])}
-        strange = sorted(classes - {*KEYWORDS})
-        if strange:
+        if strange := sorted(classes - {*KEYWORDS}):
             yield f"{test}: holds the classes {few(strange)}, expected {', '.join(KEYWORDS)}; remove or rename them"
         noise = training / NOISE
         if noise.is_dir():
@@ -47,30 +46,22 @@ class KeywordSpotting(Task):
             for file in recordings:
                 samples = audio_frames(file)
                 if samples < SAMPLE_RATE:
-                    yield (
-                        f"{file}: {samples} samples at 16 kHz, expected {SAMPLE_RATE}, for s3prl draws seconds; "
-                        "remove it"
-                    )
+                    expected = f"expected {SAMPLE_RATE}, for s3prl draws seconds"
+                    yield f"{file}: {samples} samples at 16 kHz, {expected}; remove it"
 
     def test_set(self, config: Config, fold: str = "") -> Expected:
         """All files of the test folder, one class after another."""
         root = Path(config["datarc"]["speech_commands_test_root"])
         folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-        files = [
-            (rank, file)
-            for rank, folder in enumerate(folders)
-            for file in files_below(folder, ".wav")
-            if file.parent == folder
-        ]
-        ids = [f"{file.parent.name}-{file.name}" for _, file in files]
-        return Expected(root, ids, [rank for rank, _ in files], in_blocks=True)
+        files = [file for folder in folders for file in files_below(folder, ".wav") if file.parent == folder]
+        ids = [f"{file.parent.name}-{file.name}" for file in files]
+        return Expected(root, ids, [folders.index(file.parent) for file in files], in_blocks=True)
 
 
 TASK = KeywordSpotting(
     name="ks",
     title="keyword spotting",
     downstream="speech_commands",
-    configs=("speech_commands/small.yaml", "speech_commands/config.yaml"),
     metrics=(Metric("acc", "acc %", True, "acc", references=(41.3826674, 96.66)),),
     corpus=CORPUS,
     speech=(

@@ -21,8 +21,7 @@ from s3prl_gendistiller.distill.audio import MIN_SAMPLES, SAMPLE_RATE, unreadabl
 from s3prl_gendistiller.distill.files import files_below
 from s3prl_gendistiller.errors import UserError, few
 from s3prl_gendistiller.formats.headers import read_header, too_short, wrong_form
-from s3prl_gendistiller.formats.kaldi import read_table
-from s3prl_gendistiller.formats.lists import misshapen_line
+from s3prl_gendistiller.formats.lists import misshapen_line, read_table
 from s3prl_gendistiller.formats.rttm import Turn, read_turns
 from s3prl_gendistiller.superb.tasks.needs import LEFT_OUT, fault
 
@@ -31,6 +30,7 @@ MIXTURES = {"train": "train-100", "dev": "dev", "test": "test"}
 ALIGNMENTS = {"train": "train_clean_100.rttm", "dev": "dev_clean.rttm", "test": "test_clean.rttm"}
 _FIELDS = {"segments": (4, "NAME RECORDING START END"), "utt2spk": (2, "NAME SPEAKER"), "reco2dur": (2, "NAME SECONDS")}
 _LATE_S = 0.1
+Table = Mapping[str, str]
 _MEASURED = 2_000  # recordings whose lengths are compared
 
 
@@ -41,23 +41,21 @@ def mixtures(folder: Path, split: str) -> Path:
 
 
 def make_tables(audio: Path, split: str, root: Path, librimix: Path | None, *, progress: bool) -> dict[str, str]:
-    """Name and content of the tables of a split.
+    """Name and content of the tables of a split; UserError without audio, or where a mixture has no alignments.
 
     Args:
         audio: the folder of <mixture>.wav.
-        split: "train", "dev" or "test".
         root: of Libri2Mix; without `librimix`, LibriMix is looked for there and beside it.
         librimix: a git checkout of LibriMix.
-
-    Raises:
-        UserError: no audio, no alignments, a mixture without them, or one that is not named after two utterances.
     """
     files = list(files_below(audio, ".wav"))
     if not files:
         raise UserError(f"{audio}: found no mixtures, expected those of LibriMix's generate_librimix_sd.sh (mix_both)")
-    turns = _turns_of_utterances(_alignments(split, root, librimix))
-    lacking = [file.stem for file in files if any(utterance not in turns for utterance in file.stem.split("_"))]
-    if lacking:
+    turns: dict[str, list[Turn]] = defaultdict(list)  # by <speaker>-<chapter>-<number>
+    for utterance, found in read_turns(_alignments(split, root, librimix)).items():
+        for turn in found:
+            turns[f"{turn.speaker}-{utterance}"].append(turn)  # the file's own names lack the speaker
+    if lacking := [file.stem for file in files if any(one not in turns for one in file.stem.split("_"))]:
         raise UserError(
             f"{audio}: {len(lacking):,} of {len(files):,} names are not two utterances joined by _ that the alignments "
             f"know: {few(lacking)}; expected mixtures of LibriSpeech"
@@ -93,33 +91,21 @@ def _alignments(split: str, root: Path, librimix: Path | None) -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    raise UserError(
-        f"Libri2Mix {split}: found no {' and no '.join(map(str, candidates))}; give --librimix CHECKOUT of s3prl's "
-        "LibriMix"
-    )
-
-
-def _turns_of_utterances(path: Path) -> Mapping[str, Sequence[Turn]]:
-    """Utterance (<speaker>-<chapter>-<number>) -> turns; the file's own names of utterances lack the speaker."""
-    turns: dict[str, list[Turn]] = defaultdict(list)
-    for utterance, found in read_turns(path).items():
-        for turn in found:
-            turns[f"{turn.speaker}-{utterance}"].append(turn)
-    return turns
+    lacking = " and no ".join(map(str, candidates))
+    raise UserError(f"Libri2Mix {split}: found no {lacking}; give --librimix CHECKOUT of s3prl's LibriMix")
 
 
 def table_faults(folder: Path, files: Sequence[Path], speakers: int) -> Iterator[str]:
     """What makes s3prl's diarization fail in the tables of a folder; one line each.
 
     Args:
-        files: audio files, which are the recordings where no wav.scp names them.
+        files: the recordings where no wav.scp names them.
         speakers: the largest number of one recording.
     """
     if not all((folder / name).is_file() for name in _FIELDS):
         return
     for name, (count, form) in _FIELDS.items():
-        misshapen = list(misshapen_line(folder / name, count, form))
-        if misshapen:
+        if misshapen := list(misshapen_line(folder / name, count, form)):
             yield from misshapen
             return
     rows = read_table(folder / "segments")
@@ -128,13 +114,11 @@ def table_faults(folder: Path, files: Sequence[Path], speakers: int) -> Iterator
         segments[rest.split()[0]].append(name)
     untimely = [f"{name} {rest}" for name, rest in rows if not _is_span(*rest.split()[1:])]
     yield from fault(folder / "segments", untimely, "lines without seconds with 0 <= START < END", "; correct them")
-    if (folder / "wav.scp").is_file():
-        recordings = dict(read_table(folder / "wav.scp"))
-    else:
-        recordings = {file.stem: str(file) for file in files}
+    listed = folder / "wav.scp"
+    recordings = dict(read_table(listed)) if listed.is_file() else {file.stem: str(file) for file in files}
     for recording, path in recordings.items():
         if path.endswith("|") or path in ("-", ""):
-            yield f"{folder / 'wav.scp'}: {recording} is {path!r}, expected the path of a file; nothing is run"
+            yield f"{listed}: {recording} is {path!r}, expected the path of a file; nothing is run"
             return
     seconds = dict(read_table(folder / "reco2dur"))
     faults = list(_missing_lines(folder, recordings, segments, seconds, speakers))
@@ -142,7 +126,6 @@ def table_faults(folder: Path, files: Sequence[Path], speakers: int) -> Iterator
 
 
 def _is_span(start: str, end: str) -> bool:
-    """Whether a segment lasts from one second to a later one."""
     try:
         return 0 <= float(start) < float(end) < math.inf
     except ValueError:
@@ -150,22 +133,16 @@ def _is_span(start: str, end: str) -> bool:
 
 
 def _missing_lines(
-    folder: Path,
-    recordings: Mapping[str, str],
-    segments: Mapping[str, Sequence[str]],
-    seconds: Mapping[str, str],
-    speakers: int,
+    folder: Path, recordings: Table, segments: Mapping[str, Sequence[str]], seconds: Table, speakers: int
 ) -> Iterator[str]:
     """Recordings and segments that one table names and another lacks."""
     speaker = dict(read_table(folder / "utt2spk"))
     for table, there in (("reco2dur", seconds.keys()), ("segments", segments.keys())):
-        lacking = [recording for recording in recordings if recording not in there]
-        if lacking:
+        if lacking := [recording for recording in recordings if recording not in there]:
             yield f"{folder / table}: no line for {len(lacking):,} recordings: {few(lacking)}"
     without_audio = [recording for recording in seconds if recording not in recordings] if recordings else []
     yield from fault(folder / "reco2dur", without_audio, f"recordings have no audio file and {LEFT_OUT}")
-    nobody = [name for names in segments.values() for name in names if name not in speaker]
-    if nobody:
+    if nobody := [name for names in segments.values() for name in names if name not in speaker]:
         yield f"{folder / 'utt2spk'}: no line for {len(nobody):,} names of segments: {few(nobody)}"
     crowded = [one for one, names in segments.items() if len({speaker.get(name) for name in names}) > speakers]
     yield from fault(folder / "segments", crowded, f"recordings have more than {speakers} speakers")
@@ -175,9 +152,7 @@ def _missing_lines(
             yield f"{folder / 'reco2dur'}: {recording} lasts {reprlib.repr(lasts)}, expected seconds above 0"
 
 
-def _recording_faults(
-    folder: Path, recordings: Mapping[str, str], seconds: Mapping[str, str], files: Sequence[Path]
-) -> Iterator[str]:
+def _recording_faults(folder: Path, recordings: Table, seconds: Table, files: Sequence[Path]) -> Iterator[str]:
     """Recordings that are shorter than reco2dur says, and those outside `files` that are of another form."""
     checked = {str(file) for file in files}
     for recording, path in [*recordings.items()][:: -(-len(recordings) // _MEASURED) or 1]:

@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from s3prl_gendistiller.distill.files import files_below
-from s3prl_gendistiller.formats.kaldi import read_table
+from s3prl_gendistiller.formats.lists import read_table
 from s3prl_gendistiller.superb.corpus.sizes import Amount, Corpus, Speech
 from s3prl_gendistiller.superb.tasks.needs import LEFT_OUT, AudioFolder, fault
 
@@ -22,7 +22,6 @@ SPEECH = (Speech(2.8, 168, 283, 2708), Speech.of(*_PARTS.values()))
 
 
 def audio_folders(root: Path, splits: Sequence[str]) -> list[AudioFolder]:
-    """The folders of some splits."""
     return [AudioFolder(split, root / split, CORPUS.parts.get(split), ".flac") for split in splits]
 
 
@@ -33,11 +32,7 @@ def read_transcripts(folder: Path) -> list[tuple[Path, str, str]]:
 
 
 def transcript_faults(audio: AudioFolder, files: Sequence[Path]) -> Generator[str, None, dict[str, str]]:
-    """What is wrong with the transcripts of a split, one line each; returns the text of each utterance with audio.
-
-    Args:
-        files: the audio files of the split.
-    """
+    """What is wrong with the transcripts of a split, one line each; returns the text of each utterance with audio."""
     texts: dict[str, str] = {}
     for transcript, utterance, text in read_transcripts(audio.folder):
         if utterance in texts:

@@ -33,16 +33,13 @@ Truth = Mapping[str, Set[str]]
 
 
 def mtwv(scores: Scores, truth: Truth, documents: Set[str], beta: float = BETA) -> float:
-    """The maximum term weighted value, at most 1.
+    """The maximum term weighted value, at most 1; UserError if no query occurs in any document.
 
     Args:
         scores: query -> document -> score; what is missing has `DEFAULT_SCORE`.
         truth: query -> the documents in which it occurs; others than `documents` are left out.
         documents: all that are searched.
         beta: the price of a false alarm.
-
-    Raises:
-        UserError: no query occurs in any document.
     """
     order = sorted(documents)
     levels: list[np.ndarray] = []
@@ -67,17 +64,11 @@ def mtwv(scores: Scores, truth: Truth, documents: Set[str], beta: float = BETA) 
 
 
 def read_stdlist(path: Path) -> dict[str, dict[str, float]]:
-    """Query -> document -> score, from s3prl's benchmark.stdlist.xml.
-
-    Raises:
-        UserError: it is missing or broken.
-    """
+    """Query -> document -> score, from s3prl's benchmark.stdlist.xml; UserError where it is missing or broken."""
     try:
         root = ElementTree.parse(path).getroot()
-        return {
-            terms.attrib["termid"]: {term.attrib["file"]: float(term.attrib["score"]) for term in terms}
-            for terms in root
-        }
+        of_terms = [(terms.attrib["termid"], [term.attrib for term in terms]) for terms in root]
+        return {query: {one["file"]: float(one["score"]) for one in scored} for query, scored in of_terms}
     except (OSError, ElementTree.ParseError, KeyError, ValueError) as error:
         raise UserError(f"{path}: expected the list that s3prl's quesst14_dtw writes, found {error}") from error
 
@@ -85,11 +76,7 @@ def read_stdlist(path: Path) -> dict[str, dict[str, float]]:
 def read_truth(folder: Path) -> tuple[dict[str, set[str]], set[str]]:
     """Where each query occurs, and the documents that are searched (none: those that have scores).
 
-    Args:
-        folder: quesst14Database/scoring/groundtruth_quesst14_dev, or _eval.
-
-    Raises:
-        UserError: there is no .rttm in it, or none that says where a query occurs, or the .ecf.xml is no XML.
+    The folder is quesst14Database/scoring/groundtruth_quesst14_dev, or _eval. Another content of it is a UserError.
     """
     files = sorted(folder.glob("*.rttm"))
     if not files:
@@ -104,13 +91,11 @@ def read_truth(folder: Path) -> tuple[dict[str, set[str]], set[str]]:
             excerpts = ElementTree.parse(path).iter("excerpt")
         except (ElementTree.ParseError, ValueError) as error:
             raise UserError(f"{path}: found {error}, expected the XML list of QUESST's documents") from error
-        names = (Path(part.attrib.get("audio_filename", "")).stem for part in excerpts)
-        documents |= {name for name in names if name}
+        documents |= {Path(part.attrib.get("audio_filename", "")).stem for part in excerpts} - {""}
     return truth, documents
 
 
 def score_run(folder: Path, truth_folder: Path) -> float:
-    """MTWV of one run of quesst14_dtw."""
     scores = read_stdlist(folder / STDLIST)
     truth, documents = read_truth(truth_folder)
     return mtwv(scores, truth, documents or {document for found in scores.values() for document in found})

@@ -30,10 +30,8 @@ class AudioFolder:
     """A folder of audio files.
 
     Attributes:
-        name: in messages.
         folder: the files are at any depth below it.
         amount: the published size; None where none is published.
-        suffix: of the files' names.
         beginnings: only names that begin so count; empty for all names.
         form: `EXACT`, `ALIKE` or `ANY`.
     """
@@ -51,12 +49,10 @@ class Listing:
     """A file or folder beside the audio, mostly a file of labels.
 
     Attributes:
-        path: of the file.
         made: whether the task's `make` writes it.
         in_s3prl: its path in a git checkout of s3prl, below the package; empty if it is not there.
         advice: another way to get it.
         named: reads the audio files that it names, relative to one of `folders`.
-        folders: see `named`.
         rows: the published number of its entries.
         once: whether it names each audio file once.
         overlaps: whether other lists of the task have the same entries.
@@ -75,14 +71,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Need:
-    """Everything that one task reads.
-
-    Attributes:
-        roots: folders of the corpus.
-        audio: folders of audio files.
-        listings: files beside them.
-        config: the configuration that names all of these.
-    """
+    """Everything that one task reads: folders of its corpus, audio, lists, and the configuration that names them."""
 
     task: Task
     roots: tuple[Path, ...]
@@ -97,13 +86,7 @@ Files = Callable[[AudioFolder], Sequence[Path]]
 
 @dataclass(frozen=True)
 class Sources:
-    """Places beside the corpora from which lists are made.
-
-    Attributes:
-        s3prl: the package folder of a git checkout.
-        librimix: a git checkout of s3prl's LibriMix.
-        pronounce: for words that no lexicon has; None leaves those words missing.
-    """
+    """Sources of lists: the package folder of a git checkout of s3prl, a checkout of LibriMix, and pronunciations."""
 
     s3prl: Path | None = None
     librimix: Path | None = None

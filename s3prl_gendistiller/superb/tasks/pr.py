@@ -14,9 +14,8 @@ from s3prl_gendistiller.superb.tasks.base import Metric, Task
 from s3prl_gendistiller.superb.tasks.needs import Config, Files, Listing, Need, Sources, fault
 from s3prl_gendistiller.superb.tasks.predictions import Expected, hypotheses, present
 
-OFFICIAL_LEXICONS = tuple(
-    f"downstream/ctc/lexicon/librispeech-lexicon-{part}-g2p.txt" for part in ("200k", "allothers")
-)
+_GUESSED = "downstream/ctc/lexicon/librispeech-lexicon-{}-g2p.txt"
+OFFICIAL_LEXICONS = (_GUESSED.format("200k"), _GUESSED.format("allothers"))
 """In s3prl's git checkout: the lexicons of SUPERB, in this order."""
 OPEN_SLR_LEXICON = "librispeech-lexicon.txt"
 
@@ -53,10 +52,8 @@ class PhonemeRecognition(Task):
         if not files or not all(file.is_file() for file in files):
             files = [root / OPEN_SLR_LEXICON]
         if not files[0].is_file():
-            raise UserError(
-                f"{wanted[0].path}: found no {files[0]}; put {OPEN_SLR_LEXICON} of OpenSLR 11 there, or give --s3prl "
-                "CHECKOUT"
-            )
+            remedy = f"put {OPEN_SLR_LEXICON} of OpenSLR 11 there, or give --s3prl CHECKOUT"
+            raise UserError(f"{wanted[0].path}: found no {files[0]}; {remedy}")
         phonemes = read_lexicons(files)
         refuse_unfit_lexicon(phonemes, read_text(Path(need.config["text"]["vocab_file"])).split(), files)
         spoken = (text for audio in need.audio for _, _, text in librispeech.read_transcripts(audio.folder))
@@ -64,11 +61,8 @@ class PhonemeRecognition(Task):
         origin = "from " + ", ".join(map(str, files))
         if unknown:
             if sources.pronounce is None:
-                listed = ", ".join(unknown[:5])
-                raise UserError(
-                    f"{wanted[0].path}: {files[0]} lacks {len(unknown):,} words of the corpus ({listed}); give --s3prl "
-                    "CHECKOUT, whose lexicon has them"
-                )
+                lacks = f"lacks {len(unknown):,} words of the corpus ({', '.join(unknown[:5])})"
+                raise UserError(f"{wanted[0].path}: {files[0]} {lacks}; give --s3prl CHECKOUT, whose lexicon has them")
             phonemes |= {word: said.split() for word, said in sources.pronounce(unknown).items()}
             origin += f"; {len(unknown):,} words that are not in it as espeak-ng says them, unlike SUPERB"
         text = "".join(f"{word}\t{' '.join(sounds)}\n" for word, sounds in phonemes.items())
@@ -95,7 +89,7 @@ TASK = PhonemeRecognition(
     name="pr",
     title="phoneme recognition",
     downstream="ctc",
-    configs=("ctc/libriphone_small.yaml", "ctc/libriphone.yaml"),
+    configs=("libriphone_small.yaml", "libriphone.yaml"),
     metrics=(Metric("per", "PER %", False, "per", references=(100 - 17.99, 100 - 96.47)),),
     corpus=librispeech.CORPUS,
     speech=librispeech.SPEECH,

@@ -19,8 +19,7 @@ class Expected:
 
     Attributes:
         source: the file or folder that says so.
-        ids: of the utterances, or of pairs with _ or a space between; in the order of the predictions if `ranks` is
-            None.
+        ids: of utterances, or of pairs with _ or a space between; in the order of the predictions without `ranks`.
         ranks: of each id: lower ranks come first, ids of one rank in any order.
         in_blocks: whether ids of one rank stand together, the blocks themselves in any order.
         samples: recording -> its length, where predictions come frame by frame.
@@ -38,10 +37,9 @@ class Predictions:
     """Predictions of one test.
 
     Attributes:
-        ids: of what is predicted, in the order of the file; "QUERY DOCUMENT" for query by example.
+        ids: in the order of the file; "QUERY DOCUMENT" for query by example.
         problems: each names its line or utterance.
-        frames: recording -> number of frames, where predictions come frame by frame.
-        frame_samples: samples per frame of these.
+        frames: recording -> number of frames of `frame_samples` samples, where predictions come frame by frame.
     """
 
     ids: list[str] = field(default_factory=list)
@@ -50,10 +48,9 @@ class Predictions:
     frame_samples: int = 0
 
     def shortened(self) -> Predictions:
-        """The same with the first problems alone."""
         surplus = len(self.problems) - SHOWN
         if surplus > 1:
-            self.problems = [*self.problems[:SHOWN], f"and {surplus} more of this kind"]
+            self.problems[SHOWN:] = [f"and {surplus} more of this kind"]
         return self
 
 
@@ -62,8 +59,7 @@ class Lines:
     """Reads predictions of one line each.
 
     Attributes:
-        pattern: a line; its first group is the id, its second the prediction.
-        form: a line in words, for messages.
+        pattern: of a line, whose first group is the id and whose second the prediction; `form` says it in words.
         numbers: whether a prediction is a number, and an id may stand in several lines.
     """
 
@@ -108,9 +104,8 @@ class Submission:
 
     Attributes:
         flag: of s3prl's packer, without dashes.
-        source: what the task's expert writes into its experiment folder: a file, or a folder of files.
+        source: what the task's expert writes into its experiment folder: a file, or a folder of files; read by `read`.
         target: its name in the archive.
-        read: reads `source`.
         truth: a file of the same form with the true answers in the same order, written beside it; empty for none.
         beside: more files of the experiment folder that go into the archive.
         alias: our name of the flag; empty for none.
@@ -132,7 +127,6 @@ class Submission:
 
     @property
     def folder(self) -> str:
-        """The name of the folder in the archive."""
         return f"{self.name or self.flag}_public"
 
 
@@ -148,20 +142,10 @@ def classes(flag: str, stem: str, *, fold: str = "") -> Submission:
 
 
 def present(path: Path) -> Path:
-    """The path of a file or folder of a corpus.
-
-    Raises:
-        FileNotFoundError: nothing is there.
-    """
+    """The path of a file or folder of a corpus; FileNotFoundError if nothing is there."""
     if not path.exists():
         raise FileNotFoundError(2, "no such file", str(path))
     return path
-
-
-def some(names: Sequence[str]) -> str:
-    """The first names of many, and the number of the others."""
-    more = len(names) - SHOWN
-    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _is_finite(text: str) -> bool:

@@ -17,13 +17,7 @@ class NoNumber(UserError):
 
 
 def best_on_dev(task: Task, text: str, evaluations: int | None = None) -> float | None:
-    """The best value of `Task.dev_metric` in the output of a training.
-
-    None if the training evaluated nothing, NaN if no value was finite.
-
-    Args:
-        evaluations: how many of them count, from the first; None for all.
-    """
+    """The best `Task.dev_metric` of the first evaluations of a training; NaN if none was finite, None without any."""
     metric = task.dev_metric
     values = printed_values(text, task.dev, metric.printed)[:evaluations]
     finite = [value for value in values if math.isfinite(value)]
@@ -33,24 +27,12 @@ def best_on_dev(task: Task, text: str, evaluations: int | None = None) -> float 
 
 
 def evaluated(task: Task, folder: Path, text: str, config: dict[str, Any], split: str) -> dict[str, float]:
-    """The metrics of an evaluated run, in the units of their labels.
-
-    Args:
-        folder: of the run.
-        text: the output of the evaluation.
-        config: of the run, its paths filled in.
-        split: s3prl's name of what was evaluated.
-
-    Raises:
-        NoNumber: a metric cannot have its value.
-        UserError: a number is not there.
-    """
+    """`Task.values` of a run's whole configuration; NoNumber if a metric cannot have its value."""
     try:
         values = task.values(folder, text, config.get("downstream_expert", {}), split)
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise UserError(f"{task.name}: {folder}: what the evaluation wrote is not readable ({error})") from error
     for metric in task.metrics:
-        problem = value_problem(metric, values[metric.key])
-        if problem:
+        if problem := value_problem(metric, values[metric.key]):
             raise NoNumber(f"{task.name}: {split} has no valid {metric.label}: {problem}; see {folder}")
     return values

@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.errors import UserError, few
 from s3prl_gendistiller.formats.lists import full_lines, misshapen_line
 from s3prl_gendistiller.superb.corpus.sizes import HOUR_S, Amount, Corpus, Speech
 from s3prl_gendistiller.superb.tasks import mtwv
 from s3prl_gendistiller.superb.tasks.base import Metric, Task
 from s3prl_gendistiller.superb.tasks.needs import ANY, AudioFolder, Config, Files, Listing, Need
-from s3prl_gendistiller.superb.tasks.predictions import NO_FILE, Expected, Predictions, Submission, present, some
+from s3prl_gendistiller.superb.tasks.predictions import NO_FILE, Expected, Predictions, Submission, present
 
 CORPUS = Corpus(
     "QUESST 2014",
@@ -28,13 +28,9 @@ class QueryByExample(Task):
     def need(self, config: Config) -> Need:
         root = Path(config["datarc"]["dataset_root"])
         scoring = root / "scoring"
-        listings = [
-            Listing(scoring / f"language_key_{name}.lst", named=_english, folders=(root,))
-            for name in ("utterances", "dev", "eval")
-        ]
-        listings += [
-            Listing(scoring / f"groundtruth_quesst14_{name}" / f"quesst14_{name}.rttm") for name in ("dev", "eval")
-        ]
+        keys = [scoring / f"language_key_{name}.lst" for name in ("utterances", "dev", "eval")]
+        truths = [scoring / f"groundtruth_quesst14_{name}" / f"quesst14_{name}.rttm" for name in ("dev", "eval")]
+        listings = [*(Listing(key, named=_english, folders=(root,)) for key in keys), *map(Listing, truths)]
         audio = [AudioFolder(name, root / name, amount, form=ANY) for name, amount in CORPUS.parts.items()]
         return Need(self, (root,), audio, listings, config)
 
@@ -51,10 +47,8 @@ class QueryByExample(Task):
     def test_set(self, config: Config, fold: str = "") -> Expected:
         """Every English query of the evaluation set with every English document, in any order."""
         scoring = Path(config["datarc"]["dataset_root"]) / "scoring"
-        queries, documents = (
-            [Path(path).stem for path in _english(present(scoring / name))]
-            for name in ("language_key_eval.lst", "language_key_utterances.lst")
-        )
+        lists = [present(scoring / f"language_key_{name}.lst") for name in ("eval", "utterances")]
+        queries, documents = ([Path(path).stem for path in _english(one)] for one in lists)
         ids = [f"{query} {document}" for query in queries for document in documents]
         return Expected(scoring, ids, [0] * len(ids))
 
@@ -72,7 +66,6 @@ def _english(path: Path) -> Iterator[str]:
 
 
 def _read_scores(path: Path) -> Predictions:
-    """The list of scores, in which every query has one for every document."""
     if not path.is_file():
         return Predictions(problems=[NO_FILE])
     try:
@@ -90,7 +83,7 @@ def _read_scores(path: Path) -> Predictions:
             if not math.isfinite(score)
         ]
         absent = sorted(documents - of_query.keys())
-        found.problems += [f"{query}: no score for {some(absent)}"] if absent else []
+        found.problems += [f"{query}: no score for {few(absent)}"] if absent else []
     return found.shortened()
 
 
@@ -98,7 +91,6 @@ TASK = QueryByExample(
     name="qbe",
     title="query by example",
     downstream="quesst14_dtw",
-    configs=("quesst14_dtw/small.yaml", "quesst14_dtw/config.yaml"),
     metrics=(Metric("mtwv", "MTWV x100", True, references=(0.58, 7.36)),),
     corpus=CORPUS,
     speech=(

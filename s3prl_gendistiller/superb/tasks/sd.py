@@ -10,7 +10,7 @@ import numpy as np
 from s3prl_gendistiller.distill.audio import SUFFIXES
 from s3prl_gendistiller.distill.files import files_below
 from s3prl_gendistiller.formats import rttm
-from s3prl_gendistiller.formats.kaldi import read_table
+from s3prl_gendistiller.formats.lists import read_table
 from s3prl_gendistiller.formats.printed import printed_values
 from s3prl_gendistiller.outputs import write_text
 from s3prl_gendistiller.superb.corpus.sizes import Amount, Corpus, Speech
@@ -59,9 +59,8 @@ class SpeakerDiarization(Task):
         """The test folder's recordings, a file each; their durations give the least number of frames."""
         root = Path(config["loaderrc"]["test_dir"])
         seconds = dict(read_table(present(root / "reco2dur")))
-        listed = root / "wav.scp"
-        if listed.is_file():
-            names = [name for name, _ in read_table(listed)]
+        if (root / "wav.scp").is_file():
+            names = [name for name, _ in read_table(root / "wav.scp")]
         else:
             names = sorted(file.stem for file in files_below(present(root / "wav"), SUFFIXES))
         rate_hz = int(config["datarc"]["rate"]) // int(config["datarc"].get("subsampling", 1))
@@ -117,9 +116,8 @@ def _read_frames(folder: Path) -> Predictions:
     if text.isdecimal() and len(text) < 10 and int(text) > 0:
         found.frame_samples = int(text)
     else:
-        found.problems.append(
-            f"{der.FRAME_SHIFT}: {text[:60]}, expected samples per frame, which s3prl writes beside scoring/"
-        )
+        expected = "expected samples per frame, which s3prl writes beside scoring/"
+        found.problems.append(f"{der.FRAME_SHIFT}: {text[:60]}, {expected}")
     return found.shortened()
 
 
@@ -127,7 +125,6 @@ TASK = SpeakerDiarization(
     name="sd",
     title="speaker diarization",
     downstream="diarization",
-    configs=("diarization/small.yaml", "diarization/config.yaml"),
     metrics=(Metric("der", "DER %", False, references=(100 - 89.95, 100 - 94.38)),),
     corpus=Corpus(
         "Libri2Mix",

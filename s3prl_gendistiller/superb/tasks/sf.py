@@ -7,7 +7,7 @@ from pathlib import Path
 
 from s3prl_gendistiller.distill.files import files_below, read_text
 from s3prl_gendistiller.errors import few
-from s3prl_gendistiller.formats.kaldi import read_table
+from s3prl_gendistiller.formats.lists import read_table
 from s3prl_gendistiller.superb.corpus.sizes import Amount, Corpus, Speech
 from s3prl_gendistiller.superb.tasks.base import Metric, Task
 from s3prl_gendistiller.superb.tasks.needs import LEFT_OUT, AudioFolder, Config, Files, Listing, Need, fault
@@ -56,8 +56,7 @@ class SlotFilling(Task):
             lost = [name for name in texts if name.startswith(audio.beginnings) and infix in name and name not in stems]
             yield from fault(labels, lost, f"lines have no .wav file in {audio.folder} and {LEFT_OUT}")
             for file in found:
-                misread = _line_fault(file.stem, texts[file.stem], known, labels, slots)
-                if misread:
+                if misread := _line_fault(file.stem, texts[file.stem], known, labels, slots):
                     yield misread
                     return
 
@@ -79,10 +78,8 @@ def _line_fault(name: str, text: str, known: set[str], labels: Path, slots: Path
         return f"{where} is {text!r}, expected BOS WORDS EOS, tab, slots"
     signs, marks = words.strip(" ").split(" "), tags[0].split(" ")  # as s3prl splits them
     if len(signs) != len(marks):
-        return (
-            f"{where} has {len(signs) - 2} words between BOS and EOS and {len(marks) - 2} slots between O and the "
-            "intent, expected as many; correct it"
-        )
+        counts = f"{len(signs) - 2} words between BOS and EOS and {len(marks) - 2} slots between O and the intent"
+        return f"{where} has {counts}, expected as many; correct it"
     unknown = {*marks[1:-1]} - known
     return f"{where} has the slot {few(sorted(unknown))}, which {slots} lacks" if unknown else ""
 
@@ -104,7 +101,7 @@ TASK = SlotFilling(
     name="sf",
     title="slot filling",
     downstream="ctc",
-    configs=("ctc/snips_small.yaml", "ctc/snips.yaml"),
+    configs=("snips_small.yaml", "snips.yaml"),
     metrics=(
         Metric("f1", "slot F1 %", True, "slot_type_f1", references=(69.64, 89.81)),
         Metric("cer", "slot CER %", False, "slot_value_cer", references=(100 - 47.06, 100 - 78.24)),

@@ -39,10 +39,8 @@ class SpeakerIdentification(Task):
             purpose, name = line.split()
             speaker = re.fullmatch(r"id(\d{5})", ["", *Path("//", name).parts][-3])
             if purpose not in ("1", "2", "3") or speaker is None or int(speaker[1]) not in SPEAKERS:
-                yield (
-                    f"{path} line {number}: found {line.strip()!r}, expected 1 (train), 2 (dev) or 3 (test) and "
-                    f"id{SPEAKERS[0]} to id{SPEAKERS[-1]}/SESSION/FILE"
-                )
+                form = f"1 (train), 2 (dev) or 3 (test) and id{SPEAKERS[0]} to id{SPEAKERS[-1]}/SESSION/FILE"
+                yield f"{path} line {number}: found {line.strip()!r}, expected {form}"
                 return
 
     def test_set(self, config: Config, fold: str = "") -> Expected:
@@ -56,7 +54,6 @@ TASK = SpeakerIdentification(
     name="sid",
     title="speaker identification",
     downstream="voxceleb1",
-    configs=("voxceleb1/small.yaml", "voxceleb1/config.yaml"),
     metrics=(Metric("acc", "acc %", True, "acc", references=(20.058174, 90.3)),),
     corpus=voxceleb.CORPUS,
     speech=(Speech(5.5, 344, 352, 2117), voxceleb.speech(dev=6_904, test=8_251)),
