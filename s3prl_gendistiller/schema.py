@@ -62,8 +62,6 @@ def key(
     checks: dict[str, Any] = {"low": low, "high": high, "choices": choices, "above": above, "below": below}
     checks |= {"variants": variants, "spelt": spelt, "optional": True if default is None else None}
     metadata = {name: value for name, value in checks.items() if value is not None}
-    if isinstance(default, list | dict):
-        return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 

@@ -103,13 +103,11 @@ def _expected(report: Report) -> str:
 
 
 def _to_do(report: Report) -> str:
-    if report.state == "synthetic":
-        return "nothing; stands in for the real one"
-    if report.state == "complete":
-        return ""
-    if report.state == "absent":
-        return f"get {report.need.task.corpus.where}"
-    steps = [] if report.audible else [f"get the rest of {report.need.task.corpus.where}"]
+    where = report.need.task.corpus.where
+    whole = {"synthetic": "nothing; stands in for the real one", "complete": "", "absent": f"get {where}"}
+    if report.state in whole:
+        return whole[report.state]
+    steps = [] if report.audible else [f"get the rest of {where}"]
     return ", ".join([*steps, *(["--make"] if report.makeable else []), "see below"])
 
 

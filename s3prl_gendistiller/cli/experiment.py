@@ -62,9 +62,7 @@ class Experiment:
         threads: number of threads of each launcher; None for torch's default.
     """
 
-    def __init__(
-        self, recipe: Recipe, contenders: dict[str, Contender], folder: Path, threads: int | None = None
-    ) -> None:
+    def __init__(self, recipe: Recipe, contenders: dict[str, Contender], folder: Path, threads: int | None = None):
         self.recipe, self.contenders, self.folder, self.threads = recipe, contenders, folder, threads
         self.log = folder / "launchers.log"
         folder.mkdir(parents=True, exist_ok=True)
