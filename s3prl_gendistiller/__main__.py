@@ -14,17 +14,19 @@ from pathlib import Path
 from s3prl_gendistiller.cli import downstream, pretrain
 from s3prl_gendistiller.host import compat, mount
 
-LAUNCHERS = {"run_pretrain.py": pretrain.main, "run_downstream.py": downstream.main}
-HOSTS = {"run_pretrain.py": mount.run_pretrain_script, "run_downstream.py": mount.run_downstream_script}
+LAUNCHERS = {
+    "run_pretrain.py": (pretrain.main, mount.run_pretrain_script),
+    "run_downstream.py": (downstream.main, mount.run_downstream_script),
+}
 
 
 def main(argv: Sequence[str]) -> int:
-    name = Path(argv[0]).name if argv else ""
-    launcher = LAUNCHERS.get(name)
-    if launcher is None or not Path(argv[0]).is_file():
+    script = Path(argv[0] if argv else "")
+    if script.name not in LAUNCHERS or not script.is_file():
         return compat.main(argv)
-    compat.put_on_path(Path(argv[0]))  # before anything imports another s3prl
-    return launcher(argv[1:], functools.partial(HOSTS[name], argv[0]))
+    compat.put_on_path(script)  # before anything imports another s3prl
+    launcher, host = LAUNCHERS[script.name]
+    return launcher(argv[1:], functools.partial(host, argv[0]))
 
 
 if __name__ == "__main__":

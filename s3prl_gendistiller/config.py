@@ -69,13 +69,9 @@ class TeacherConfig:
 
 @dataclass(frozen=True)
 class WarmStartConfig:
-    """Parts of the teacher that are copied into the student before training.
+    """Parts of the teacher that are copied into the student before training."""
 
-    Attributes:
-        layers_off: the setting with which no transformer layer is copied, for messages.
-    """
-
-    layers_off: ClassVar[str] = ""
+    layers_off: ClassVar[str] = ""  # the setting with which no transformer layer is copied, for messages
 
     front_end: bool = True
     position: bool = True
@@ -114,11 +110,7 @@ class ModelConfig:
             yield from objective.combination_problems(others, self.distill)
 
     def num_states(self, steps: int | None) -> int:
-        """Number of hidden states of the student, of which the last are its N predictions.
-
-        Args:
-            steps: number of generated layers; None for all.
-        """
+        """Number of hidden states after `steps` generated layers (None: all); the last are the N predictions."""
         return 1 + (steps or len(self.distill.target_layers))
 
     def description(self) -> str:
@@ -136,7 +128,5 @@ class ModelConfig:
     @property
     def shape(self) -> str:
         """Width, feed-forward width and heads, in words."""
-        width, inner, heads = (
-            getattr(self.student, f"encoder_{name}") for name in ("embed_dim", "ffn_embed_dim", "attention_heads")
-        )
-        return f"width {width}, feed-forward {inner}, {heads} heads"
+        width, heads = self.student.encoder_embed_dim, self.student.encoder_attention_heads
+        return f"width {width}, feed-forward {self.student.encoder_ffn_embed_dim}, {heads} heads"

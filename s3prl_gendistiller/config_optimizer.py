@@ -96,7 +96,7 @@ _TORCH = {
 
 
 def _torch_config(name: str) -> type:
-    fields = [(option, _OPTIONS[option][0], _OPTIONS[option][1]) for option in _TORCH[name]]
+    fields = [(option, *_OPTIONS[option]) for option in _TORCH[name]]
     return dataclasses.make_dataclass(f"{name}Config", fields, bases=(_TorchConfig,), frozen=True)
 
 
@@ -106,19 +106,15 @@ def _shares(name: str, values: tuple[float, ...]) -> Iterator[str]:
         yield f"{name}: found {found}, expected from 0 to less than 1"
 
 
-OPTIMIZERS = Variants(
-    by="name",
-    of={
-        "AdamW_with_schedule": ScheduledConfig,
-        "Lamb_with_schedule": ScheduledConfig,
-        "BertAdam_with_schedule": BertAdamConfig,
-        "Adam": AdamConfig,
-        "AdamW": AdamConfig,
-        "TorchOptim": Variants(by="torch_optim_name", of={name: _torch_config(name) for name in _TORCH}),
-    },
-)
-
-
+_OPTIMIZERS: dict[str, type | Variants] = {
+    "AdamW_with_schedule": ScheduledConfig,
+    "Lamb_with_schedule": ScheduledConfig,
+    "BertAdam_with_schedule": BertAdamConfig,
+    "Adam": AdamConfig,
+    "AdamW": AdamConfig,
+    "TorchOptim": Variants(by="torch_optim_name", of={name: _torch_config(name) for name in _TORCH}),
+}
+OPTIMIZERS = Variants(by="name", of=_OPTIMIZERS)
 IGNORED = {name: ("weight_decay",) for name in ("AdamW_with_schedule", "Lamb_with_schedule")}
 """By optimiser, keys that s3prl accepts without effect: its parameter groups have 0.01 and 0 in their place."""
 
@@ -154,28 +150,16 @@ class PolynomialConfig(WarmupConfig):
     power: float = key(1.0, above=0.0)
 
 
-SCHEDULERS = Variants(
-    by="name",
-    of={
-        "linear_schedule_with_warmup": WarmupConfig,
-        "constant_decay_schedule_with_warmup": WarmupConfig,
-        "sqrt_decay_schedule_with_warmup": PowerConfig,
-        "noam_decay_schedule_with_warmup": PowerConfig,
-        "cosine_schedule_with_warmup": CosineConfig,
-        "cosine_with_hard_restarts_schedule_with_warmup": RestartsConfig,
-        "polynomial_decay_schedule_with_warmup": PolynomialConfig,
-    },
-)
-
-
-def schedule_problems(optimizer: Any, scheduler: Any, total_steps: int) -> Iterator[str]:
-    """Problems between the sections of one file."""
-    if isinstance(scheduler, PolynomialConfig):
-        if scheduler.lr_end >= optimizer.lr:
-            yield f"scheduler.lr_end: found {scheduler.lr_end}, expected less than optimizer.lr {optimizer.lr}"
-        if scheduler.num_warmup_steps >= total_steps:
-            found = f"found {scheduler.num_warmup_steps}"
-            yield f"scheduler.num_warmup_steps: {found}, expected less than runner.total_steps {total_steps}"
+_SCHEDULERS: dict[str, type | Variants] = {
+    "linear_schedule_with_warmup": WarmupConfig,
+    "constant_decay_schedule_with_warmup": WarmupConfig,
+    "sqrt_decay_schedule_with_warmup": PowerConfig,
+    "noam_decay_schedule_with_warmup": PowerConfig,
+    "cosine_schedule_with_warmup": CosineConfig,
+    "cosine_with_hard_restarts_schedule_with_warmup": RestartsConfig,
+    "polynomial_decay_schedule_with_warmup": PolynomialConfig,
+}
+SCHEDULERS = Variants(by="name", of=_SCHEDULERS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,4 +177,11 @@ class TrainedConfig(OptimizedConfig):
     runner: Any
 
     def problems(self) -> Iterator[str]:
-        yield from schedule_problems(self.optimizer, self.scheduler, self.runner.total_steps)
+        decay, total_steps = self.scheduler, self.runner.total_steps
+        if not isinstance(decay, PolynomialConfig):
+            return
+        if decay.lr_end >= self.optimizer.lr:
+            yield f"scheduler.lr_end: found {decay.lr_end}, expected less than optimizer.lr {self.optimizer.lr}"
+        if decay.num_warmup_steps >= total_steps:
+            found = f"found {decay.num_warmup_steps}"
+            yield f"scheduler.num_warmup_steps: {found}, expected less than runner.total_steps {total_steps}"

@@ -29,10 +29,7 @@ class _Refused(ValueError):
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Reads a YAML mapping.
-
-    Args:
-        path: the file; ``~`` is the home folder, and a shipped file is found from any working directory.
+    """Reads a YAML mapping from a file, which `existing_or_shipped` finds.
 
     Raises:
         UserError: the file is missing, is no YAML of plain data, or holds no mapping.
@@ -42,14 +39,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 
 def parse_yaml(text: str, source: str) -> dict[str, Any]:
-    """Reads a YAML mapping from a text.
-
-    Args:
-        source: origin of the text, for the message.
-
-    Raises:
-        UserError: as `read_yaml`.
-    """
+    """Reads a YAML mapping from a text, as `read_yaml`; messages name its origin `source`."""
     with _as_user_error(source, "YAML"):
         loader = _PlainLoader(text)
         node = loader.get_single_node()
@@ -62,10 +52,7 @@ def parse_yaml(text: str, source: str) -> dict[str, Any]:
 
 
 def read_json(path: str | Path, most: int = JSON_BYTES) -> Any:
-    """Reads a JSON file.
-
-    Args:
-        most: bytes that the file may have.
+    """Reads a JSON file of at most `most` bytes.
 
     Raises:
         UserError: the file is missing, or is no JSON of plain data.
@@ -74,14 +61,7 @@ def read_json(path: str | Path, most: int = JSON_BYTES) -> Any:
 
 
 def parse_json(text: str, source: str) -> Any:
-    """Reads JSON from a text, such as a line of a file.
-
-    Args:
-        source: origin of the text, for the message.
-
-    Raises:
-        UserError: as `read_json`.
-    """
+    """Reads JSON from a text, such as a line of a file, as `read_json`; messages name its origin `source`."""
     with _as_user_error(source, "JSON"):
         content = json.loads(
             text, parse_int=_whole_number, parse_float=_finite, parse_constant=_finite, object_pairs_hook=_mapping
@@ -91,14 +71,7 @@ def parse_json(text: str, source: str) -> Any:
 
 
 def leaves(content: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Full key and value of every scalar in nested mappings and lists.
-
-    Args:
-        name: full key of `content`.
-
-    Raises:
-        UserError: the content is nested too deep.
-    """
+    """Full key and value of every scalar in mappings and lists below the full key `name`; `DEPTH` limits the levels."""
     if depth > DEPTH:
         raise UserError(f"{name.partition('.')[0]}: nested deeper than {DEPTH} levels, expected a configuration")
     if isinstance(content, Mapping):
@@ -154,9 +127,8 @@ def _as_user_error(source: str, form: str) -> Iterator[None]:
 
 
 def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
+    found, names = dict(pairs), [name for name, _ in pairs]
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise _Refused(f"found the key {twice!r} twice in one mapping, expected it once")
     return found

@@ -35,12 +35,7 @@ class UserError(Exception):
 
 
 class ConfigError(UserError):
-    """Every problem of one configuration, reported together.
-
-    Args:
-        source: the file (or other origin) that holds the configuration.
-        problems: one line each, already in the form ``key: found; expected; remedy``.
-    """
+    """Every problem of the configuration in `source`, each a line of the form ``key: found; expected; remedy``."""
 
     def __init__(self, source: str, problems: Sequence[str]) -> None:
         self.source = source

@@ -16,12 +16,7 @@ PARTS = ".*.part-*"
 
 
 def check_writable(path: Path, flag: str, *, folder: bool) -> None:
-    """Writes one byte into the nearest existing folder, and removes it again.
-
-    Args:
-        path: of the file or folder to be written.
-        flag: the flag that gave `path`, for the message.
-        folder: whether `path` is a folder; otherwise its parent takes the file.
+    """Writes one byte into the nearest existing folder of a file or folder that `flag` names, and removes it again.
 
     Raises:
         UserError: `path` is a file in place of a folder or the reverse, or nothing can be written there.
@@ -48,10 +43,7 @@ def replacing(path: Path, remedy: str = "choose another output folder") -> Itera
 
     Args:
         path: of the file; its folder is made if it is not there.
-        remedy: what the user can do about a file that cannot be written, for the message.
-
-    Raises:
-        UserError: the file cannot be written.
+        remedy: what the user can do about a file that cannot be written, which is a `UserError`.
     """
     part = path.with_name(f".{path.name}.part-{os.getpid()}")
     try:
@@ -66,11 +58,7 @@ def replacing(path: Path, remedy: str = "choose another output folder") -> Itera
 
 
 def write_text(path: Path, text: str) -> None:
-    """A whole text file or none, in UTF-8, with Unix line ends on every system.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
+    """A whole text file or none, as by `replacing`, in UTF-8, with Unix line ends on every system."""
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
 
@@ -79,12 +67,10 @@ def write_text(path: Path, text: str) -> None:
 def atomic_folder(folder: Path, content: str) -> Iterator[Path]:
     """A folder to fill that becomes `folder` when the block ends well and leaves nothing behind otherwise.
 
-    Args:
-        folder: must not exist; everyone may read it and the files in it.
-        content: what the folder is for, for the message.
+    Everyone may read the folder and the files in it.
 
     Raises:
-        UserError: the folder exists, or it cannot be written.
+        UserError: the folder, which is for `content`, exists or cannot be written.
     """
     if folder.exists():
         raise UserError(f"{folder}: already there; expected a new folder for {content}")

@@ -7,10 +7,12 @@ All problems of a file are reported at once, so that a user can correct the file
 from __future__ import annotations
 
 import dataclasses
+import functools
+import json
 import os
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,8 +62,6 @@ def key(
     checks: dict[str, Any] = {"low": low, "high": high, "choices": choices, "above": above, "below": below}
     checks |= {"variants": variants, "spelt": spelt, "optional": True if default is None else None}
     metadata = {name: value for name, value in checks.items() if value is not None}
-    if isinstance(default, list | dict):
-        return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -79,9 +79,6 @@ def yaml_layers(path: str | Path) -> list[tuple[Path, dict[str, Any]]]:
 
     In a base from another folder, ``${HERE}`` is replaced by that folder; elsewhere ``${HERE}`` stays, and the caller
     replaces it by the folder of the first file.
-
-    Raises:
-        UserError: as `read_layered_yaml`.
     """
     layers: list[tuple[Path, dict[str, Any]]] = []
     current: Path | None = existing_or_shipped(path)
@@ -102,10 +99,7 @@ def yaml_layers(path: str | Path) -> list[tuple[Path, dict[str, Any]]]:
 
 def merge_layers(contents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The contents of `yaml_layers` in one mapping; each content overrides those after it."""
-    merged: dict[str, Any] = {}
-    for content in reversed(list(contents)):
-        merged = merge(merged, content)
-    return merged
+    return functools.reduce(merge, reversed(list(contents)), {})
 
 
 def _placed(value: Any, folder: str) -> Any:
@@ -139,11 +133,7 @@ def from_dict(cls: type[T], content: Mapping[str, Any], source: str) -> T:
 
 
 def check_present(cls: type, content: Any, source: str) -> None:
-    """Checks the keys of `content` as `from_dict` does, and allows missing keys.
-
-    Raises:
-        ConfigError: lists everything that is wrong with the keys that are there.
-    """
+    """Checks the keys of `content` as `from_dict` does, and allows missing keys."""
     problems: list[str] = []
     _build(cls, content, "", problems)
     wrong = [problem for problem in problems if not isinstance(problem, _Missing)]
@@ -152,17 +142,13 @@ def check_present(cls: type, content: Any, source: str) -> None:
 
 
 def checked(cls: type, content: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """`content` with every value in the type of `cls` (YAML's text 2e-4 becomes a number), without further keys.
-
-    Raises:
-        ConfigError: as `from_dict`.
-    """
+    """`content`, checked by `from_dict`, with values in the types of `cls`: YAML's text 2e-4 becomes a number."""
     return typing.cast(dict[str, Any], _given(from_dict(cls, content, source), content))
 
 
 def to_dict(config: Any) -> dict[str, Any]:
     """The inverse of `from_dict`: dictionaries, lists and scalars only, for a YAML file or a checkpoint."""
-    return typing.cast(dict[str, Any], _plain(dataclasses.asdict(config)))
+    return typing.cast(dict[str, Any], json.loads(json.dumps(dataclasses.asdict(config))))
 
 
 def merge(base: Mapping[str, Any], difference: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,9 +184,8 @@ def _build(cls: Any, content: Any, prefix: str, problems: list[str]) -> Any:
     here: list[str] = []  # apart from `problems`: a section's rules are checked even when another section is wrong
     hints = typing.get_type_hints(cls)
     fields = {_spelling(field): field for field in dataclasses.fields(cls) if field.init}
-    for name in content:
-        if name not in fields:
-            here.append(f"{prefix}{str(name)[:80]}: unknown key; {suggest(name, list(fields))}")
+    unknown = [name for name in content if name not in fields]
+    here += [f"{prefix}{str(name)[:80]}: unknown key; {suggest(name, list(fields))}" for name in unknown]
     values: dict[str, Any] = {}
     for name, field in fields.items():
         if name in content:
@@ -209,16 +194,14 @@ def _build(cls: Any, content: Any, prefix: str, problems: list[str]) -> Any:
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             here.append(_Missing(f"{prefix}{name}: missing; this key has no default"))
     value = None if here else cls(**values)
-    rules: Callable[[], Iterator[str]] | None = getattr(value, "problems", None)
-    if rules is not None:
-        here.extend(f"{prefix}{problem}" for problem in rules())
+    if value is not None and hasattr(value, "problems"):
+        here.extend(f"{prefix}{problem}" for problem in value.problems())
     problems.extend(here)
     return value
 
 
 def _convert(value: Any, hint: Any, name: str, checks: Mapping[str, Any], problems: list[str]) -> Any:
-    origin = typing.get_origin(hint)
-    arguments = typing.get_args(hint)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if "variants" in checks and origin is not tuple and not (value is None and "optional" in checks):
         reader = _reader(checks["variants"], value, name, problems)
         return None if reader is None else _build(reader, value, f"{name}.", problems)
@@ -259,22 +242,11 @@ def _convert_tuple(
     if not isinstance(value, list | tuple):
         problems.append(f"{name}: found {with_type(value)}, expected a list")
         return None
-    if len(arguments) == 2 and arguments[1] is Ellipsis:
-        hints = [arguments[0]] * len(value)
-    else:
-        hints = list(arguments)
-        if len(value) != len(hints):
-            problems.append(f"{name}: found {len(value)} entries, expected {len(hints)}")
-            return None
+    hints = [arguments[0]] * len(value) if arguments[1:] == (Ellipsis,) else list(arguments)
+    if len(value) != len(hints):
+        problems.append(f"{name}: found {len(value)} entries, expected {len(hints)}")
+        return None
     return tuple(
         _convert(item, hint, f"{name}[{index}]", checks, problems)
         for index, (item, hint) in enumerate(zip(value, hints, strict=True))
     )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value

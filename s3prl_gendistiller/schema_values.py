@@ -5,18 +5,15 @@ from __future__ import annotations
 import contextlib
 import difflib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 
 def convert_scalar(value: Any, hint: Any, name: str, checks: Mapping[str, Any], problems: list[str]) -> Any:
     """`value` in the type `hint`; problems are added to `problems`, each with the full key `name`."""
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        with contextlib.suppress(OverflowError):
-            value = float(value)
-    if hint is float and isinstance(value, str):
-        # YAML 1.1 reads 1e-4, without a dot, as text
-        with contextlib.suppress(ValueError):
+    if hint is float and isinstance(value, int | str) and not isinstance(value, bool):
+        with contextlib.suppress(OverflowError, ValueError):  # YAML 1.1 reads 1e-4, without a dot, as text
             value = float(value)
     if hint is not Any and (not isinstance(value, hint) or (hint is not bool and isinstance(value, bool))):
         problems.append(f"{name}: found {with_type(value)}, expected {_TYPE_NAMES.get(hint, hint.__name__)}")
@@ -29,18 +26,11 @@ def convert_scalar(value: Any, hint: Any, name: str, checks: Mapping[str, Any], 
 
 
 def _out_of_range(value: Any, checks: Mapping[str, Any]) -> Iterator[str]:
-    choices = checks.get("choices")
-    if choices is not None and value not in choices:
-        names = [str(choice) for choice in choices]
-        yield f"found {shown(value)}, {one_of(value, names)}"
-    if "low" in checks and value < checks["low"]:
-        yield f"found {shown(value)}, expected at least {checks['low']}"
-    if "high" in checks and value > checks["high"]:
-        yield f"found {shown(value)}, expected at most {checks['high']}"
-    if "above" in checks and value <= checks["above"]:
-        yield f"found {shown(value)}, expected more than {checks['above']}"
-    if "below" in checks and value >= checks["below"]:
-        yield f"found {shown(value)}, expected less than {checks['below']}"
+    if "choices" in checks and value not in checks["choices"]:
+        yield f"found {shown(value)}, {one_of(value, list(map(str, checks['choices'])))}"
+    for name, (holds, expected) in _LIMITS.items():
+        if name in checks and not holds(value, checks[name]):
+            yield f"found {shown(value)}, expected {expected} {checks[name]}"
 
 
 def suggest(found: object, known: Sequence[str]) -> str:
@@ -63,6 +53,12 @@ def _closest(found: object, known: Sequence[str]) -> str:
     return f"did you mean {spelt[close[0]]}?" if close else ""
 
 
+_LIMITS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
+    "low": (operator.ge, "at least"),
+    "high": (operator.le, "at most"),
+    "above": (operator.gt, "more than"),
+    "below": (operator.lt, "less than"),
+}
 _TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 

@@ -12,13 +12,9 @@ SHIPPED_FOLDERS = ("upstream", "pretrain_configs", "downstream_runs", "teachers"
 
 
 def shipped_folder(name: str) -> Path:
-    """The absolute path of one shipped folder.
-
-    Args:
-        name: ``upstream``, ``pretrain_configs``, ``downstream_runs`` or ``teachers``.
+    """The absolute path of one of `SHIPPED_FOLDERS`.
 
     Raises:
-        ValueError: `name` is no shipped folder.
         UserError: the installation lacks the folder.
     """
     if name not in SHIPPED_FOLDERS:

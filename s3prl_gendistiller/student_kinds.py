@@ -32,7 +32,6 @@ class StudentKind:
     Attributes:
         name: the pretraining task, ``-u`` of run_pretrain.py. It has no underscore, because s3prl takes NAME_x for a
             variant of the task NAME.
-        config: the class of its model YAML.
         build: ModelConfig -> models.student.Student.
         warm_start: copies weights of a teacher, as `distill.warm_start.warm_start`; its keywords are those of
             `WarmStartConfig.options`.
@@ -92,11 +91,7 @@ def student_upstreams() -> set[str]:
 
 
 def kind_of(config: ModelConfig) -> StudentKind:
-    """The kind of student that a model configuration describes.
-
-    Raises:
-        LookupError: no row has this class.
-    """
+    """The kind of student that a model configuration describes."""
     for kind in STUDENT_KINDS.values():
         if kind.config is type(config):
             return kind
@@ -111,17 +106,13 @@ def kind_of_weights(keys: Iterable[str]) -> StudentKind | None:
 
 def kind_of_settings(student: Mapping[str, Any]) -> StudentKind:
     """The kind of student that alone has one of the keys of a section `student`; the default where no key decides."""
-    keys = {name: _keys(kind.config) for name, kind in STUDENT_KINDS.items()}
+    sections = {name: typing.get_type_hints(kind.config)["student"] for name, kind in STUDENT_KINDS.items()}
+    keys = {name: {key.name for key in dataclasses.fields(section)} for name, section in sections.items()}
     for name, kind in reversed(STUDENT_KINDS.items()):
         others = set().union(*(found for other, found in keys.items() if other != name))
         if student.keys() & (keys[name] - others):
             return kind
     return STUDENT_KINDS[DEFAULT_KIND]
-
-
-def _keys(config: type[ModelConfig]) -> set[str]:
-    """The keys of the section `student`."""
-    return {key.name for key in dataclasses.fields(typing.get_type_hints(config)["student"])}
 
 
 def build(config: ModelConfig) -> Any:
@@ -137,12 +128,7 @@ def function(name: str) -> Callable[..., Any]:
 
 
 def read_model_config(kind: str, source: str | Path | Mapping[str, Any]) -> ModelConfig:
-    """The model configuration of a kind of student from a YAML path or a dictionary.
-
-    Raises:
-        UserError: it is a runner YAML.
-        ConfigError: lists everything that is wrong.
-    """
+    """The model configuration of a kind of student from a YAML path or a dictionary, checked by `from_dict`."""
     named = f"{kind} configuration" if isinstance(source, Mapping) else str(source)
     content = source if isinstance(source, Mapping) else read_layered_yaml(source)
     if "runner" in content and "teacher" not in content:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from s3prl_gendistiller._version import __version__
 
-# Each module has add_parser(subparsers) and sets `run`. Order is the order of --help.
+# Each module has add_parser(subparsers). The order is the order of --help.
 _PREPARE = ("demo", "config", "corpus", "data", "manifest", "units")
 COMMANDS = (*_PREPARE, "superb", "score", "macs", "submit", "curves", "link")
 
@@ -23,7 +23,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
     from s3prl_gendistiller.cli.arguments import Parser
 
     made = Parser(
@@ -48,7 +47,6 @@ def _run(argv: Sequence[str]) -> int:
         parser().print_help(sys.stderr)
         return 2
     try:
-        status: int = args.run(args)
+        return int(args.run(args))
     except KeyboardInterrupt as stop:
-        raise Interrupted(getattr(args, "way_on", "the same command begins again")) from stop
-    return status
+        raise Interrupted(args.way_on) from stop

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import math
+import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,6 +16,28 @@ from s3prl_gendistiller.schema_values import one_of
 
 MAX_SEED = 2**32 - 1  # numpy's limit
 _NAME_BYTES = 200  # a file system takes 255, and names get numbers appended
+
+
+def add_command(
+    subparsers: Any,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    about: str,
+    description: str,
+    examples: str,
+    way_on: str = "the same command begins again",
+) -> argparse.ArgumentParser:
+    """Adds one command of `gendistiller`, whose help keeps the line breaks of `description` and `examples`.
+
+    Args:
+        run: function of the read arguments that returns the exit status.
+        about: line in the list of all commands.
+        way_on: what the user does after ctrl-C.
+    """
+    form = argparse.RawDescriptionHelpFormatter
+    made = subparsers.add_parser(name, help=about, description=description, epilog=examples, formatter_class=form)
+    made.set_defaults(run=run, way_on=way_on)
+    return typing.cast(argparse.ArgumentParser, made)
 
 
 class Parser(argparse.ArgumentParser):
@@ -31,10 +54,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def refuse_unreadable(argv: Sequence[str]) -> None:
-    """
-    Raises:
-        UserError: an argument is not UTF-8 text, so that no file could record it.
-    """
+    """Refuses an argument that is not UTF-8 text, so that no file could record it."""
     for number, text in enumerate(argv, start=1):
         try:
             text.encode("utf-8")
@@ -79,27 +99,28 @@ def seed(given: str) -> int:
     return _whole(given, 0, MAX_SEED)
 
 
+def whole(given: str) -> int:
+    """A whole number of 32 bits, also a negative one."""
+    return _whole(given, -(2**31), 2**31 - 1)
+
+
 def count(low: int = 1) -> Callable[[str], int]:
     """A whole number of at least `low`."""
-
-    def read(given: str) -> int:
-        return _whole(given, low, None)
-
-    return read
+    return lambda given: _whole(given, low, None)
 
 
-def number(*, above: float | None = None, high: float | None = None) -> Callable[[str], float]:
-    """A finite number in a range: above `above`, at most `high`."""
+def number(*, above: float | None = None) -> Callable[[str], float]:
+    """A finite number, above `above`."""
 
     def read(given: str) -> float:
         try:
             found = float(given)
         except ValueError:
             found = math.nan
-        if not math.isfinite(found) or (above is not None and found <= above) or (high is not None and found > high):
-            limits = [f"above {above:g}"] if above is not None else []
-            limits += [f"{high:g} at most"] if high is not None else []
-            raise argparse.ArgumentTypeError(f"found {given}, expected a number {', '.join(limits)}".rstrip())
+        if not math.isfinite(found) or (above is not None and found <= above):
+            raise argparse.ArgumentTypeError(
+                f"found {given}, expected a number" + ("" if above is None else f" above {above:g}")
+            )
         return found
 
     return read
@@ -116,16 +137,8 @@ def _whole(given: str, low: int, high: int | None) -> int:
     return found
 
 
-def whole(given: str) -> int:
-    """A whole number of 32 bits, also a negative one."""
-    return _whole(given, -(2**31), 2**31 - 1)
-
-
 def take_overrides(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Overrides:
-    """Reads ``-o``; each ``args.FLAG=VALUE`` in it is also set in `args`, converted as a given flag would be.
-
-    Args:
-        parser: parser of the host's script that its `prog` names.
+    """Reads ``-o``; each ``args.FLAG=VALUE`` in it is also set in `args`, converted as by `parser`.
 
     Raises:
         UserError: a flag is unknown, was also given with another value, has a value of another type, or is read by

@@ -17,23 +17,22 @@ from s3prl_gendistiller.student_kinds import STUDENT_KINDS
 CONFIGURATIONS: dict[str, type] = {name: kind.config for name, kind in STUDENT_KINDS.items()}
 CONFIGURATIONS |= {"runner": RunnerConfig, **{name: whole_config(name) for name in EXPERTS}}
 
+_DESCRIPTION = """\
+Print the keys of a model YAML (gendistiller, distilhubert), of a runner YAML (runner) or of a YAML of run_downstream.py
+(by the name of its task), with defaults and ranges, or check a file and report everything that is wrong with it."""
+
+_EXAMPLE = """\
+example: gendistiller config gendistiller
+         gendistiller config gendistiller --check my_model.yaml
+         gendistiller config runner --check my_runner.yaml
+         gendistiller config asr --check my_asr.yaml"""
+
 
 def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
-        "config",
-        help="print every configuration key, or check a file",
-        description="Print the keys of a model YAML (gendistiller, distilhubert), of a runner YAML (runner) or of a\n"
-        "YAML of run_downstream.py (by the name of its task), with defaults and ranges, or check a file and report\n"
-        "everything that is wrong with it.",
-        epilog="example: gendistiller config gendistiller\n"
-        "         gendistiller config gendistiller --check my_model.yaml\n"
-        "         gendistiller config runner --check my_runner.yaml\n"
-        "         gendistiller config asr --check my_asr.yaml",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("kind", choices=tuple(CONFIGURATIONS))
-    parser.add_argument("--check", metavar="FILE", type=arguments.text, help="the YAML file to check")
-    parser.set_defaults(run=run)
+    about = "print every configuration key, or check a file"
+    add = arguments.add_command(subparsers, "config", run, about, _DESCRIPTION, _EXAMPLE).add_argument
+    add("kind", choices=tuple(CONFIGURATIONS))
+    add("--check", metavar="FILE", type=arguments.text, help="the YAML file to check")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -53,8 +52,7 @@ def describe(cls: Any, indent: str = "") -> Iterator[str]:
         if dataclasses.is_dataclass(hint):
             yield f"{indent}{field.name}:"
             yield from describe(hint, indent + "  ")
-            continue
-        if "variants" in field.metadata and typing.get_origin(hint) is tuple:
+        elif "variants" in field.metadata and typing.get_origin(hint) is tuple:
             yield f"{indent}{field.name}:"
             given = {type(entry) for entry in typing.cast(tuple, field.default)}
             for reader in field.metadata["variants"].of.values():
@@ -62,16 +60,13 @@ def describe(cls: Any, indent: str = "") -> Iterator[str]:
                 first, *rest = describe(reader)
                 yield f"{indent}  {mark}- {first}"
                 yield from (f"{indent}  {mark}  {line}" for line in rest)
-            continue
-        if "variants" in field.metadata:
+        elif "variants" in field.metadata:
             variants, is_optional = field.metadata["variants"], "optional" in field.metadata
             yield f"{indent}{field.name}:" + (" null" if is_optional else "")
             yield from _describe_variants(variants, indent + "  ", "" if is_optional else next(iter(variants.of)))
-            continue
-        comment = _comment(field)
-        yield f"{indent}{field.metadata.get('spelt', field.name)}: {_default(field)}" + (
-            f"  # {comment}" if comment else ""
-        )
+        else:
+            comment = f"  # {_comment(field)}" if _comment(field) else ""
+            yield f"{indent}{field.metadata.get('spelt', field.name)}: {_default(field)}{comment}"
 
 
 def _describe_variants(variants: Variants, indent: str, given: str, before: str = "") -> Iterator[str]:

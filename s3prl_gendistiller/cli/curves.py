@@ -8,21 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.cli import arguments
+from s3prl_gendistiller.cli.charts import chart
 from s3prl_gendistiller.distill.metrics import read_metrics
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.outputs import check_writable, replacing
+from s3prl_gendistiller.outputs import check_writable
+
+Entries = Mapping[int, Mapping[str, float]]
+"""Metrics by optimiser step and name."""
 
 
 def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
-        "curves",
-        help="draw the loss curves of runs as a PNG",
-        description="Draw training and held-out curves of runs of run_pretrain.py, from their metrics.jsonl.",
-        epilog="example: gendistiller curves result/pretrain/my_student result/pretrain/my_baseline --out curves.png",
-    )
-    parser.add_argument("runs", metavar="RUN", nargs="+", type=arguments.path, help="folder of a run")
-    parser.add_argument("--out", metavar="PNG", type=arguments.path, default=Path("curves.png"))
-    parser.set_defaults(run=run)
+    description = "Draw training and held-out curves of runs of run_pretrain.py, from their metrics.jsonl."
+    example = "example: gendistiller curves result/pretrain/my_student result/pretrain/my_baseline --out curves.png"
+    about = "draw the loss curves of runs as a PNG"
+    add = arguments.add_command(subparsers, "curves", run, about, description, example).add_argument
+    add("runs", metavar="RUN", nargs="+", type=arguments.path, help="folder of a run")
+    add("--out", metavar="PNG", type=arguments.path, default=Path("curves.png"))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -32,11 +33,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _labelled(folders: Sequence[Path]) -> dict[str, Path]:
-    """Labels of the folders: the last part of the path, or the whole path where two last parts are equal.
-
-    Raises:
-        UserError: one folder is named twice.
-    """
+    """Labels of the folders: the last part of the path, or the whole path where two last parts are equal."""
     whole = [folder.absolute().resolve() for folder in folders]
     for folder in whole:
         if whole.count(folder) > 1:
@@ -49,17 +46,7 @@ def _labelled(folders: Sequence[Path]) -> dict[str, Path]:
 
 
 def draw(runs: Mapping[str, Path], out: Path) -> Path:
-    """Draws the loss, and for each target layer the held-out L1 and cosine, of all runs into one PNG.
-
-    Args:
-        runs: label to folder.
-        out: the PNG to write.
-    """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+    """Draws the loss, and for each target layer the held-out L1 and cosine, of runs by label into one PNG."""
     train = {label: read_metrics(folder, "train") for label, folder in runs.items()}
     valid = {label: read_metrics(folder, "valid") for label, folder in runs.items()}
     panels = {"loss": "loss"}
@@ -67,28 +54,17 @@ def draw(runs: Mapping[str, Path], out: Path) -> Path:
     for metric, title in (("l1_layer", "held-out L1"), ("cosine_layer", "held-out cosine")):
         if any(name.startswith(metric) for name in names):
             panels[metric] = title
-    figure, axes = pyplot.subplots(1, len(panels), figsize=(5.2 * len(panels), 4.2), layout="constrained")
-    for axis, (metric, title) in zip(axes.flat if len(panels) > 1 else [axes], panels.items(), strict=True):
-        for index, label in enumerate(runs):
-            shown = label.replace("$", r"\$").lstrip("_")  # matplotlib reads $ as mathematics, and hides _x
-            _draw_run(axis, metric, shown, f"C{index}", train[label], valid[label])
-        axis.set(title=title, xlabel="optimiser step")
-        axis.grid(alpha=0.3)
-        axis.legend(fontsize=8)
-    with replacing(out) as part:
-        figure.savefig(part, dpi=120, format="png")
-    pyplot.close(figure)
+    with chart(out, 5.2, 4.2, len(panels)) as axes:
+        for axis, (metric, title) in zip(axes, panels.items(), strict=True):
+            for index, label in enumerate(runs):
+                shown = label.replace("$", r"\$").lstrip("_")  # matplotlib reads $ as mathematics, and hides _x
+                _draw_run(axis, metric, shown, f"C{index}", train[label], valid[label])
+            axis.set(title=title, xlabel="optimiser step")
+            axis.legend(fontsize=8)
     return out
 
 
-def _draw_run(
-    axis: Any,
-    metric: str,
-    label: str,
-    colour: str,
-    train: Mapping[int, Mapping[str, float]],
-    valid: Mapping[int, Mapping[str, float]],
-) -> None:
+def _draw_run(axis: Any, metric: str, label: str, colour: str, train: Entries, valid: Entries) -> None:
     if metric == "loss":
         axis.plot(*_curve(train, "loss"), color=colour, alpha=0.4, label=f"{label}, train")
         axis.plot(*_curve(valid, "loss"), color=colour, marker="o", label=f"{label}, held out")
@@ -100,7 +76,7 @@ def _draw_run(
         axis.plot(*curve, style, color=colour, marker=".", label=f"{label}, layer {layer}")
 
 
-def _curve(entries: Mapping[int, Mapping[str, float]], name: str) -> tuple[list[int], list[float]]:
+def _curve(entries: Entries, name: str) -> tuple[list[int], list[float]]:
     """Steps and values of the entries that hold a number under this name."""
     found = {step: entry[name] for step, entry in entries.items() if isinstance(entry.get(name), int | float)}
     return list(found), list(found.values())

@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from s3prl_gendistiller.cli import arguments
+from s3prl_gendistiller.corpora import folder
+from s3prl_gendistiller.corpora.espeak import Espeak
+from s3prl_gendistiller.corpora.lexicon import pronunciations
 from s3prl_gendistiller.errors import UserError, shortened
+from s3prl_gendistiller.superb.corpus.check import Report, Shelf, check, need
+from s3prl_gendistiller.superb.corpus.lists import content_faults
+from s3prl_gendistiller.superb.corpus.make import find_sources, make
+from s3prl_gendistiller.superb.suite.table import markdown
 from s3prl_gendistiller.superb.tasks import TASKS, choose_tasks
-
-if TYPE_CHECKING:
-    from s3prl_gendistiller.superb.corpus.check import Report
 
 _LISTED = 10
 
@@ -36,33 +40,17 @@ examples:
 def add_parser(subparsers: Any) -> None:
     data = subparsers.add_parser("data", help="check SUPERB's corpora, and write what s3prl needs beside them")
     actions = data.add_subparsers(title="actions", metavar="ACTION", required=True)
-    parser = actions.add_parser(
-        "check",
-        help="what is there, what is missing, where to get it",
-        description=_DESCRIPTION,
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--tasks", metavar="TASK", nargs="+", default=["all"], help=f"of {', '.join(TASKS)}; default: all"
-    )
-    parser.add_argument("--make", action="store_true", help="write what is missing and can be made")
-    parser.add_argument("--s3prl", metavar="DIR", type=arguments.path, help="a git checkout of s3prl, for --make")
-    parser.add_argument(
-        "--librimix", metavar="DIR", type=arguments.path, help="a git checkout of s3prl's LibriMix, for --make"
-    )
-    parser.add_argument("--no-durations", action="store_true", help="count files and read no headers")
-    parser.add_argument("--no-progress", action="store_true", help="no progress bar")
-    parser.set_defaults(run=run, way_on="the same command goes on from there")
+    about, way_on = "what is there, what is missing, where to get it", "the same command goes on from there"
+    add = arguments.add_command(actions, "check", run, about, _DESCRIPTION, _EXAMPLE, way_on).add_argument
+    add("--tasks", metavar="TASK", nargs="+", default=["all"], help=f"of {', '.join(TASKS)}; default: all")
+    add("--make", action="store_true", help="write what is missing and can be made")
+    add("--s3prl", metavar="DIR", type=arguments.path, help="a git checkout of s3prl, for --make")
+    add("--librimix", metavar="DIR", type=arguments.path, help="a git checkout of s3prl's LibriMix, for --make")
+    add("--no-durations", action="store_true", help="count files and read no headers")
+    add("--no-progress", action="store_true", help="no progress bar")
 
 
 def run(args: argparse.Namespace) -> int:
-    from s3prl_gendistiller.corpora import folder
-    from s3prl_gendistiller.superb.corpus import check as data_check
-    from s3prl_gendistiller.superb.corpus import make as data_make
-    from s3prl_gendistiller.superb.corpus.check import need
-    from s3prl_gendistiller.superb.corpus.lists import content_faults
-
     if not args.make and (args.s3prl is not None or args.librimix is not None):
         raise UserError("--s3prl and --librimix are for --make, which is not given; add it or leave them out")
     needs = [need(task) for task in choose_tasks(args.tasks)]
@@ -71,17 +59,17 @@ def run(args: argparse.Namespace) -> int:
         return folder.is_sealed(root) if folder.is_ours(root) else None
 
     if args.make:
-        sources = data_make.find_sources(args.s3prl, args.librimix, _pronounce)
+        sources = find_sources(args.s3prl, args.librimix, _pronounce)
         for wanted in needs:
             if any(stamp(root) is not None for root in wanted.roots):
                 continue  # SUPERB's lists do not fit a synthetic corpus; `gendistiller corpus` writes its own
-            for line in data_make.make(wanted, sources, progress=not args.no_progress):
+            for line in make(wanted, sources, progress=not args.no_progress):
                 print(line)
         needs = [need(wanted.task) for wanted in needs]
-    shelf = data_check.Shelf(sample=0 if args.no_durations else None, progress=not args.no_progress)
-    reports = [data_check.check(wanted, shelf, stamp) for wanted in needs]
+    shelf = Shelf(sample=0 if args.no_durations else None, progress=not args.no_progress)
     reports = [
-        report.with_problems(content_faults(report.need, lambda audio: shelf.audio(audio).files)) for report in reports
+        check(wanted, shelf, stamp).with_problems(content_faults(wanted, lambda audio: shelf.audio(audio).files))
+        for wanted in needs
     ]
     print(table(reports))
     looked, there = shelf.counts()
@@ -93,24 +81,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def table(reports: Sequence[Report]) -> str:
-    """One row a task."""
-    from s3prl_gendistiller.superb.suite.table import markdown
-
     rows = [["task", "corpus", "state", "files", "hours", "expected", "what to do"]]
     for report in reports:
+        task = report.need.task
         hours = "" if report.hours is None else f"{report.hours:.2f}"
         files = f"{report.files:,}" if report.files else ""
-        rows.append(
-            [
-                report.need.task.name.upper(),
-                report.need.task.corpus.name,
-                report.state,
-                files,
-                hours,
-                _expected(report),
-                _to_do(report),
-            ]
-        )
+        row = [task.name.upper(), task.corpus.name, report.state, files, hours, _expected(report), _to_do(report)]
+        rows.append(row)
     return markdown(rows)
 
 
@@ -126,20 +103,15 @@ def _expected(report: Report) -> str:
 
 
 def _to_do(report: Report) -> str:
-    if report.state == "synthetic":
-        return "nothing; stands in for the real one"
-    if report.state == "complete":
-        return ""
-    if report.state == "absent":
-        return f"get {report.need.task.corpus.where}"
-    steps = [] if report.audible else [f"get the rest of {report.need.task.corpus.where}"]
+    where = report.need.task.corpus.where
+    whole = {"synthetic": "nothing; stands in for the real one", "complete": "", "absent": f"get {where}"}
+    if report.state in whole:
+        return whole[report.state]
+    steps = [] if report.audible else [f"get the rest of {where}"]
     return ", ".join([*steps, *(["--make"] if report.makeable else []), "see below"])
 
 
 def _pronounce(words: Iterable[str]) -> Mapping[str, str]:
-    from s3prl_gendistiller.corpora.espeak import Espeak
-    from s3prl_gendistiller.corpora.lexicon import pronunciations
-
     try:
         return pronunciations(Espeak(), words)
     except ValueError as error:

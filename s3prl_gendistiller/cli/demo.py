@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from pathlib import Path
 from typing import Any
@@ -16,26 +17,22 @@ from s3prl_gendistiller.host import compat
 from s3prl_gendistiller.outputs import check_writable
 from s3prl_gendistiller.shipped import shipped_folder
 
+_DESCRIPTION = """\
+Make a small LibriSpeech-shaped corpus, distil GenDistiller and DistilHuBERT with run_pretrain.py from the small HuBERT
+that comes with this package, evaluate both with run_downstream.py -d asr, and print a table. The training is too short
+to tell which student is better; the demo shows that everything runs."""
+
 CONTENDERS = {task: Contender(task) for task in ("gendistiller", "distilhubert")}
 
 
 def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser(
-        "demo",
-        help="corpus, distillation and ASR in miniature, in a few minutes on two CPU cores",
-        description="Make a small LibriSpeech-shaped corpus, distil GenDistiller and DistilHuBERT with run_pretrain.py "
-        "from the small HuBERT that comes with this package, evaluate both with run_downstream.py -d asr, and print a "
-        "table. The training is too short to tell which student is better; the demo shows that everything runs.",
-        epilog="example: gendistiller demo --out result/demo",
-    )
-    parser.add_argument("--out", metavar="DIR", type=arguments.path, default=Path("result/demo"))
-    parser.add_argument(
-        "--steps", metavar="N", type=arguments.whole, default=100, help="distillation steps (default %(default)s)"
-    )
-    parser.add_argument(
-        "--asr-steps", metavar="N", type=arguments.whole, default=400, help="ASR steps (default %(default)s)"
-    )
-    parser.set_defaults(run=run, way_on="the same command begins another run and keeps the corpus")
+    about = "corpus, distillation and ASR in miniature, in a few minutes on two CPU cores"
+    example = "example: gendistiller demo --out result/demo"
+    way_on = "the same command begins another run and keeps the corpus"
+    add = arguments.add_command(subparsers, "demo", run, about, _DESCRIPTION, example, way_on).add_argument
+    add("--out", metavar="DIR", type=arguments.path, default=Path("result/demo"))
+    add("--steps", metavar="N", type=arguments.whole, default=100, help="distillation steps (default %(default)s)")
+    add("--asr-steps", metavar="N", type=arguments.whole, default=400, help="ASR steps (default %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
     _say("2/5", f"teacher: {teacher} (HuBERT of 6 layers, 256 wide)")
     datarc = {"sets": ["train-clean-100"], "train_batch_size": 8, "num_workers": 0, "crop_samples": 48_000}
     recipe = Recipe(data, teacher, (2, 4, 6), datarc, args.steps, 1e-3, args.asr_steps)
-    experiment = Experiment(recipe, CONTENDERS, _next_folder(out))
+    fresh = next(out / f"run{number}" for number in itertools.count(1) if not (out / f"run{number}").exists())
+    experiment = Experiment(recipe, CONTENDERS, fresh)  # beside earlier runs, which are never overwritten
     _say("3/5", "distillation")
     for name in CONTENDERS:
         experiment.distil(name)
@@ -64,14 +62,6 @@ def run(args: argparse.Namespace) -> int:
     (out / "table.md").write_text(table, encoding="utf-8")
     print(f"\n{table}\npicture: {picture}\nruns: {experiment.folder}\n{time.monotonic() - started:.0f} s in all")
     return 0
-
-
-def _next_folder(out: Path) -> Path:
-    """A folder beside earlier runs, which are never overwritten."""
-    count = 1
-    while (out / f"run{count}").exists():
-        count += 1
-    return out / f"run{count}"
 
 
 def _say(count: str, text: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import functools
 import os
 import re
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from s3prl_gendistiller.cli import downstream_flags, launch
 from s3prl_gendistiller.cli.downstream_flags import parser as _parser
 from s3prl_gendistiller.cli.launch import HostCall
 from s3prl_gendistiller.cli.record import check_same_source
-from s3prl_gendistiller.cli.resume import refuse_other_than_begun, refuse_to_overwrite, resume_overrides
+from s3prl_gendistiller.cli.resume import refuse_other_than_begun, resume_overrides
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import feature_cache, mount, soft_labels
 from s3prl_gendistiller.host.checkpoint import newest_student, read_checkpoint
@@ -43,8 +42,7 @@ STUDENTS = Path("result/pretrain")
 
 def main(argv: Sequence[str] | None = None, host: launch.Host = mount.run_downstream) -> int:
     """Runs the command; the exit status is 2 for a mistake in the command, a file or the data."""
-    run = functools.partial(launch.run, host=host, parser=_parser(), results=RESULTS, complete=_complete)
-    return launch.guarded(run, argv)
+    return launch.run(argv, host, _parser(), RESULTS, _complete)
 
 
 def _complete(args: argparse.Namespace, device: str, checkpoint: Path | None, filled: dict[str, str]) -> HostCall:
@@ -56,27 +54,22 @@ def _complete(args: argparse.Namespace, device: str, checkpoint: Path | None, fi
     passed = [*downstream_flags.passed_on(args, goes_on=checkpoint is not None), *_cache(args)]
     call = _start(args, device, filled) if checkpoint is None else _go_on(args, device, checkpoint, filled)
     if args.mode != "inference":
-        _check_data(args, call)
+        config = call.config or call.read_by
+        if isinstance(args.downstream, str) and isinstance(config, dict):
+            base = soft_labels.BASES.get(args.downstream, args.downstream)
+            refuse_unfit(base, config.get("downstream_expert", {}))
     return replace(call, command=[*call.command, *passed], trains=args.mode == "train")
 
 
-def _check_data(args: argparse.Namespace, call: HostCall) -> None:
-    config = call.config or call.read_by
-    if isinstance(args.downstream, str) and isinstance(config, dict):
-        base = soft_labels.BASES.get(args.downstream, args.downstream)
-        refuse_unfit(base, config.get("downstream_expert", {}))
-
-
 def _cache(args: argparse.Namespace) -> list[str]:
-    """The flags of the cache of features; its folder can be written."""
-    limit = args.cache_limit
-    if args.cache_features is None:
-        if limit is not None:
-            raise UserError(f"{LIMIT_FLAG}: found without {CACHE_FLAG}, which it bounds; leave it out")
-        return []
-    check_writable(args.cache_features, CACHE_FLAG, folder=True)
-    FeatureCache(args.cache_features, None if limit is None else read_size(limit))
-    return [CACHE_FLAG, str(args.cache_features), *([LIMIT_FLAG, limit] if limit is not None else [])]
+    """The flags of the cache of features, whose folder is checked."""
+    folder, limit = args.cache_features, args.cache_limit
+    if folder is not None:
+        check_writable(folder, CACHE_FLAG, folder=True)
+        FeatureCache(folder, None if limit is None else read_size(limit))
+    elif limit is not None:
+        raise UserError(f"{LIMIT_FLAG}: found without {CACHE_FLAG}, which it bounds; leave it out")
+    return launch.given_flags({CACHE_FLAG: folder, LIMIT_FLAG: limit})
 
 
 def _go_on(args: argparse.Namespace, device: str, checkpoint: Path, filled: dict[str, str]) -> HostCall:
@@ -85,9 +78,8 @@ def _go_on(args: argparse.Namespace, device: str, checkpoint: Path, filled: dict
     if args.steps is not None:
         _same_steps(args.steps, begun, checkpoint)
     refuse_other_than_begun(args, downstream_flags.BEGUN, begun, checkpoint)
-    for flag, value in (("-c", args.config), ("--teacher", args.teacher)):
-        if value is not None:
-            filled[flag] = "from the checkpoint"
+    stored = {"-c": args.config, "--teacher": args.teacher}
+    filled.update({flag: "from the checkpoint" for flag, value in stored.items() if value is not None})
     check_stored_downstream(states, checkpoint, args.overrides)
     if args.mode == "train":
         check_changes(states, checkpoint, args.overrides)
@@ -119,18 +111,14 @@ def _check_begun(begun: argparse.Namespace, overrides: Overrides, checkpoint: Pa
 
 
 def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> HostCall:
-    """The call of a new run, completed and checked."""
     for flag, value in (("-u", args.upstream), ("-d", args.downstream)):
         if value is None:
             raise UserError(f"{flag}: missing; for example run_downstream.py -u {OWN_UPSTREAM} -d asr")
     _check_downstream(args)
     if args.hub != downstream_flags.HUGGINGFACE:
         _check_upstream(args, filled)
-    if args.expname is None and args.expdir is None:
-        args.expname = filled["-n"] = launch.free_name(RESULTS, f"{Path(args.upstream).name}_{args.downstream}")
-    folder = Path(args.expdir or RESULTS / args.expname).absolute()
-    if args.mode == "train":
-        refuse_to_overwrite(folder, args.auto_resume)
+    name = f"{Path(args.upstream).name}_{args.downstream}"
+    folder, command = launch.new_run(args, device, filled, RESULTS, name, trains=args.mode == "train")
     source = _config_file(args, filled)
     content = args.overrides.apply(read_layered_yaml(source))
     config = expand_tree(content, "", here=source.resolve().parent)
@@ -144,14 +132,11 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> Hos
     check_settings(args.upstream, args.upstream_model_config)
     if args.init_ckpt is not None:
         _check_weights(args.init_ckpt, args.downstream)
-    command = ["-m", args.mode, "-u", args.upstream, "-d", args.downstream, "-n", args.expname or folder.name]
-    command += ["-p", str(folder), "--device", device, "--seed", str(launch.SEED if args.seed is None else args.seed)]
-    command += ["-f"] if args.upstream_trainable else []
-    split = None if args.mode == "train" else downstream_flags.check_split(args, args.downstream, config)
-    generation = None if args.steps is None else generation_text(args.steps)
-    given = {"-t": split, "-k": args.upstream_ckpt, "-g": generation or args.upstream_model_config}
-    for flag, value in (given | {"-i": args.init_ckpt, "-o": Overrides(args.overrides.flags).text()}).items():
-        command += [flag, value] if value else []
+    given = {"-m": args.mode, "-d": args.downstream, "-f": args.upstream_trainable, "-k": args.upstream_ckpt}
+    given["-t"] = None if args.mode == "train" else downstream_flags.check_split(args, args.downstream, config)
+    given["-g"] = args.upstream_model_config if args.steps is None else generation_text(args.steps)
+    given |= {"-i": args.init_ckpt, "-o": Overrides(args.overrides.flags).text()}
+    command += launch.given_flags(given)
     local = args.upstream_ckpt is not None and Path(args.upstream_ckpt).exists()
     return HostCall(command, folder, config, source=Path(args.upstream_ckpt) if local else None)
 
@@ -219,7 +204,6 @@ def _choose_student(args: argparse.Namespace, filled: dict[str, str], kinds: Seq
 
 
 def _same_steps(steps: int, begun: argparse.Namespace, checkpoint: Path) -> None:
-    """Refuses another number of generated layers than the run began with."""
     stored = read_generation(getattr(begun, "upstream_model_config", None)).steps
     if steps != stored:
         raise UserError(
@@ -246,13 +230,10 @@ def _config_file(args: argparse.Namespace, filled: dict[str, str]) -> Path:
     shipped = shipped_folder("downstream_runs")
     if args.config is not None:
         return existing_or_shipped(args.config)
+    candidates = [folder / args.downstream / "config.yaml" for folder in (shipped, Path("downstream"))]
     if args.downstream.startswith(soft_labels.PREFIX):
-        soft_labels.base_of(args.downstream)
-        own = shipped / TASKS[args.downstream.removeprefix(soft_labels.PREFIX)].config("official")
-        filled["-c"] = str(own)
-        return own
-    own, hosts = shipped / args.downstream / "config.yaml", Path("downstream") / args.downstream / "config.yaml"
-    for candidate in (own, hosts):
+        candidates = [shipped / TASKS[args.downstream.removeprefix(soft_labels.PREFIX)].config("official")]
+    for candidate in candidates:
         if candidate.is_file():
             filled["-c"] = str(candidate)
             return candidate

@@ -26,30 +26,18 @@ SELECTION = {
     "upstream_layer_selection": "-l",
     "upstream_feature_normalize": "--upstream_feature_normalize",
 }
-_OTHERS = {
-    "downstream_variant": "-v",
-    "hub": "--hub",
-    "upstream_refresh": "-r",
-    "upstream_model_name": "--upstream_model_name",
-    "upstream_revision": "--upstream_revision",
-    "push_to_hf_hub": "--push_to_hf_hub",
-    "hf_hub_org": "--hf_hub_org",
-    "cache_dir": "--cache_dir",
-    "verbose": "--verbose",
-    "disable_cudnn": "--disable_cudnn",
-}
+_HUB = ("upstream_model_name", "upstream_revision", "push_to_hf_hub", "hf_hub_org", "cache_dir")
+_OTHERS = {"downstream_variant": "-v", "upstream_refresh": "-r"}
+_OTHERS |= {name: f"--{name}" for name in ("hub", *_HUB, "verbose", "disable_cudnn")}
 _PROCESSES = {"backend": "--backend", "local_rank": "--local_rank"}
+_TEXTS = ["-t --evaluate_split", "-i --init_ckpt", "-d --downstream", "-k --upstream_ckpt", "--backend"]
+_TEXTS += ["-g --upstream_model_config", "-s --upstream_feature_selection", "-v --downstream_variant"]
+_TEXTS += [f"--{name}" for name in _HUB]
+_SWITCHES = ["-f --upstream_trainable", "-r --upstream_refresh", "--upstream_feature_normalize"]
+_SWITCHES += ["--verbose", "--disable_cudnn"]
 # Destination -> flag, of the flags that s3prl takes from the checkpoint of a run that goes on.
-BEGUN = {
-    "upstream": "-u",
-    "upstream_ckpt": "-k",
-    "upstream_model_config": "-g",
-    "upstream_trainable": "-f",
-    "downstream": "-d",
-    "seed": "--seed",
-    **SELECTION,
-    **_OTHERS,
-}
+BEGUN = {"upstream": "-u", "upstream_ckpt": "-k", "upstream_model_config": "-g", "upstream_trainable": "-f"}
+BEGUN |= {"downstream": "-d", "seed": "--seed", **SELECTION, **_OTHERS}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -61,25 +49,14 @@ def parser() -> argparse.ArgumentParser:
         f"without labels; {CACHE_FLAG} DIR keeps the features of a frozen upstream on disk and computes each once,\n"
         f"up to {LIMIT_FLAG} SIZE (such as 50G) or until 1 GB is left on that disk; the rest is computed each time."
     )
+    for flags in _TEXTS:
+        made.add_argument(*flags.split(), type=arguments.text)
+    for flags in _SWITCHES:
+        made.add_argument(*flags.split(), action="store_true")
     made.add_argument("-m", "--mode", choices=MODES)
-    made.add_argument("-t", "--evaluate_split", type=arguments.text)
-    made.add_argument("-i", "--init_ckpt", type=arguments.text)
-    made.add_argument("-d", "--downstream", type=arguments.text)
-    made.add_argument("-k", "--upstream_ckpt", type=arguments.text)
-    made.add_argument("-g", "--upstream_model_config", type=arguments.text)
-    made.add_argument("-f", "--upstream_trainable", action="store_true")
-    made.add_argument("-s", "--upstream_feature_selection", type=arguments.text)
     made.add_argument("-l", "--upstream_layer_selection", type=arguments.whole)
-    made.add_argument("--upstream_feature_normalize", action="store_true")
-    made.add_argument("-v", "--downstream_variant", type=arguments.text)
     made.add_argument("--hub", choices=("torch", HUGGINGFACE))
-    made.add_argument("-r", "--upstream_refresh", action="store_true")
-    for flag in ("--upstream_model_name", "--upstream_revision", "--push_to_hf_hub", "--hf_hub_org", "--cache_dir"):
-        made.add_argument(flag, type=arguments.text)
-    made.add_argument("--backend", type=arguments.text)
     made.add_argument("--local_rank", type=arguments.count(0))
-    made.add_argument("--verbose", action="store_true")
-    made.add_argument("--disable_cudnn", action="store_true")
     made.add_argument("--steps", type=arguments.whole)  # of this launcher, as all that follow
     made.add_argument("--teacher", type=arguments.text)
     made.add_argument(CACHE_FLAG, type=arguments.path)
@@ -88,27 +65,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def passed_on(args: argparse.Namespace, *, goes_on: bool) -> list[str]:
-    """The flags that are passed to s3prl unchanged.
-
-    Args:
-        goes_on: the run goes on with a checkpoint, which holds all but the flags of this process.
-    """
-    command: list[str] = []
-    for name, flag in (_PROCESSES if goes_on else {**SELECTION, **_OTHERS, **_PROCESSES}).items():
-        value = getattr(args, name)
-        if value is not None and value is not False:
-            command += [flag] if value is True else [flag, str(value)]
-    return command
+    """The flags that are passed to s3prl unchanged; a run that goes on has all but those of its process stored."""
+    flags = _PROCESSES if goes_on else {**SELECTION, **_OTHERS, **_PROCESSES}
+    return launch.given_flags({flag: getattr(args, name) for name, flag in flags.items()})
 
 
 def check_pairs(args: argparse.Namespace, goes_on: bool) -> None:
-    """
-    Args:
-        goes_on: the run trains on from a checkpoint, or evaluates one.
-
-    Raises:
-        UserError: a flag has no effect together with the others, or cannot work.
-    """
+    """Refuses a flag that has no effect together with the others, or beside a checkpoint if the run `goes_on`."""
     if goes_on:
         _alone("-i", args.init_ckpt, "-e, whose weights are loaded")
     if args.mode == "train":
@@ -136,11 +99,7 @@ def check_pairs(args: argparse.Namespace, goes_on: bool) -> None:
 
 
 def check_variant(variant: str | None, downstream: str, config: Mapping[str, Any]) -> None:
-    """Checks ``-v``: only s3prl's emotion reads it, and only where the configuration names no fold.
-
-    Raises:
-        UserError: the flag would have no effect.
-    """
+    """Checks ``-v``: only s3prl's emotion reads it, and only where the configuration names no fold."""
     if variant is None:
         return
     if soft_labels.BASES.get(downstream, downstream) != "emotion":
@@ -154,11 +113,7 @@ def check_variant(variant: str | None, downstream: str, config: Mapping[str, Any
 
 
 def check_refresh(refresh: bool, upstream: str, checkpoint: str | None) -> None:
-    """Checks ``-r``.
-
-    Raises:
-        UserError: the upstream downloads nothing that could be fetched again.
-    """
+    """Refuses ``-r`` for an upstream that downloads nothing that could be fetched again."""
     downloaded = "://" in checkpoint if checkpoint is not None else family_of(upstream) not in ("baseline", "log_stft")
     if refresh and not downloaded:
         raise UserError(f"-r: found with -u {upstream}, which downloads nothing here; leave it out")
@@ -201,11 +156,7 @@ def _check_processes(args: argparse.Namespace) -> None:
 
 
 def check_split(args: argparse.Namespace, downstream: str, config: Mapping[str, Any]) -> str:
-    """The split or file to evaluate; s3prl's default is test.
-
-    Raises:
-        UserError: the task has no such split, or the file is missing.
-    """
+    """The split or file to evaluate, which is checked; s3prl's default is test."""
     asked = args.evaluate_split
     if args.mode == "inference":
         if asked is None or not Path(asked).is_file():

@@ -33,35 +33,23 @@ from s3prl_gendistiller.superb.suite.table import markdown
 
 @dataclass(frozen=True)
 class Contender:
-    """A student of the experiment.
+    """A student of the experiment."""
 
-    Attributes:
-        task: its pretraining task.
-        difference: the keys of its model YAML that differ from the shared recipe.
-    """
-
-    task: str
-    difference: dict[str, Any] = field(default_factory=dict)
+    task: str  # pretraining task
+    difference: dict[str, Any] = field(default_factory=dict)  # keys of the model YAML that differ from the recipe
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings that all contenders share.
+    """Settings that all contenders share."""
 
-    Attributes:
-        superb_data: the folder that SUPERB_DATA names, with LibriSpeech/ for ASR.
-        teacher: a transformers folder.
-        datarc: keys of `pretrain_expert.datarc` that differ from the shipped recipe.
-        steps, lr: of the distillation; asr_steps: of the recogniser that is trained on the student.
-    """
-
-    superb_data: Path
-    teacher: Path
+    superb_data: Path  # the folder that SUPERB_DATA names, with LibriSpeech/ for ASR
+    teacher: Path  # a transformers folder
     target_layers: tuple[int, ...]
-    datarc: dict[str, Any]
-    steps: int
-    lr: float
-    asr_steps: int
+    datarc: dict[str, Any]  # keys of `pretrain_expert.datarc` that differ from the shipped recipe
+    steps: int  # of the distillation
+    lr: float  # of the distillation
+    asr_steps: int  # of the recogniser that is trained on the student
     seed: int = 1337
 
 
@@ -69,19 +57,13 @@ class Experiment:
     """Runs contenders in one folder; a log beside the runs holds all output of the launchers.
 
     Args:
-        recipe: settings that all contenders share.
         contenders: the students, by the name of their run.
         folder: holds the runs; an unfinished distillation in it is resumed, a finished one is kept.
         threads: number of threads of each launcher; None for torch's default.
     """
 
-    def __init__(
-        self, recipe: Recipe, contenders: dict[str, Contender], folder: Path, threads: int | None = None
-    ) -> None:
-        self.recipe = recipe
-        self.threads = threads
-        self.contenders = contenders
-        self.folder = folder
+    def __init__(self, recipe: Recipe, contenders: dict[str, Contender], folder: Path, threads: int | None = None):
+        self.recipe, self.contenders, self.folder, self.threads = recipe, contenders, folder, threads
         self.log = folder / "launchers.log"
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -113,28 +95,17 @@ class Experiment:
         layers = self.recipe.target_layers
         students = {name: load_student(newest_checkpoint(self.folder / name) or "") for name in self.contenders}
         times = cpu_times({name: _generates(student) for name, student in students.items()})
-        rows = [
-            [
-                *("student", "parameters", f"held-out L1, layers {' '.join(map(str, layers))}", "held-out cosine"),
-                *("steps/s", "CPU s per s of audio", "ASR letter error %", "ASR word error %"),
-            ]
-        ]
+        losses = [f"held-out L1, layers {' '.join(map(str, layers))}", "held-out cosine"]
+        speed = ["steps/s", "CPU s per s of audio"]
+        rows = [["student", "parameters", *losses, *speed, "ASR letter error %", "ASR word error %"]]
         for name, student in students.items():
             valid = list(read_metrics(self.folder / name, "valid").values())[-1]
             train = list(read_metrics(self.folder / name, "train").values())[1:]
             seconds = sorted(entry["seconds_per_batch"] for entry in train)[len(train) // 2]
-            rows.append(
-                [
-                    name,
-                    f"{sum(parameter.numel() for parameter in student.parameters()):,}",
-                    " ".join(f"{valid[f'l1_layer{layer}']:.3f}" for layer in layers),
-                    " ".join(f"{valid[f'cosine_layer{layer}']:.3f}" for layer in layers),
-                    f"{1 / seconds:.2f}",
-                    f"{times[name]:.4f}",
-                    *(f"{error:.1f}" for error in errors.get(name, ())),
-                    *([] if name in errors else ["", ""]),
-                ]
-            )
+            losses = [" ".join(f"{valid[f'{key}_layer{n}']:.3f}" for n in layers) for key in ("l1", "cosine")]
+            rates = [f"{error:.1f}" for error in errors[name]] if name in errors else ["", ""]
+            parameters = f"{sum(parameter.numel() for parameter in student.parameters()):,}"
+            rows.append([name, parameters, *losses, f"{1 / seconds:.2f}", f"{times[name]:.4f}", *rates])
         return markdown(rows)
 
     def _write(self, name: str, part: str) -> Path:
@@ -160,8 +131,7 @@ class Experiment:
         print(f"  $ python run_{launcher}.py {' '.join(arguments)}", flush=True)
         command = [sys.executable, "-m", f"s3prl_gendistiller.cli.{launcher}", *arguments]
         # actively waiting threads make a step seven times slower when another program needs a core
-        passive = {"OMP_WAIT_POLICY": "PASSIVE"}
-        environment = {**passive, **os.environ, "SUPERB_DATA": str(self.recipe.superb_data)}
+        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "SUPERB_DATA": str(self.recipe.superb_data)}
         if self.threads is not None:
             environment["OMP_NUM_THREADS"] = str(self.threads)
         started = time.monotonic()

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import atexit
 import contextlib
 import logging
 import os
 import shutil
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -78,8 +76,6 @@ class HostCall:
     """The completed call of s3prl's script.
 
     Attributes:
-        command: arguments of the script.
-        folder: folder of the run.
         config: resolved configuration that is written to `folder` and passed as ``-c``, if any.
         trains: whether the run writes checkpoints.
         read_by: configuration that names the number of worker processes, where it is not `config`.
@@ -94,20 +90,23 @@ class HostCall:
     source: Path | None = None
 
 
+Complete = Callable[[argparse.Namespace, str, Path | None, dict[str, str]], HostCall]
+"""Function of the arguments, the device, the checkpoint to go on with, and the flags filled in so far."""
+
+
 def run(
-    argv: Sequence[str],
-    host: Host,
-    parser: argparse.ArgumentParser,
-    results: Path,
-    complete: Callable[[argparse.Namespace, str, Path | None, dict[str, str]], HostCall],
-) -> None:
+    argv: Sequence[str] | None, host: Host, parser: argparse.ArgumentParser, results: Path, complete: Complete
+) -> int:
     """Completes a command, logs what was filled in, records the command and calls the host.
 
     Args:
         parser: parser of the command; its epilog is printed above the host's own help.
         results: parent folder of runs that have a name and no folder.
-        complete: function of the arguments, the device, the checkpoint to go on with, and the flags filled in so far.
     """
+    return guarded(lambda given: _run(given, host, parser, results, complete), argv)
+
+
+def _run(argv: Sequence[str], host: Host, parser: argparse.ArgumentParser, results: Path, complete: Complete) -> None:
     if {"-h", "--help"} & set(argv):
         if parser.epilog:
             print(parser.epilog, flush=True)
@@ -117,16 +116,20 @@ def run(
     _check_place(args)
     filled: dict[str, str] = {}
     device = choose_device(args.device, filled)
-    checkpoint = resume.checkpoint_to_resume(args.past_exp, args.auto_resume, named_folder(args, results), parser.prog)
+    named = args.expdir or (results / args.expname if args.expname else None)
+    checkpoint = resume.checkpoint_to_resume(args.past_exp, args.auto_resume, named and Path(named), parser.prog)
     if checkpoint is not None:
         filled["-e"] = str(checkpoint)
     call = complete(args, device, checkpoint, filled)
-    check_writable(call.folder, _place_flag(args), folder=True)
+    flag = "-p" if args.expdir is not None else "-e" if args.past_exp is not None else "-n"
+    check_writable(call.folder, flag, folder=True)
     readers = workers_key(call.config or call.read_by or {})
     with new_folder(call.folder, trains=call.trains), explained(readers):
         if args.auto_resume and checkpoint is None:
             resume.set_aside(call.folder)
-        say_filled_in(filled)
+        if filled:
+            shown = ", ".join(f"{flag} {value}" for flag, value in filled.items())
+            logging.getLogger(__name__).info("filled in: %s", shown)
         record_run(call.folder, argv, SEED if args.seed is None else args.seed, call.source)
         command = call.command
         if call.config is not None:
@@ -152,22 +155,15 @@ def _check_place(args: argparse.Namespace) -> None:
             )
 
 
-def _place_flag(args: argparse.Namespace) -> str:
-    return "-p" if args.expdir is not None else "-e" if args.past_exp is not None else "-n"
-
-
 def host_flags(name: str) -> argparse.ArgumentParser:
     """The flags that both scripts of the host have; None stands for a flag that was not given."""
     parser = arguments.Parser(prog=name, add_help=False)
-    parser.add_argument("-e", "--past_exp", type=arguments.text)
+    for flags in ("-e --past_exp", "-c --config", "-u --upstream", "-p --expdir", "--device"):
+        parser.add_argument(*flags.split(), type=arguments.text)
     parser.add_argument("-o", "--override")
-    parser.add_argument("-c", "--config", type=arguments.text)
-    parser.add_argument("-u", "--upstream", type=arguments.text)
     parser.add_argument("-n", "--expname", type=arguments.run_name)
-    parser.add_argument("-p", "--expdir", type=arguments.text)
     parser.add_argument("-a", "--auto_resume", action="store_true")
     parser.add_argument("--seed", type=arguments.seed)
-    parser.add_argument("--device", type=arguments.text)
     return parser
 
 
@@ -195,20 +191,8 @@ def configure_logging() -> None:
     warnings.filterwarnings("ignore", message=".*utils.weight_norm. is deprecated.*", category=FutureWarning)
 
 
-def say_filled_in(filled: dict[str, str]) -> None:
-    """Logs one line with all filled-in flags."""
-    if filled:
-        logging.getLogger(__name__).info(
-            "filled in: %s", ", ".join(f"{flag} {value}" for flag, value in filled.items())
-        )
-
-
 def choose_device(asked: str | None, filled: dict[str, str]) -> str:
-    """The device: `asked`, or s3prl's default cuda, or cpu on a machine without a GPU.
-
-    Raises:
-        UserError: `asked` is no device of this machine.
-    """
+    """The device: `asked`, if this machine has it, or s3prl's default cuda, or cpu on a machine without a GPU."""
     if asked in (None, "cuda") and not torch.cuda.is_available():
         filled["--device"] = "cpu (no GPU found)"
         return "cpu"
@@ -217,11 +201,28 @@ def choose_device(asked: str | None, filled: dict[str, str]) -> str:
     return asked or "cuda"
 
 
-def named_folder(args: argparse.Namespace, root: Path) -> Path | None:
-    """The run folder that ``-p`` or ``-n`` names, if any."""
-    if args.expdir:
-        return Path(args.expdir)
-    return root / args.expname if args.expname else None
+def new_run(
+    args: argparse.Namespace, device: str, filled: dict[str, str], results: Path, name: str, *, trains: bool = True
+) -> tuple[Path, list[str]]:
+    """The folder of a new run, and the flags of s3prl that name the upstream, the run, the device and the seed.
+
+    Args:
+        name: of a run to which the user gave neither name nor folder.
+        trains: whether checkpoints of an earlier run could be overwritten, which is refused.
+    """
+    if args.expname is None and args.expdir is None:
+        args.expname = filled["-n"] = free_name(results, name)
+    folder = Path(args.expdir or results / args.expname).absolute()
+    if trains:
+        resume.refuse_to_overwrite(folder, args.auto_resume)
+    command = ["-u", args.upstream, "-n", args.expname or folder.name, "-p", str(folder), "--device", device]
+    return folder, [*command, "--seed", str(SEED if args.seed is None else args.seed)]
+
+
+def given_flags(values: Mapping[str, Any]) -> list[str]:
+    """The command-line form of flags by name; None, False and an empty text leave a flag out, True is a switch."""
+    given = {flag: value for flag, value in values.items() if value is not None and value is not False and value != ""}
+    return [word for flag, value in given.items() for word in ([flag] if value is True else [flag, str(value)])]
 
 
 def free_name(root: Path, name: str) -> str:
@@ -240,13 +241,6 @@ def write_yaml(content: dict[str, Any], path: Path) -> Path:
     return path
 
 
-def scratch_folder() -> Path:
-    """A folder for files that the host copies; it is deleted when the process ends."""
-    folder = tempfile.TemporaryDirectory(prefix="gendistiller-")
-    atexit.register(folder.cleanup)
-    return Path(folder.name)
-
-
 @contextlib.contextmanager
 def new_folder(folder: Path, *, trains: bool = True) -> Iterator[None]:
     """Locks a run's folder, and deletes a new folder if the run fails before its first step, checkpoint or metrics.
@@ -254,9 +248,6 @@ def new_folder(folder: Path, *, trains: bool = True) -> Iterator[None]:
     Args:
         trains: whether the run trains. An evaluation needs no lock: it may read the checkpoints of a run that trains,
             because each file is replaced whole.
-
-    Raises:
-        UserError: another run trains in the folder.
     """
     existed = folder.exists()
     leader = os.environ.get("RANK", "0") == "0"  # one of several training processes holds the lock

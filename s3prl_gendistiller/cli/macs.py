@@ -5,17 +5,27 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tqdm import tqdm
 
 from s3prl_gendistiller.cli import arguments
+from s3prl_gendistiller.cli.charts import chart
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.outputs import check_writable, replacing
-
-if TYPE_CHECKING:
-    from s3prl_gendistiller.superb.cost.counted_models import CountedModel, ModelSource
-    from s3prl_gendistiller.superb.cost.leaderboard_protocol import ProtocolCount
+from s3prl_gendistiller.host.runner_checks import check_upstream
+from s3prl_gendistiller.host.upstreams import STUDENT
+from s3prl_gendistiller.outputs import check_writable
+from s3prl_gendistiller.superb.cost.counted_models import CountedModel, ModelSource, counted_models, model_sources
+from s3prl_gendistiller.superb.cost.leaderboard_protocol import (
+    LENGTHS,
+    SECONDS,
+    ProtocolCount,
+    bucket_ranges,
+    count_protocol,
+)
+from s3prl_gendistiller.superb.leaderboard.published_models import PUBLISHED
+from s3prl_gendistiller.superb.models import find_models
+from s3prl_gendistiller.superb.suite.table import markdown
 
 _DESCRIPTION = """\
 Count multiply-adds by the SUPERB leaderboard's protocol: the sum over 32 utterances of LibriSpeech test-clean
@@ -35,28 +45,14 @@ of attention: 0.2 % more for HuBERT Base. Published rows show the leaderboard's 
 
 
 def add_parser(subparsers: Any) -> None:
-    """Add the command to `gendistiller`."""
-    parser = subparsers.add_parser(
-        "macs",
-        help="multiply-adds as the SUPERB leaderboard counts them",
-        description=_DESCRIPTION,
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
+    about = "multiply-adds as the SUPERB leaderboard counts them"
+    add = arguments.add_command(subparsers, "macs", run, about, _DESCRIPTION, _EXAMPLE).add_argument
     add("--student", metavar="NAME=PATH", action="append", default=[], help="a model, see below; repeat for several")
     add("--config", metavar="NAME=YAML", action="append", default=[], help="untrained student of a model YAML")
-    add(
-        "--steps",
-        metavar="K",
-        nargs="+",
-        type=_step,
-        default=[],
-        help="numbers of generated layers; all: every number from 1; default: all layers of the student",
-    )
+    steps = "numbers of generated layers; all: every number from 1; default: all layers of the student"
+    add("--steps", metavar="K", nargs="+", type=_step, default=[], help=steps)
     add("--out", type=arguments.path, metavar="PNG", help="draw multiply-adds against steps")
     add("--no-progress", action="store_true", help="no progress bar")
-    parser.set_defaults(run=run)
 
 
 def _step(text: str) -> int | str:
@@ -68,12 +64,6 @@ def _step(text: str) -> int | str:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the table."""
-    from s3prl_gendistiller.host.runner_checks import check_upstream
-    from s3prl_gendistiller.host.upstreams import STUDENT
-    from s3prl_gendistiller.superb.cost.counted_models import model_sources
-    from s3prl_gendistiller.superb.models import find_models
-
     if not args.student and not args.config:
         raise UserError("found neither --student nor --config, expected at least one model")
     if args.out is not None:
@@ -98,9 +88,6 @@ def run(args: argparse.Namespace) -> int:
 
 def count(found: Sequence[ModelSource], *, progress: bool) -> list[tuple[CountedModel, ProtocolCount]]:
     """The rows of all models, each with its count."""
-    from s3prl_gendistiller.superb.cost.counted_models import counted_models
-    from s3prl_gendistiller.superb.cost.leaderboard_protocol import LENGTHS, count_protocol
-
     counts = []
     with tqdm(unit="utterance", disable=not progress) as bar:
         for source in found:
@@ -113,10 +100,6 @@ def count(found: Sequence[ModelSource], *, progress: bool) -> list[tuple[Counted
 
 def table(counts: Sequence[tuple[CountedModel, ProtocolCount]]) -> str:
     """One row for each model and number of steps, then published models; billions of multiply-adds."""
-    from s3prl_gendistiller.superb.cost.leaderboard_protocol import SECONDS, bucket_ranges
-    from s3prl_gendistiller.superb.leaderboard.published_models import PUBLISHED
-    from s3prl_gendistiller.superb.suite.table import markdown
-
     header = ["model", "steps", "parameters", f"G multiply-adds, {SECONDS:.2f} s", "G per second", *bucket_ranges()]
     rows = [header]
     for row, counted in counts:
@@ -134,24 +117,17 @@ def table(counts: Sequence[tuple[CountedModel, ProtocolCount]]) -> str:
 
 def draw(counts: Sequence[tuple[CountedModel, ProtocolCount]], out: Path) -> None:
     """A line for each student that generates layers, a level for each other model."""
-    import matplotlib
+    from matplotlib.ticker import MaxNLocator
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot, ticker
-
-    figure, axis = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
-    for index, name in enumerate(dict.fromkeys(row.name for row, _ in counts)):
-        rows = [(row.steps or 0, counted.total / 1e9) for row, counted in counts if row.name == name]
-        steps, totals = zip(*rows, strict=True)
-        colour = f"C{index % 10}"
-        if steps == (0,):
-            axis.axhline(totals[0], color=colour, linestyle="--", label=name)
-        else:
-            axis.plot(steps, totals, "o-", color=colour, label=name)
-    axis.set(xlabel="generated layers", ylabel="G multiply-adds, 32 utterances", ylim=(0, None))
-    axis.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
-    axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
-    with replacing(out) as part:
-        figure.savefig(part, dpi=120, format="png")
-    pyplot.close(figure)
+    with chart(out, 7, 4.5) as (axis,):
+        for index, name in enumerate(dict.fromkeys(row.name for row, _ in counts)):
+            rows = [(row.steps or 0, counted.total / 1e9) for row, counted in counts if row.name == name]
+            steps, totals = zip(*rows, strict=True)
+            colour = f"C{index % 10}"
+            if steps == (0,):
+                axis.axhline(totals[0], color=colour, linestyle="--", label=name)
+            else:
+                axis.plot(steps, totals, "o-", color=colour, label=name)
+        axis.set(xlabel="generated layers", ylabel="G multiply-adds, 32 utterances", ylim=(0, None))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.legend(fontsize=8)

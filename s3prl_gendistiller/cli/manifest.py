@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.distill.audio import SUFFIXES
@@ -24,32 +25,18 @@ example:
   gendistiller manifest ~/recordings --name lectures --out manifests"""
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to `gendistiller`."""
-    parser = subparsers.add_parser(
-        "manifest",
-        help="write the CSV files that training reads, for any folder of audio",
-        description=_DESCRIPTION,
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "audio_dir", metavar="AUDIO_DIR", type=arguments.text, help="folder of audio files, at any depth"
-    )
-    parser.add_argument(
-        "--out", metavar="DIR", type=arguments.text, help=f"folder of the CSV files (AUDIO_DIR/{DEFAULT_FOLDER})"
-    )
-    parser.add_argument(
-        "--name", type=arguments.name, help="write one CSV file of this name for everything below AUDIO_DIR"
-    )
-    parser.add_argument("--workers", type=arguments.count(), metavar="N", help="threads that read headers (4 per core)")
-    parser.add_argument("--skip-bad", action="store_true", help="leave out unusable files and name them")
-    parser.add_argument("--no-progress", action="store_true", help="no progress bar")
-    parser.set_defaults(run=run)
+def add_parser(subparsers: Any) -> None:
+    about = "write the CSV files that training reads, for any folder of audio"
+    add = arguments.add_command(subparsers, "manifest", run, about, _DESCRIPTION, _EXAMPLE).add_argument
+    add("audio_dir", metavar="AUDIO_DIR", type=arguments.text, help="folder of audio files, at any depth")
+    add("--out", metavar="DIR", type=arguments.text, help=f"folder of the CSV files (AUDIO_DIR/{DEFAULT_FOLDER})")
+    add("--name", type=arguments.name, help="write one CSV file of this name for everything below AUDIO_DIR")
+    add("--workers", type=arguments.count(), metavar="N", help="threads that read headers (4 per core)")
+    add("--skip-bad", action="store_true", help="leave out unusable files and name them")
+    add("--no-progress", action="store_true", help="no progress bar")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes the manifests and prints their sizes."""
     left_out: Counter[str] = Counter()
     out = Path(args.audio_dir, DEFAULT_FOLDER) if args.out is None else Path(args.out)
     if Path(args.audio_dir).is_dir():

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import functools
+import atexit
 import math
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.cli import arguments, launch
 from s3prl_gendistiller.cli.launch import HostCall
-from s3prl_gendistiller.cli.resume import refuse_other_than_begun, refuse_to_overwrite, resume_overrides
+from s3prl_gendistiller.cli.resume import refuse_other_than_begun, resume_overrides
 from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.config_runner import RunnerConfig
 from s3prl_gendistiller.distill.fit import check_fit
@@ -39,8 +40,14 @@ RESULTS = Path("result/pretrain")
 
 def main(argv: Sequence[str] | None = None, host: launch.Host = mount.run_pretrain) -> int:
     """Runs the command; the exit status is 2 for a mistake in the command, a file or the data."""
-    run = functools.partial(launch.run, host=host, parser=_parser(), results=RESULTS, complete=_complete)
-    return launch.guarded(run, argv)
+    return launch.run(argv, host, _parser(), RESULTS, _complete)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = launch.host_flags("run_pretrain.py")
+    parser.add_argument("-g", "--upstream_config", type=arguments.text)
+    parser.add_argument("--multi_gpu", action="store_true")
+    return parser
 
 
 def _complete(args: argparse.Namespace, device: str, checkpoint: Path | None, filled: dict[str, str]) -> HostCall:
@@ -52,9 +59,8 @@ def _resume(checkpoint: Path, args: argparse.Namespace, device: str, filled: dic
     states = read_checkpoint(checkpoint, mmap=True)
     begun = states["Args"]
     refuse_other_than_begun(args, {"upstream": "-u", "seed": "--seed", "multi_gpu": "--multi_gpu"}, begun, checkpoint)
-    for flag, value in (("-c", args.config), ("-g", args.upstream_config)):
-        if value is not None:
-            filled[flag] = "from the checkpoint"
+    stored = {"-c": args.config, "-g": args.upstream_config}
+    filled.update({flag: "from the checkpoint" for flag, value in stored.items() if value is not None})
     sections = check_stored_pretrain(states, checkpoint, args.overrides, mount.pretrain_tasks())
     if begun.upstream in STUDENT_KINDS and sections.keys() >= {"runner", "optimizer", "pretrain_expert"}:
         _check_data(from_dict(RunnerConfig, sections, f"{checkpoint}: Config"))
@@ -64,17 +70,13 @@ def _resume(checkpoint: Path, args: argparse.Namespace, device: str, filled: dic
 
 
 def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> HostCall:
-    """The call of a new run, completed and checked."""
     tasks = mount.pretrain_tasks()
     if args.upstream not in tasks:
         found = "nothing" if args.upstream is None else args.upstream
         raise UserError(f"-u: found {found}, expected one of {', '.join(tasks)}")
     if args.multi_gpu and device == "cpu":
         raise UserError("--multi_gpu: found with --device cpu; leave it out, or choose cuda where there are GPUs")
-    if args.expname is None and args.expdir is None:
-        args.expname = filled["-n"] = launch.free_name(RESULTS, args.upstream)
-    folder = Path(args.expdir or RESULTS / args.expname).absolute()
-    refuse_to_overwrite(folder, args.auto_resume)
+    folder, command = launch.new_run(args, device, filled, RESULTS, args.upstream)
     if args.upstream in STUDENT_KINDS:
         shipped = shipped_folder("pretrain_configs") / args.upstream
         args.config = args.config or _fill(filled, "-c", shipped / "config_runner.yaml")
@@ -86,11 +88,8 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> Hos
         content = _check_stock(args)
     args.config = args.config and _for_host(content, args.config)
     override = args.overrides.text() if args.config is None else Overrides(args.overrides.flags).text()
-    command = ["-u", args.upstream, "-n", args.expname or folder.name, "-p", str(folder), "--device", device]
-    command += ["--seed", str(launch.SEED if args.seed is None else args.seed)]
-    command += ["--multi_gpu"] if args.multi_gpu else []
-    for flag, value in (("-o", override), ("-c", args.config), ("-g", args.upstream_config)):
-        command += [flag, value] if value else []
+    given = {"--multi_gpu": args.multi_gpu, "-o": override, "-c": args.config, "-g": args.upstream_config}
+    command += launch.given_flags(given)
     return HostCall(command, folder, read_by=content)
 
 
@@ -115,11 +114,7 @@ def _check_stock(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _check(task: str, model_path: str, runner_path: str, overrides: Overrides) -> dict[str, Any]:
-    """Reads both configurations and reports the problems of both together.
-
-    Returns:
-        The runner configuration for the host.
-    """
+    """The runner configuration for the host; the problems of both configurations are reported together."""
     problems: list[str] = []
     model: ModelConfig | None = None
     content: dict[str, Any] = {}
@@ -189,14 +184,9 @@ def _for_host(content: dict[str, Any], path: str) -> str:
     """A file that holds `content` without a `base`, because the host reads and copies the file as it is."""
     if content == read_yaml(path):
         return path
-    return str(launch.write_yaml(content, launch.scratch_folder() / Path(path).name))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = launch.host_flags("run_pretrain.py")
-    parser.add_argument("-g", "--upstream_config", type=arguments.text)
-    parser.add_argument("--multi_gpu", action="store_true")
-    return parser
+    scratch = tempfile.TemporaryDirectory(prefix="gendistiller-")
+    atexit.register(scratch.cleanup)
+    return str(launch.write_yaml(content, Path(scratch.name, Path(path).name)))
 
 
 if __name__ == "__main__":

@@ -21,49 +21,33 @@ SOURCE = "source"
 
 
 def record_run(folder: Path, argv: Sequence[str], seed: int, source: Path | None = None) -> None:
-    """Appends the command, its seed and the versions of the packages to the folder's run.json.
-
-    Args:
-        source: checkpoint or folder of the evaluated upstream, recorded as a hash of its content.
-    """
+    """Appends the command, its seed, the versions of the packages and a hash of the upstream `source` to run.json."""
     path = folder / RUN_FILE
-    runs = _earlier(path)
     packages = ("s3prl-gendistiller", "s3prl", "torch", "torchaudio", "transformers", "numpy")
-    runs.append(
-        {
-            "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            "command": list(argv),
-            "folder": os.getcwd(),
-            "seed": seed,
-            "git_commit": _git_commit(),
-            "python": platform.python_version(),
-            "packages": {name: _version(name) for name in packages},
-            SOURCE: None if source is None else files_hash(source),
-        }
-    )
-    write_text(path, json.dumps(runs, indent=2) + "\n")
+    run = {
+        "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "command": list(argv),
+        "folder": os.getcwd(),
+        "seed": seed,
+        "git_commit": _git_commit(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in packages},
+        SOURCE: None if source is None else files_hash(source),
+    }
+    write_text(path, json.dumps([*_earlier(path), run], indent=2) + "\n")
 
 
 def check_same_source(folder: Path, source: Path) -> None:
-    """
-    Raises:
-        UserError: the run's head was trained on features of another `source`.
-    """
+    """Refuses to go on with a run whose head was trained on features of another `source`."""
     runs = [run for run in _earlier(folder / RUN_FILE) if isinstance(run, dict) and isinstance(run.get(SOURCE), str)]
-    if runs and runs[-1][SOURCE] != files_hash(source):
+    if runs and runs[-1][SOURCE] != (present := files_hash(source)):
         raise UserError(
-            f"{source}: is not what the run in {folder} was trained on (hash {files_hash(source)}, then "
-            f"{runs[-1][SOURCE]}); put that file back, name it with -o args.upstream_ckpt=PATH, or begin another run "
-            "with -n"
+            f"{source}: is not what the run in {folder} was trained on (hash {present}, then {runs[-1][SOURCE]}); put "
+            "that file back, name it with -o args.upstream_ckpt=PATH, or begin another run with -n"
         )
 
 
 def _earlier(path: Path) -> list[Any]:
-    """Entries of earlier commands.
-
-    Raises:
-        UserError: the file is not of the form that `record_run` writes.
-    """
     if not path.exists():
         return []
     try:

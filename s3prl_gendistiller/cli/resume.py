@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
@@ -17,13 +16,9 @@ logger = logging.getLogger(__name__)
 
 
 def refuse_to_overwrite(folder: Path, auto: bool = False) -> None:
-    """Refuses a folder with checkpoints of an earlier run, which s3prl would delete one by one.
-
-    Args:
-        auto: ``-a`` was given and found no whole checkpoint; see `set_aside`.
-    """
+    """Refuses a folder with checkpoints of an earlier run, which s3prl would delete one by one."""
     found = sorted(folder.glob("states-*.ckpt"))
-    if found and not auto:
+    if found and not auto:  # with ``-a``, no checkpoint is whole: see `set_aside`
         raise UserError(
             f"{folder}: holds {len(found)} checkpoints of an earlier run ({found[-1].name}); expected a new folder. "
             "Add -a to go on with it, or give another -n"
@@ -33,19 +28,15 @@ def refuse_to_overwrite(folder: Path, auto: bool = False) -> None:
 def checkpoint_to_resume(past: str | None, auto: bool, folder: Path | None, program: str) -> Path | None:
     """The checkpoint that ``-e PATH`` or ``-a`` names: of a folder the newest whole one, by the step stored inside.
 
-    Args:
-        program: launcher that goes on with the run.
-
     Raises:
-        UserError: ``-e`` names a folder without a whole checkpoint, or no training checkpoint of this launcher.
+        UserError: ``-e`` names a folder without a whole checkpoint, or no checkpoint of the launcher `program`.
     """
-    chosen: Path | None = None
-    if past is not None:
+    if past is None:
+        chosen = newest_checkpoint(folder) if auto and folder is not None and folder.is_dir() else None
+    else:
         chosen = newest_checkpoint(past) if Path(past).is_dir() else Path(past)
         if chosen is None:
             raise UserError(f"-e {past}: found no whole states-*.ckpt in this folder; name a run that has saved one")
-    elif auto and folder is not None and folder.is_dir():
-        chosen = newest_checkpoint(folder)
     if chosen is not None:
         check_resumable(chosen, program)
     return chosen
@@ -62,13 +53,7 @@ def set_aside(folder: Path) -> None:
 
 
 def check_resumable(checkpoint: Path, program: str) -> None:
-    """
-    Args:
-        program: launcher that goes on with the run.
-
-    Raises:
-        UserError: the file is no checkpoint of s3prl's Runner, or belongs to the other launcher.
-    """
+    """Refuses a file that is no checkpoint of s3prl's Runner, or not of the launcher `program`."""
     states = read_checkpoint(checkpoint, mmap=True)
     missing = [key for key in ("Optimizer", "Step", "Args", "Config") if key not in states]
     if missing:
@@ -86,13 +71,10 @@ def check_resumable(checkpoint: Path, program: str) -> None:
 
 
 def resume_overrides(begun: argparse.Namespace, checkpoint: Path, overrides: Overrides, device: str) -> str:
-    """``-o`` for s3prl: the present device and folder in place of the stored ones, then the user's own.
-
-    Args:
-        begun: arguments in the checkpoint.
+    """``-o`` for s3prl: the present device and folder in place of those in `begun`, then the user's own overrides.
 
     Raises:
-        UserError: a flag has no effect on a run that goes on.
+        UserError: an override has no effect on a run that goes on.
     """
     for name in ("config", "expname", "init_ckpt", "upstream_config"):
         if name in overrides.flags:
@@ -107,26 +89,19 @@ def resume_overrides(begun: argparse.Namespace, checkpoint: Path, overrides: Ove
 def refuse_other_than_begun(
     args: argparse.Namespace, flags: Mapping[str, str], begun: argparse.Namespace, checkpoint: Path
 ) -> None:
-    """Refuses a flag whose value differs from the stored one: s3prl would take the stored one in silence.
+    """Refuses a flag whose value differs from that in `begun`, the stored arguments, which s3prl would take in silence.
 
     Args:
         flags: flags by their destination in s3prl's arguments.
-        begun: arguments in the checkpoint.
-
-    Raises:
-        UserError: names the flag and both values.
     """
     for name, flag in flags.items():
         value = getattr(args, name)
         if value is None or value is False or name in args.overrides.flags:  # `-o` is applied
             continue
         stored = getattr(begun, name, value)
-        if stored != value and not _same_file(stored, value):
+        paths = isinstance(stored, str) and isinstance(value, str)
+        if stored != value and not (paths and os.path.realpath(stored) == os.path.realpath(value)):
             raise UserError(
                 f"{flag}: found {value}, but the run of {checkpoint} began with {stored}; leave the flag out, or begin "
                 "another run with -n"
             )
-
-
-def _same_file(one: Any, other: Any) -> bool:
-    return isinstance(one, str) and isinstance(other, str) and os.path.realpath(one) == os.path.realpath(other)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.cli import arguments
-from s3prl_gendistiller.outputs import check_writable, replacing
+from s3prl_gendistiller.cli.charts import chart
+from s3prl_gendistiller.outputs import check_writable
 from s3prl_gendistiller.superb.entry.from_suite import read_results
 from s3prl_gendistiller.superb.leaderboard.published_models import PUBLISHED
 from s3prl_gendistiller.superb.leaderboard.scores import LEADERBOARD, overall_score, task_score
@@ -24,32 +25,21 @@ example:
   gendistiller score result/superb                 # the results.json in it
   gendistiller score result/superb --out score.png # and a chart of score against size"""
 
-Values = dict[str, dict[str, float]]
+Row = tuple[str, float | None, dict[str, dict[str, float]]]
+"""Name, millions of parameters, and values by task and metric."""
 
 
 def add_parser(subparsers: Any) -> None:
-    """Add the command to `gendistiller`."""
-    parser = subparsers.add_parser(
-        "score",
-        help="the leaderboard's score of results, beside published models",
-        description=_DESCRIPTION,
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "results", nargs="*", type=arguments.path, help="results.json of `gendistiller superb`, or its folder"
-    )
-    parser.add_argument("--out", type=arguments.path, metavar="PNG", help="draw score against parameters")
-    parser.set_defaults(run=run)
+    about = "the leaderboard's score of results, beside published models"
+    add = arguments.add_command(subparsers, "score", run, about, _DESCRIPTION, _EXAMPLE).add_argument
+    add("results", nargs="*", type=arguments.path, help="results.json of `gendistiller superb`, or its folder")
+    add("--out", type=arguments.path, metavar="PNG", help="draw score against parameters")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the table."""
     if args.out is not None:
         check_writable(args.out, "--out", folder=False)
-    rows: list[tuple[str, float | None, Values]] = []
-    for path in args.results:
-        rows += _students(path)
+    rows = [row for path in args.results for row in _students(path)]
     rows += [(model.name, model.million_parameters, model.values) for model in PUBLISHED]
     print(table(rows))
     if args.out is not None:
@@ -58,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def table(rows: list[tuple[str, float | None, Values]]) -> str:
+def table(rows: list[Row]) -> str:
     """One row for each model; the score is empty where a task has no number."""
     cells = [["model", "M parameters", "score", *(task.upper() for task in TASKS)]]
     for name, millions, values in rows:
@@ -68,58 +58,36 @@ def table(rows: list[tuple[str, float | None, Values]]) -> str:
     return markdown(cells)
 
 
-def draw(rows: list[tuple[str, float | None, Values]], out: Path) -> None:
+def draw(rows: list[Row], out: Path) -> None:
     """Score against millions of parameters, of the models that have both; models of the user stand out."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     published = {model.name for model in PUBLISHED}
-    figure, axis = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
-    shown: list[tuple[float, float, str]] = []
-    for name, millions, values in rows:
-        score = overall_score(values, LEADERBOARD)
-        if millions is not None and millions > 0 and score is not None:
-            shown.append((score, millions, name))
-    for index, (score, millions, name) in enumerate(sorted(shown)):
-        axis.plot(millions, score, "o", color="C7" if name in published else "C3")
-        side = 1 if index % 2 else -1  # names of neighbours on alternate sides
-        where: dict[str, Any] = {"xytext": (6 * side, -3), "ha": "left" if side > 0 else "right"}
-        axis.annotate(name, (millions, score), textcoords="offset points", fontsize=8, **where)
-    axis.set(xscale="log", xlim=(10, 250), xlabel="million parameters", ylabel="SUPERB score")
-    axis.set_xticks([10, 20, 30, 50, 100], ["10", "20", "30", "50", "100"])
-    axis.minorticks_off()
-    axis.grid(alpha=0.3)
-    with replacing(out) as part:
-        figure.savefig(part, dpi=120, format="png")
-    pyplot.close(figure)
-
-
-def _students(path: Path) -> list[tuple[str, float | None, Values]]:
-    """Name, millions of parameters and values of each model of a results.json.
-
-    Raises:
-        UserError: the file is missing, or is no results.json.
-    """
-    return read_results(
-        path,
-        lambda _, content: [
-            (name, _millions(student), _values(student["tasks"])) for name, student in content["students"].items()
-        ],
+    scores = [(overall_score(values, LEADERBOARD), millions, name) for name, millions, values in rows]
+    shown = sorted(
+        (score, size, name) for score, size, name in scores if score is not None and size is not None and size > 0
     )
+    with chart(out, 7, 4.5) as (axis,):
+        for index, (score, millions, name) in enumerate(shown):
+            axis.plot(millions, score, "o", color="C7" if name in published else "C3")
+            side = 1 if index % 2 else -1  # names of neighbours on alternate sides
+            where: dict[str, Any] = {"xytext": (6 * side, -3), "ha": "left" if side > 0 else "right"}
+            axis.annotate(name, (millions, score), textcoords="offset points", fontsize=8, **where)
+        axis.set(xscale="log", xlim=(10, 250), xlabel="million parameters", ylabel="SUPERB score")
+        axis.set_xticks([10, 20, 30, 50, 100], ["10", "20", "30", "50", "100"])
+        axis.minorticks_off()
 
 
-def _millions(student: Mapping[str, Any]) -> float | None:
+def _students(path: Path) -> list[Row]:
+    """Name, millions of parameters and values of each model of a results.json."""
+    return read_results(path, lambda _, content: [_row(*named) for named in content["students"].items()])
+
+
+def _row(name: str, student: Mapping[str, Any]) -> Row:
     cost = student.get("cost")
-    return None if cost is None else float(cost["parameters"]) / 1e6
-
-
-def _values(tasks: Mapping[str, Any]) -> Values:
-    return {
+    values = {
         task: {metric: float(content["values"][metric]) for metric in TASKS[task].counted}
-        for task, content in tasks.items()
+        for task, content in student["tasks"].items()
     }
+    return name, None if cost is None else float(cost["parameters"]) / 1e6, values
 
 
 def _rounded(value: float | None) -> str:

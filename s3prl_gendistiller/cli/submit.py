@@ -6,11 +6,18 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.export.card import Card
+from s3prl_gendistiller.export.hub_folder import write_hub_folder
+from s3prl_gendistiller.host.generation import check_steps
+from s3prl_gendistiller.host.upstream_files import check_file
+from s3prl_gendistiller.host.upstreams import STUDENT
 from s3prl_gendistiller.outputs import check_writable
+from s3prl_gendistiller.student_kinds import OWN_UPSTREAM
+from s3prl_gendistiller.superb.cost import multiply_adds
 from s3prl_gendistiller.superb.entry.archive import (
     ARCHIVE,
     Checked,
@@ -19,11 +26,11 @@ from s3prl_gendistiller.superb.entry.archive import (
     known_submissions,
     pack,
 )
-from s3prl_gendistiller.superb.tasks import TASKS, Task, choose_tasks
+from s3prl_gendistiller.superb.entry.from_suite import Finished, read_finished
+from s3prl_gendistiller.superb.models import BenchmarkedModel, find_models
+from s3prl_gendistiller.superb.tasks import TASKS, choose_tasks
 
-if TYPE_CHECKING:
-    from s3prl_gendistiller.superb.entry.from_suite import Finished
-    from s3prl_gendistiller.superb.models import BenchmarkedModel
+WITH_FOLDS = [task for task in TASKS.values() if task.folds]
 
 _DESCRIPTION = """\
 Pack predict.zip for the leaderboard's public set, as s3prl's submit.py does, from a suite of `gendistiller superb` or
@@ -43,46 +50,36 @@ All flags of s3prl's submit.py are understood too (--asr_no_lm, --er_fold1, --sv
 
 
 def add_parser(subparsers: Any) -> None:
-    """Add the command to `gendistiller`."""
-    parser = subparsers.add_parser(
-        "submit",
-        help="pack predictions and student for SUPERB's leaderboard",
-        description=_DESCRIPTION,
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    about = "pack predictions and student for SUPERB's leaderboard"
+    parser = arguments.add_command(subparsers, "submit", run, about, _DESCRIPTION, _EXAMPLE)
     add = parser.add_argument
     add("suite", nargs="?", type=arguments.path, help="folder of `gendistiller superb`, or its results.json")
     add("--student", metavar="NAME", type=arguments.text, help="a student of the suite")
     add("--tasks", metavar="TASK", nargs="+", help="tasks of the suite; default: all")
     add("--out", "--output_dir", metavar="DIR", type=arguments.path, help="folder for predict.zip; default: submission")
     add("--hub-folder", metavar="DIR", type=arguments.path, help="new folder for the student as an upstream")
-    add(
-        "--checkpoint",
-        metavar="PATH",
-        type=arguments.text,
-        help="checkpoint of the student, or its run folder; default: as in the suite",
-    )
+    checkpoint = "checkpoint of the student, or its run folder; default: as in the suite"
+    add("--checkpoint", metavar="PATH", type=arguments.text, help=checkpoint)
     add("--steps", metavar="K", type=arguments.whole, help="number of layers that the upstream generates; default: all")
     folders = parser.add_argument_group("experiment folders", "in place of folders of the suite, or beside them")
-    for task in _with_folds():
+    for task in WITH_FOLDS:
         count = f"the {len(task.submissions)} folds, in any order"
         folders.add_argument(f"--{task.name}", metavar="DIR", nargs="+", type=arguments.path, help=count)
     for flag, (_, submission) in known_submissions().items():
         names = [f"--{submission.alias}"] if submission.alias else []
         shown = argparse.SUPPRESS if submission.fold else f"holds {submission.source}"
         folders.add_argument(*names, f"--{flag}", metavar="DIR", type=arguments.path, dest=flag, help=shown)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Checks everything, then writes the archive and the upstream."""
     given, problems = _given(args)
-    finished = _finished(args)
+    if args.suite is None:
+        _refuse(args, ("student", "tasks"), "the folder of a suite")
+    finished = None if args.suite is None else read_finished(args.suite, args.student)
     if finished is None and not given and not problems and args.hub_folder is None:
         raise UserError("found no experiment; give the folder of a suite, or folders such as --asr DIR; see --help")
     if args.hub_folder is None:
-        _refuse(args, "checkpoint", "steps")
+        _refuse(args, ("checkpoint", "steps"), "--hub-folder")
     elif args.hub_folder.exists() or args.hub_folder.is_symlink():
         raise UserError(f"--hub-folder {args.hub_folder}: already there; give a new folder")
     else:
@@ -92,54 +89,37 @@ def run(args: argparse.Namespace) -> int:
     student = None if args.hub_folder is None else _student(args, finished)
     if given or problems or args.out is not None or args.hub_folder is None:
         checked = _checked(args, finished, given, problems)
-        path = pack(checked, out)
-        print("\n".join([*map(str, checked), _absent(checked), str(path)]))
+        packed = {found.task.name for found in checked if not found.submission.optional}
+        absent = ", ".join(task.upper() for task in TASKS if task not in packed)
+        missing = f"without {absent}, which the leaderboard will not show" if absent else "all ten tasks"
+        print("\n".join([*map(str, checked), missing, str(pack(checked, out))]))
     if student is not None:
         _write_hub_folder(args.hub_folder, student, finished)
     return 0
-
-
-def _with_folds() -> list[Task]:
-    return [task for task in TASKS.values() if task.folds]
 
 
 def _given(args: argparse.Namespace) -> tuple[dict[str, Path], list[str]]:
     """Folders of the command line by flag of s3prl's packer, and problems of the folders of folds."""
     given = {flag: getattr(args, flag) for flag in known_submissions() if getattr(args, flag) is not None}
     problems: list[str] = []
-    for task in _with_folds():
-        folders, flags = getattr(args, task.name), [one.flag for one in task.submissions]
-        if folders is None:
+    for task in WITH_FOLDS:
+        if getattr(args, task.name) is None:
             continue
+        flags = [one.flag for one in task.submissions]
         if given.keys() & {*flags}:
             raise UserError(
                 f"--{task.name}: found together with one of --{flags[0]} to --{flags[-1]}; give one form of them"
             )
-        folds, wrong = fold_folders(task, folders)
+        folds, wrong = fold_folders(task, getattr(args, task.name))
         given |= folds
         problems += wrong
     return given, problems
 
 
-def _finished(args: argparse.Namespace) -> Finished | None:
-    from s3prl_gendistiller.superb.entry.from_suite import read_finished
-
-    if args.suite is None:
-        _refuse(args, "student", "tasks")
-        return None
-    return read_finished(args.suite, args.student)
-
-
-def _refuse(args: argparse.Namespace, *names: str) -> None:
-    other = {
-        "student": "the folder of a suite",
-        "tasks": "the folder of a suite",
-        "checkpoint": "--hub-folder",
-        "steps": "--hub-folder",
-    }
+def _refuse(args: argparse.Namespace, names: Sequence[str], other: str) -> None:
     for name in names:
         if getattr(args, name) is not None:
-            raise UserError(f"--{name}: found without {other[name]}, to which it belongs")
+            raise UserError(f"--{name}: found without {other}, to which it belongs")
 
 
 def _checked(
@@ -147,22 +127,15 @@ def _checked(
 ) -> list[Checked]:
     known = known_submissions()
     replaced = {known[flag][0].name for flag in given if not known[flag][1].optional}
-    replaced |= {task.name for task in _with_folds() if getattr(args, task.name) is not None}
+    replaced |= {task.name for task in WITH_FOLDS if getattr(args, task.name) is not None}
     folders: dict[str, Path] = {}
     if finished is not None:
-        folders, wrong = finished.submitted(
-            [task for task in _tasks(args.tasks or ["all"], finished) if task not in replaced]
-        )
+        asked = _tasks(args.tasks or ["all"], finished)
+        folders, wrong = finished.submitted([task for task in asked if task not in replaced])
         problems = [*problems, *wrong]
     if not folders and not given and not problems:
         raise UserError("found no finished experiment to pack; give a suite with results, or folders such as --asr DIR")
     return check_submissions({**folders, **given}, problems)
-
-
-def _absent(checked: Sequence[Checked]) -> str:
-    packed = {found.task.name for found in checked if not found.submission.optional}
-    absent = [task.upper() for task in TASKS if task not in packed]
-    return f"without {', '.join(absent)}, which the leaderboard will not show" if absent else "all ten tasks"
 
 
 def _tasks(asked: Sequence[str], finished: Finished) -> list[str]:
@@ -174,10 +147,6 @@ def _tasks(asked: Sequence[str], finished: Finished) -> list[str]:
 
 
 def _write_hub_folder(folder: Path, student: BenchmarkedModel, finished: Finished | None) -> None:
-    from s3prl_gendistiller.export.card import Card
-    from s3prl_gendistiller.export.hub_folder import write_hub_folder
-    from s3prl_gendistiller.superb.cost import multiply_adds
-
     assert student.checkpoint is not None  # checked by _student
     parameters, gmacs_per_s = multiply_adds.size(student)
     card = Card(folder.resolve().name, parameters, gmacs_per_s, multiply_adds.SECONDS, *_scores(finished))
@@ -187,19 +156,12 @@ def _write_hub_folder(folder: Path, student: BenchmarkedModel, finished: Finishe
 
 
 def _student(args: argparse.Namespace, finished: Finished | None) -> BenchmarkedModel:
-    """The student to write as an upstream, checked."""
-    from s3prl_gendistiller.host.generation import check_steps
-    from s3prl_gendistiller.host.upstream_files import check_file
-    from s3prl_gendistiller.host.upstreams import STUDENT
-    from s3prl_gendistiller.student_kinds import OWN_UPSTREAM
-    from s3prl_gendistiller.superb.models import find_models
-
     if args.checkpoint is not None and Path(args.checkpoint).is_file():
         check_file(OWN_UPSTREAM, args.checkpoint, replace(STUDENT, checkpoint="--checkpoint"))
-    named = None if args.checkpoint is None else find_models([f"student={args.checkpoint}"])[0]
-    student = named if finished is None else finished.student
-    if finished is not None and named is not None:
-        student = replace(finished.student, checkpoint=named.checkpoint)
+    student = None if finished is None else finished.student
+    if args.checkpoint is not None:
+        named = find_models([f"student={args.checkpoint}"])[0]
+        student = named if student is None else replace(student, checkpoint=named.checkpoint)
     if student is None:
         raise UserError("--hub-folder: found no student; give a suite and --student, or --checkpoint PATH")
     if args.steps is not None:
@@ -225,11 +187,8 @@ def _scores(finished: Finished | None) -> tuple[list[tuple[str, str, str]], str,
         for metric in TASKS[task].metrics
     ]
     official = finished.preset == "official"
-    settings = "SUPERB's public set at its published settings"
-    if not official:
-        settings = (
-            f"The configurations '{finished.preset}' of s3prl-gendistiller, made for small corpora: no SUPERB numbers"
-        )
+    own = f"The configurations '{finished.preset}' of s3prl-gendistiller, made for small corpora: no SUPERB numbers"
+    settings = "SUPERB's public set at its published settings" if official else own
     features = {"weighted": "weighted sum of the hidden states", "last": "last hidden state"}[finished.features]
     score = "" if finished.score is None else f" Score {finished.score:.0f}."
     return rows, f"{settings}; {features}.{score}", official

@@ -10,39 +10,34 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from s3prl_gendistiller.cli import arguments, downstream
 from s3prl_gendistiller.cli.superb_flags import EXAMPLE, add_flags, read_suite
+from s3prl_gendistiller.corpora.catalogue import check_corpora
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.devices import check_device
+from s3prl_gendistiller.host.layers import count_hidden_states
 from s3prl_gendistiller.host.paths import VARIABLE
-
-if TYPE_CHECKING:
-    from s3prl_gendistiller.superb.suite.dry_run import Work
-    from s3prl_gendistiller.superb.suite.suite import Layers, Suite
+from s3prl_gendistiller.superb.cost import multiply_adds
+from s3prl_gendistiller.superb.suite import benchmark, cache_size, processes, record, results
+from s3prl_gendistiller.superb.suite.dry_run import Work, planned_work
+from s3prl_gendistiller.superb.suite.estimate import describe, estimate, sustained
+from s3prl_gendistiller.superb.suite.report import choose_references, write_report
+from s3prl_gendistiller.superb.suite.suite import Layers, Suite
 
 LISTED = 10
 logger = logging.getLogger(__name__)
 
 
 def add_parser(subparsers: Any) -> None:
-    """Add the command to `gendistiller`."""
-    parser = subparsers.add_parser(
-        "superb",
-        help="run SUPERB's tasks for students and tabulate their scores",
-        description="Train and evaluate SUPERB's tasks with run_downstream.py, and tabulate s3prl's own metrics.",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_flags(parser)
-    parser.set_defaults(run=run, way_on="the same command goes on from there and repeats no finished run")
+    about = "run SUPERB's tasks for students and tabulate their scores"
+    description = "Train and evaluate SUPERB's tasks with run_downstream.py, and tabulate s3prl's own metrics."
+    way_on = "the same command goes on from there and repeats no finished run"
+    add_flags(arguments.add_command(subparsers, "superb", run, about, description, EXAMPLE, way_on))
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the plan, or runs the suite."""
-    from s3prl_gendistiller.superb.suite import cache_size, processes, record, results
-    from s3prl_gendistiller.superb.suite.dry_run import planned_work
-
     suite, kept = cache_size.kept_features(read_suite(args))
     layers = _layers(suite)
     if args.dry_run:
@@ -75,20 +70,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(suite: Suite, layers: Layers, jobs: int, devices: Sequence[str], references: tuple[str, str]) -> None:
-    """
-    Raises:
-        UserError: a run failed; all results of the other runs have been written.
-    """
-    from s3prl_gendistiller.cli import downstream
-    from s3prl_gendistiller.superb.cost import multiply_adds
-    from s3prl_gendistiller.superb.suite import benchmark, processes
-    from s3prl_gendistiller.superb.suite.report import choose_references, write_report
-    from s3prl_gendistiller.superb.suite.results import merged
-
+    """Runs the suite and writes all results, also when some of the runs failed."""
     with _ended_by_signal(), processes.running(suite.out, downstream.main, jobs, devices) as launch:
-        results, failures = benchmark.run_suite(suite, launch, layers, jobs)
-        if any(results.values()):  # without any, the files of earlier commands stay as they are
-            whole, all_results, all_costs = merged(suite, results, multiply_adds.measure(suite.models))
+        found, failures = benchmark.run_suite(suite, launch, layers, jobs)
+        if any(found.values()):  # without any, the files of earlier commands stay as they are
+            whole, all_results, all_costs = results.merged(suite, found, multiply_adds.measure(suite.models))
             score = choose_references(all_results, *references, suite.preset)
             paths = write_report(whole, all_results, failures, score, all_costs)
             print(paths[1].read_text(encoding="utf-8"))
@@ -97,16 +83,13 @@ def _run(suite: Suite, layers: Layers, jobs: int, devices: Sequence[str], refere
         expected = len(suite.models) * len(suite.tasks)
         lines = [*failures, *_damaged_speech()]
         raise UserError(
-            f"{expected - sum(map(len, results.values()))} of {expected} have no result; what is finished is kept, "
+            f"{expected - sum(map(len, found.values()))} of {expected} have no result; what is finished is kept, "
             "and the same command goes on from there:\n  " + "\n  ".join(lines)
         )
 
 
 def _print_estimate(args: argparse.Namespace, suite: Suite, plan: Sequence[Work], at_a_time: int, on_gpu: bool) -> None:
     """Prints the estimate of a plan as comments, so that the output of a dry run is still a list of commands."""
-    from s3prl_gendistiller.superb.cost import multiply_adds
-    from s3prl_gendistiller.superb.suite.estimate import describe, estimate, sustained
-
     rate = sustained(args.tflops, on_gpu, min(len(set(args.devices)) or 1, at_a_time), at_a_time)
     gmacs = {model.name: multiply_adds.size(model)[1] for model in suite.models}
     lines = describe(estimate(suite, plan, gmacs, rate), rate, at_a_time, on_gpu).splitlines()
@@ -118,8 +101,6 @@ def _print_estimate(args: argparse.Namespace, suite: Suite, plan: Sequence[Work]
 
 def _damaged_speech() -> list[str]:
     """The problems of corpora that `gendistiller corpus` wrote: s3prl does not name a file that it cannot read."""
-    from s3prl_gendistiller.corpora.catalogue import check_corpora
-
     try:
         states = check_corpora(os.environ[VARIABLE])
     except UserError:
@@ -131,8 +112,6 @@ def _layers(suite: Suite) -> Layers:
     """The hidden states of each model, where a task is evaluated on each of them."""
     if all(task.trained for task in suite.tasks):
         return {}
-    from s3prl_gendistiller.host.layers import count_hidden_states
-
     if suite.features == "last":
         return {model.name: (None,) for model in suite.models}
     return {
@@ -144,11 +123,7 @@ def _layers(suite: Suite) -> Layers:
 @contextlib.contextmanager
 def _ended_by_signal() -> Iterator[None]:
     """SIGTERM ends the suite as ctrl-C does: the runs are ended, and what is finished stays."""
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host import devices
+from s3prl_gendistiller.host.devices import NAME
 from s3prl_gendistiller.host.downstream_config import check_downstream
 from s3prl_gendistiller.host.feature_store import CACHE_FLAG, LIMIT_FLAG, read_size
+from s3prl_gendistiller.host.runner_checks import check_upstream
+from s3prl_gendistiller.host.upstreams import STUDENT
 from s3prl_gendistiller.outputs import check_writable
 from s3prl_gendistiller.superb.models import FEATURES, find_models
 from s3prl_gendistiller.superb.suite.language_model import find_model, require_decoder
@@ -46,61 +48,27 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--tasks", metavar="TASK", nargs="+", default=["all"], help=f"any of {', '.join(TASKS)}; default: all")
     add("--preset", choices=PRESETS, default="small", help="small (a laptop) or official (SUPERB's settings)")
     add("--out", metavar="DIR", type=arguments.path, default=Path("result/superb"), help="of runs and table")
-    add(
-        "--lr-search",
-        action=argparse.BooleanOptionalAction,
-        help="choose each task's learning rate on dev, once per group of seeds; default: with --preset official",
-    )
-    add(
-        "--halving",
-        action=argparse.BooleanOptionalAction,
-        help="let a search drop the worse rates early, not train all to the end; default: with --preset official",
-    )
-    add(
-        "--lr",
-        metavar="TASK=RATE[,RATE...]",
-        nargs="+",
-        action="extend",
-        default=[],
-        help="learning rate of a task, or several that a search tries",
-    )
-    add(
-        "--features",
-        choices=FEATURES,
-        default=FEATURES[0],
-        help="weighted sum of the hidden states, or the last of them",
-    )
-    add(
-        CACHE_FLAG,
-        metavar="DIR",
-        type=arguments.path,
-        help="folder in which features are kept, so that they are computed once; an hour of speech takes 7 GB for a "
-        "HuBERT Base, a third of that for its student",
-    )
+    search = "choose each task's learning rate on dev, once per group of seeds; default: with --preset official"
+    add("--lr-search", action=argparse.BooleanOptionalAction, help=search)
+    halving = "let a search drop the worse rates early, not train all to the end; default: with --preset official"
+    add("--halving", action=argparse.BooleanOptionalAction, help=halving)
+    rates = "learning rate of a task, or several that a search tries"
+    add("--lr", metavar="TASK=RATE[,RATE...]", nargs="+", action="extend", default=[], help=rates)
+    features = "weighted sum of the hidden states, or the last of them"
+    add("--features", choices=FEATURES, default=FEATURES[0], help=features)
+    cache = "folder in which features are kept, so that they are computed once; an hour of speech takes 7 GB for a "
+    cache += "HuBERT Base, a third of that for its student"
+    add(CACHE_FLAG, metavar="DIR", type=arguments.path, help=cache)
     add(LIMIT_FLAG, metavar="SIZE", help="largest size of that folder, such as 50G; default: all of its disk")
-    add(
-        "--devices",
-        metavar="DEVICE",
-        nargs="+",
-        default=[],
-        help="such as cuda:0 cuda:1, with one run at a time on each (two on a device that is named twice)",
-    )
+    devices = "such as cuda:0 cuda:1, with one run at a time on each (two on a device that is named twice)"
+    add("--devices", metavar="DEVICE", nargs="+", default=[], help=devices)
     add("--hardware", choices=HARDWARE, help="size of the GPU; official batches that need 16 GB are computed in parts")
-    add(
-        "--lm",
-        metavar="DIR",
-        type=arguments.path,
-        help="decode ASR a second time, with the 4-gram.arpa.gz and the lexicon of this folder",
-    )
-    add(
-        "--tflops",
-        metavar="X",
-        type=arguments.number(above=0),
-        help="10^12 operations per second of a device, for the hours",
-    )
-    add(
-        "--jobs", metavar="N", type=arguments.count(), help="runs at a time; default: as many as cores and memory allow"
-    )
+    model = "decode ASR a second time, with the 4-gram.arpa.gz and the lexicon of this folder"
+    add("--lm", metavar="DIR", type=arguments.path, help=model)
+    speed = "10^12 operations per second of a device, for the hours"
+    add("--tflops", metavar="X", type=arguments.number(above=0), help=speed)
+    jobs = "runs at a time; default: as many as cores and memory allow"
+    add("--jobs", metavar="N", type=arguments.count(), help=jobs)
     add("--seed", type=arguments.seed, default=1337, help="seed of the downstream runs; default: s3prl's 1337")
     add("-o", "--override", default="", help="run_downstream.py's -o for every training")
     add("--score-from", metavar="NAME", default="fbank", help="scores 0 (default: fbank)")
@@ -111,8 +79,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def read_suite(args: argparse.Namespace) -> Suite:
     """The suite that the flags describe, after every check that is possible before the first run.
 
-    Raises:
-        UserError: a flag is wrong, or, but for a dry run, corpora, packages or places to write are missing.
+    A dry run needs no corpora, packages or places to write.
     """
     tasks = choose_tasks(args.tasks)
     official = args.preset == "official"
@@ -135,16 +102,12 @@ def read_suite(args: argparse.Namespace) -> Suite:
     _check_pairs(args, suite)
     _check_search(suite, args.halving)
     if suite.lm is not None:
-        decodable = [name for name, task in TASKS.items() if task.lm_metric is not None]
         if not any(suite.with_lm(task) for task in tasks):
-            named = " or ".join(decodable)
+            named = " or ".join(name for name, task in TASKS.items() if task.lm_metric is not None)
             raise UserError(f"--lm: found without {named} among the tasks, which alone is decoded; leave it out")
         find_model(suite.lm)
     for model in suite.models:
         if model.checkpoint is None:
-            from s3prl_gendistiller.host.runner_checks import check_upstream
-            from s3prl_gendistiller.host.upstreams import STUDENT
-
             check_upstream(model.upstream, None, door=STUDENT)
     if not args.dry_run:
         _check_what_runs_need(suite)
@@ -152,10 +115,7 @@ def read_suite(args: argparse.Namespace) -> Suite:
 
 
 def _check_pairs(args: argparse.Namespace, suite: Suite) -> None:
-    """
-    Raises:
-        UserError: a flag has no effect beside the others, or names an unknown device, key or student.
-    """
+    """Refuses a flag that has no effect beside the others, or names an unknown device, key or student."""
     if args.hardware is not None and suite.preset != "official":
         raise UserError(f"--hardware: found {args.hardware} with --preset small, which fits everywhere; leave it out")
     if args.cache_limit is not None and args.cache_features is None:
@@ -165,7 +125,7 @@ def _check_pairs(args: argparse.Namespace, suite: Suite) -> None:
             "--tflops: found with --preset small, whose hours are not estimated; add --dry-run or leave it out"
         )
     for device in args.devices:  # a plan may be for another machine, so that only the form of the name is checked
-        if not devices.NAME.fullmatch(device):
+        if not NAME.fullmatch(device):
             raise UserError(f"--devices: found {device}, expected cpu, cuda or a GPU such as cuda:0")
     for task in suite.tasks if args.override else ():
         if task.trained:
@@ -177,11 +137,7 @@ def _check_pairs(args: argparse.Namespace, suite: Suite) -> None:
 
 
 def _rates(given: Sequence[str], asked: Sequence[Task]) -> dict[str, tuple[float, ...]]:
-    """The learning rates of ``--lr`` by task.
-
-    Raises:
-        UserError: a task is unknown, is not in the suite, trains nothing or is named twice; a rate is not above 0.
-    """
+    """The learning rates of ``--lr`` by task."""
     rates: dict[str, tuple[float, ...]] = {}
     for text in given:
         name, _, values = text.partition("=")
@@ -203,10 +159,7 @@ def _rates(given: Sequence[str], asked: Sequence[Task]) -> dict[str, tuple[float
 
 
 def _check_search(suite: Suite, asked: bool | None) -> None:
-    """
-    Raises:
-        UserError: ``--halving`` was asked for without a search, or a search cannot compare parts of trainings.
-    """
+    """Refuses ``--halving`` without a search, and a search that cannot compare parts of trainings."""
     searched = [task for task in suite.tasks if len(suite.candidates(task)) > 1]
     if asked and not searched:
         raise UserError("--halving: found without a search; add --lr-search, or several rates of a task with --lr")

@@ -41,53 +41,29 @@ example:
 
 
 def add_parser(subparsers: Any) -> None:
-    """Add the command to `gendistiller`."""
-    parser = subparsers.add_parser(
-        "units",
-        help="count a teacher's units and choose a vocabulary, for objective glmd",
-        description=_DESCRIPTION,
-        epilog=_EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "manifest", type=arguments.path, nargs="+", help="CSV files of the training set; never dev or test"
-    )
-    parser.add_argument("--root", type=arguments.path, required=True, help="folder that their file_path is relative to")
-    parser.add_argument(
-        "--teacher", type=arguments.text, required=True, help="a transformers folder, or the name of an s3prl upstream"
-    )
-    parser.add_argument("--checkpoint", type=arguments.text, help="checkpoint of an s3prl upstream that needs one")
-    parser.add_argument("--out", type=arguments.path, required=True, metavar="FILE")
-    parser.add_argument("--ratio", type=arguments.number(), default=0.5, help="share of the units that is kept (0.5)")
-    parser.add_argument(
-        "--multiple-of",
-        type=arguments.whole,
-        default=1,
-        metavar="N",
-        help="round the number of kept units up to a multiple of N (1)",
-    )
-    parser.add_argument(
-        "--force",
-        type=arguments.count(0),
-        nargs="+",
-        default=[],
-        metavar="UNIT",
-        help="units to keep at any count",
-    )
-    parser.add_argument(
-        "--source", choices=("auto", "head", "kmeans"), default="auto", help="auto: the head if it exists"
-    )
-    parser.add_argument("--layer", type=arguments.count(0), help="teacher layer that k-means clusters (the last)")
-    parser.add_argument("--clusters", type=arguments.count(), help="number of k-means clusters (500)")
-    parser.add_argument("--frames", type=arguments.count(), help="frames that k-means is fitted on (200000)")
-    parser.add_argument("--seed", type=arguments.seed, default=0, help="of k-means and of the choice of its frames")
-    parser.add_argument("--device", type=arguments.text, default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--no-progress", action="store_true")
-    parser.set_defaults(run=run, way_on="the same command continues the count")
+    about = "count a teacher's units and choose a vocabulary, for objective glmd"
+    way_on = "the same command continues the count"
+    add = arguments.add_command(subparsers, "units", run, about, _DESCRIPTION, _EXAMPLE, way_on).add_argument
+    add("manifest", type=arguments.path, nargs="+", help="CSV files of the training set; never dev or test")
+    add("--root", type=arguments.path, required=True, help="folder that their file_path is relative to")
+    teachers = "a transformers folder, or the name of an s3prl upstream"
+    add("--teacher", type=arguments.text, required=True, help=teachers)
+    add("--checkpoint", type=arguments.text, help="checkpoint of an s3prl upstream that needs one")
+    add("--out", type=arguments.path, required=True, metavar="FILE")
+    add("--ratio", type=arguments.number(), default=0.5, help="share of the units that is kept (0.5)")
+    rounded = "round the number of kept units up to a multiple of N (1)"
+    add("--multiple-of", type=arguments.whole, default=1, metavar="N", help=rounded)
+    add("--force", type=arguments.count(0), nargs="+", default=[], metavar="UNIT", help="units to keep at any count")
+    add("--source", choices=("auto", "head", "kmeans"), default="auto", help="auto: the head if it exists")
+    add("--layer", type=arguments.count(0), help="teacher layer that k-means clusters (the last)")
+    add("--clusters", type=arguments.count(), help="number of k-means clusters (500)")
+    add("--frames", type=arguments.count(), help="frames that k-means is fitted on (200000)")
+    add("--seed", type=arguments.seed, default=0, help="of k-means and of the choice of its frames")
+    add("--device", type=arguments.text, default="cuda" if torch.cuda.is_available() else "cpu")
+    add("--no-progress", action="store_true")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes the file and prints a summary."""
     if not 0.0 < args.ratio <= 1.0 or args.multiple_of < 1:
         raise UserError(f"--ratio {args.ratio:g} --multiple-of {args.multiple_of}: expected 0 < ratio <= 1, at least 1")
     if args.out.exists():
@@ -95,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     check_writable(args.out, "--out", folder=False)
     check_device(args.device, "--device")
     if args.source == "head":
-        _refuse_of_kmeans(args, "--source head, which reads the last layer; leave it out")
+        _refuse_of_kmeans(args, "beside --source head, which reads the last layer; leave it out")
     config = _teacher_config(args)
     utterances = read_manifest(args.manifest, args.root)
     teacher = load_teacher(config).to(args.device)
@@ -148,10 +124,10 @@ def _teacher_config(args: argparse.Namespace) -> TeacherConfig:
     return TeacherConfig(upstream=args.teacher, checkpoint=args.checkpoint)
 
 
-def _refuse_of_kmeans(args: argparse.Namespace, beside: str) -> None:
+def _refuse_of_kmeans(args: argparse.Namespace, why: str) -> None:
     for name in ("layer", "clusters", "frames"):
         if getattr(args, name) is not None:
-            raise UserError(f"--{name}: found {getattr(args, name)} beside {beside}")
+            raise UserError(f"--{name}: found {getattr(args, name)} {why}")
 
 
 def _source(
@@ -160,25 +136,18 @@ def _source(
     """The teacher's head, or k-means on one of its layers, with the number of the layer."""
     head = teacher_head(teacher, config) if args.source != "kmeans" else None
     if head is not None:
-        asked = [name for name in ("layer", "clusters", "frames") if getattr(args, name) is not None]
-        if asked:
-            raise UserError(
-                f"--{asked[0]}: found {getattr(args, asked[0])} for teacher {teacher.name}, whose own head reads layer "
-                f"{teacher.num_layers}; add --source kmeans, or leave --{asked[0]} out"
-            )
+        whose = f"for teacher {teacher.name}, whose own head reads layer {teacher.num_layers}"
+        _refuse_of_kmeans(args, f"{whose}; add --source kmeans, or leave it out")
         return head, teacher.num_layers
     if args.source == "head":
         raise UserError(f"--source head: teacher {teacher.name} holds no unit head; take --source kmeans")
     layer = teacher.num_layers if args.layer is None else args.layer
     if not 0 <= layer <= teacher.num_layers:
         raise UserError(f"--layer: found {layer}, expected 0..{teacher.num_layers} of teacher {teacher.name}")
-    clusters = CLUSTERS if args.clusters is None else args.clusters
     ordered = sorted(utterances, key=lambda utterance: str(utterance.path))
     order = torch.randperm(len(ordered), generator=torch.Generator().manual_seed(args.seed)).tolist()
     states = states_of(teacher, layer, (ordered[index] for index in order), args.device)
-    sample = frames_to_cluster(
-        (found.cpu().numpy() for found in states), FRAMES if args.frames is None else args.frames, not args.no_progress
-    )
-    centroids = torch.from_numpy(fit_centroids(sample, clusters, args.seed))
+    sample = frames_to_cluster((found.cpu().numpy() for found in states), args.frames or FRAMES, not args.no_progress)
+    centroids = torch.from_numpy(fit_centroids(sample, args.clusters or CLUSTERS, args.seed))
     nearest = torch.cat([torch.cdist(p, centroids).min(-1).values for p in torch.from_numpy(sample).split(8192)])
     return KmeansUnits(centroids, float(nearest.square().mean())), layer

@@ -40,12 +40,8 @@ def write_hub_folder(checkpoint: Path, folder: Path, card: Card, steps: int | No
     """Writes expert.py and its modules, weights, configuration, requirements.txt and the model card.
 
     Args:
-        checkpoint: a file of run_pretrain.py.
-        folder: a new folder, which appears only when it is complete.
+        folder: a new folder, which appears only when it is complete; the returned files are relative to it.
         steps: number of layers that are generated unless s3prl's ``-g`` gives another number; None for all.
-
-    Returns:
-        The files, relative to `folder`.
 
     Raises:
         UserError: the folder exists, the checkpoint cannot be used, or the student generates fewer layers.
@@ -116,8 +112,7 @@ def _renamed(path: Path) -> str:
 
 def _portable(config: ModelConfig) -> dict[str, Any]:
     """The keys that build the student, without those of its training and without paths of this machine."""
-    content = to_dict(config)
-    teacher = config.teacher
+    content, teacher = to_dict(config), config.teacher
     named = {"folder": Path(teacher.folder).name} if teacher.folder is not None else {"upstream": teacher.upstream}
     targets = {"target_layers": content["distill"]["target_layers"]}
     return {"teacher": named, "student": content["student"], "distill": targets}
