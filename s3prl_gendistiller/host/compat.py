@@ -59,11 +59,7 @@ def apply() -> list[str]:
 
 
 def safe_globals() -> list[Any]:
-    """The allow-list for `torch.load`: classes, and (class, name in the file) pairs.
-
-    Raises:
-        ModuleNotFoundError: s3prl is not installed.
-    """
+    """The allow-list for `torch.load`: classes, and (class, name in the file) pairs."""
     optimizers = importlib.import_module("s3prl.optimizers")  # light: needs torch alone
     names = [(module, name) for module in SCHEDULE_MODULES for name in SCHEDULES]
     return [argparse.Namespace, *((getattr(optimizers, name), f"{module}.{name}") for module, name in names)]
@@ -219,12 +215,9 @@ SHIMS: tuple[Callable[[], str | None], ...] = (
 
 
 def run_script(path: str | Path, argv: Sequence[str]) -> None:
-    """Runs a Python script as `python path argv...` would, after supplying missing names.
+    """Runs a Python script as `python path argv...` would, after supplying missing names; UserError if there is none.
 
     A script in the package folder of an s3prl checkout imports that checkout as `s3prl`.
-
-    Raises:
-        UserError: there is no such file.
     """
     script = Path(path)
     if not script.is_file():

@@ -136,11 +136,7 @@ def check_downstream(downstream: str, content: Mapping[str, Any], source: str) -
 
 
 def check_stored_config(downstream: str, content: Mapping[str, Any], source: str) -> None:
-    """Checks the configuration in a checkpoint as `check_downstream` does, but lets keys be missing.
-
-    Raises:
-        UserError: as `check_downstream`.
-    """
+    """Checks the configuration in a checkpoint as `check_downstream` does, but lets keys be missing."""
     check_present(_reader(downstream, content, source), content, source)
     _check_names(downstream, content, source)
 
@@ -158,11 +154,7 @@ def _reader(downstream: str, content: Mapping[str, Any], source: str) -> type:
 
 
 def splits(downstream: str, content: Mapping[str, Any]) -> tuple[str, ...]:
-    """Splits that ``-t`` can name; empty for tasks of s3prl outside SUPERB.
-
-    Args:
-        content: the configuration, which names the splits of ASR.
-    """
+    """Splits that ``-t`` can name; empty for tasks outside SUPERB. The configuration `content` names those of ASR."""
     base = soft_labels.BASES.get(downstream, downstream)
     if base not in EXPERTS:
         return ()

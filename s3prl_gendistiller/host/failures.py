@@ -41,13 +41,7 @@ def user_cause(error: BaseException, workers: str = "") -> str | None:
 
 @contextlib.contextmanager
 def explained(workers: str = "") -> Iterator[None]:
-    """
-    Args:
-        workers: as in `user_cause`.
-
-    Raises:
-        UserError: replaces an exception that `user_cause` explains; others pass through.
-    """
+    """Turns an exception that `user_cause` explains into a UserError; others pass through."""
     try:
         yield
     except UserError:

@@ -115,8 +115,7 @@ class CachedUpstream(nn.Module):
 def identity(upstream: str, checkpoint: str | None, model_config: str | None, model: nn.Module | None = None) -> str:
     """Folder name of an upstream: its name with a hash of the files that it is loaded from.
 
-    Args:
-        model: the loaded upstream; its weights are hashed where no local checkpoint is named.
+    The weights of the loaded `model` are hashed where no local checkpoint is named.
     """
     parts = [re.sub(r"[^\w.+-]", "_", upstream)]
     if checkpoint is not None and Path(checkpoint).exists():
@@ -136,24 +135,14 @@ def _text_hash(text: bytes) -> str:
 
 
 def cached(upstream: nn.Module, args: Any, featurizer: Any, cache: FeatureCache) -> CachedUpstream:
-    """A frozen upstream behind the cache.
-
-    Args:
-        args: arguments of the run of s3prl.
-        featurizer: Featurizer of the run, which knows the used entry and its width.
-        cache: the cache of all features.
-    """
+    """A frozen upstream behind the cache, for a run of s3prl with its arguments and its Featurizer."""
     name = identity(args.upstream, args.upstream_ckpt, args.upstream_model_config, upstream)
     selection = featurizer.feature_selection
     return CachedUpstream(upstream, selection, args.upstream_layer_selection, cache, name, featurizer.output_dim)
 
 
 def put_cache_before(runner: Any, cache: FeatureCache) -> None:
-    """Puts the cache before a Runner's upstream; the Runner has its Featurizer already.
-
-    Raises:
-        UserError: the upstream is trained (``-f``).
-    """
+    """Puts the cache before a Runner's upstream, after its Featurizer is built; UserError with ``-f``."""
     if runner.upstream.trainable:
         raise UserError(TRAINED)
     runner.upstream.model = cached(runner.upstream.model, runner.args, runner.featurizer.model, cache)

@@ -39,11 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 def read_size(text: str) -> int:
-    """Number of bytes of a size such as 50G, 1.5T or 800MB, in powers of 1,000.
-
-    Raises:
-        UserError: the text is no size, or less than a byte.
-    """
+    """Number of bytes of a size such as 50G, 1.5T or 800MB, in powers of 1,000; UserError for any other text."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", text.strip(), flags=re.IGNORECASE | re.ASCII)
     size = float(match[1]) * _UNITS[match[2].upper()] if match and len(match[1]) < 20 else 0.0
     if size < 1:
@@ -55,15 +51,12 @@ class FeatureCache:
     """A folder with features of several upstreams, which several processes may write at a time.
 
     Args:
-        folder: the folder, made if missing.
+        folder: the folder, made if missing; UserError if it cannot be written.
         limit: bytes that the folder may hold; features beyond it are not kept. None: no limit but `FREE_BYTES` on the
             disk. Each process counts the bytes anew when it begins.
 
     Attributes:
         drawn: randomly drawn waveforms of the present batch, see `random_waveforms`.
-
-    Raises:
-        UserError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path, limit: int | None = None) -> None:
@@ -104,11 +97,7 @@ class FeatureCache:
             return None
 
     def keep(self, path: Path, states: np.ndarray, key: str, samples: int) -> None:
-        """Writes the layers (L, T, D) of an utterance as a whole file; writes nothing where no room is left.
-
-        Raises:
-            UserError: the disk is full, or the folder is gone.
-        """
+        """Writes the layers (L, T, D) of an utterance as a whole file; writes nothing where no room is left."""
         if self._full or not np.isfinite(states).all() or not self._reserve(states.nbytes):
             return
         if not self._said:

@@ -21,9 +21,6 @@ def check_steps(steps: int | None, checkpoint: str | Path, states: Mapping[str, 
     Args:
         steps: number of layers; None for all.
         states: content of the checkpoint, if it has been read.
-
-    Raises:
-        UserError: names the given number and the possible ones.
     """
     if steps is None:
         return

@@ -72,9 +72,6 @@ def load_hub_teacher(name: str, checkpoint: str | None = None) -> Teacher:
 def check_hub_teacher(name: str, checkpoint: str | None, door: Door = TEACHER) -> str:
     """The entry of s3prl.hub that loads a teacher; nothing is built or downloaded.
 
-    Args:
-        door: names of the flags or keys, for messages.
-
     Raises:
         UserError: there is no such upstream, or the upstream does not read the checkpoint.
     """

@@ -34,24 +34,15 @@ def load_upstream(upstream: str, checkpoint: Path | None, steps: int | None = No
 
 
 def count_hidden_states(upstream: str, checkpoint: Path | None, steps: int | None = None) -> int:
-    """Number of hidden states, measured with a second of noise as s3prl's Featurizer does.
-
-    Args:
-        steps: as in `load_upstream`.
-
-    Raises:
-        UserError: there is no such upstream.
-    """
+    """Number of hidden states of `load_upstream`, measured with a second of noise as s3prl's Featurizer does."""
     with torch.no_grad():
         return len(load_upstream(upstream, checkpoint, steps)([torch.randn(SAMPLE_RATE)])["hidden_states"])
 
 
 class Features(NamedTuple):
-    """Features of an upstream in the cache.
+    """Folder of an upstream's features in the cache, and bytes of one second of speech.
 
-    Attributes:
-        folder: name of the upstream's folder in the cache.
-        bytes_per_s: bytes of one second of speech; 0 for an upstream without weights, which is faster than a disk.
+    The bytes are 0 for an upstream without weights, which is faster than a disk.
     """
 
     folder: str
@@ -59,15 +50,7 @@ class Features(NamedTuple):
 
 
 def kept_features(upstream: str, checkpoint: Path | None, steps: int | None, selection: str) -> Features:
-    """Folder and size of an upstream's features, measured with a second of noise.
-
-    Args:
-        steps: as in `load_upstream`.
-        selection: entry of the upstream's output that is kept.
-
-    Raises:
-        UserError: there is no such upstream, or the upstream cannot be loaded.
-    """
+    """Features of `load_upstream` under the entry `selection` of its output, measured with a second of noise."""
     expert: Any = load_upstream(upstream, checkpoint, steps)
     config = None if steps is None else generation_text(steps)
     folder = identity(upstream, None if checkpoint is None else str(checkpoint), config, expert)

@@ -27,12 +27,9 @@ _UNCHANGED = "nothing was changed; make it possible, then try again"
 
 @dataclass(frozen=True)
 class Link:
-    """One symbolic link.
+    """One symbolic link from `place` in the checkout to `target` in this installation.
 
-    Attributes:
-        place: path of the link in the checkout.
-        target: path that the link points to, in this installation.
-        tails: last parts of `target`, equal in every installation of this package; those of older versions come last.
+    `tails`: last parts of `target`, equal in every installation of this package; those of older versions come last.
     """
 
     place: Path
@@ -61,7 +58,7 @@ class Step:
 
 
 def link(checkout: Path) -> list[str]:
-    """Link the pretrain tasks and the upstream into a checkout, and import them in its `hub.py`.
+    """Links the pretrain tasks and the upstream into a checkout, and imports them in its `hub.py`.
 
     Args:
         checkout: the repository's root (it holds ``s3prl/hub.py``) or the package folder itself.
@@ -88,16 +85,9 @@ def link(checkout: Path) -> list[str]:
 
 
 def unlink(checkout: Path) -> list[str]:
-    """Remove from a checkout what `link` put there; `hub.py` becomes byte for byte what it was.
+    """Removes from a checkout what `link` put there; `hub.py` becomes byte for byte what it was.
 
-    Args:
-        checkout: as for `link`.
-
-    Returns:
-        One line per change; empty if nothing was linked.
-
-    Raises:
-        UserError: nothing has been changed, for instance because a linked folder holds another file.
+    Returns one line per change. A UserError, for instance about a stranger's file in a linked folder, changes nothing.
     """
     package = package_folder(checkout)
     hub = (package / "hub.py").resolve()
@@ -124,11 +114,7 @@ def unlink(checkout: Path) -> list[str]:
 
 
 def package_folder(checkout: Path) -> Path:
-    """The absolute `s3prl` package folder of a checkout.
-
-    Raises:
-        UserError: `checkout` is no checkout of s3prl, or s3prl as pip installed it.
-    """
+    """The absolute `s3prl` package folder of a checkout; UserError for any other folder, and s3prl of pip."""
     marks = ("hub.py", "version.txt", "pretrain", "upstream", "run_pretrain.py")
     for folder in (checkout / "s3prl", checkout):
         if all((folder / mark).exists() for mark in marks):
@@ -148,11 +134,7 @@ def package_folder(checkout: Path) -> Path:
 
 
 def planned_links(package: Path) -> list[Link]:
-    """Every link of a linked checkout, `package` being its package folder.
-
-    Raises:
-        UserError: this installation lacks a file that a link would point to.
-    """
+    """Every link of a linked checkout, `package` being its package folder; UserError if a target is missing."""
     configs, upstream = shipped_folder("pretrain_configs"), shipped_folder("upstream")
     upstream_place = package / "upstream" / UPSTREAM
     plan: list[tuple[Any, ...]] = [(upstream_place, upstream.parent, ("upstream", UPSTREAM))]
@@ -192,7 +174,7 @@ def _refuse_version(package: Path) -> None:
 
 
 def _refuse_foreign(links: list[Link], package: Path) -> None:
-    """Refuse places that are taken: a folder without a link of this package, or a file in place of a link."""
+    """Refuses places that are taken: a folder without a link of this package, or a file in place of a link."""
     foreign = [str(item.place) for item in links if os.path.lexists(item.place) and not item.is_ours()]
     for folder in _task_folders(links, package):
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
@@ -230,24 +212,19 @@ def _rewriting(file: Path, before: bytes, after: bytes, text: str) -> Step:
 
 
 def _point(place: Path, target: Path) -> None:
-    """Make `place` a link to `target`, or leave it as it was."""
     with replacing(place, _UNCHANGED) as fresh:
         fresh.symlink_to(target)
 
 
 def _write(file: Path, content: bytes) -> None:
-    """Replace a file's content and keep its mode; a crash leaves the old content or the new one."""
+    """Replaces a file's content and keeps its mode; a crash leaves the old content or the new one."""
     with replacing(file, _UNCHANGED) as fresh:
         fresh.write_bytes(content)
         shutil.copymode(file, fresh)
 
 
 def _carry_out(steps: list[Step], folders: Iterable[Path]) -> list[str]:
-    """Make every step or none.
-
-    Raises:
-        UserError: one of `folders` cannot be written, or a step failed and the earlier steps were undone.
-    """
+    """Makes every step or none; UserError if a folder cannot be written, or a step failed and all were undone."""
     for folder in folders if steps else ():
         if folder.exists() and not os.access(folder, os.W_OK):
             raise UserError(f"{folder}: cannot write there, expected a folder of yours; nothing was changed")

@@ -170,11 +170,7 @@ def _mounted(argv: Sequence[str]) -> list[str]:
 
 
 def mount_downstream(cache: FeatureCache | None = None) -> None:
-    """Runs `runner_checks` and `supply_expert` before the Runner builds upstream and expert.
-
-    Args:
-        cache: cache of features, if any.
-    """
+    """Runs `runner_checks` and `supply_expert` before the Runner builds upstream and expert; adds the cache, if any."""
     from s3prl_gendistiller.host import runner_checks  # which imports this module
 
     module = importlib.import_module("s3prl.downstream.runner")

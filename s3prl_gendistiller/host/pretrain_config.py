@@ -35,8 +35,7 @@ def runner_for_host(task: str, content: Mapping[str, Any], source: str) -> dict[
         source: origin of the content, for the message.
 
     Raises:
-        UserError: the content is a model YAML.
-        ConfigError: lists everything that is wrong.
+        UserError: the content is a model YAML, or lists everything that is wrong.
     """
     if "student" in content or "teacher" in content:
         raise UserError(f"{source}: a model YAML, which -g takes; expected a runner YAML, with runner and optimizer")

@@ -33,11 +33,11 @@ logger = logging.getLogger(__name__)
 
 
 def check_changes(stored: dict[str, Any], checkpoint: Path, overrides: Overrides) -> None:
-    """
+    """Checks what ``-o`` of the command changes in a run that goes on from a checkpoint.
+
     Args:
         stored: content of a checkpoint of either Runner.
         checkpoint: its path, for messages.
-        overrides: ``-o`` of the command.
 
     Raises:
         UserError: names each change that cannot be made.
@@ -75,10 +75,7 @@ def check_changes(stored: dict[str, Any], checkpoint: Path, overrides: Overrides
 
 
 def check_sections(stored: Mapping[str, Any], checkpoint: Path) -> None:
-    """
-    Raises:
-        UserError: the configuration of a downstream run lacks a required section.
-    """
+    """UserError if the configuration of a downstream run lacks a required section."""
     sections = ("runner", "optimizer", "downstream_expert") if "Downstream" in stored else ()
     missing = [name for name in sections if not isinstance(stored["Config"].get(name), dict)]
     if missing:
@@ -145,11 +142,7 @@ def check_fingerprints(states: Mapping[str, Any], present: Mapping[str, str], da
 
 
 def batches_done(progress: Mapping[str, Any], epoch_batches: int) -> int:
-    """Batches that a run has done, scaled to the same share of an epoch if an epoch has more or fewer batches now.
-
-    Raises:
-        UserError: the stored progress holds no counts of batches.
-    """
+    """Batches that a run has done, scaled to the same share of an epoch if an epoch has more or fewer batches now."""
     counts = [progress.get("batches_done"), progress.get("epoch_batches", epoch_batches)]
     if not all(isinstance(count, int) and 0 <= count < 2**40 for count in counts) or not counts[1]:
         raise UserError(f"-e: found {dict(progress)} as Progress, expected counts of batches; use an older checkpoint")
@@ -158,11 +151,7 @@ def batches_done(progress: Mapping[str, Any], epoch_batches: int) -> int:
 
 
 def random_state(stored: Any) -> dict[str, Any] | None:
-    """The stored states of torch's random generators; None where nothing is stored.
-
-    Raises:
-        UserError: the entry is no state of torch's random generator.
-    """
+    """The stored states of torch's random generators; None where nothing is stored, UserError for anything else."""
     if stored is None:
         return None
     states = [stored.get("cpu"), *(stored.get("cuda") or [])]

@@ -69,11 +69,7 @@ def check_upstream(
 def check_layer(name: str, checkpoint: str | None, steps: int | None, layer: int | None) -> None:
     """Checks ``-l`` where the checkpoint says how many hidden states there are; `selecting` checks the others.
 
-    Args:
-        steps: layers that a GenDistiller generates; None for all.
-
-    Raises:
-        UserError: there is no such layer.
+    `steps` is the number of layers that a GenDistiller generates; None for all.
     """
     if layer is not None:
         states = count_states(name, checkpoint, steps)
@@ -127,7 +123,6 @@ def _check_selection(upstream: Any, args: Any) -> None:
 
 
 def _no_layer(layer: int, states: int, name: str) -> str:
-    """The message about a layer that is not there."""
     return f"-l: found {layer}, expected 0..{states - 1}, of the {states} hidden states of {name}, or -1 for the last"
 
 

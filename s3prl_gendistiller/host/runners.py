@@ -104,11 +104,7 @@ def trained(stock: Method, guard: TrainingGuard) -> Method:
 
 
 def _loaded(entry: str, stock: Method, runner: Any, *args: Any) -> Any:
-    """Optimiser or scheduler that a Runner builds, with the state from its checkpoint.
-
-    Raises:
-        UserError: the stored state does not fit.
-    """
+    """Optimiser or scheduler that a Runner builds with its checkpoint's state; UserError if the state does not fit."""
     try:
         return stock(runner, *args)
     except UNFIT as error:

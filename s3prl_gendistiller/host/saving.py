@@ -60,12 +60,9 @@ def way_on(folder: Path, options: str = "", program: str = "") -> str:
 
 
 def delete_surplus(written: Path, keep: int) -> None:
-    """Deletes regular checkpoints beyond `keep`: broken ones first, then those of the lowest stored steps.
+    """Deletes regular checkpoints beyond `keep` but for the one just written, and temporary files of killed saves.
 
-    Temporary files of killed saves are deleted too.
-
-    Args:
-        written: the new checkpoint.
+    Broken checkpoints go first, then those of the lowest stored steps.
     """
     order: dict[Path, tuple[bool, bool, int, float]] = {}
     for path in written.parent.glob(REGULAR):

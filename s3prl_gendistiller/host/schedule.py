@@ -40,10 +40,7 @@ def put_rates(scheduler: Any, optimizer: Any) -> None:
 
 
 def check_state(optimizer: Any) -> None:
-    """
-    Raises:
-        UserError: the restored momentum does not have the parameters' shapes, or is not finite.
-    """
+    """UserError if the restored momentum does not have the parameters' shapes, or is not finite."""
     for parameter, state in optimizer.state.items():
         for name, value in state.items():
             if not isinstance(value, torch.Tensor):
@@ -59,7 +56,7 @@ def check_state(optimizer: Any) -> None:
 
 
 def check_scheduler(states: dict[str, Any]) -> None:
-    """Refuses a stored scheduler that cannot go on, and drops entries that no scheduler of s3prl stores.
+    """Drops entries that no scheduler of s3prl stores.
 
     Raises:
         UserError: the run began without a scheduler, or the stored count of steps is invalid.

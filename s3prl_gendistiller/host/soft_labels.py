@@ -61,11 +61,7 @@ class SoftLabelConfig:
 
 
 def base_of(downstream: str) -> str:
-    """Task of s3prl that a glmd task is based on.
-
-    Raises:
-        UserError: there is no such task.
-    """
+    """Task of s3prl that a glmd task is based on; UserError if there is no such task."""
     if downstream not in BASES:
         raise UserError(
             f"-d {downstream}: no such task; there are {', '.join(BASES)}. Verification, query by example, diarization "
@@ -75,11 +71,7 @@ def base_of(downstream: str) -> str:
 
 
 def teacher_checkpoint(given: str | Path) -> Path:
-    """The given file, or the checkpoint of a folder that was best on dev, or else the newest one there.
-
-    Raises:
-        UserError: there is no checkpoint.
-    """
+    """The given file, or the checkpoint of a folder that was best on dev, or its newest one; UserError if none."""
     path = Path(given)
     if not path.is_dir():
         if not path.is_file():
@@ -92,11 +84,7 @@ def teacher_checkpoint(given: str | Path) -> Path:
 
 
 def check_teacher(states: Mapping[str, Any], path: Path, downstream: str, config: Mapping[str, Any]) -> None:
-    """Refuses a teacher of another task, fold or head than that of `config`.
-
-    Raises:
-        UserError: names what differs.
-    """
+    """UserError that names what differs, for a teacher of another task, fold or head than that of `config`."""
     base = base_of(downstream)
     found = getattr(states.get("Args"), "downstream", None)
     if found != base or "Downstream" not in states:
@@ -191,11 +179,7 @@ def utterance_loss(teacher: Tensor, student: Tensor, temperature: float, slots: 
 
 
 def frame_loss(teacher: Tensor, student: Tensor, frames: tuple[Tensor, Tensor], temperature: float) -> Tensor:
-    """Mean over real frames; logits (B, T', C) and (B, T, C), with the number of frames of each utterance for both.
-
-    Raises:
-        UserError: as `common_frames`.
-    """
+    """Mean over real frames; logits (B, T', C) and (B, T, C), with the number of frames of each utterance for both."""
     theirs, ours = (torch.as_tensor(count).long().to(student.device) for count in frames)
     shared = common_frames(theirs, ours, "Use a head and a student of the same frame rate")
     common = min(teacher.shape[1], student.shape[1])

@@ -48,8 +48,7 @@ def norm(waveform: torch.Tensor, decibels: float = 0.0) -> torch.Tensor:
 
 
 def apply_effects(waveform: torch.Tensor, rate_hz: int, effects: Sequence[Sequence[str]]) -> Signal:
-    """Applies a chain of effects written as for the sox program, e.g. ``[["rate", "16000"], ["gain",
-    "-3.0"]]``.
+    """Applies effects in the spelling of the sox program, e.g. ``[["rate", "16000"], ["gain", "-3.0"]]``.
 
     Args:
         waveform: (C, S) float32 in [-1, 1].

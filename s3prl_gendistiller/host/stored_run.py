@@ -47,8 +47,7 @@ def check_stored_downstream(states: Mapping[str, Any], source: str | Path, overr
     """Checks a run of run_downstream.py that goes on or is evaluated.
 
     Args:
-        states: content of the checkpoint.
-        source: path of the checkpoint.
+        states: content of the checkpoint at `source`.
         overrides: ``-o`` of the command, applied to the stored values.
 
     Raises:
@@ -73,17 +72,9 @@ def check_stored_downstream(states: Mapping[str, Any], source: str | Path, overr
 def check_stored_pretrain(
     states: Mapping[str, Any], source: str | Path, overrides: Overrides, tasks: list[str]
 ) -> dict[str, Any]:
-    """Checks a run of run_pretrain.py that goes on.
+    """Checks a run of run_pretrain.py that goes on, as `check_stored_downstream` does.
 
-    Args:
-        states, source, overrides: as for `check_stored_downstream`.
-        tasks: names that ``-u`` may have.
-
-    Returns:
-        The runner configuration with the overrides applied.
-
-    Raises:
-        UserError: a name, a type or a key is wrong.
+    Returns the runner configuration with the overrides applied; ``-u`` may be one of `tasks`.
     """
     args, config = _parts(states, source, overrides)
     task = args.get("upstream")

@@ -60,11 +60,8 @@ def load_weights(student: Student, weights: Mapping[str, Any], path: str | Path)
 def check_size(student: Any, weights: Any, path: str | Path) -> None:
     """Compares the sizes in a configuration with the weights, before a network of these sizes is built.
 
-    Args:
-        student: the section `student` of the configuration.
-
     Raises:
-        UserError: a number in the section is larger than every dimension of the weights.
+        UserError: a number in the section `student` is larger than every dimension of the weights.
     """
     found = weights.values() if isinstance(weights, Mapping) else ()
     largest = max((size for value in found if is_plain(value) for size in value.shape), default=0)

@@ -28,12 +28,9 @@ SAVED_EVERY = 500  # utterances
 
 
 def teacher_head(teacher: Teacher, config: TeacherConfig) -> UnitHead | None:
-    """The unit head of a teacher: of s3prl's HuBERT, or from unit_head.safetensors in a folder.
+    """The unit head of a teacher: of s3prl's HuBERT, or of a folder's unit_head.safetensors; UserError if it is broken.
 
     None if there is no head, as in transformers' HuBERT and in WavLM.
-
-    Raises:
-        UserError: the file in the folder is broken.
     """
     if config.folder is not None:
         path = teacher_folder(config.folder) / HEAD_FILE

@@ -20,11 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def load_teacher(config: TeacherConfig) -> Teacher:
-    """The frozen teacher that a configuration names.
-
-    Raises:
-        UserError: the upstream, folder or checkpoint is missing, or is no speech encoder that can be used.
-    """
+    """The frozen teacher that a configuration names; UserError if it is missing, or no usable speech encoder."""
     compat.apply()  # transformers imports torchaudio, which a CPU-only torch cannot load as it is
     if config.folder is not None:
         return load_transformers_teacher(teacher_folder(config.folder))

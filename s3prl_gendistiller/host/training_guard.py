@@ -81,10 +81,9 @@ class TrainingGuard:
         return (loss * torch.nan, *output[1:]) if isinstance(output, tuple) else loss * torch.nan
 
     def clip_grad_norm_(self, parameters: Iterable[Tensor], *args: Any, **kwargs: Any) -> Tensor:
-        """`clip_grad_norm_` of torch, which a Runner calls before each optimiser step; skips a step that is not finite.
+        """`clip_grad_norm_` of torch, which a Runner calls before each optimiser step.
 
-        Raises:
-            UserError: several steps in a row were not finite.
+        Skips a step that is not finite; UserError if several steps in a row were not.
         """
         parameters = list(parameters)
         norm = torch.nn.utils.clip_grad_norm_(parameters, *args, **kwargs)
@@ -107,11 +106,7 @@ class TrainingGuard:
         return norm
 
     def save(self, states: Mapping[str, Any], path: str) -> None:
-        """`torch.save` of a Runner.
-
-        Raises:
-            UserError: a weight is not finite, or the file cannot be written.
-        """
+        """`torch.save` of a Runner; UserError if a weight is not finite, or the file cannot be written."""
         trained = [value for group in self._optimizer.param_groups for value in group["params"]]
         if not all(map(is_finite, trained)) or any(bool(value.isnan().any()) for value in _tensors(states)):
             raise self._not_finite(f"the weights are not finite, so {Path(path).name} was not written")
@@ -120,11 +115,7 @@ class TrainingGuard:
         save_checkpoint(states, Path(path), keep)
 
     def say(self, *values: Any, **options: Any) -> None:
-        """`print` of a Runner, which prints a line before it skips a batch for lack of memory.
-
-        Raises:
-            UserError: the Runner skipped several batches in a row.
-        """
+        """`print` of a Runner, which says that it skips a batch for lack of memory; UserError if several follow."""
         builtins.print(*values, **options)
         if values and str(values[0]).startswith(OUT_OF_MEMORY):
             self._memory += 1
@@ -158,7 +149,6 @@ class TrainingGuard:
         )
 
     def _rate(self) -> float:
-        """Learning rate of the present step."""
         rates = self._optimizer.get_lr() if hasattr(self._optimizer, "get_lr") else []
         return float(rates[0] if rates else self._optimizer.param_groups[0]["lr"])
 

@@ -18,14 +18,7 @@ from s3prl_gendistiller.errors import UserError
 
 
 class UpstreamExpert(UpstreamBase):
-    """All hidden states of the encoder, in the counting of teachers.
-
-    Args:
-        ckpt: the folder.
-
-    Raises:
-        UserError: as `load_encoder`.
-    """
+    """All hidden states of the encoder of the folder `ckpt`, with the numbers of teachers; UserError as `load_encoder`."""
 
     def __init__(self, ckpt: str, model_config: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -28,10 +28,8 @@ SYMBOLS = "dictionaries_symbols"
 class _Layout:
     """Keys under which the checkpoints of a family of upstreams hold what s3prl reads; a dot separates levels.
 
-    Attributes:
-        needed: all keys that s3prl's expert reads.
-        settings: key of the network's sizes; empty where they are not compared with the weights.
-        weights: key of the state_dict.
+    `needed`: all keys that s3prl's expert reads; `settings`: key of the network's sizes, empty where they are not
+    compared with the weights; `weights`: key of the state_dict.
     """
 
     needed: tuple[str, ...]

@@ -70,7 +70,6 @@ def _check_folder(name: str, family: str, folder: str, door: Door) -> None:
 
 
 def _in_folder(folder: Path, door: Door) -> str:
-    """Advice: what to name in place of a folder."""
     if (folder / "config.json").is_file():
         found = read_teacher_shape(folder, door.checkpoint).model_type
         return f"it holds a {found} of transformers; {_of_folder(door)}"
@@ -79,7 +78,6 @@ def _in_folder(folder: Path, door: Door) -> str:
 
 
 def _of_folder(door: Door) -> str:
-    """Advice: which upstream reads a transformers folder."""
     if door is TEACHER:
         return "give it as teacher.folder instead of upstream and checkpoint"
     return door.choose.format(FOLDERS_ENTRY)
@@ -112,7 +110,6 @@ def _check_content(name: str, family: str, checkpoint: str, door: Door) -> None:
 
 
 def _mapping(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """A section of a checkpoint; empty where it is missing or no mapping."""
     found = content.get(key)
     return found if isinstance(found, Mapping) else {}
 

@@ -48,10 +48,7 @@ logger = logging.getLogger(__name__)
 class Door:
     """Names of the flags or keys through which a user names an upstream, for messages.
 
-    Attributes:
-        upstream, checkpoint: flag or key of the name and of the checkpoint.
-        choose: phrase that names another upstream.
-        file: phrase that names a local file with the upstream that reads it.
+    `choose`: phrase that names another upstream; `file`: phrase that names a local file and the upstream that reads it.
     """
 
     upstream: str
@@ -77,11 +74,7 @@ UNITS = Door(
 
 
 def require_upstream(name: str, door: Door = LAUNCHER) -> Callable[..., Any]:
-    """The entry of s3prl.hub.
-
-    Raises:
-        UserError: there is no such upstream, or a package that it needs is not installed.
-    """
+    """The entry of s3prl.hub; UserError if there is none, or a package that it needs is not installed."""
     entry = getattr(mount.mount_hub(), name, None) if name.isidentifier() else None
     if not isinstance(entry, FunctionType) or not entry.__module__.endswith(".hubconf"):  # it also holds Path, options
         close = ", ".join(difflib.get_close_matches(name, upstreams(), n=3)) or "nothing; s3prl/hub.py lists all"
@@ -134,11 +127,7 @@ def parameters_of(name: str) -> set[str]:
 
 @contextlib.contextmanager
 def building(name: str, checkpoint: str | None, door: Door = LAUNCHER) -> Iterator[None]:
-    """Turns an exception of building an upstream of s3prl into one message; our own upstreams keep their traceback.
-
-    Raises:
-        UserError: replaces one of `FAILURES`.
-    """
+    """Turns one of `FAILURES` of building s3prl's upstream into a UserError; our own upstreams keep their traceback."""
     try:
         yield
     except FAILURES as error:

@@ -16,11 +16,7 @@ from s3prl_gendistiller.host.shims import audio_files
 def apply_effects_tensor(
     tensor: torch.Tensor, sample_rate: int, effects: Sequence[Sequence[str]], channels_first: bool = True
 ) -> tuple[torch.Tensor, int]:
-    """Applies sox effects to (C, S) float32, or (S, C) without `channels_first`; returns a new waveform and its rate.
-
-    Raises:
-        UserError: an effect or an argument is not supported.
-    """
+    """Applies sox effects to (C, S) float32, or (S, C) without `channels_first`; returns the result and its rate."""
     waveform, rate_hz = sox_effects.apply_effects(tensor if channels_first else tensor.T, sample_rate, effects)
     return (waveform if channels_first else waveform.T), rate_hz
 

@@ -116,11 +116,7 @@ def save(
 
 
 def info(uri: Source, format: str | None = None, buffer_size: int = 4096, backend: str | None = None) -> AudioMetaData:
-    """Reads a file's header as torchaudio.info did.
-
-    Raises:
-        UserError: the file is missing, or soundfile cannot read it.
-    """
+    """Reads a file's header as torchaudio.info did; UserError if the file is missing, or soundfile cannot read it."""
     with _opened(uri) as file:
         encoding, bits = ENCODINGS.get(file.subtype, ("UNKNOWN", 0))
         if file.format == "FLAC":

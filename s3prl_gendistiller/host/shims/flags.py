@@ -7,11 +7,7 @@ FALSE_WORDS = ("n", "no", "f", "false", "off", "0")
 
 
 def strtobool(val: str) -> int:
-    """1 for a word for yes, 0 for a word for no.
-
-    Raises:
-        ValueError: any other word.
-    """
+    """1 for a word for yes, 0 for a word for no; ValueError for any other word."""
     word = val.lower()
     if word in TRUE_WORDS:
         return 1
