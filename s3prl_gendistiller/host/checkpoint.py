@@ -57,9 +57,7 @@ class UnsafeCheckpoint(UserError):
 def read_checkpoint(path: str | Path, *, mmap: bool = False) -> dict[str, Any]:
     """Loads a checkpoint on the CPU after comparing every part of it with its check sum.
 
-    Args:
-        path: the file.
-        mmap: leave the tensors on disk until they are read; for reading `Step` or `Args` alone.
+    `mmap` leaves the tensors on disk until they are read, for reading `Step` or `Args` alone.
 
     Raises:
         BrokenCheckpoint: the file is truncated or damaged, or no checkpoint at all.

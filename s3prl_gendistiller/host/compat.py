@@ -13,7 +13,6 @@ Without a script the command lists what it would supply.
 from __future__ import annotations
 
 import argparse
-import importlib
 import importlib.util
 import inspect
 import logging
@@ -21,6 +20,7 @@ import os
 import runpy
 import sys
 from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -156,13 +156,7 @@ def supply_catalyst() -> str | None:
     """The keyword spotting task needs one class of catalyst, whose releases fail on Python 3.10 and later."""
     if _module("catalyst.data.sampler") is not None:
         return None
-    tree = {name: ModuleType(name) for name in ("catalyst", "catalyst.data", "catalyst.data.sampler")}
-    tree["catalyst"].data = tree["catalyst.data"]  # type: ignore[attr-defined]
-    tree["catalyst.data"].sampler = tree["catalyst.data.sampler"]  # type: ignore[attr-defined]
-    tree["catalyst.data.sampler"].DistributedSamplerWrapper = (  # type: ignore[attr-defined]
-        samplers.DistributedSamplerWrapper
-    )
-    sys.modules.update(tree)
+    supply_module("catalyst.data.sampler", DistributedSamplerWrapper=samplers.DistributedSamplerWrapper)
     return "catalyst.data.sampler.DistributedSamplerWrapper"
 
 
@@ -170,10 +164,7 @@ def supply_distutils() -> str | None:
     """Python 3.12 removed distutils, of which s3prl's builders use `strtobool`."""
     if importlib.util.find_spec("distutils") is not None:  # on 3.12 setuptools may bring it
         return None
-    package, util = ModuleType("distutils"), ModuleType("distutils.util")
-    util.strtobool = flags.strtobool  # type: ignore[attr-defined]
-    package.util = util  # type: ignore[attr-defined]
-    sys.modules.update({"distutils": package, "distutils.util": util})
+    supply_module("distutils.util", strtobool=flags.strtobool)
     return "distutils.util.strtobool"
 
 
@@ -249,6 +240,18 @@ def main(argv: Sequence[str]) -> int:
         sys.stderr.write(f"{problem}\n")
         return 2
     return 0
+
+
+def supply_module(name: str, **contents: Any) -> None:
+    """Adds a module of that content to `sys.modules`, with empty packages around it where they are missing."""
+    module, (package, _, last) = ModuleType(name), name.rpartition(".")
+    module.__spec__ = ModuleSpec(name, None)
+    vars(module).update(contents)
+    sys.modules[name] = module
+    if package:
+        if package not in sys.modules:
+            supply_module(package, __path__=[])
+        setattr(sys.modules[package], last, module)
 
 
 def _module(name: str) -> ModuleType | None:

@@ -118,16 +118,10 @@ class _QueryConfig:
 
 
 def check_downstream(downstream: str, content: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """Checks a configuration; returns it with every value converted to the type of its key.
+    """Checks a configuration with its overrides applied; returns it with every value converted to the type of its key.
 
-    Args:
-        downstream: name of a task of s3prl or of this package.
-        content: the configuration with its overrides applied.
-        source: origin of the configuration, for the message.
-
-    Raises:
-        UserError: there is no such task.
-        ConfigError: lists everything that is wrong.
+    `source` is the origin of the configuration, for the message. UserError: there is no such task; ConfigError: lists
+    everything that is wrong.
     """
     reader = _reader(downstream, content, source)
     found = checked(reader, content, source)

@@ -27,8 +27,7 @@ _OVERRIDE = "-o config.KEY=VALUE"
 def user_cause(error: BaseException, workers: str = "") -> str | None:
     """The cause that a user can resolve, in one line; None for a bug.
 
-    Args:
-        workers: full key of the number of worker processes, such as pretrain_expert.datarc.num_workers.
+    `workers` is the full key of the number of worker processes, such as pretrain_expert.datarc.num_workers.
     """
     seen: BaseException | None = error
     while seen is not None:

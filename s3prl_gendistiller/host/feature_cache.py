@@ -43,13 +43,11 @@ def files_hash(path: Path) -> str:
 
 
 class CachedUpstream(nn.Module):
-    """An upstream that reads features that it has computed before from disk.
+    """A frozen upstream that reads features that it has computed before from disk.
 
     Args:
-        upstream: a frozen upstream of s3prl.
         selection: entry of the upstream's output that is used; (B, T, D) or a list of those.
         layer: index of the used layer in a list; None for all layers.
-        cache: the cache of all features.
         name: name of this upstream's folder, see `identity`.
         width: D, if known; a file of another width is not read.
     """
@@ -76,13 +74,7 @@ class CachedUpstream(nn.Module):
 
     @torch.no_grad()
     def forward(self, wavs: Sequence[Tensor]) -> dict[str, Any]:
-        """
-        Args:
-            wavs: unpadded utterances, each (S,).
-
-        Returns:
-            One entry, `selection`: (B, T, D) or a list of those, with zeros behind shorter utterances.
-        """
+        """The entry `selection` of unpadded utterances (S,): (B, T, D) or a list of those, zero padded."""
         found = [self._features(wav) for wav in wavs]
         layers, _, width = found[0].shape
         out = found[0].new_zeros(layers, len(found), max(states.shape[1] for states in found), width)

@@ -48,15 +48,11 @@ def read_size(text: str) -> int:
 
 
 class FeatureCache:
-    """A folder with features of several upstreams, which several processes may write at a time.
+    """A folder with features of several upstreams, which several processes may write at a time; made if missing.
 
-    Args:
-        folder: the folder, made if missing; UserError if it cannot be written.
-        limit: bytes that the folder may hold; features beyond it are not kept. None: no limit but `FREE_BYTES` on the
-            disk. Each process counts the bytes anew when it begins.
-
-    Attributes:
-        drawn: randomly drawn waveforms of the present batch, see `random_waveforms`.
+    `limit` is the number of bytes that the folder may hold; features beyond it are not kept. None: no limit but
+    `FREE_BYTES` on the disk. Each process counts the bytes anew when it begins. `drawn` holds the randomly drawn
+    waveforms of the present batch, see `random_waveforms`. UserError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path, limit: int | None = None) -> None:

@@ -16,11 +16,9 @@ def generation_text(steps: int) -> str:
 
 
 def check_steps(steps: int | None, checkpoint: str | Path, states: Mapping[str, Any] | None = None) -> None:
-    """Refuses a number of layers that a student cannot generate, before the student is built.
+    """UserError if a student cannot generate `steps` layers (None: all), before the student is built.
 
-    Args:
-        steps: number of layers; None for all.
-        states: content of the checkpoint, if it has been read.
+    `states` is the content of the checkpoint, if it has been read.
     """
     if steps is None:
         return

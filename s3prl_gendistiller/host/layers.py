@@ -17,11 +17,8 @@ from s3prl_gendistiller.host.upstreams import STUDENT, building, require_upstrea
 def load_upstream(upstream: str, checkpoint: Path | None, steps: int | None = None) -> torch.nn.Module:
     """An upstream of s3prl in eval mode: a list of waveforms (S,) to a dictionary with `hidden_states`.
 
-    Args:
-        steps: layers that `gendistiller_local` generates, see `GenerationConfig`.
-
-    Raises:
-        UserError: there is no such upstream, or its checkpoint is missing or cannot be downloaded.
+    `steps` is the number of layers that `gendistiller_local` generates, see `GenerationConfig`. UserError: there is no
+    such upstream, or its checkpoint is missing or cannot be downloaded.
     """
     entry, given = require_upstream(upstream, STUDENT), None if checkpoint is None else str(checkpoint)
     if given is not None:

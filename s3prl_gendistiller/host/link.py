@@ -7,6 +7,7 @@ them. Everything is checked before the first change, and a failed change is undo
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 from collections.abc import Callable, Iterable
@@ -38,14 +39,12 @@ class Link:
 
     def is_ours(self) -> bool:
         """Whether `place` is a link into this or another installation of this package, or into a deleted one."""
-        if not self.place.is_symlink():
-            return False
-        found = self.place.readlink()
-        return found == self.target or any(_is_installed(found, tail) for tail in self.tails)
+        found = self.present()
+        return found is not None and (found == self.target or any(_is_installed(found, tail) for tail in self.tails))
 
-    def is_current(self) -> bool:
-        """Whether `place` is a link into this installation."""
-        return self.place.is_symlink() and self.place.readlink() == self.target
+    def present(self) -> Path | None:
+        """Where `place` points now; None if it is no link."""
+        return self.place.readlink() if self.place.is_symlink() else None
 
 
 @dataclass(frozen=True)
@@ -60,17 +59,13 @@ class Step:
 def link(checkout: Path) -> list[str]:
     """Links the pretrain tasks and the upstream into a checkout, and imports them in its `hub.py`.
 
-    Args:
-        checkout: the repository's root (it holds ``s3prl/hub.py``) or the package folder itself.
-
-    Returns:
-        One line per change; empty if everything was linked already.
-
-    Raises:
-        UserError: nothing has been changed.
+    `checkout` is the repository's root (it holds ``s3prl/hub.py``) or the package folder itself. Returns one line per
+    change, none if everything was linked already. After a UserError, nothing has been changed.
     """
     package = package_folder(checkout)
-    _refuse_version(package)
+    found = (package / "version.txt").read_text(encoding="utf-8").strip()
+    if not is_supported(found):
+        raise UserError(f"{package}: found s3prl {found!r}, expected {SUPPORTED}; check out such a release")
     hub = (package / "hub.py").resolve()
     before = hub.read_bytes()
     after = with_hub_line(before, hub)
@@ -78,10 +73,10 @@ def link(checkout: Path) -> list[str]:
     _refuse_foreign(links, package)
     folders = _task_folders(links, package)
     steps = [Step(f"made {folder}", folder.mkdir, folder.rmdir) for folder in folders if not folder.exists()]
-    steps += [_relinking(item) for item in links if not item.is_current()]
+    steps += [_relinking(item) for item in links if item.present() != item.target]
     if after != before:
         steps.append(_rewriting(hub, before, after, f"added to {hub}: {HUB_LINE.decode()}"))
-    return _carry_out(steps, [package, package / "pretrain", package / "upstream", hub.parent, *folders])
+    return _carry_out(steps, package, hub, folders)
 
 
 def unlink(checkout: Path) -> list[str]:
@@ -108,9 +103,11 @@ def unlink(checkout: Path) -> list[str]:
     after = before if foreign_upstream else without_hub_line(before)
     if after != before:
         steps.append(_rewriting(hub, before, after, f"removed from {hub}: {HUB_LINE.decode()}"))
-    steps += [_unlinking(item) for item in links]
+    for item in links:
+        back = functools.partial(item.place.symlink_to, item.place.readlink())
+        steps.append(Step(f"removed {item.place}", item.place.unlink, back))
     steps += [_removing(folder) for folder in folders]
-    return _carry_out(steps, [package, package / "pretrain", package / "upstream", hub.parent, *folders])
+    return _carry_out(steps, package, hub, folders)
 
 
 def package_folder(checkout: Path) -> Path:
@@ -167,12 +164,6 @@ def _strangers(folder: Path, links: list[Link]) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path not in ours and path.name != "__pycache__")
 
 
-def _refuse_version(package: Path) -> None:
-    found = (package / "version.txt").read_text(encoding="utf-8").strip()
-    if not is_supported(found):
-        raise UserError(f"{package}: found s3prl {found!r}, expected {SUPPORTED}; check out such a release")
-
-
 def _refuse_foreign(links: list[Link], package: Path) -> None:
     """Refuses places that are taken: a folder without a link of this package, or a file in place of a link."""
     foreign = [str(item.place) for item in links if os.path.lexists(item.place) and not item.is_ours()]
@@ -189,14 +180,9 @@ def _refuse_foreign(links: list[Link], package: Path) -> None:
 
 
 def _relinking(item: Link) -> Step:
-    old = item.place.readlink() if item.place.is_symlink() else None
+    old = item.present()
     undo = item.place.unlink if old is None else lambda: _point(item.place, old)
     return Step(f"linked {item.place} -> {item.target}", lambda: _point(item.place, item.target), undo)
-
-
-def _unlinking(item: Link) -> Step:
-    old = item.place.readlink()
-    return Step(f"removed {item.place}", item.place.unlink, lambda: item.place.symlink_to(old))
 
 
 def _removing(folder: Path) -> Step:
@@ -223,9 +209,10 @@ def _write(file: Path, content: bytes) -> None:
         shutil.copymode(file, fresh)
 
 
-def _carry_out(steps: list[Step], folders: Iterable[Path]) -> list[str]:
+def _carry_out(steps: list[Step], package: Path, hub: Path, folders: list[Path]) -> list[str]:
     """Makes every step or none; UserError if a folder cannot be written, or a step failed and all were undone."""
-    for folder in folders if steps else ():
+    places = (package, package / "pretrain", package / "upstream", hub.parent, *folders)
+    for folder in places if steps else ():
         if folder.exists() and not os.access(folder, os.W_OK):
             raise UserError(f"{folder}: cannot write there, expected a folder of yours; nothing was changed")
     done: list[Step] = []

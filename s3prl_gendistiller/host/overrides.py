@@ -49,13 +49,9 @@ class Overrides:
 
 
 def read_overrides(text: str | None, flags: Collection[str] | None = None) -> Overrides:
-    """The options in the text of ``-o``.
+    """The options in the text of ``-o``; `flags` are the allowed names of flags, None for any.
 
-    Args:
-        flags: allowed names of flags; None for any.
-
-    Raises:
-        UserError: an option is not of the form config.KEY=VALUE or args.FLAG=VALUE, or its value is no plain data.
+    UserError: an option is not of the form config.KEY=VALUE or args.FLAG=VALUE, or its value is no plain data.
     """
     found: dict[str, Any] = {}
     keys: dict[tuple[str, ...], Any] = {}

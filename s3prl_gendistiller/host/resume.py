@@ -33,14 +33,9 @@ logger = logging.getLogger(__name__)
 
 
 def check_changes(stored: dict[str, Any], checkpoint: Path, overrides: Overrides) -> None:
-    """Checks what ``-o`` of the command changes in a run that goes on from a checkpoint.
+    """UserError that names each change by ``-o`` which a run that goes on from a checkpoint cannot make.
 
-    Args:
-        stored: content of a checkpoint of either Runner.
-        checkpoint: its path, for messages.
-
-    Raises:
-        UserError: names each change that cannot be made.
+    `stored` is the content of `checkpoint`, of either Runner.
     """
     check_sections(stored, checkpoint)
     before: dict[str, Any] = stored["Config"]
@@ -114,12 +109,7 @@ def _optimizer_problems(before: Mapping[str, Any], after: Mapping[str, Any]) -> 
 def check_fingerprints(states: Mapping[str, Any], present: Mapping[str, str], data: DataConfig) -> None:
     """Compares the fingerprints in a checkpoint, if there are any, with those of the loaded teacher and speech.
 
-    Args:
-        present: "teacher" and "data", 16 hexadecimal digits each.
-        data: the present section; other `sets` than the run began with come from ``-o`` and are allowed.
-
-    Raises:
-        UserError: names what has changed.
+    UserError names what has changed. Other `sets` in `data` than the run began with come from ``-o`` and are allowed.
     """
     stored = states.get("Fingerprints", {})
     if stored.get("teacher", present["teacher"]) != present["teacher"]:

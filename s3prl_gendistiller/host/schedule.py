@@ -58,8 +58,7 @@ def check_state(optimizer: Any) -> None:
 def check_scheduler(states: dict[str, Any]) -> None:
     """Drops entries that no scheduler of s3prl stores.
 
-    Raises:
-        UserError: the run began without a scheduler, or the stored count of steps is invalid.
+    UserError: the run began without a scheduler, or the stored count of steps is invalid.
     """
     stored = states.get("Scheduler")
     if stored is None:

@@ -44,11 +44,8 @@ BEST = ("dev-best.ckpt", "dev-clean-best.ckpt")
 
 @dataclass(frozen=True)
 class SoftLabelConfig:
-    """
-    Attributes:
-        teacher: checkpoint, or folder, of a run of run_downstream.py on the same task with labels.
-        temperature: temperature of both softmaxes.
-        hard_weight: weight of s3prl's loss with labels, added to the soft loss; 0 in GLMD.
+    """`teacher`: checkpoint or folder of a run of run_downstream.py on the same task with labels; `temperature` of both
+    softmaxes; `hard_weight` of s3prl's loss with labels, added to the soft loss, 0 in GLMD.
     """
 
     teacher: str | None = None
@@ -110,7 +107,6 @@ class HeadedTeacher:
     Args:
         checkpoint: checkpoint of the teacher's run.
         head: a head of the same shape; only the projector may have another width.
-        device: device of the teacher.
         cache: cache of features, shared with the run with labels; unused for an upstream that was trained.
     """
 

@@ -50,14 +50,8 @@ def norm(waveform: torch.Tensor, decibels: float = 0.0) -> torch.Tensor:
 def apply_effects(waveform: torch.Tensor, rate_hz: int, effects: Sequence[Sequence[str]]) -> Signal:
     """Applies effects in the spelling of the sox program, e.g. ``[["rate", "16000"], ["gain", "-3.0"]]``.
 
-    Args:
-        waveform: (C, S) float32 in [-1, 1].
-
-    Returns:
-        The new (C', S') float32 and its rate in Hz.
-
-    Raises:
-        UserError: an effect is not in `EFFECTS`, or its arguments are wrong.
+    float32 (C, S) in [-1, 1] -> float32 (C', S') and its rate in Hz. UserError: an effect is not in `EFFECTS`, or its
+    arguments are wrong.
     """
     if waveform.ndim != 2 or not waveform.is_floating_point():
         found = f"{tuple(waveform.shape)} {waveform.dtype}"

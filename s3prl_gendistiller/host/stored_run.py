@@ -44,14 +44,9 @@ _WORDS = {str: "text", bool: "True or False", int: "a whole number"}
 
 
 def check_stored_downstream(states: Mapping[str, Any], source: str | Path, overrides: Overrides) -> None:
-    """Checks a run of run_downstream.py that goes on or is evaluated.
+    """Checks a run of run_downstream.py that goes on or is evaluated, with ``-o`` of the command applied.
 
-    Args:
-        states: content of the checkpoint at `source`.
-        overrides: ``-o`` of the command, applied to the stored values.
-
-    Raises:
-        UserError: a name, a type or a key is wrong, or the run would do more than train and evaluate.
+    UserError: a name, a type or a key in the checkpoint is wrong, or the run would do more than train and evaluate.
     """
     args, config = _parts(states, source, overrides)
     if args.get("from_hf_hub") or args.get("hub") == "huggingface":
@@ -91,8 +86,7 @@ def check_stored_pretrain(
 def check_settings(upstream: str | None, settings: str | None) -> None:
     """Checks ``-g``, which s3prl's upstreams read with a loader that can build any Python object.
 
-    Raises:
-        UserError: the file is no YAML of plain data, or no generation settings for a student of this package.
+    UserError: the file is no YAML of plain data, or no generation settings for a student of this package.
     """
     if settings is None:
         return

@@ -49,8 +49,7 @@ def load_student(path: str | Path) -> Student:
 def load_weights(student: Student, weights: Mapping[str, Any], path: str | Path) -> None:
     """Puts a checkpoint's weights into a student; after an error, the student is unchanged.
 
-    Raises:
-        UserError: names are missing or left over, a shape or a type differs, or numbers are not finite.
+    UserError: names are missing or left over, a shape or a type differs, or numbers are not finite.
     """
     module = student.stored_module
     check_weights(weights, module, path, "its own Upstream_Config", "this student")
@@ -58,10 +57,8 @@ def load_weights(student: Student, weights: Mapping[str, Any], path: str | Path)
 
 
 def check_size(student: Any, weights: Any, path: str | Path) -> None:
-    """Compares the sizes in a configuration with the weights, before a network of these sizes is built.
-
-    Raises:
-        UserError: a number in the section `student` is larger than every dimension of the weights.
+    """Refuses a number in the section `student` that is larger than every dimension of the weights, with a UserError,
+    before a network of these sizes is built.
     """
     found = weights.values() if isinstance(weights, Mapping) else ()
     largest = max((size for value in found if is_plain(value) for size in value.shape), default=0)

@@ -84,8 +84,7 @@ def states_of(
 ) -> Iterator[Tensor]:
     """Hidden states (T, D) of each utterance on the CPU, computed alone and thus without padding.
 
-    Raises:
-        UserError: an audio file cannot be read, or the hidden states are not finite.
+    UserError: an audio file cannot be read, or the hidden states are not finite.
     """
     for utterance in tqdm(utterances, desc=progress, unit="file", disable=progress is None):
         wav = read_audio(utterance.path).to(device)

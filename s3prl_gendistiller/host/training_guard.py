@@ -33,12 +33,8 @@ class TrainingGuard:
     """The guard of one training loop; `mount` puts its methods in place of torch's functions and of `print`.
 
     A step costs two reads of a scalar: is the loss finite, and is the norm of the gradient, which clipping computes
-    anyway. Weights are checked when they are saved.
-
-    Attributes:
-        steps: optimiser steps that this process has done or skipped.
-        skipped: steps whose update would have made weights not finite.
-        config: configuration of the Runner.
+    anyway. Weights are checked when they are saved. `steps` counts the optimiser steps that this process has done or
+    skipped, `skipped` those whose update would have made weights not finite.
     """
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ from s3prl_gendistiller.errors import UserError
 
 
 class UpstreamExpert(UpstreamBase):
-    """All hidden states of the encoder of the folder `ckpt`, with the numbers of teachers; UserError as `load_encoder`."""
+    """All hidden states of the encoder in the folder `ckpt`, counted as a teacher's; UserError as `load_encoder`."""
 
     def __init__(self, ckpt: str, model_config: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -31,12 +31,9 @@ class UpstreamExpert(UpstreamBase):
         return self.frame_samples
 
     def forward(self, wavs: list[Tensor]) -> dict[str, Any]:
-        """
-        Args:
-            wavs: unpadded utterances, each (S,) at 16 kHz.
+        """ "last_hidden_state", and "hidden_states": the input of the first layer and the output of each, (B, T, D).
 
-        Returns:
-            "hidden_states": the input of the first layer and the output of each, (B, T, D); "last_hidden_state".
+        `wavs` are unpadded utterances, each (S,) at 16 kHz.
         """
         lengths = torch.tensor([len(wav) for wav in wavs], device=wavs[0].device)
         states = list(self._encode(self.model, pad_sequence(wavs, batch_first=True), lengths, self.num_layers))

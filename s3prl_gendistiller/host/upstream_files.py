@@ -24,10 +24,9 @@ _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
 def check_file(name: str, checkpoint: str, door: Door) -> None:
-    """Refuses a checkpoint that an upstream cannot read.
+    """Refuses a checkpoint that the entry `name` of s3prl.hub cannot read.
 
     Args:
-        name: entry of s3prl.hub that reads a checkpoint.
         checkpoint: a path, an address, or for transformers a folder or the name of a model on its hub.
 
     Raises:
@@ -160,12 +159,9 @@ def _conversion(family: str, checkpoint: str) -> str:
 
 
 def count_states(name: str, checkpoint: str | None, steps: int | None) -> int | None:
-    """Number of hidden states of an upstream, by its configuration; None where that is not known.
+    """Number of hidden states of an upstream, by the configuration in a file that `check_file` has passed.
 
-    Args:
-        name: entry of s3prl.hub.
-        checkpoint: a file that `check_file` has passed.
-        steps: layers that a GenDistiller generates; None for all.
+    None where the number is not known. `steps` is the number of layers that a GenDistiller generates; None for all.
     """
     family = family_of(name)
     if family == "baseline":

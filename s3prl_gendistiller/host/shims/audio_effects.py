@@ -30,8 +30,7 @@ def apply_effects_file(
 ) -> tuple[torch.Tensor, int]:
     """Reads a file and applies sox effects; returns float32 (C, S), or (S, C), and its rate.
 
-    Raises:
-        UserError: an effect is not supported, the file cannot be read, or `normalize` is False.
+    UserError: an effect is not supported, the file cannot be read, or `normalize` is False.
     """
     if not normalize:
         raise UserError("apply_effects_file: found normalize=False, which is not supported; expected True")

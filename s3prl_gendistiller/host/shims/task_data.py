@@ -43,8 +43,7 @@ class Torchaudio(View):
     def load(self, uri: str | os.PathLike[str], *arguments: Any, **options: Any) -> tuple[torch.Tensor, int]:
         """(1, S) and its rate in Hz.
 
-        Raises:
-            UserError: the file has another rate, several channels, less than one frame, or NaN, or is no audio.
+        UserError: the file has another rate, several channels, less than one frame, or NaN, or is no audio.
         """
         waveform, rate_hz = _read(uri, lambda: self._module.load(uri, *arguments, **options))
         self._rate_hz = self._rate_hz or rate_hz
@@ -57,11 +56,7 @@ class Soundfile:
 
     @staticmethod
     def read(path: str, *, start: int = 0, stop: int | None = None) -> tuple[np.ndarray, int]:
-        """(S,) and its rate in Hz.
-
-        Raises:
-            UserError: as `Torchaudio.load`, or the recording ends before the piece does.
-        """
+        """(S,) and its rate in Hz; UserError as `Torchaudio.load`, or if the recording ends before the piece does."""
         samples, rate_hz = _read(path, lambda: soundfile.read(path, start=start, stop=stop, always_2d=True))
         waveform = torch.from_numpy(samples.T)
         check_samples(path, waveform, rate_hz, SAMPLE_RATE, least=1)

@@ -31,8 +31,7 @@ _KALDI = re.compile(r"torchaudio\.compliance\.kaldi\.(fbank|mfcc|spectrogram)")
 def literal(text: object, *unused: object) -> Any:
     """The value of a list of numbers or of tuples of three, in which lists may be joined by ``+`` and ``* n``.
 
-    Raises:
-        UserError: anything else, or more than `MAX_ITEMS` entries or numbers beyond `MAX_NUMBER`.
+    UserError: anything else, or more than `MAX_ITEMS` entries or numbers beyond `MAX_NUMBER`.
     """
     refused = UserError(f"found {str(text)[:80]!r} where s3prl evaluates text; expected {EXPECTED}")
     if not isinstance(text, str) or len(text) > MAX_TEXT:
