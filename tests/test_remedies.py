@@ -51,7 +51,7 @@ PRINTED_BY = {
     "host/shims/task_data.py": ("run_downstream.py",),
     "host/soft_labels.py": ("run_downstream.py",),
     "host/stored_run.py": ("run_downstream.py",),
-    "host/transformers_expert.py": ("run_downstream.py",),
+    "host/upstream_expert.py": ("run_downstream.py",),
     "host/training_guard.py": LAUNCHERS,
     "host/runner_checks.py": ("run_downstream.py",),
     "host/teacher_units.py": ("units",),

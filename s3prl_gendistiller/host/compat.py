@@ -29,15 +29,7 @@ import torch
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.locate import is_checkout, is_host_package
-from s3prl_gendistiller.host.shims import (
-    audio_effects,
-    audio_extension,
-    audio_files,
-    exits,
-    flags,
-    hub_access,
-    samplers,
-)
+from s3prl_gendistiller.host.shims import audio_effects, audio_extension, audio_files, hub_access, interpreter, samplers
 
 # Classes, besides tensors and plain values, that checkpoints of s3prl's runners hold: the arguments, and the
 # learning rate schedule inside the parameter groups of s3prl's BertAdam and Lamb (`AdamW_with_schedule`).
@@ -164,16 +156,16 @@ def supply_distutils() -> str | None:
     """Python 3.12 removed distutils, of which s3prl's builders use `strtobool`."""
     if importlib.util.find_spec("distutils") is not None:  # on 3.12 setuptools may bring it
         return None
-    supply_module("distutils.util", strtobool=flags.strtobool)
+    supply_module("distutils.util", strtobool=interpreter.strtobool)
     return "distutils.util.strtobool"
 
 
 def supply_exits() -> str | None:
     """tensorboardX starts a thread at exit to close a log without events; Python 3.12 forbids that with a traceback."""
     writer = _module("tensorboardX.writer") if sys.version_info >= (3, 12) else None
-    if writer is None or writer.atexit is exits:
+    if writer is None or writer.atexit is interpreter:
         return None
-    writer.atexit = exits  # type: ignore[attr-defined]
+    writer.atexit = interpreter  # type: ignore[attr-defined]
     return "tensorboardX.writer.atexit"
 
 

@@ -17,7 +17,6 @@ from s3prl_gendistiller.config_runner import LoopConfig
 from s3prl_gendistiller.documents import leaves
 from s3prl_gendistiller.errors import ConfigError, UserError
 from s3prl_gendistiller.host import expert_configs as experts
-from s3prl_gendistiller.host import matching_configs as matching
 from s3prl_gendistiller.host import sequence_configs as sequences
 from s3prl_gendistiller.host import soft_labels
 from s3prl_gendistiller.host.locate import find_host
@@ -28,10 +27,10 @@ EXPERTS: dict[str, type] = {
     "asr": sequences.AsrConfig,
     "ctc": sequences.CtcConfig,
     "speech_commands": experts.KeywordConfig,
-    "quesst14_dtw": matching.QueryConfig,
+    "quesst14_dtw": experts.QueryConfig,
     "voxceleb1": experts.SpeakerConfig,
-    "sv_voxceleb1": matching.TrialConfig,
-    "diarization": matching.DiarizationConfig,
+    "sv_voxceleb1": experts.TrialConfig,
+    "diarization": experts.DiarizationConfig,
     "fluent_commands": experts.CommandConfig,
     "emotion": experts.EmotionConfig,
 }
@@ -114,7 +113,7 @@ class _SpeechConfig(_DownstreamConfig):
 @dataclass(frozen=True)
 class _QueryConfig:
     runner: EvaluationConfig
-    downstream_expert: matching.QueryConfig
+    downstream_expert: experts.QueryConfig
 
 
 def check_downstream(downstream: str, content: Mapping[str, Any], source: str) -> dict[str, Any]:

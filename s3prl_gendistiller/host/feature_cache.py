@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -90,18 +89,14 @@ class CachedUpstream(nn.Module):
         drawn = self.cache.drawn is None or key in self.cache.drawn
         states = None if drawn else self.cache.load(path, key, self.layer)
         if states is None or self.width not in (None, states.shape[2]):
-            states = self._computed(wav)
+            found = self.upstream([wav])[self.selection]
+            found = list(found.values()) if isinstance(found, dict) else found
+            states = (torch.cat(list(found)) if isinstance(found, list | tuple) else found).cpu().numpy()
             if not drawn:
                 self.cache.keep(path, states, key, len(wav))
             if self.layer is not None and len(states) > 1:
                 states = states[self.layer][None]
         return torch.from_numpy(states)
-
-    def _computed(self, wav: Tensor) -> np.ndarray:
-        found = self.upstream([wav])[self.selection]
-        found = list(found.values()) if isinstance(found, dict) else found
-        states: np.ndarray = (torch.cat(list(found)) if isinstance(found, (list, tuple)) else found).cpu().numpy()
-        return states
 
 
 def identity(upstream: str, checkpoint: str | None, model_config: str | None, model: nn.Module | None = None) -> str:

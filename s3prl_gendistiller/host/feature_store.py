@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import logging
 import os
 import re
@@ -78,7 +79,7 @@ class FeatureCache:
         if hasattr(loader, "loader"):  # a wrapper such as soft_labels.WithWaveforms
             loader.loader = self.watched(loader.loader)
             return loader
-        return WatchedLoader(loader, self._tell)
+        return WatchedLoader(loader, functools.partial(setattr, self, "drawn"))
 
     def load(self, path: Path, key: str, layer: int | None) -> np.ndarray | None:
         """All layers (L, T, D) of an utterance, or one layer (1, T, D); None unless a whole file holds them."""
@@ -103,9 +104,6 @@ class FeatureCache:
         layers = {str(number): layer for number, layer in enumerate(states)}
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez(file, key=np.array(key), shape=np.array(states.shape), **layers)
-
-    def _tell(self, drawn: Drawn) -> None:
-        self.drawn = drawn
 
     def _reserve(self, size: int) -> bool:
         free = shutil.disk_usage(self.folder).free - size

@@ -44,13 +44,9 @@ BEST = ("dev-best.ckpt", "dev-clean-best.ckpt")
 
 @dataclass(frozen=True)
 class SoftLabelConfig:
-    """`teacher`: checkpoint or folder of a run of run_downstream.py on the same task with labels; `temperature` of both
-    softmaxes; `hard_weight` of s3prl's loss with labels, added to the soft loss, 0 in GLMD.
-    """
-
-    teacher: str | None = None
-    temperature: float = key(1.0, above=0.0)
-    hard_weight: float = key(0.0, low=0.0)
+    teacher: str | None = None  # checkpoint or folder of a run of run_downstream.py on the same task with labels
+    temperature: float = key(1.0, above=0.0)  # of both softmaxes
+    hard_weight: float = key(0.0, low=0.0)  # of s3prl's loss with labels, added to the soft loss; 0 in GLMD
 
     def problems(self) -> Iterator[str]:
         if self.teacher is None:

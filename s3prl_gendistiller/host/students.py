@@ -17,11 +17,9 @@ from s3prl_gendistiller.student_kinds import DEFAULT_KIND, read_model_config
 
 
 def build_student(source: str | Path | Mapping[str, Any] | ModelConfig, *, task: str = DEFAULT_KIND) -> Student:
-    """An untrained student.
+    """An untrained student from a model YAML, its content, or a configuration object.
 
-    Args:
-        source: a model YAML, its content, or a configuration object.
-        task: the kind of student that a YAML or its content describes; a configuration object has one kind only.
+    `task` is the kind of student that a YAML or its content describes; a configuration object has one kind only.
 
     Raises:
         ConfigError: lists everything that is wrong with the configuration.

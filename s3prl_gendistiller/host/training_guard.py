@@ -50,16 +50,12 @@ class TrainingGuard:
         self._folder = Path(runner.args.expdir)
         self._first = runner.init_ckpt.get("Step", 0)
         self._bad_loss = False
-        self._scaled = bool(runner.config["runner"].get("fp16")) and torch.cuda.is_available()
-        total = runner.config["runner"]["total_steps"]
-        if self._first >= total:
-            longer = "n_epochs" if runner.config["runner"].get("n_epochs", -1) > 0 else "total_steps"
-            logger.info(
-                "step %d of %d is done, the run is finished; config.runner.%s makes it longer",
-                self._first,
-                total,
-                longer,
-            )
+        section = runner.config["runner"]
+        self._scaled = bool(section.get("fp16")) and torch.cuda.is_available()
+        if self._first >= section["total_steps"]:
+            longer = "n_epochs" if section.get("n_epochs", -1) > 0 else "total_steps"
+            finished = "step %d of %d is done, the run is finished; config.runner.%s makes it longer"
+            logger.info(finished, self._first, section["total_steps"], longer)
         model = runner.downstream.model if hasattr(runner, "downstream") else runner.upstream
         model.register_forward_hook(self.check_loss)
 
@@ -94,10 +90,8 @@ class TrainingGuard:
         self._row += 1
         self._losses = self._losses + 1 if self._bad_loss else 0
         self._bad_loss = False
-        if (
-            max(self._losses, 0 if self._scaled else self._row) >= NON_FINITE_IN_A_ROW
-            or self._row >= OVERFLOWS_IN_A_ROW
-        ):
+        counted = max(self._losses, 0 if self._scaled else self._row)
+        if counted >= NON_FINITE_IN_A_ROW or self._row >= OVERFLOWS_IN_A_ROW:
             raise self._not_finite(f"the loss or its gradient was not finite {self._row} times in a row")
         return norm
 

@@ -65,9 +65,8 @@ def check_contents(content: dict[str, Any], family: str, name: str, path: str | 
         name: the upstream's entry in s3prl.hub, such as hubert_local.
         label: flag or key that named the file, for the message.
 
-    Raises:
-        UserError: text that s3prl evaluates is no literal, a part is missing, sizes do not describe the weights, or a
-            weight is not finite.
+    UserError: text that s3prl evaluates is no literal, a part is missing, sizes do not describe the weights, or a
+    weight is not finite.
     """
     _check_texts(content, path, label)
     layout = LAYOUTS.get(family)

@@ -28,17 +28,8 @@ FOREIGN_PACKAGES = {"ast": "timm", "ssast": "timm", "espnet_hubert": "espnet2", 
 # Exceptions of building an upstream that a user can resolve: no network, no or a wrong checkpoint, no package.
 FAILURES = (
     OSError,  # also what urllib, requests and huggingface_hub raise without a network
-    RuntimeError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    ArithmeticError,
-    MemoryError,
-    ImportError,
-    EOFError,
-    pickle.UnpicklingError,
+    *(RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError, ArithmeticError),
+    *(MemoryError, ImportError, EOFError, pickle.UnpicklingError),
 )
 
 logger = logging.getLogger(__name__)
@@ -75,8 +66,7 @@ UNITS = Door(
 
 def require_upstream(name: str, door: Door = LAUNCHER) -> Callable[..., Any]:
     """The entry of s3prl.hub; UserError if there is none, or a package that it needs is not installed."""
-    entry = getattr(mount.mount_hub(), name, None) if name.isidentifier() else None
-    if not isinstance(entry, FunctionType) or not entry.__module__.endswith(".hubconf"):  # it also holds Path, options
+    if name not in upstreams():
         close = ", ".join(difflib.get_close_matches(name, upstreams(), n=3)) or "nothing; s3prl/hub.py lists all"
         raise UserError(f"{door.upstream}: found {name!r}, expected an upstream of s3prl.hub; close to it: {close}")
     package = FOREIGN_PACKAGES.get(name, FOREIGN_PACKAGES.get(family_of(name), ""))
@@ -85,17 +75,14 @@ def require_upstream(name: str, door: Door = LAUNCHER) -> Callable[..., Any]:
             f"{door.upstream}: found {name}, which needs the Python package {package}; it is not installed here, so "
             "choose another upstream or install what s3prl's upstream/README.md lists"
         )
+    entry: Callable[..., Any] = getattr(mount.mount_hub(), name)
     return entry
 
 
 def upstreams() -> list[str]:
-    """Names of all upstreams in s3prl.hub, those of this package included."""
-    entries = vars(mount.mount_hub()).items()
-    return [
-        name
-        for name, entry in entries
-        if isinstance(entry, FunctionType) and entry.__module__.endswith(".hubconf") and name[0] != "_"
-    ]
+    """Names of all upstreams in s3prl.hub, those of this package included; the module also holds Path and options."""
+    entries = {name: entry for name, entry in vars(mount.mount_hub()).items() if isinstance(entry, FunctionType)}
+    return [name for name, entry in entries.items() if entry.__module__.endswith(".hubconf") and name[0] != "_"]
 
 
 def family_of(name: str) -> str:

@@ -20,11 +20,7 @@ class DistributedSamplerWrapper(DistributedSampler):
     """
 
     def __init__(
-        self,
-        sampler: Sampler[Any],
-        num_replicas: int | None = None,
-        rank: int | None = None,
-        shuffle: bool = True,
+        self, sampler: Sampler[Any], num_replicas: int | None = None, rank: int | None = None, shuffle: bool = True
     ) -> None:
         # A DistributedSampler, because the host's Runner calls `set_epoch` only on those.
         indices = cast(Dataset[int], range(len(cast(Sized, sampler))))
