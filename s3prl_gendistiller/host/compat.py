@@ -111,12 +111,8 @@ def supply_audio_info() -> str | None:
 def supply_audio_backends() -> str | None:
     """torchaudio 2.9 removed `set_audio_backend`, which s3prl calls at import."""
     torchaudio = importlib.import_module("torchaudio")
-    return _supply_missing(
-        torchaudio,
-        set_audio_backend=lambda backend: None,
-        get_audio_backend=lambda: "soundfile",
-        list_audio_backends=lambda: ["soundfile"],
-    )
+    present: dict[str, Any] = {"get_audio_backend": lambda: "soundfile", "list_audio_backends": lambda: ["soundfile"]}
+    return _supply_missing(torchaudio, set_audio_backend=lambda backend: None, **present)
 
 
 def supply_hub_classes() -> str | None:

@@ -166,13 +166,8 @@ def whole_config(base: str) -> type:
     """Dataclass of all sections of the configuration of one of `EXPERTS`."""
     if base in ("quesst14_dtw", "asr"):
         return _QueryConfig if base == "quesst14_dtw" else _SpeechConfig
-    return dataclasses.make_dataclass(
-        "DownstreamConfig",
-        [("downstream_expert", EXPERTS[base])],
-        bases=(_DownstreamConfig,),
-        frozen=True,
-        kw_only=True,
-    )
+    fields = [("downstream_expert", EXPERTS[base])]
+    return dataclasses.make_dataclass("DownstreamConfig", fields, bases=(_DownstreamConfig,), frozen=True, kw_only=True)
 
 
 @dataclass(frozen=True, kw_only=True)

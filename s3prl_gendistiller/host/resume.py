@@ -54,17 +54,11 @@ def check_changes(stored: dict[str, Any], checkpoint: Path, overrides: Overrides
     problems = [*_loop_problems(before, after, stored["Step"]), *_optimizer_problems(before, after)]
     if "Downstream" in stored:
         old, new = (config.get("downstream_expert", {}) for config in (before, after))
-        problems += [
-            f"config.downstream_expert.{part}: the head was made with it; {ANOTHER}"
-            for part in HEAD
-            if old.get(part) != new.get(part)
-        ]
+        changed = [part for part in HEAD if old.get(part) != new.get(part)]
+        problems += [f"config.downstream_expert.{part}: the head was made with it; {ANOTHER}" for part in changed]
     else:
-        problems += [
-            f"args.{name}: a run that goes on takes it from its checkpoint; {ANOTHER}"
-            for name in overrides.flags
-            if name not in ARGUMENTS
-        ]
+        unread = [name for name in overrides.flags if name not in ARGUMENTS]
+        problems += [f"args.{name}: a run that goes on takes it from its checkpoint; {ANOTHER}" for name in unread]
     if problems:
         raise UserError("\n  ".join([f"-o cannot be applied to {checkpoint}:", *problems]))
 

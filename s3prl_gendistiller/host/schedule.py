@@ -30,13 +30,9 @@ def put_rates(scheduler: Any, optimizer: Any) -> None:
     that the run began with.
     """
     scheduler.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
-    rates = [
-        base * factor(scheduler.last_epoch)
-        for base, factor in zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
-    ]
-    for group, rate in zip(optimizer.param_groups, rates, strict=True):
-        group["lr"] = rate
-    scheduler._last_lr = rates
+    for group, base, factor in zip(optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True):
+        group["lr"] = base * factor(scheduler.last_epoch)
+    scheduler._last_lr = [group["lr"] for group in optimizer.param_groups]
 
 
 def check_state(optimizer: Any) -> None:

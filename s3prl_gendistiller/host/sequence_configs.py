@@ -139,16 +139,8 @@ class SlotCorpusConfig(CorpusConfig):
     test_speakers: tuple[str, ...]
 
 
-CORPORA = Variants(
-    by="name",
-    of={
-        "libriphone": PhonemeCorpusConfig,
-        "snips": SlotCorpusConfig,
-        "librispeech": CorpusConfig,
-        "common_voice": CorpusConfig,
-        "sbcsae": CorpusConfig,
-    },
-)
+_OTHERS = dict.fromkeys(("librispeech", "common_voice", "sbcsae"), CorpusConfig)
+CORPORA = Variants(by="name", of={"libriphone": PhonemeCorpusConfig, "snips": SlotCorpusConfig, **_OTHERS})
 
 
 @dataclass(frozen=True)
@@ -162,10 +154,8 @@ class TextConfig:
             yield f"slots_file: missing; mode {self.mode} reads it"
 
 
-METRICS = (
-    *("per", "wer", "cer", "slot_type_f1", "slot_value_cer", "slot_value_wer"),
-    *("slot_edit_f1_full", "slot_edit_f1_part"),
-)
+_SLOT_METRICS = ("slot_type_f1", "slot_value_cer", "slot_value_wer", "slot_edit_f1_full", "slot_edit_f1_part")
+METRICS = ("per", "wer", "cer", *_SLOT_METRICS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,21 +23,13 @@ from s3prl_gendistiller.schema import check_present
 from s3prl_gendistiller.schema_values import one_of, shown
 from s3prl_gendistiller.student_kinds import OWN_UPSTREAMS, STUDENT_KINDS
 
-_UPSTREAM = ("", "_ckpt", "_model_config", "_feature_selection", "_model_name", "_revision")
-_TEXTS = (
-    *(f"upstream{part}" for part in _UPSTREAM),
-    *("downstream", "downstream_variant", "evaluate_split"),
-    *("expname", "expdir", "device", "hub", "cache_dir", "hf_hub_org"),
-)
-_FLAGS = (
-    *("upstream_trainable", "upstream_refresh", "upstream_feature_normalize"),
-    *("verbose", "disable_cudnn", "multi_gpu"),
-)
-_NUMBERS = ("seed", "upstream_layer_selection")
+_UPSTREAM_TEXTS = ("", "_ckpt", "_model_config", "_feature_selection", "_model_name", "_revision")
+_TEXTS = "downstream downstream_variant evaluate_split expname expdir device hub cache_dir hf_hub_org"
+_FLAGS = "upstream_trainable upstream_refresh upstream_feature_normalize verbose disable_cudnn multi_gpu"
 _TYPES: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(_TEXTS, (str, type(None))),
-    **dict.fromkeys(_FLAGS, (bool,)),
-    **dict.fromkeys(_NUMBERS, (int, type(None))),
+    **dict.fromkeys((*(f"upstream{part}" for part in _UPSTREAM_TEXTS), *_TEXTS.split()), (str, type(None))),
+    **dict.fromkeys(_FLAGS.split(), (bool,)),
+    **dict.fromkeys(("seed", "upstream_layer_selection"), (int, type(None))),
 }
 """By name of an argument in `Args`."""
 _WORDS = {str: "text", bool: "True or False", int: "a whole number"}
@@ -75,9 +67,8 @@ def check_stored_pretrain(
     task = args.get("upstream")
     if task is not None and task not in tasks:
         raise UserError(f"{source}: found task {shown(task)} in it, {one_of(task, tasks)}")
-    sections: dict[str, Any] = {
-        name: config[name] for name in ("runner", "optimizer", "scheduler", "pretrain_expert") if name in config
-    }
+    names = ("runner", "optimizer", "scheduler", "pretrain_expert")
+    sections = {name: config[name] for name in names if name in config}
     reader = RunnerConfig if task in STUDENT_KINDS else StockConfig
     check_present(reader, sections, f"{source}: Config")
     return sections

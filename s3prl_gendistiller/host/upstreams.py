@@ -50,18 +50,10 @@ class Door:
 
 LAUNCHER = Door("-u", "-k", "give -u {}", "give a local file with -u {} -k FILE")
 STUDENT = Door("--student", "--student", "run_downstream.py takes it with -u {}", "run_downstream.py -u {} -k FILE")
-TEACHER = Door(
-    "teacher.upstream",
-    "teacher.checkpoint",
-    "set teacher.upstream to {}",
-    "Give a local file as teacher.checkpoint, or a transformers folder as teacher.folder",
-)
-UNITS = Door(
-    "--teacher",
-    "--checkpoint",
-    "give --teacher {}",
-    "give a local file: gendistiller units --teacher {} --checkpoint FILE",
-)
+_TEACHER_FILE = "Give a local file as teacher.checkpoint, or a transformers folder as teacher.folder"
+TEACHER = Door("teacher.upstream", "teacher.checkpoint", "set teacher.upstream to {}", _TEACHER_FILE)
+_UNITS_FILE = "give a local file: gendistiller units --teacher {} --checkpoint FILE"
+UNITS = Door("--teacher", "--checkpoint", "give --teacher {}", _UNITS_FILE)
 
 
 def require_upstream(name: str, door: Door = LAUNCHER) -> Callable[..., Any]:
