@@ -46,7 +46,6 @@ PRINTED_BY = {
     "host/resume.py": LAUNCHERS,
     "host/runners.py": LAUNCHERS,
     "host/saving.py": LAUNCHERS,
-    "host/schedule.py": LAUNCHERS,
     "host/shims/hub_access.py": ("run_downstream.py",),
     "host/shims/task_data.py": ("run_downstream.py",),
     "host/soft_labels.py": ("run_downstream.py",),

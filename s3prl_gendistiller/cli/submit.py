@@ -188,7 +188,7 @@ def _write_hub_folder(folder: Path, student: BenchmarkedModel, finished: Finishe
 
 def _student(args: argparse.Namespace, finished: Finished | None) -> BenchmarkedModel:
     """The student to write as an upstream, checked."""
-    from s3prl_gendistiller.host.generation import check_steps
+    from s3prl_gendistiller.host.students import check_steps
     from s3prl_gendistiller.host.upstream_files import check_file
     from s3prl_gendistiller.host.upstreams import STUDENT
     from s3prl_gendistiller.student_kinds import OWN_UPSTREAM

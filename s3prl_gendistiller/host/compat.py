@@ -115,29 +115,22 @@ def supply_audio_backends() -> str | None:
     return _supply_missing(torchaudio, set_audio_backend=lambda backend: None, **present)
 
 
-def supply_hub_classes() -> str | None:
-    """huggingface_hub 1 removed `HfFolder` and `Repository`, which both scripts of s3prl import."""
+def supply_hub_access() -> str | None:
+    """huggingface_hub 1 removed `HfFolder` and `Repository`, which both scripts of s3prl import.
+
+    `--hub huggingface` calls `HfApi.login` and `snapshot_download(..., use_auth_token=True)`, which it removed too.
+    """
     hub = _module("huggingface_hub")
     if hub is None:
         return None
-    return _supply_missing(hub, HfFolder=hub_access.HfFolder, Repository=hub_access.Repository)
-
-
-def supply_hub_calls() -> str | None:
-    """`--hub huggingface` calls `HfApi.login` and `snapshot_download(..., use_auth_token=True)`."""
-    hub = _module("huggingface_hub")
-    if hub is None:
-        return None
-    supplied = []
-    if not hasattr(hub.HfApi, "login"):
-        hub.HfApi.login = hub_access.login
-        supplied.append("HfApi.login")
-    parameters = inspect.signature(hub.snapshot_download, follow_wrapped=False).parameters
-    if "use_auth_token" not in parameters:
-        widened = hub_access.accept_old_arguments(hub.snapshot_download)
-        hub.snapshot_download = widened  # type: ignore[attr-defined]
+    supplied = [
+        _supply_missing(hub, HfFolder=hub_access.HfFolder, Repository=hub_access.Repository),
+        _supply_missing(hub.HfApi, login=hub_access.login),
+    ]
+    if "use_auth_token" not in inspect.signature(hub.snapshot_download, follow_wrapped=False).parameters:
+        hub.snapshot_download = hub_access.accept_old_arguments(hub.snapshot_download)  # type: ignore[attr-defined]
         supplied.append("snapshot_download's old arguments")
-    return f"huggingface_hub.{', '.join(supplied)}" if supplied else None
+    return ", ".join(filter(None, supplied)) or None
 
 
 def supply_catalyst() -> str | None:
@@ -184,8 +177,7 @@ SHIMS: tuple[Callable[[], str | None], ...] = (
     supply_audio_files,
     supply_audio_info,
     supply_audio_backends,
-    supply_hub_classes,
-    supply_hub_calls,
+    supply_hub_access,
     supply_catalyst,
     supply_distutils,
     supply_exits,
@@ -250,11 +242,12 @@ def _module(name: str) -> ModuleType | None:
         return None
 
 
-def _supply_missing(module: ModuleType, **stand_ins: Any) -> str | None:
-    missing = [name for name in stand_ins if not hasattr(module, name)]
+def _supply_missing(holder: Any, **stand_ins: Any) -> str | None:
+    """Adds what a module or a class lacks; None if nothing is missing."""
+    missing = [name for name in stand_ins if not hasattr(holder, name)]
     for name in missing:
-        setattr(module, name, stand_ins[name])
-    return f"{module.__name__}.{', '.join(missing)}" if missing else None
+        setattr(holder, name, stand_ins[name])
+    return f"{holder.__name__}.{', '.join(missing)}" if missing else None
 
 
 def _forget(before: set[str]) -> None:

@@ -26,8 +26,7 @@ from s3prl_gendistiller.host.random_waveforms import Drawn, WatchedLoader
 from s3prl_gendistiller.outputs import check_writable, replacing
 
 CACHE_FLAG, LIMIT_FLAG = "--cache-features", "--cache-limit"
-FREE_BYTES = 10**9
-"""Bytes that stay free on the disk for checkpoints."""
+FREE_BYTES = 10**9  # bytes that stay free on the disk for checkpoints
 _COUNT = ".kept_bytes"
 _ABANDONED_S = 3600
 _UNREADABLE = (

@@ -9,7 +9,7 @@ import torch
 
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.host.feature_cache import identity
-from s3prl_gendistiller.host.generation import generation_text
+from s3prl_gendistiller.host.students import generation_text
 from s3prl_gendistiller.host.upstream_files import check_file
 from s3prl_gendistiller.host.upstreams import STUDENT, building, require_upstream
 

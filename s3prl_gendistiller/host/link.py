@@ -7,6 +7,7 @@ them. Everything is checked before the first change, and a failed change is undo
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shutil
@@ -215,15 +216,12 @@ def _carry_out(steps: list[Step], package: Path, hub: Path, folders: list[Path])
     for folder in places if steps else ():
         if folder.exists() and not os.access(folder, os.W_OK):
             raise UserError(f"{folder}: cannot write there, expected a folder of yours; nothing was changed")
-    done: list[Step] = []
-    try:
+    with contextlib.ExitStack() as back:
         for step in steps:
-            step.do()
-            done.append(step)
-    except (OSError, UserError, KeyboardInterrupt) as error:
-        for step in reversed(done):
-            step.undo()
-        if isinstance(error, OSError):
-            raise UserError(f"{error}; {_UNCHANGED}") from error
-        raise
+            try:
+                step.do()
+            except OSError as error:
+                raise UserError(f"{error}; {_UNCHANGED}") from error
+            back.callback(step.undo)
+        back.pop_all()
     return [step.text for step in steps]

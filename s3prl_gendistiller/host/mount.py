@@ -55,7 +55,7 @@ def mount_pretrain() -> ModuleType:
 
 
 def guard_runner(module: ModuleType) -> None:
-    """Puts the functions of `training_guard`, `saving` and `schedule` into a module that holds a Runner of s3prl.
+    """Puts the functions of `training_guard`, `saving` and `runners` into a module that holds a Runner of s3prl.
 
     The Runner's code stays as it is; some names in its module become other objects.
     """

@@ -25,8 +25,7 @@ from s3prl_gendistiller.student_kinds import kind_of_weights, read_model_config
 ANOTHER = "leave it out, or begin another run with -n"
 ARGUMENTS = ("device", "expdir", "multi_gpu")
 """Arguments that pretraining reads after those of the checkpoint have replaced the command's."""
-HEAD = ("modelrc", "model", "text")
-"""Sections that the shape of a downstream head follows from."""
+HEAD = ("modelrc", "model", "text")  # sections that the shape of a downstream head follows from
 SPEECH = ("sets", "file_path", "libri_root")
 
 logger = logging.getLogger(__name__)

@@ -37,8 +37,7 @@ BASES = {
     "glmd_pr": "ctc",
     "glmd_asr": "asr",
 }
-SECTION = "glmd"
-"""Key of `downstream_expert` in the configuration."""
+SECTION = "glmd"  # key of `downstream_expert` in the configuration
 BEST = ("dev-best.ckpt", "dev-clean-best.ckpt")
 
 

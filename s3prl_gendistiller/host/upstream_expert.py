@@ -13,8 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from s3prl_gendistiller.distill.transformers_teacher import load_encoder
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.generation import check_steps
-from s3prl_gendistiller.host.students import load_student
+from s3prl_gendistiller.host.students import check_steps, load_student
 from s3prl_gendistiller.models.upstream import FRAME_SAMPLES, read_generation, upstream_output
 
 

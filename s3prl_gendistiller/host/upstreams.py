@@ -21,8 +21,7 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import hubconf, mount
 
 NEEDS_CHECKPOINT = ("_local", "_custom", "_url", "_gdriveid")
-FOLDERS_ENTRY = "transformers_local"
-"""Entry of this package that reads a transformers folder by its model_type."""
+FOLDERS_ENTRY = "transformers_local"  # our entry that reads a transformers folder by its model_type
 # Family or name of an upstream -> Python package that s3prl imports when it builds the upstream.
 FOREIGN_PACKAGES = {"ast": "timm", "ssast": "timm", "espnet_hubert": "espnet2", "pase": "pase", "byol_s_cvt": "einops"}
 # Exceptions of building an upstream that a user can resolve: no network, no or a wrong checkpoint, no package.

@@ -29,8 +29,7 @@ from s3prl_gendistiller.host.view import View
 
 LISTED_SUFFIXES = (".aac", ".au", ".flac", ".m4a", ".mp3", ".ogg", ".wav")
 """Suffixes of the files that librosa's `find_files` lists."""
-_LATE_S = 0.1
-"""Tolerance in seconds: tables round durations."""
+_LATE_S = 0.1  # tolerance in seconds: tables round durations
 
 
 class Torchaudio(View):
