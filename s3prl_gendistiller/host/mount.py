@@ -36,13 +36,13 @@ logger = logging.getLogger(__name__)
 
 def mount_pretrain() -> ModuleType:
     """Adds the pretrain tasks of this package to s3prl's and returns s3prl's module run_pretrain."""
-    from s3prl_gendistiller.host.pretrain_expert import task_expert  # that module imports this one
-
     host = find_host()
     compat.apply()
     if str(host.package) not in sys.path:
         sys.path.insert(0, str(host.package))  # run_pretrain imports `pretrain`, `utility`, ... from the top
     guard_runner(importlib.import_module("pretrain.runner"))
+    from s3prl_gendistiller.host.pretrain_expert import task_expert  # that module imports this one
+
     for name in STUDENT_KINDS:  # where s3prl's Runner imports the task
         compat.supply_module(f"pretrain.{name}.pretrain_expert", UpstreamPretrainExpert=task_expert(name))
     upstream_guards.install("upstream", ("baseline.extracter",))  # its own tasks import it by this name
