@@ -30,7 +30,7 @@ EXPERTS: dict[str, type] = {
     "quesst14_dtw": experts.QueryConfig,
     "voxceleb1": experts.SpeakerConfig,
     "sv_voxceleb1": experts.TrialConfig,
-    "diarization": experts.DiarizationConfig,
+    "diarization": sequences.DiarizationConfig,
     "fluent_commands": experts.CommandConfig,
     "emotion": experts.EmotionConfig,
 }

@@ -1,6 +1,6 @@
-"""`downstream_expert` of the SUPERB tasks that classify, compare or separate: the keys that s3prl's experts read.
+"""`downstream_expert` of the SUPERB tasks that classify or compare utterances: the keys that s3prl's experts read.
 
-First stand the tasks with one class for each utterance, then verification, query by example and diarization.
+First stand the tasks with one class for each utterance, then verification and query by example.
 
 Where an expert evaluates a text (`select`, `module`, `metric`, ...), the choices are all names that it knows. A key
 that an expert ignores is unknown here, unless a YAML of s3prl holds it.
@@ -257,43 +257,3 @@ class QueryConfig:
     def problems(self) -> Iterator[str]:
         if self.feature_normalization and self.dtwrc.dist_method == "cosine_neg_log":
             yield "dtwrc.dist_method: found cosine_neg_log with feature_normalization, expected another, or false there"
-
-
-@dataclass(frozen=True)
-class MixtureDataConfig:
-    num_speakers: int = key(low=1)
-    chunk_size: int = key(2000, low=1)
-    subsampling: int = key(1, low=1)
-    label_delay: int = key(0, low=0)
-    rate: int = key(16_000, low=16_000, high=16_000)  # what every upstream takes
-    frame_shift: int | None = key(None, low=1)
-    use_last_samples: bool = True
-
-
-@dataclass(frozen=True)
-class LoaderConfig:
-    num_workers: int = key(low=0)
-    train_batchsize: int = key(low=1)
-    eval_batchsize: int = key(low=1)
-    train_dir: str = key()
-    dev_dir: str = key()
-    test_dir: str = key()
-
-
-@dataclass(frozen=True)
-class ScoreConfig:
-    save_predictions: bool
-
-
-@dataclass(frozen=True)
-class SeparatorConfig:
-    rnn_layers: int = key(low=0)
-    hidden_size: int = key(low=1)
-
-
-@dataclass(frozen=True)
-class DiarizationConfig:
-    datarc: MixtureDataConfig
-    loaderrc: LoaderConfig
-    scorerc: ScoreConfig
-    modelrc: SeparatorConfig
