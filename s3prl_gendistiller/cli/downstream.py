@@ -21,13 +21,13 @@ from s3prl_gendistiller.host import feature_cache, mount, soft_labels
 from s3prl_gendistiller.host.checkpoint import newest_student, read_checkpoint
 from s3prl_gendistiller.host.downstream_config import check_downstream
 from s3prl_gendistiller.host.feature_store import CACHE_FLAG, LIMIT_FLAG, FeatureCache, read_size
-from s3prl_gendistiller.host.generation import check_steps, generation_text
 from s3prl_gendistiller.host.locate import find_host
 from s3prl_gendistiller.host.overrides import Overrides
 from s3prl_gendistiller.host.paths import expand_tree
 from s3prl_gendistiller.host.resume import check_changes, check_sections
 from s3prl_gendistiller.host.runner_checks import check_layer, check_upstream
 from s3prl_gendistiller.host.stored_run import check_settings, check_stored_downstream
+from s3prl_gendistiller.host.students import check_steps, generation_text
 from s3prl_gendistiller.models.upstream import read_generation
 from s3prl_gendistiller.outputs import check_writable
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml

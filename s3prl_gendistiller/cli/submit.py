@@ -12,7 +12,7 @@ from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.export.card import Card
 from s3prl_gendistiller.export.hub_folder import write_hub_folder
-from s3prl_gendistiller.host.generation import check_steps
+from s3prl_gendistiller.host.students import check_steps
 from s3prl_gendistiller.host.upstream_files import check_file
 from s3prl_gendistiller.host.upstreams import STUDENT
 from s3prl_gendistiller.outputs import check_writable

@@ -21,8 +21,7 @@ from s3prl_gendistiller._version import __version__
 from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.export.card import Card, render
 from s3prl_gendistiller.host.checkpoint import read_checkpoint, student_kind
-from s3prl_gendistiller.host.generation import check_steps
-from s3prl_gendistiller.host.students import load_student
+from s3prl_gendistiller.host.students import check_steps, load_student
 from s3prl_gendistiller.outputs import atomic_folder
 from s3prl_gendistiller.schema import to_dict
 from s3prl_gendistiller.student_kinds import STUDENT_KINDS, read_model_config

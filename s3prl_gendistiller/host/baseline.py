@@ -41,9 +41,7 @@ class NormedProjection(nn.Linear):
 class DistilHubert(Student):
     """s3prl's distiller behind ``student(wavs, lengths) -> StudentOutput``.
 
-    Attributes:
-        distiller: s3prl's `DistillerModel`. s3prl's `distiller_local` loads its state_dict, except with linear heads or
-            a feature norm.
+    s3prl's `distiller_local` loads the state_dict of `distiller`, except with linear heads or a feature norm.
     """
 
     ignores_padding = False  # like HuBERT, s3prl's DistillerModel normalises over the padding too
@@ -76,14 +74,10 @@ class DistilHubert(Student):
         return self.distiller(wavs, torch.ones_like(wavs), get_hidden=True, no_pred=True)
 
     def forward(self, wavs: Tensor, lengths: Tensor, *, steps: int | None = None) -> StudentOutput:
-        """
-        Args:
-            wavs: (B, S), zero padded; lengths: (B,) samples.
-            steps: None or the number of targets, because all targets are predicted at once.
+        """Hidden states of `wavs` (B, S), zero padded, whose true `lengths` (B,) are in samples.
 
-        Returns:
-            hidden states ``[projected frames, transformer layers..., predicted layers...]``, as s3prl's upstream lists
-            them.
+        They are ``[projected frames, transformer layers..., predicted layers...]``, as s3prl's upstream lists them.
+        `steps` is None or the number of targets, because all targets are predicted at once.
         """
         if steps not in (None, self.distiller.n_tasks):
             raise ValueError(f"steps: found {steps}; DistilHuBERT predicts its {self.distiller.n_tasks} layers at once")

@@ -46,9 +46,7 @@ class BrokenCheckpoint(UserError):
 class UnsafeCheckpoint(UserError):
     """A file that would run code when it is loaded.
 
-    Args:
-        message: for the user.
-        name: the function that would be called, such as "posix.system"; the reader's message where it is not known.
+    `name` is the function that would be called, such as "posix.system", or the reader's message where it is not known.
     """
 
     def __init__(self, message: str, name: str) -> None:
@@ -59,9 +57,7 @@ class UnsafeCheckpoint(UserError):
 def read_checkpoint(path: str | Path, *, mmap: bool = False) -> dict[str, Any]:
     """Loads a checkpoint on the CPU after comparing every part of it with its check sum.
 
-    Args:
-        path: the file.
-        mmap: leave the tensors on disk until they are read; for reading `Step` or `Args` alone.
+    `mmap` leaves the tensors on disk until they are read, for reading `Step` or `Args` alone.
 
     Raises:
         BrokenCheckpoint: the file is truncated or damaged, or no checkpoint at all.
@@ -162,11 +158,7 @@ def _inside(folder: Path) -> str:
 
 
 def student_kind(states: dict[str, Any], path: str | Path) -> StudentKind:
-    """The kind of the student whose weights a checkpoint holds.
-
-    Raises:
-        UserError: the checkpoint holds no student, or lacks the model configuration.
-    """
+    """The kind of the student in a checkpoint; UserError if there is no student, or no configuration of its model."""
     kind = kind_of_weights(states)
     if kind is None:
         keys = " or ".join(kind.weights for kind in STUDENT_KINDS.values())
@@ -183,11 +175,7 @@ def student_kind(states: dict[str, Any], path: str | Path) -> StudentKind:
 
 
 def stored_step(path: str | Path) -> int:
-    """The optimiser step in a checkpoint; the tensors are not read.
-
-    Raises:
-        UserError: as `read_checkpoint`, or the checkpoint holds no step.
-    """
+    """The optimiser step in a checkpoint; the tensors are not read. UserError if the checkpoint holds no step."""
     step = _load(_regular(path), mmap=True).get("Step")
     if step is None:
         raise UserError(f"{path}: found no Step in it, expected a checkpoint of s3prl's Runner")
@@ -195,11 +183,7 @@ def stored_step(path: str | Path) -> int:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a checkpoint can be read to its last byte; logs a warning if not.
-
-    Raises:
-        UserError: the file is whole, but cannot be used; see `read_checkpoint`.
-    """
+    """Whether a checkpoint is whole; logs a warning if not, and raises UserError if it is whole and of no use."""
     try:
         read_checkpoint(path, mmap=True)
     except BrokenCheckpoint as error:

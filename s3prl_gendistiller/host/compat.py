@@ -13,7 +13,6 @@ Without a script the command lists what it would supply.
 from __future__ import annotations
 
 import argparse
-import importlib
 import importlib.util
 import inspect
 import logging
@@ -21,6 +20,7 @@ import os
 import runpy
 import sys
 from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,15 +29,7 @@ import torch
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.locate import is_checkout, is_host_package
-from s3prl_gendistiller.host.shims import (
-    audio_effects,
-    audio_extension,
-    audio_files,
-    exits,
-    flags,
-    hub_access,
-    samplers,
-)
+from s3prl_gendistiller.host.shims import audio_effects, audio_extension, audio_files, hub_access, interpreter, samplers
 
 # Classes, besides tensors and plain values, that checkpoints of s3prl's runners hold: the arguments, and the
 # learning rate schedule inside the parameter groups of s3prl's BertAdam and Lamb (`AdamW_with_schedule`).
@@ -59,11 +51,7 @@ def apply() -> list[str]:
 
 
 def safe_globals() -> list[Any]:
-    """The allow-list for `torch.load`: classes, and (class, name in the file) pairs.
-
-    Raises:
-        ModuleNotFoundError: s3prl is not installed.
-    """
+    """The allow-list for `torch.load`: classes, and (class, name in the file) pairs."""
     optimizers = importlib.import_module("s3prl.optimizers")  # light: needs torch alone
     names = [(module, name) for module in SCHEDULE_MODULES for name in SCHEDULES]
     return [argparse.Namespace, *((getattr(optimizers, name), f"{module}.{name}") for module, name in names)]
@@ -123,50 +111,33 @@ def supply_audio_info() -> str | None:
 def supply_audio_backends() -> str | None:
     """torchaudio 2.9 removed `set_audio_backend`, which s3prl calls at import."""
     torchaudio = importlib.import_module("torchaudio")
-    return _supply_missing(
-        torchaudio,
-        set_audio_backend=lambda backend: None,
-        get_audio_backend=lambda: "soundfile",
-        list_audio_backends=lambda: ["soundfile"],
-    )
+    present: dict[str, Any] = {"get_audio_backend": lambda: "soundfile", "list_audio_backends": lambda: ["soundfile"]}
+    return _supply_missing(torchaudio, set_audio_backend=lambda backend: None, **present)
 
 
-def supply_hub_classes() -> str | None:
-    """huggingface_hub 1 removed `HfFolder` and `Repository`, which both scripts of s3prl import."""
+def supply_hub_access() -> str | None:
+    """huggingface_hub 1 removed `HfFolder` and `Repository`, which both scripts of s3prl import.
+
+    `--hub huggingface` calls `HfApi.login` and `snapshot_download(..., use_auth_token=True)`, which it removed too.
+    """
     hub = _module("huggingface_hub")
     if hub is None:
         return None
-    return _supply_missing(hub, HfFolder=hub_access.HfFolder, Repository=hub_access.Repository)
-
-
-def supply_hub_calls() -> str | None:
-    """`--hub huggingface` calls `HfApi.login` and `snapshot_download(..., use_auth_token=True)`."""
-    hub = _module("huggingface_hub")
-    if hub is None:
-        return None
-    supplied = []
-    if not hasattr(hub.HfApi, "login"):
-        hub.HfApi.login = hub_access.login
-        supplied.append("HfApi.login")
-    parameters = inspect.signature(hub.snapshot_download, follow_wrapped=False).parameters
-    if "use_auth_token" not in parameters:
-        widened = hub_access.accept_old_arguments(hub.snapshot_download)
-        hub.snapshot_download = widened  # type: ignore[attr-defined]
+    supplied = [
+        _supply_missing(hub, HfFolder=hub_access.HfFolder, Repository=hub_access.Repository),
+        _supply_missing(hub.HfApi, login=hub_access.login),
+    ]
+    if "use_auth_token" not in inspect.signature(hub.snapshot_download, follow_wrapped=False).parameters:
+        hub.snapshot_download = hub_access.accept_old_arguments(hub.snapshot_download)  # type: ignore[attr-defined]
         supplied.append("snapshot_download's old arguments")
-    return f"huggingface_hub.{', '.join(supplied)}" if supplied else None
+    return ", ".join(filter(None, supplied)) or None
 
 
 def supply_catalyst() -> str | None:
     """The keyword spotting task needs one class of catalyst, whose releases fail on Python 3.10 and later."""
     if _module("catalyst.data.sampler") is not None:
         return None
-    tree = {name: ModuleType(name) for name in ("catalyst", "catalyst.data", "catalyst.data.sampler")}
-    tree["catalyst"].data = tree["catalyst.data"]  # type: ignore[attr-defined]
-    tree["catalyst.data"].sampler = tree["catalyst.data.sampler"]  # type: ignore[attr-defined]
-    tree["catalyst.data.sampler"].DistributedSamplerWrapper = (  # type: ignore[attr-defined]
-        samplers.DistributedSamplerWrapper
-    )
-    sys.modules.update(tree)
+    supply_module("catalyst.data.sampler", DistributedSamplerWrapper=samplers.DistributedSamplerWrapper)
     return "catalyst.data.sampler.DistributedSamplerWrapper"
 
 
@@ -174,19 +145,16 @@ def supply_distutils() -> str | None:
     """Python 3.12 removed distutils, of which s3prl's builders use `strtobool`."""
     if importlib.util.find_spec("distutils") is not None:  # on 3.12 setuptools may bring it
         return None
-    package, util = ModuleType("distutils"), ModuleType("distutils.util")
-    util.strtobool = flags.strtobool  # type: ignore[attr-defined]
-    package.util = util  # type: ignore[attr-defined]
-    sys.modules.update({"distutils": package, "distutils.util": util})
+    supply_module("distutils.util", strtobool=interpreter.strtobool)
     return "distutils.util.strtobool"
 
 
 def supply_exits() -> str | None:
     """tensorboardX starts a thread at exit to close a log without events; Python 3.12 forbids that with a traceback."""
     writer = _module("tensorboardX.writer") if sys.version_info >= (3, 12) else None
-    if writer is None or writer.atexit is exits:
+    if writer is None or writer.atexit is interpreter:
         return None
-    writer.atexit = exits  # type: ignore[attr-defined]
+    writer.atexit = interpreter  # type: ignore[attr-defined]
     return "tensorboardX.writer.atexit"
 
 
@@ -209,8 +177,7 @@ SHIMS: tuple[Callable[[], str | None], ...] = (
     supply_audio_files,
     supply_audio_info,
     supply_audio_backends,
-    supply_hub_classes,
-    supply_hub_calls,
+    supply_hub_access,
     supply_catalyst,
     supply_distutils,
     supply_exits,
@@ -219,12 +186,9 @@ SHIMS: tuple[Callable[[], str | None], ...] = (
 
 
 def run_script(path: str | Path, argv: Sequence[str]) -> None:
-    """Runs a Python script as `python path argv...` would, after supplying missing names.
+    """Runs a Python script as `python path argv...` would, after supplying missing names; UserError if there is none.
 
     A script in the package folder of an s3prl checkout imports that checkout as `s3prl`.
-
-    Raises:
-        UserError: there is no such file.
     """
     script = Path(path)
     if not script.is_file():
@@ -258,6 +222,18 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
+def supply_module(name: str, **contents: Any) -> None:
+    """Adds a module of that content to `sys.modules`, with empty packages around it where they are missing."""
+    module, (package, _, last) = ModuleType(name), name.rpartition(".")
+    module.__spec__ = ModuleSpec(name, None)
+    vars(module).update(contents)
+    sys.modules[name] = module
+    if package:
+        if package not in sys.modules:
+            supply_module(package, __path__=[])
+        setattr(sys.modules[package], last, module)
+
+
 def _module(name: str) -> ModuleType | None:
     """The module, or None if it cannot be imported."""
     try:
@@ -266,11 +242,12 @@ def _module(name: str) -> ModuleType | None:
         return None
 
 
-def _supply_missing(module: ModuleType, **stand_ins: Any) -> str | None:
-    missing = [name for name in stand_ins if not hasattr(module, name)]
+def _supply_missing(holder: Any, **stand_ins: Any) -> str | None:
+    """Adds what a module or a class lacks; None if nothing is missing."""
+    missing = [name for name in stand_ins if not hasattr(holder, name)]
     for name in missing:
-        setattr(module, name, stand_ins[name])
-    return f"{module.__name__}.{', '.join(missing)}" if missing else None
+        setattr(holder, name, stand_ins[name])
+    return f"{holder.__name__}.{', '.join(missing)}" if missing else None
 
 
 def _forget(before: set[str]) -> None:

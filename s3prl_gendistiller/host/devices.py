@@ -12,14 +12,7 @@ NAME = re.compile(r"cpu|cuda(:(0|[1-9][0-9]{0,3}))?")
 
 
 def check_device(device: str, flag: str) -> None:
-    """
-    Args:
-        device: cpu, cuda or cuda:N.
-        flag: flag that names the device, for the message.
-
-    Raises:
-        UserError: `device` is no such name, or no device of this machine.
-    """
+    """UserError that names `flag` if `device` is not cpu, cuda or cuda:N, or no device of this machine."""
     count = torch.cuda.device_count()
     known = NAME.fullmatch(device)
     number = int(known[2] or 0) if known else 0

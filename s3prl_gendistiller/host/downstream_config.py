@@ -17,7 +17,6 @@ from s3prl_gendistiller.config_runner import LoopConfig
 from s3prl_gendistiller.documents import leaves
 from s3prl_gendistiller.errors import ConfigError, UserError
 from s3prl_gendistiller.host import expert_configs as experts
-from s3prl_gendistiller.host import matching_configs as matching
 from s3prl_gendistiller.host import sequence_configs as sequences
 from s3prl_gendistiller.host import soft_labels
 from s3prl_gendistiller.host.locate import find_host
@@ -28,10 +27,10 @@ EXPERTS: dict[str, type] = {
     "asr": sequences.AsrConfig,
     "ctc": sequences.CtcConfig,
     "speech_commands": experts.KeywordConfig,
-    "quesst14_dtw": matching.QueryConfig,
+    "quesst14_dtw": experts.QueryConfig,
     "voxceleb1": experts.SpeakerConfig,
-    "sv_voxceleb1": matching.TrialConfig,
-    "diarization": matching.DiarizationConfig,
+    "sv_voxceleb1": experts.TrialConfig,
+    "diarization": sequences.DiarizationConfig,
     "fluent_commands": experts.CommandConfig,
     "emotion": experts.EmotionConfig,
 }
@@ -114,20 +113,14 @@ class _SpeechConfig(_DownstreamConfig):
 @dataclass(frozen=True)
 class _QueryConfig:
     runner: EvaluationConfig
-    downstream_expert: matching.QueryConfig
+    downstream_expert: experts.QueryConfig
 
 
 def check_downstream(downstream: str, content: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """Checks a configuration; returns it with every value converted to the type of its key.
+    """Checks a configuration with its overrides applied; returns it with every value converted to the type of its key.
 
-    Args:
-        downstream: name of a task of s3prl or of this package.
-        content: the configuration with its overrides applied.
-        source: origin of the configuration, for the message.
-
-    Raises:
-        UserError: there is no such task.
-        ConfigError: lists everything that is wrong.
+    `source` is the origin of the configuration, for the message. UserError: there is no such task; ConfigError: lists
+    everything that is wrong.
     """
     reader = _reader(downstream, content, source)
     found = checked(reader, content, source)
@@ -136,11 +129,7 @@ def check_downstream(downstream: str, content: Mapping[str, Any], source: str) -
 
 
 def check_stored_config(downstream: str, content: Mapping[str, Any], source: str) -> None:
-    """Checks the configuration in a checkpoint as `check_downstream` does, but lets keys be missing.
-
-    Raises:
-        UserError: as `check_downstream`.
-    """
+    """Checks the configuration in a checkpoint as `check_downstream` does, but lets keys be missing."""
     check_present(_reader(downstream, content, source), content, source)
     _check_names(downstream, content, source)
 
@@ -158,11 +147,7 @@ def _reader(downstream: str, content: Mapping[str, Any], source: str) -> type:
 
 
 def splits(downstream: str, content: Mapping[str, Any]) -> tuple[str, ...]:
-    """Splits that ``-t`` can name; empty for tasks of s3prl outside SUPERB.
-
-    Args:
-        content: the configuration, which names the splits of ASR.
-    """
+    """Splits that ``-t`` can name; empty for tasks outside SUPERB. The configuration `content` names those of ASR."""
     base = soft_labels.BASES.get(downstream, downstream)
     if base not in EXPERTS:
         return ()
@@ -181,13 +166,8 @@ def whole_config(base: str) -> type:
     """Dataclass of all sections of the configuration of one of `EXPERTS`."""
     if base in ("quesst14_dtw", "asr"):
         return _QueryConfig if base == "quesst14_dtw" else _SpeechConfig
-    return dataclasses.make_dataclass(
-        "DownstreamConfig",
-        [("downstream_expert", EXPERTS[base])],
-        bases=(_DownstreamConfig,),
-        frozen=True,
-        kw_only=True,
-    )
+    fields = [("downstream_expert", EXPERTS[base])]
+    return dataclasses.make_dataclass("DownstreamConfig", fields, bases=(_DownstreamConfig,), frozen=True, kw_only=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,6 @@
-"""`downstream_expert` of the SUPERB tasks with one class for each utterance: the keys that s3prl's experts read.
+"""`downstream_expert` of the SUPERB tasks that classify or compare utterances: the keys that s3prl's experts read.
+
+First stand the tasks with one class for each utterance, then verification and query by example.
 
 Where an expert evaluates a text (`select`, `module`, `metric`, ...), the choices are all names that it knows. A key
 that an expert ignores is unknown here, unless a YAML of s3prl holds it.
@@ -18,6 +20,16 @@ _OF_TORCH = (
 )
 ACTIVATIONS = tuple(_OF_TORCH.split())
 SPLITS = ("train", "dev", "test")
+# Of scipy.spatial.distance.cdist, those that take two matrices of numbers and nothing else.
+_OF_SCIPY = (
+    "cosine correlation euclidean sqeuclidean seuclidean mahalanobis cityblock chebyshev canberra braycurtis minkowski "
+    "jensenshannon hamming"
+)
+DISTANCES = ("cosine_exp", "cosine_neg_log", *_OF_SCIPY.split())
+STEP_PATTERNS = (
+    *("asymmetric", "symmetric1", "symmetric2"),
+    *(f"{form}P{slope}" for form in ("asymmetric", "symmetric") for slope in ("0", "05", "1", "2")),
+)
 
 
 @dataclass(frozen=True)
@@ -138,3 +150,110 @@ class EmotionDataConfig(BatchesConfig):
 class EmotionConfig(DistillableConfig):
     datarc: EmotionDataConfig
     modelrc: EmotionModelConfig
+
+
+@dataclass(frozen=True)
+class VoiceActivityConfig:
+    min_sec: int = key(low=0)  # samples, whatever the name says
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialDataConfig(BatchesConfig):
+    vad_config: VoiceActivityConfig
+    file_path: str
+    train_meta_data: str
+    dev_meta_data: str
+    test_meta_data: str
+    max_timestep: int | None = key(low=1)
+
+
+@dataclass(frozen=True)
+class XVectorConfig:
+    agg_dim: int = key(low=1)
+    dropout_p: float = key(low=0.0, high=1.0)
+    batch_norm: bool = key()
+
+
+@dataclass(frozen=True)
+class NothingConfig:
+    no_args: bool = True
+
+
+@dataclass(frozen=True)
+class ModulesConfig:
+    XVector: XVectorConfig | None = None
+    Identity: NothingConfig | None = None
+
+
+@dataclass(frozen=True)
+class MarginConfig:
+    s: float = key(30.0, above=0.0)
+    m: float = key(0.4, low=0.0)
+
+
+@dataclass(frozen=True)
+class AngularMarginConfig:
+    s: float = key(15.0, above=0.0)
+    m: float = key(0.3, low=0.0)
+    easy_margin: bool = False
+
+
+@dataclass(frozen=True)
+class LossesConfig:
+    SoftmaxLoss: NothingConfig | None = None
+    AMSoftmaxLoss: MarginConfig | None = None
+    AAMSoftmaxLoss: AngularMarginConfig | None = None
+
+
+@dataclass(frozen=True)
+class TrialModelConfig:
+    module: str = key(choices=("XVector", "Identity"))
+    input_dim: int = key(low=1)
+    agg_module: str = key(choices=("SP", "MP", "AP", "ASP"))
+    utter_module: str = key(choices=("UtteranceExtractor", "UtteranceIdentity"))
+    module_config: ModulesConfig = key()
+    ObjectiveLoss: str = key(choices=("AMSoftmaxLoss", "AAMSoftmaxLoss", "SoftmaxLoss"))
+    LossConfig: LossesConfig = key()
+
+    def problems(self) -> Iterator[str]:
+        for chosen, section in ((self.module, "module_config"), (self.ObjectiveLoss, "LossConfig")):
+            if getattr(getattr(self, section), chosen) is None:
+                yield f"{section}.{chosen}: missing; {chosen} is chosen"
+
+
+@dataclass(frozen=True)
+class TrialConfig:
+    datarc: TrialDataConfig
+    modelrc: TrialModelConfig
+
+
+@dataclass(frozen=True)
+class QueryDataConfig:
+    dataset_root: str
+    num_workers: int = key(low=0)
+    batch_size: int = key(low=1)
+
+
+@dataclass(frozen=True)
+class WarpingConfig:
+    dist_method: str = key(choices=DISTANCES)
+    minmax_norm: bool = key()
+    step_pattern: str = key(choices=STEP_PATTERNS)
+    subsequence: bool = key()
+
+    def problems(self) -> Iterator[str]:
+        if self.subsequence and self.step_pattern != "asymmetric":
+            yield f"step_pattern: found {self.step_pattern} with subsequence, expected asymmetric"
+
+
+@dataclass(frozen=True)
+class QueryConfig:
+    max_workers: int | None = key(low=1)
+    feature_normalization: bool = key()
+    silence_frame: int | None = key(low=0)
+    datarc: QueryDataConfig = key()
+    dtwrc: WarpingConfig = key()
+
+    def problems(self) -> Iterator[str]:
+        if self.feature_normalization and self.dtwrc.dist_method == "cosine_neg_log":
+            yield "dtwrc.dist_method: found cosine_neg_log with feature_normalization, expected another, or false there"

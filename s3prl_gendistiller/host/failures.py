@@ -27,8 +27,7 @@ _OVERRIDE = "-o config.KEY=VALUE"
 def user_cause(error: BaseException, workers: str = "") -> str | None:
     """The cause that a user can resolve, in one line; None for a bug.
 
-    Args:
-        workers: full key of the number of worker processes, such as pretrain_expert.datarc.num_workers.
+    `workers` is the full key of the number of worker processes, such as pretrain_expert.datarc.num_workers.
     """
     seen: BaseException | None = error
     while seen is not None:
@@ -41,13 +40,7 @@ def user_cause(error: BaseException, workers: str = "") -> str | None:
 
 @contextlib.contextmanager
 def explained(workers: str = "") -> Iterator[None]:
-    """
-    Args:
-        workers: as in `user_cause`.
-
-    Raises:
-        UserError: replaces an exception that `user_cause` explains; others pass through.
-    """
+    """Turns an exception that `user_cause` explains into a UserError; others pass through."""
     try:
         yield
     except UserError:

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -43,13 +42,11 @@ def files_hash(path: Path) -> str:
 
 
 class CachedUpstream(nn.Module):
-    """An upstream that reads features that it has computed before from disk.
+    """A frozen upstream that reads features that it has computed before from disk.
 
     Args:
-        upstream: a frozen upstream of s3prl.
         selection: entry of the upstream's output that is used; (B, T, D) or a list of those.
         layer: index of the used layer in a list; None for all layers.
-        cache: the cache of all features.
         name: name of this upstream's folder, see `identity`.
         width: D, if known; a file of another width is not read.
     """
@@ -76,13 +73,7 @@ class CachedUpstream(nn.Module):
 
     @torch.no_grad()
     def forward(self, wavs: Sequence[Tensor]) -> dict[str, Any]:
-        """
-        Args:
-            wavs: unpadded utterances, each (S,).
-
-        Returns:
-            One entry, `selection`: (B, T, D) or a list of those, with zeros behind shorter utterances.
-        """
+        """The entry `selection` of unpadded utterances (S,): (B, T, D) or a list of those, zero padded."""
         found = [self._features(wav) for wav in wavs]
         layers, _, width = found[0].shape
         out = found[0].new_zeros(layers, len(found), max(states.shape[1] for states in found), width)
@@ -98,25 +89,20 @@ class CachedUpstream(nn.Module):
         drawn = self.cache.drawn is None or key in self.cache.drawn
         states = None if drawn else self.cache.load(path, key, self.layer)
         if states is None or self.width not in (None, states.shape[2]):
-            states = self._computed(wav)
+            found = self.upstream([wav])[self.selection]
+            found = list(found.values()) if isinstance(found, dict) else found
+            states = (torch.cat(list(found)) if isinstance(found, list | tuple) else found).cpu().numpy()
             if not drawn:
                 self.cache.keep(path, states, key, len(wav))
             if self.layer is not None and len(states) > 1:
                 states = states[self.layer][None]
         return torch.from_numpy(states)
 
-    def _computed(self, wav: Tensor) -> np.ndarray:
-        found = self.upstream([wav])[self.selection]
-        found = list(found.values()) if isinstance(found, dict) else found
-        states: np.ndarray = (torch.cat(list(found)) if isinstance(found, (list, tuple)) else found).cpu().numpy()
-        return states
-
 
 def identity(upstream: str, checkpoint: str | None, model_config: str | None, model: nn.Module | None = None) -> str:
     """Folder name of an upstream: its name with a hash of the files that it is loaded from.
 
-    Args:
-        model: the loaded upstream; its weights are hashed where no local checkpoint is named.
+    The weights of the loaded `model` are hashed where no local checkpoint is named.
     """
     parts = [re.sub(r"[^\w.+-]", "_", upstream)]
     if checkpoint is not None and Path(checkpoint).exists():
@@ -136,24 +122,14 @@ def _text_hash(text: bytes) -> str:
 
 
 def cached(upstream: nn.Module, args: Any, featurizer: Any, cache: FeatureCache) -> CachedUpstream:
-    """A frozen upstream behind the cache.
-
-    Args:
-        args: arguments of the run of s3prl.
-        featurizer: Featurizer of the run, which knows the used entry and its width.
-        cache: the cache of all features.
-    """
+    """A frozen upstream behind the cache, for a run of s3prl with its arguments and its Featurizer."""
     name = identity(args.upstream, args.upstream_ckpt, args.upstream_model_config, upstream)
     selection = featurizer.feature_selection
     return CachedUpstream(upstream, selection, args.upstream_layer_selection, cache, name, featurizer.output_dim)
 
 
 def put_cache_before(runner: Any, cache: FeatureCache) -> None:
-    """Puts the cache before a Runner's upstream; the Runner has its Featurizer already.
-
-    Raises:
-        UserError: the upstream is trained (``-f``).
-    """
+    """Puts the cache before a Runner's upstream, after its Featurizer is built; UserError with ``-f``."""
     if runner.upstream.trainable:
         raise UserError(TRAINED)
     runner.upstream.model = cached(runner.upstream.model, runner.args, runner.featurizer.model, cache)

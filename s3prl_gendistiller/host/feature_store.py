@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import logging
 import os
 import re
@@ -25,8 +26,7 @@ from s3prl_gendistiller.host.random_waveforms import Drawn, WatchedLoader
 from s3prl_gendistiller.outputs import check_writable, replacing
 
 CACHE_FLAG, LIMIT_FLAG = "--cache-features", "--cache-limit"
-FREE_BYTES = 10**9
-"""Bytes that stay free on the disk for checkpoints."""
+FREE_BYTES = 10**9  # bytes that stay free on the disk for checkpoints
 _COUNT = ".kept_bytes"
 _ABANDONED_S = 3600
 _UNREADABLE = (
@@ -39,11 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 def read_size(text: str) -> int:
-    """Number of bytes of a size such as 50G, 1.5T or 800MB, in powers of 1,000.
-
-    Raises:
-        UserError: the text is no size, or less than a byte.
-    """
+    """Number of bytes of a size such as 50G, 1.5T or 800MB, in powers of 1,000; UserError for any other text."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", text.strip(), flags=re.IGNORECASE | re.ASCII)
     size = float(match[1]) * _UNITS[match[2].upper()] if match and len(match[1]) < 20 else 0.0
     if size < 1:
@@ -52,18 +48,11 @@ def read_size(text: str) -> int:
 
 
 class FeatureCache:
-    """A folder with features of several upstreams, which several processes may write at a time.
+    """A folder with features of several upstreams, which several processes may write at a time; made if missing.
 
-    Args:
-        folder: the folder, made if missing.
-        limit: bytes that the folder may hold; features beyond it are not kept. None: no limit but `FREE_BYTES` on the
-            disk. Each process counts the bytes anew when it begins.
-
-    Attributes:
-        drawn: randomly drawn waveforms of the present batch, see `random_waveforms`.
-
-    Raises:
-        UserError: the folder cannot be written.
+    `limit` is the number of bytes that the folder may hold; features beyond it are not kept. None: no limit but
+    `FREE_BYTES` on the disk. Each process counts the bytes anew when it begins. `drawn` holds the randomly drawn
+    waveforms of the present batch, see `random_waveforms`. UserError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path, limit: int | None = None) -> None:
@@ -89,7 +78,7 @@ class FeatureCache:
         if hasattr(loader, "loader"):  # a wrapper such as soft_labels.WithWaveforms
             loader.loader = self.watched(loader.loader)
             return loader
-        return WatchedLoader(loader, self._tell)
+        return WatchedLoader(loader, functools.partial(setattr, self, "drawn"))
 
     def load(self, path: Path, key: str, layer: int | None) -> np.ndarray | None:
         """All layers (L, T, D) of an utterance, or one layer (1, T, D); None unless a whole file holds them."""
@@ -104,11 +93,7 @@ class FeatureCache:
             return None
 
     def keep(self, path: Path, states: np.ndarray, key: str, samples: int) -> None:
-        """Writes the layers (L, T, D) of an utterance as a whole file; writes nothing where no room is left.
-
-        Raises:
-            UserError: the disk is full, or the folder is gone.
-        """
+        """Writes the layers (L, T, D) of an utterance as a whole file; writes nothing where no room is left."""
         if self._full or not np.isfinite(states).all() or not self._reserve(states.nbytes):
             return
         if not self._said:
@@ -118,9 +103,6 @@ class FeatureCache:
         layers = {str(number): layer for number, layer in enumerate(states)}
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez(file, key=np.array(key), shape=np.array(states.shape), **layers)
-
-    def _tell(self, drawn: Drawn) -> None:
-        self.drawn = drawn
 
     def _reserve(self, size: int) -> bool:
         free = shutil.disk_usage(self.folder).free - size

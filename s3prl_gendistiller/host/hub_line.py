@@ -19,8 +19,7 @@ _OUR_NAMES = re.compile(rb"\bgendistiller(_local|_url)?\b")
 def with_hub_line(text: bytes, hub: Path) -> bytes:
     """The content of `hub.py` with our import line in its alphabetical place among those of the upstreams.
 
-    Raises:
-        UserError: another line imports the names of this package, or no line imports an upstream.
+    UserError: another line imports the names of this package, or no line imports an upstream.
     """
     lines = text.splitlines(keepends=True)
     for number, line in enumerate(lines, start=1):

@@ -43,8 +43,7 @@ def load_hub_teacher(name: str, checkpoint: str | None = None) -> Teacher:
             its family that reads this one (hubert_local).
 
     Raises:
-        UserError: there is no such entry, it cannot be loaded (no network, no checkpoint), or its hidden states are not
-            of one width.
+        UserError: no such entry, no network or checkpoint to load it from, or hidden states of several widths.
     """
     entry_name = check_hub_teacher(name, checkpoint)
     family = family_of(entry_name)
@@ -52,7 +51,8 @@ def load_hub_teacher(name: str, checkpoint: str | None = None) -> Teacher:
         logger.info("teacher %s: loaded in the same way as teacher.folder", entry_name)
         return load_transformers_teacher(checkpoint)
     with torch.random.fork_rng(devices=[]):
-        expert = _build(entry_name, checkpoint)
+        with building(entry_name, checkpoint, TEACHER):
+            expert = require_upstream(entry_name, TEACHER)(**({} if checkpoint is None else {"ckpt": checkpoint}))
         _turn_off_layerdrop(expert)
         check_finite(expert.state_dict(), f"teacher.upstream: {name}")
         num_layers, width = _probe(expert.eval(), name)
@@ -72,11 +72,7 @@ def load_hub_teacher(name: str, checkpoint: str | None = None) -> Teacher:
 def check_hub_teacher(name: str, checkpoint: str | None, door: Door = TEACHER) -> str:
     """The entry of s3prl.hub that loads a teacher; nothing is built or downloaded.
 
-    Args:
-        door: names of the flags or keys, for messages.
-
-    Raises:
-        UserError: there is no such upstream, or the upstream does not read the checkpoint.
+    UserError: there is no such upstream, or the upstream does not read the checkpoint.
     """
     require_upstream(name, door)
     entry_name = _entry_for(name, checkpoint, door)
@@ -130,14 +126,6 @@ def _entry_for(name: str, checkpoint: str | None, door: Door) -> str:
         )
     logger.info("teacher %s: loaded by s3prl.hub.%s, because a checkpoint is given", name, wanted)
     return wanted
-
-
-def _build(name: str, checkpoint: str | None) -> nn.Module:
-    arguments = {} if checkpoint is None else {"ckpt": checkpoint}
-    with building(name, checkpoint, TEACHER):
-        expert = require_upstream(name, TEACHER)(**arguments)
-    assert isinstance(expert, nn.Module)
-    return expert
 
 
 def _turn_off_layerdrop(expert: nn.Module) -> None:

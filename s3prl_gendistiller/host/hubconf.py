@@ -8,10 +8,9 @@ __all__ = ["gendistiller_local", "gendistiller_url", "transformers_local"]
 
 
 def gendistiller_local(ckpt: str, model_config: str | None = None, refresh: bool = False, **kwargs: Any) -> Any:
-    """A student from a checkpoint on disk.
+    """A student from a checkpoint on disk that run_pretrain.py wrote.
 
-    ckpt (str): PATH of a checkpoint that run_pretrain.py wrote
-    model_config (str): PATH of a YAML with `steps`, to generate fewer layers
+    The YAML file `model_config` may hold `steps`, to generate fewer layers.
     """
     from s3prl_gendistiller.host.upstream_expert import UpstreamExpert
 
@@ -19,21 +18,14 @@ def gendistiller_local(ckpt: str, model_config: str | None = None, refresh: bool
 
 
 def gendistiller_url(ckpt: str, model_config: str | None = None, refresh: bool = False, **kwargs: Any) -> Any:
-    """A student from a URL, downloaded once into s3prl's cache.
-
-    ckpt (str): URL
-    refresh (bool): download again
-    """
+    """A student from a URL, downloaded into s3prl's cache, once or again with `refresh`."""
     from s3prl.util.download import _urls_to_filepaths
 
     return gendistiller_local(_urls_to_filepaths(ckpt, refresh=refresh), model_config, **kwargs)
 
 
 def transformers_local(ckpt: str, model_config: str | None = None, refresh: bool = False, **kwargs: Any) -> Any:
-    """A HuBERT, WavLM or wav2vec 2.0 from a transformers folder, the class by its model_type.
+    """A HuBERT, WavLM or wav2vec 2.0 from a folder of transformers, the class by its model_type."""
+    from s3prl_gendistiller.host.upstream_expert import TransformersExpert
 
-    ckpt (str): PATH of a folder with config.json and its weights
-    """
-    from s3prl_gendistiller.host.transformers_expert import UpstreamExpert
-
-    return UpstreamExpert(ckpt, model_config, **kwargs)
+    return TransformersExpert(ckpt, model_config, **kwargs)

@@ -9,7 +9,7 @@ import torch
 
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.host.feature_cache import identity
-from s3prl_gendistiller.host.generation import generation_text
+from s3prl_gendistiller.host.students import generation_text
 from s3prl_gendistiller.host.upstream_files import check_file
 from s3prl_gendistiller.host.upstreams import STUDENT, building, require_upstream
 
@@ -17,11 +17,8 @@ from s3prl_gendistiller.host.upstreams import STUDENT, building, require_upstrea
 def load_upstream(upstream: str, checkpoint: Path | None, steps: int | None = None) -> torch.nn.Module:
     """An upstream of s3prl in eval mode: a list of waveforms (S,) to a dictionary with `hidden_states`.
 
-    Args:
-        steps: layers that `gendistiller_local` generates, see `GenerationConfig`.
-
-    Raises:
-        UserError: there is no such upstream, or its checkpoint is missing or cannot be downloaded.
+    `steps` is the number of layers that `gendistiller_local` generates, see `GenerationConfig`. UserError: there is no
+    such upstream, or its checkpoint is missing or cannot be downloaded.
     """
     entry, given = require_upstream(upstream, STUDENT), None if checkpoint is None else str(checkpoint)
     if given is not None:
@@ -34,24 +31,15 @@ def load_upstream(upstream: str, checkpoint: Path | None, steps: int | None = No
 
 
 def count_hidden_states(upstream: str, checkpoint: Path | None, steps: int | None = None) -> int:
-    """Number of hidden states, measured with a second of noise as s3prl's Featurizer does.
-
-    Args:
-        steps: as in `load_upstream`.
-
-    Raises:
-        UserError: there is no such upstream.
-    """
+    """Number of hidden states of `load_upstream`, measured with a second of noise as s3prl's Featurizer does."""
     with torch.no_grad():
         return len(load_upstream(upstream, checkpoint, steps)([torch.randn(SAMPLE_RATE)])["hidden_states"])
 
 
 class Features(NamedTuple):
-    """Features of an upstream in the cache.
+    """Folder of an upstream's features in the cache, and bytes of one second of speech.
 
-    Attributes:
-        folder: name of the upstream's folder in the cache.
-        bytes_per_s: bytes of one second of speech; 0 for an upstream without weights, which is faster than a disk.
+    The bytes are 0 for an upstream without weights, which is faster than a disk.
     """
 
     folder: str
@@ -59,15 +47,7 @@ class Features(NamedTuple):
 
 
 def kept_features(upstream: str, checkpoint: Path | None, steps: int | None, selection: str) -> Features:
-    """Folder and size of an upstream's features, measured with a second of noise.
-
-    Args:
-        steps: as in `load_upstream`.
-        selection: entry of the upstream's output that is kept.
-
-    Raises:
-        UserError: there is no such upstream, or the upstream cannot be loaded.
-    """
+    """Features of `load_upstream` under the entry `selection` of its output, measured with a second of noise."""
     expert: Any = load_upstream(upstream, checkpoint, steps)
     config = None if steps is None else generation_text(steps)
     folder = identity(upstream, None if checkpoint is None else str(checkpoint), config, expert)

@@ -7,6 +7,8 @@ them. Everything is checked before the first change, and a failed change is undo
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import shutil
 from collections.abc import Callable, Iterable
@@ -27,12 +29,9 @@ _UNCHANGED = "nothing was changed; make it possible, then try again"
 
 @dataclass(frozen=True)
 class Link:
-    """One symbolic link.
+    """One symbolic link from `place` in the checkout to `target` in this installation.
 
-    Attributes:
-        place: path of the link in the checkout.
-        target: path that the link points to, in this installation.
-        tails: last parts of `target`, equal in every installation of this package; those of older versions come last.
+    `tails`: last parts of `target`, equal in every installation of this package; those of older versions come last.
     """
 
     place: Path
@@ -41,14 +40,12 @@ class Link:
 
     def is_ours(self) -> bool:
         """Whether `place` is a link into this or another installation of this package, or into a deleted one."""
-        if not self.place.is_symlink():
-            return False
-        found = self.place.readlink()
-        return found == self.target or any(_is_installed(found, tail) for tail in self.tails)
+        found = self.present()
+        return found is not None and (found == self.target or any(_is_installed(found, tail) for tail in self.tails))
 
-    def is_current(self) -> bool:
-        """Whether `place` is a link into this installation."""
-        return self.place.is_symlink() and self.place.readlink() == self.target
+    def present(self) -> Path | None:
+        """Where `place` points now; None if it is no link."""
+        return self.place.readlink() if self.place.is_symlink() else None
 
 
 @dataclass(frozen=True)
@@ -61,19 +58,15 @@ class Step:
 
 
 def link(checkout: Path) -> list[str]:
-    """Link the pretrain tasks and the upstream into a checkout, and import them in its `hub.py`.
+    """Links the pretrain tasks and the upstream into a checkout, and imports them in its `hub.py`.
 
-    Args:
-        checkout: the repository's root (it holds ``s3prl/hub.py``) or the package folder itself.
-
-    Returns:
-        One line per change; empty if everything was linked already.
-
-    Raises:
-        UserError: nothing has been changed.
+    `checkout` is the repository's root (it holds ``s3prl/hub.py``) or the package folder itself. Returns one line per
+    change, none if everything was linked already. After a UserError, nothing has been changed.
     """
     package = package_folder(checkout)
-    _refuse_version(package)
+    found = (package / "version.txt").read_text(encoding="utf-8").strip()
+    if not is_supported(found):
+        raise UserError(f"{package}: found s3prl {found!r}, expected {SUPPORTED}; check out such a release")
     hub = (package / "hub.py").resolve()
     before = hub.read_bytes()
     after = with_hub_line(before, hub)
@@ -81,23 +74,16 @@ def link(checkout: Path) -> list[str]:
     _refuse_foreign(links, package)
     folders = _task_folders(links, package)
     steps = [Step(f"made {folder}", folder.mkdir, folder.rmdir) for folder in folders if not folder.exists()]
-    steps += [_relinking(item) for item in links if not item.is_current()]
+    steps += [_relinking(item) for item in links if item.present() != item.target]
     if after != before:
         steps.append(_rewriting(hub, before, after, f"added to {hub}: {HUB_LINE.decode()}"))
-    return _carry_out(steps, [package, package / "pretrain", package / "upstream", hub.parent, *folders])
+    return _carry_out(steps, package, hub, folders)
 
 
 def unlink(checkout: Path) -> list[str]:
-    """Remove from a checkout what `link` put there; `hub.py` becomes byte for byte what it was.
+    """Removes from a checkout what `link` put there; `hub.py` becomes byte for byte what it was.
 
-    Args:
-        checkout: as for `link`.
-
-    Returns:
-        One line per change; empty if nothing was linked.
-
-    Raises:
-        UserError: nothing has been changed, for instance because a linked folder holds another file.
+    Returns one line per change. A UserError, for instance about a stranger's file in a linked folder, changes nothing.
     """
     package = package_folder(checkout)
     hub = (package / "hub.py").resolve()
@@ -118,17 +104,15 @@ def unlink(checkout: Path) -> list[str]:
     after = before if foreign_upstream else without_hub_line(before)
     if after != before:
         steps.append(_rewriting(hub, before, after, f"removed from {hub}: {HUB_LINE.decode()}"))
-    steps += [_unlinking(item) for item in links]
+    for item in links:
+        back = functools.partial(item.place.symlink_to, item.place.readlink())
+        steps.append(Step(f"removed {item.place}", item.place.unlink, back))
     steps += [_removing(folder) for folder in folders]
-    return _carry_out(steps, [package, package / "pretrain", package / "upstream", hub.parent, *folders])
+    return _carry_out(steps, package, hub, folders)
 
 
 def package_folder(checkout: Path) -> Path:
-    """The absolute `s3prl` package folder of a checkout.
-
-    Raises:
-        UserError: `checkout` is no checkout of s3prl, or s3prl as pip installed it.
-    """
+    """The absolute `s3prl` package folder of a checkout; UserError for any other folder, and s3prl of pip."""
     marks = ("hub.py", "version.txt", "pretrain", "upstream", "run_pretrain.py")
     for folder in (checkout / "s3prl", checkout):
         if all((folder / mark).exists() for mark in marks):
@@ -148,11 +132,7 @@ def package_folder(checkout: Path) -> Path:
 
 
 def planned_links(package: Path) -> list[Link]:
-    """Every link of a linked checkout, `package` being its package folder.
-
-    Raises:
-        UserError: this installation lacks a file that a link would point to.
-    """
+    """Every link of a linked checkout, `package` being its package folder; UserError if a target is missing."""
     configs, upstream = shipped_folder("pretrain_configs"), shipped_folder("upstream")
     upstream_place = package / "upstream" / UPSTREAM
     plan: list[tuple[Any, ...]] = [(upstream_place, upstream.parent, ("upstream", UPSTREAM))]
@@ -185,14 +165,8 @@ def _strangers(folder: Path, links: list[Link]) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path not in ours and path.name != "__pycache__")
 
 
-def _refuse_version(package: Path) -> None:
-    found = (package / "version.txt").read_text(encoding="utf-8").strip()
-    if not is_supported(found):
-        raise UserError(f"{package}: found s3prl {found!r}, expected {SUPPORTED}; check out such a release")
-
-
 def _refuse_foreign(links: list[Link], package: Path) -> None:
-    """Refuse places that are taken: a folder without a link of this package, or a file in place of a link."""
+    """Refuses places that are taken: a folder without a link of this package, or a file in place of a link."""
     foreign = [str(item.place) for item in links if os.path.lexists(item.place) and not item.is_ours()]
     for folder in _task_folders(links, package):
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
@@ -207,14 +181,9 @@ def _refuse_foreign(links: list[Link], package: Path) -> None:
 
 
 def _relinking(item: Link) -> Step:
-    old = item.place.readlink() if item.place.is_symlink() else None
+    old = item.present()
     undo = item.place.unlink if old is None else lambda: _point(item.place, old)
     return Step(f"linked {item.place} -> {item.target}", lambda: _point(item.place, item.target), undo)
-
-
-def _unlinking(item: Link) -> Step:
-    old = item.place.readlink()
-    return Step(f"removed {item.place}", item.place.unlink, lambda: item.place.symlink_to(old))
 
 
 def _removing(folder: Path) -> Step:
@@ -230,36 +199,29 @@ def _rewriting(file: Path, before: bytes, after: bytes, text: str) -> Step:
 
 
 def _point(place: Path, target: Path) -> None:
-    """Make `place` a link to `target`, or leave it as it was."""
     with replacing(place, _UNCHANGED) as fresh:
         fresh.symlink_to(target)
 
 
 def _write(file: Path, content: bytes) -> None:
-    """Replace a file's content and keep its mode; a crash leaves the old content or the new one."""
+    """Replaces a file's content and keeps its mode; a crash leaves the old content or the new one."""
     with replacing(file, _UNCHANGED) as fresh:
         fresh.write_bytes(content)
         shutil.copymode(file, fresh)
 
 
-def _carry_out(steps: list[Step], folders: Iterable[Path]) -> list[str]:
-    """Make every step or none.
-
-    Raises:
-        UserError: one of `folders` cannot be written, or a step failed and the earlier steps were undone.
-    """
-    for folder in folders if steps else ():
+def _carry_out(steps: list[Step], package: Path, hub: Path, folders: list[Path]) -> list[str]:
+    """Makes every step or none; UserError if a folder cannot be written, or a step failed and all were undone."""
+    places = (package, package / "pretrain", package / "upstream", hub.parent, *folders)
+    for folder in places if steps else ():
         if folder.exists() and not os.access(folder, os.W_OK):
             raise UserError(f"{folder}: cannot write there, expected a folder of yours; nothing was changed")
-    done: list[Step] = []
-    try:
+    with contextlib.ExitStack() as back:
         for step in steps:
-            step.do()
-            done.append(step)
-    except (OSError, UserError, KeyboardInterrupt) as error:
-        for step in reversed(done):
-            step.undo()
-        if isinstance(error, OSError):
-            raise UserError(f"{error}; {_UNCHANGED}") from error
-        raise
+            try:
+                step.do()
+            except OSError as error:
+                raise UserError(f"{error}; {_UNCHANGED}") from error
+            back.callback(step.undo)
+        back.pop_all()
     return [step.text for step in steps]

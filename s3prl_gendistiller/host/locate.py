@@ -18,23 +18,14 @@ HOST_FILES = ("hub.py", "run_downstream.py", "version.txt")
 
 @dataclass(frozen=True)
 class Host:
-    """The s3prl that `import s3prl` finds.
-
-    Attributes:
-        package: the folder that holds run_downstream.py and hub.py.
-        version: as s3prl's version.txt states it.
-    """
+    """The s3prl that `import s3prl` finds: folder with run_downstream.py and hub.py, and text of version.txt."""
 
     package: Path
     version: str
 
 
 def find_host() -> Host:
-    """Finds s3prl on `sys.path`.
-
-    Raises:
-        UserError: s3prl is missing, or its version is not `SUPPORTED`.
-    """
+    """Finds s3prl on `sys.path`; UserError if it is missing, or its version is not `SUPPORTED`."""
     folders = _package_folders()
     whole = [folder for folder in folders if is_host_package(folder)]
     if not whole:

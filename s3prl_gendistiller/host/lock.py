@@ -13,19 +13,13 @@ from s3prl_gendistiller.errors import UserError
 
 @contextlib.contextmanager
 def locked(folder: Path, name: str, who: str, *, inherited: bool = False) -> Iterator[int]:
-    """Locks a folder, which is made if missing, against a second process.
+    """Locks a folder, which is made if missing, against a second process; yields the lock's file descriptor.
 
     Args:
         name: name of the lock file, which stays in the folder.
-        who: text about the holder of a lock that is not free, and advice, for the message.
+        who: text about the holder of a lock that is not free, and advice, for the message of the UserError.
         inherited: forked processes also hold the lock, until the last of them ends. Otherwise they do not, so that a
             worker process of a killed run does not hold the lock.
-
-    Yields:
-        The lock's file descriptor.
-
-    Raises:
-        UserError: the lock is not free, or the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

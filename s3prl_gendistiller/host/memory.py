@@ -18,13 +18,10 @@ _KEPT_PRIMITIVES = 128
 
 
 def keep_freed_memory() -> bool:
-    """Lets glibc keep up to 2 GiB of freed memory for the process instead of returning it to the kernel.
+    """Lets glibc keep up to 2 GiB of freed memory for the process; returns whether glibc took the settings.
 
     Activations of a CNN are tens of megabytes each. By default glibc maps each of them anew, and the kernel clears
     every page: 30 % of the CPU time of a HuBERT's forward pass on two cores without a GPU.
-
-    Returns:
-        Whether the C library is glibc and took the settings.
     """
     if not sys.platform.startswith("linux"):
         return False

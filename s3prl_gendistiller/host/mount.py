@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import functools
 import glob
-import importlib
 import importlib.util
 import logging
 import os
@@ -42,7 +41,10 @@ def mount_pretrain() -> ModuleType:
     if str(host.package) not in sys.path:
         sys.path.insert(0, str(host.package))  # run_pretrain imports `pretrain`, `utility`, ... from the top
     guard_runner(importlib.import_module("pretrain.runner"))
-    _supply_tasks()
+    from s3prl_gendistiller.host.pretrain_expert import task_expert  # that module imports this one
+
+    for name in STUDENT_KINDS:  # where s3prl's Runner imports the task
+        compat.supply_module(f"pretrain.{name}.pretrain_expert", UpstreamPretrainExpert=task_expert(name))
     upstream_guards.install("upstream", ("baseline.extracter",))  # its own tasks import it by this name
     module = importlib.import_module("s3prl.run_pretrain")
     tasks = pretrain_tasks()
@@ -52,18 +54,8 @@ def mount_pretrain() -> ModuleType:
     return module
 
 
-def _supply_tasks() -> None:
-    """A module ``pretrain.NAME.pretrain_expert`` for each kind of student, where s3prl's Runner imports it."""
-    from s3prl_gendistiller.host.pretrain_expert import task_expert  # that module imports this one
-
-    for name in STUDENT_KINDS:
-        module = ModuleType(f"pretrain.{name}.pretrain_expert")
-        module.UpstreamPretrainExpert = task_expert(name)  # type: ignore[attr-defined]
-        sys.modules[module.__name__] = module
-
-
 def guard_runner(module: ModuleType) -> None:
-    """Puts the functions of `training_guard`, `saving` and `schedule` into a module that holds a Runner of s3prl.
+    """Puts the functions of `training_guard`, `saving` and `runners` into a module that holds a Runner of s3prl.
 
     The Runner's code stays as it is; some names in its module become other objects.
     """
@@ -76,7 +68,8 @@ def guard_runner(module: ModuleType) -> None:
         load=upstream_guards.load,
         save=guard.save,
         nn=View(torch.nn, utils=utils),
-        cuda=View(torch.cuda, device=_device),
+        # the downstream Runner also uses `torch.cuda.device` on a CPU, when memory runs out
+        cuda=View(torch.cuda, device=torch.cuda.device if torch.cuda.is_available() else contextlib.nullcontext),
     )
     module.glob = View(glob, glob=lambda pattern: [])  # type: ignore[attr-defined] # the Runner would delete a checkpoint before it writes
     module.print = guard.say  # type: ignore[attr-defined]
@@ -88,16 +81,10 @@ def guard_runner(module: ModuleType) -> None:
         runner.evaluate = runners.ended(runner.evaluate, guard)
 
 
-def _device(device: Any) -> Any:
-    """`torch.cuda.device`, which the downstream Runner also uses on a CPU when memory runs out."""
-    return torch.cuda.device(device) if torch.cuda.is_available() else contextlib.nullcontext()
-
-
 def mount_hub() -> ModuleType:
     """Adds the upstreams of this package to `s3prl.hub` and returns that module.
 
-    Raises:
-        UserError: s3prl is missing or of another version, or another package has taken a name.
+    UserError: s3prl is missing or of another version, or another package has taken a name.
     """
     find_host()
     compat.apply()
@@ -126,8 +113,10 @@ def run_pretrain(argv: Sequence[str]) -> None:
     A run that goes on takes ``-o`` from `argv`; s3prl would take the one in the checkpoint.
     """
     module = mount_pretrain()
-    given, _ = _override_flag().parse_known_args(argv)
-    module.Namespace = functools.partial(_resumed, given.override)  # type: ignore[attr-defined]
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("-o", "--override")
+    asked = {"override": parser.parse_known_args(argv)[0].override}
+    module.Namespace = lambda **stored: argparse.Namespace(**stored | asked)  # type: ignore[attr-defined]
     _run_main(module, argv)
 
 
@@ -170,11 +159,7 @@ def _mounted(argv: Sequence[str]) -> list[str]:
 
 
 def mount_downstream(cache: FeatureCache | None = None) -> None:
-    """Runs `runner_checks` and `supply_expert` before the Runner builds upstream and expert.
-
-    Args:
-        cache: cache of features, if any.
-    """
+    """Runs `runner_checks` and `supply_expert` before the Runner builds upstream and expert; adds the cache, if any."""
     from s3prl_gendistiller.host import runner_checks  # which imports this module
 
     module = importlib.import_module("s3prl.downstream.runner")
@@ -205,16 +190,16 @@ def mount_downstream(cache: FeatureCache | None = None) -> None:
 def supply_expert(downstream: str, folder: Path, device: str) -> None:
     """Supplies modules, data readers and cache folders that the expert of a task lacks.
 
-    Args:
-        downstream: s3prl's name of the task.
-        folder: folder of the run, which takes the caches. s3prl would keep the file lists of the first VoxCeleb1 in its
-            own package and use them for every other one, and two runs at a time would write the same file.
-        device: device of the run.
+    The run's folder takes the caches. s3prl would keep the file lists of the first VoxCeleb1 in its own package and use
+    them for every other one, and two runs at a time would write the same file.
     """
     package = f"s3prl.downstream.{downstream}"
-    if downstream in soft_labels.BASES:
-        supply_expert(soft_labels.BASES[downstream], folder, device)
-        _supply_distilled(package, soft_labels.BASES[downstream])
+    base = soft_labels.BASES.get(downstream)
+    if base is not None:
+        supply_expert(base, folder, device)
+        if package not in sys.modules:  # a task of this package: s3prl's expert, trained with a teacher's logits
+            stock = importlib.import_module(f"s3prl.downstream.{base}.expert").DownstreamExpert
+            compat.supply_module(f"{package}.expert", DownstreamExpert=soft_labels.distilled(stock))
     task_data.supply(package, downstream)
     if downstream == "ctc":
         _supply_ctc(package)
@@ -233,45 +218,18 @@ def supply_expert(downstream: str, folder: Path, device: str) -> None:
 def _supply_ctc(package: str) -> None:
     """Supplies the task's corpora, which s3prl from the registry lacks, and a loader that keeps the configuration."""
     if importlib.util.find_spec(f"{package}.corpus") is None:
-        corpus = ModuleType(f"{package}.corpus")
-        corpus.__path__ = []
-        sys.modules[corpus.__name__] = corpus
         for name, dataset in (("libriphone", ctc_corpora.LibriPhoneDataset), ("snips", ctc_corpora.SnipsDataset)):
-            module = ModuleType(f"{corpus.__name__}.{name}")
-            setattr(module, dataset.__name__, dataset)
-            sys.modules[module.__name__] = module
+            compat.supply_module(f"{package}.corpus.{name}", **{dataset.__name__: dataset})
         logger.info("s3prl.downstream.ctc: supplied its corpora, which s3prl from the registry lacks")
     expert: Any = importlib.import_module(f"{package}.expert")
     if not hasattr(expert.load_dataset, "__wrapped__"):
         expert.load_dataset = downstream_experts.keeping_corpus(expert.load_dataset)
 
 
-def _supply_distilled(package: str, base: str) -> None:
-    """Adds a task of this package: s3prl's expert of `base`, trained with a teacher's logits."""
-    if package in sys.modules:
-        return
-    stock = importlib.import_module(f"s3prl.downstream.{base}.expert").DownstreamExpert
-    for name in (package, f"{package}.expert"):
-        sys.modules[name] = ModuleType(name)
-    sys.modules[package].__path__ = []
-    sys.modules[f"{package}.expert"].DownstreamExpert = soft_labels.distilled(stock)  # type: ignore[attr-defined]
-
-
 def pretrain_tasks() -> list[str]:
     """Names that ``-u`` of run_pretrain.py takes: tasks of s3prl and of this package."""
     found = {path.parent.name for path in (find_host().package / "pretrain").glob("*/pretrain_expert.py")}
     return sorted(found | STUDENT_KINDS.keys())
-
-
-def _override_flag() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("-o", "--override")
-    return parser
-
-
-def _resumed(asked: str | None, /, **stored: Any) -> argparse.Namespace:
-    """Arguments in a checkpoint with the ``-o`` of the command."""
-    return argparse.Namespace(**{**stored, "override": asked})
 
 
 def _run_main(module: ModuleType, argv: Sequence[str]) -> None:

@@ -21,21 +21,13 @@ _WORDS = {"true": True, "false": False, "null": None}  # as in YAML; s3prl would
 
 @dataclass(frozen=True)
 class Overrides:
-    """
-    Attributes:
-        flags: values of ``args.c=...`` by the flag's name.
-        keys: values of ``config.a.b=...`` by the path of keys.
-    """
+    """Values of ``args.c=...`` by the flag's name, and of ``config.a.b=...`` by the path of keys."""
 
     flags: Mapping[str, Any] = field(default_factory=dict)
     keys: Mapping[tuple[str, ...], Any] = field(default_factory=dict)
 
     def apply(self, content: Mapping[str, Any]) -> dict[str, Any]:
-        """A configuration with the overrides applied as s3prl does: a new value, or section, replaces the old one.
-
-        Raises:
-            UserError: a key lies below a value that is no section.
-        """
+        """A configuration with the overrides applied as s3prl does: a new value, or section, replaces the old one."""
         changed = dict(content)
         for path, value in self.keys.items():
             section = changed
@@ -57,13 +49,9 @@ class Overrides:
 
 
 def read_overrides(text: str | None, flags: Collection[str] | None = None) -> Overrides:
-    """
-    Args:
-        text: value of ``-o``.
-        flags: allowed names of flags; None for any.
+    """The options in the text of ``-o``; `flags` are the allowed names of flags, None for any.
 
-    Raises:
-        UserError: an option is not of the form config.KEY=VALUE or args.FLAG=VALUE, or its value is no plain data.
+    UserError: an option is not of the form config.KEY=VALUE or args.FLAG=VALUE, or its value is no plain data.
     """
     found: dict[str, Any] = {}
     keys: dict[tuple[str, ...], Any] = {}
@@ -88,21 +76,13 @@ def read_overrides(text: str | None, flags: Collection[str] | None = None) -> Ov
 
 
 def apply_overrides(content: dict[str, Any], overrides: str | None) -> dict[str, Any]:
-    """A configuration with the text of ``-o`` applied; see `Overrides.apply`.
-
-    Raises:
-        UserError: as `read_overrides` and `Overrides.apply`.
-    """
+    """A configuration with the text of ``-o`` applied; see `read_overrides` and `Overrides.apply`."""
     found = read_overrides(overrides)
     return found.apply(content) if found.keys else content
 
 
 def script_flags(script: str) -> frozenset[str]:
-    """Names of the arguments of s3prl's run_pretrain.py or run_downstream.py, read from the script's source.
-
-    Raises:
-        UserError: s3prl is missing.
-    """
+    """Names of the arguments of s3prl's run_pretrain.py or run_downstream.py, read from the script's source."""
     calls = ast.walk(ast.parse((find_host().package / script).read_text(encoding="utf-8")))
     names: set[str] = set()
     for call in calls:

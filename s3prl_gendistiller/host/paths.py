@@ -19,11 +19,7 @@ _REFERENCE = re.compile(r"\$\{(\w+)\}")
 
 
 def teacher_folder(given: str) -> Path:
-    """The folder that `teacher.folder` names: a path, which may hold variables, or a shipped teacher.
-
-    Raises:
-        UserError: as `expand`.
-    """
+    """The folder that `teacher.folder` names: a path, which may hold variables, or a shipped teacher."""
     return existing_or_shipped(expand(given, "teacher.folder"))
 
 
@@ -63,18 +59,11 @@ def expand(text: str, key: str, *, here: Path | None = None, must_exist: bool = 
 
 
 def with_absolute_files(objective: ObjectiveConfig) -> ObjectiveConfig:
-    """An objective whose files are absolute paths, with their variables filled in.
-
-    Raises:
-        UserError: as `expand`.
-    """
-    given = {key: getattr(objective, key) for key in objective.files}
-    paths: dict[str, Any] = {
-        key: os.path.abspath(expand(path, f"objectives: {objective.name}: {key}"))
-        for key, path in given.items()
-        if path is not None
-    }
-    return dataclasses.replace(objective, **paths)
+    """An objective whose files are absolute paths, with their variables filled in; UserError as `expand`."""
+    given: dict[str, Any] = {key: path for key in objective.files if (path := getattr(objective, key)) is not None}
+    for key, path in given.items():
+        given[key] = os.path.abspath(expand(path, f"objectives: {objective.name}: {key}"))
+    return dataclasses.replace(objective, **given)
 
 
 def expand_tree(content: Any, key: str, *, here: Path, must_exist: bool = True) -> Any:

@@ -29,14 +29,8 @@ class StockConfig(TrainedConfig):
 def runner_for_host(task: str, content: Mapping[str, Any], source: str) -> dict[str, Any]:
     """The runner configuration for s3prl's Runner: values converted, and defaults filled in for the keys that it reads.
 
-    Args:
-        task: value of ``-u``.
-        content: a runner YAML, its overrides applied.
-        source: origin of the content, for the message.
-
-    Raises:
-        UserError: the content is a model YAML.
-        ConfigError: lists everything that is wrong.
+    `task` is the value of ``-u``, `content` a runner YAML with its overrides applied, `source` its origin, for the
+    message. UserError: the content is a model YAML; ConfigError: lists everything that is wrong.
     """
     if "student" in content or "teacher" in content:
         raise UserError(f"{source}: a model YAML, which -g takes; expected a runner YAML, with runner and optimizer")

@@ -51,7 +51,6 @@ class PretrainExpert(nn.Module):
     Args:
         datarc: section `pretrain_expert.datarc` of the runner YAML.
         upstream_config: path of the model YAML in a new run, the stored dictionary in a run that goes on.
-        device: device of the student.
         multi_gpu: split each batch over all GPUs of this process (DataParallel).
     """
 
@@ -189,30 +188,18 @@ def task_expert(name: str) -> type[PretrainExpert]:
 
 def _loaders(data: DataConfig) -> tuple[TrainLoader, HeldOutLoader | None]:
     root = expand(data.libri_root, "pretrain_expert.datarc.libri_root")
-    manifests = Path(expand(data.file_path, "pretrain_expert.datarc.file_path"))
-    train = TrainLoader(
-        [manifests / f"{name}.csv" for name in data.sets],
-        root,
-        batch_size=data.train_batch_size,
-        crop_samples=data.crop_samples,
-        seed=torch.initial_seed() % 2**32,  # the host seeds torch with --seed before it builds the task
-        num_workers=data.num_workers,
-        skip_bad=data.skip_bad,
+    folder = Path(expand(data.file_path, "pretrain_expert.datarc.file_path"))
+    options: dict[str, Any] = {name: getattr(data, name) for name in ("crop_samples", "num_workers", "skip_bad")}
+    options["batch_size"] = data.train_batch_size
+    seed = torch.initial_seed() % 2**32  # the host seeds torch with --seed before it builds the task
+    train = TrainLoader([folder / f"{name}.csv" for name in data.sets], root, seed=seed, **options)
+    valid = (
+        HeldOutLoader([folder / f"{name}.csv" for name in data.valid_sets], root, **options)
+        if data.valid_sets
+        else None
     )
-    if not data.skip_bad:
-        check_audio(train.crops)
-    if not data.valid_sets:
-        return train, None
-    valid = HeldOutLoader(
-        [manifests / f"{name}.csv" for name in data.valid_sets],
-        root,
-        batch_size=data.train_batch_size,
-        crop_samples=data.crop_samples,
-        num_workers=data.num_workers,
-        skip_bad=data.skip_bad,
-    )
-    if not data.skip_bad:
-        check_audio(valid.crops)
+    for loader in () if data.skip_bad else filter(None, (train, valid)):
+        check_audio(loader.crops)
     return train, valid
 
 
@@ -221,11 +208,9 @@ def _with_absolute_paths(config: ModelConfig) -> ModelConfig:
 
     A shipped teacher keeps its name, which is valid in every installation.
     """
-    names = ("folder", "checkpoint")
-    values = {name: getattr(config.teacher, name) for name in names}
     paths = {
         name: os.path.abspath(value)
-        for name, value in values.items()
+        for name, value in (("folder", config.teacher.folder), ("checkpoint", config.teacher.checkpoint))
         if value is not None and not value.startswith("${") and "://" not in value and not is_shipped(value)
     }
     teacher = dataclasses.replace(config.teacher, **paths)

@@ -29,9 +29,7 @@ def sample_key(wav: Any) -> str:
 class WatchedLoader:
     """A loader of s3prl that reports, before each batch, which of its waveforms were drawn at random.
 
-    Args:
-        loader: loader of an expert; each batch begins with a list of waveforms (S,).
-        tell: function that gets the `Drawn` of a batch.
+    Each batch of `loader` begins with a list of waveforms (S,). The function `tell` gets the `Drawn` of a batch.
     """
 
     def __init__(self, loader: Any, tell: Callable[[Drawn], None]) -> None:

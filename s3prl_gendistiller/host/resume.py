@@ -25,22 +25,16 @@ from s3prl_gendistiller.student_kinds import kind_of_weights, read_model_config
 ANOTHER = "leave it out, or begin another run with -n"
 ARGUMENTS = ("device", "expdir", "multi_gpu")
 """Arguments that pretraining reads after those of the checkpoint have replaced the command's."""
-HEAD = ("modelrc", "model", "text")
-"""Sections that the shape of a downstream head follows from."""
+HEAD = ("modelrc", "model", "text")  # sections that the shape of a downstream head follows from
 SPEECH = ("sets", "file_path", "libri_root")
 
 logger = logging.getLogger(__name__)
 
 
 def check_changes(stored: dict[str, Any], checkpoint: Path, overrides: Overrides) -> None:
-    """
-    Args:
-        stored: content of a checkpoint of either Runner.
-        checkpoint: its path, for messages.
-        overrides: ``-o`` of the command.
+    """UserError that names each change by ``-o`` which a run that goes on from a checkpoint cannot make.
 
-    Raises:
-        UserError: names each change that cannot be made.
+    `stored` is the content of `checkpoint`, of either Runner.
     """
     check_sections(stored, checkpoint)
     before: dict[str, Any] = stored["Config"]
@@ -59,26 +53,17 @@ def check_changes(stored: dict[str, Any], checkpoint: Path, overrides: Overrides
     problems = [*_loop_problems(before, after, stored["Step"]), *_optimizer_problems(before, after)]
     if "Downstream" in stored:
         old, new = (config.get("downstream_expert", {}) for config in (before, after))
-        problems += [
-            f"config.downstream_expert.{part}: the head was made with it; {ANOTHER}"
-            for part in HEAD
-            if old.get(part) != new.get(part)
-        ]
+        changed = [part for part in HEAD if old.get(part) != new.get(part)]
+        problems += [f"config.downstream_expert.{part}: the head was made with it; {ANOTHER}" for part in changed]
     else:
-        problems += [
-            f"args.{name}: a run that goes on takes it from its checkpoint; {ANOTHER}"
-            for name in overrides.flags
-            if name not in ARGUMENTS
-        ]
+        unread = [name for name in overrides.flags if name not in ARGUMENTS]
+        problems += [f"args.{name}: a run that goes on takes it from its checkpoint; {ANOTHER}" for name in unread]
     if problems:
         raise UserError("\n  ".join([f"-o cannot be applied to {checkpoint}:", *problems]))
 
 
 def check_sections(stored: Mapping[str, Any], checkpoint: Path) -> None:
-    """
-    Raises:
-        UserError: the configuration of a downstream run lacks a required section.
-    """
+    """UserError if the configuration of a downstream run lacks a required section."""
     sections = ("runner", "optimizer", "downstream_expert") if "Downstream" in stored else ()
     missing = [name for name in sections if not isinstance(stored["Config"].get(name), dict)]
     if missing:
@@ -117,12 +102,7 @@ def _optimizer_problems(before: Mapping[str, Any], after: Mapping[str, Any]) -> 
 def check_fingerprints(states: Mapping[str, Any], present: Mapping[str, str], data: DataConfig) -> None:
     """Compares the fingerprints in a checkpoint, if there are any, with those of the loaded teacher and speech.
 
-    Args:
-        present: "teacher" and "data", 16 hexadecimal digits each.
-        data: the present section; other `sets` than the run began with come from ``-o`` and are allowed.
-
-    Raises:
-        UserError: names what has changed.
+    UserError names what has changed. Other `sets` in `data` than the run began with come from ``-o`` and are allowed.
     """
     stored = states.get("Fingerprints", {})
     if stored.get("teacher", present["teacher"]) != present["teacher"]:
@@ -145,11 +125,7 @@ def check_fingerprints(states: Mapping[str, Any], present: Mapping[str, str], da
 
 
 def batches_done(progress: Mapping[str, Any], epoch_batches: int) -> int:
-    """Batches that a run has done, scaled to the same share of an epoch if an epoch has more or fewer batches now.
-
-    Raises:
-        UserError: the stored progress holds no counts of batches.
-    """
+    """Batches that a run has done, scaled to the same share of an epoch if an epoch has more or fewer batches now."""
     counts = [progress.get("batches_done"), progress.get("epoch_batches", epoch_batches)]
     if not all(isinstance(count, int) and 0 <= count < 2**40 for count in counts) or not counts[1]:
         raise UserError(f"-e: found {dict(progress)} as Progress, expected counts of batches; use an older checkpoint")
@@ -158,11 +134,7 @@ def batches_done(progress: Mapping[str, Any], epoch_batches: int) -> int:
 
 
 def random_state(stored: Any) -> dict[str, Any] | None:
-    """The stored states of torch's random generators; None where nothing is stored.
-
-    Raises:
-        UserError: the entry is no state of torch's random generator.
-    """
+    """The stored states of torch's random generators; None where nothing is stored, UserError for anything else."""
     if stored is None:
         return None
     states = [stored.get("cpu"), *(stored.get("cuda") or [])]

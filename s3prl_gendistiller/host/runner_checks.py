@@ -58,7 +58,7 @@ def check_upstream(
         raise UserError(f"-g: found {settings!r} with {door.upstream} {name}, which does not read it; leave it out")
     if checkpoint is None and reads_checkpoint(name) and name != "customized_upstream":
         raise UserError(f"{door.checkpoint}: missing; expected a checkpoint's path, because {name} has none of its own")
-    if settings is None and not goes_on and _requires(name, "model_config"):
+    if settings is None and not goes_on and _requires_settings(name):
         raise UserError(f"-g: missing; expected the YAML file that {door.upstream} {name} reads")
     if settings is not None and not is_ours(name) and not os.path.isfile(settings):
         raise UserError(f"-g {settings}: no such file; expected the YAML file that {name} reads")
@@ -69,16 +69,11 @@ def check_upstream(
 def check_layer(name: str, checkpoint: str | None, steps: int | None, layer: int | None) -> None:
     """Checks ``-l`` where the checkpoint says how many hidden states there are; `selecting` checks the others.
 
-    Args:
-        steps: layers that a GenDistiller generates; None for all.
-
-    Raises:
-        UserError: there is no such layer.
+    `steps` is the number of layers that a GenDistiller generates; None for all.
     """
-    if layer is not None:
-        states = count_states(name, checkpoint, steps)
-        if states is not None and not -states <= layer < states:
-            raise UserError(_no_layer(layer, states, name))
+    states = None if layer is None else count_states(name, checkpoint, steps)
+    if states is not None:
+        _require_layer(layer, states, name)
 
 
 def built(stock: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -122,17 +117,18 @@ def _check_selection(upstream: Any, args: Any) -> None:
         raise UserError(
             f"--upstream_feature_normalize: found with one state alone ({key}), which s3prl leaves as it is"
         )
+    _require_layer(layer, states, args.upstream)
+
+
+def _require_layer(layer: int | None, states: int, name: str) -> None:
     if layer is not None and not -states <= layer < states:
-        raise UserError(_no_layer(layer, states, args.upstream))
+        raise UserError(
+            f"-l: found {layer}, expected 0..{states - 1}, of the {states} hidden states of {name}, or -1 for the last"
+        )
 
 
-def _no_layer(layer: int, states: int, name: str) -> str:
-    """The message about a layer that is not there."""
-    return f"-l: found {layer}, expected 0..{states - 1}, of the {states} hidden states of {name}, or -1 for the last"
-
-
-def _requires(name: str, parameter: str) -> bool:
-    given = inspect.signature(getattr(mount.mount_hub(), name)).parameters.get(parameter)
+def _requires_settings(name: str) -> bool:
+    given = inspect.signature(getattr(mount.mount_hub(), name)).parameters.get("model_config")
     return given is not None and given.default is inspect.Parameter.empty
 
 

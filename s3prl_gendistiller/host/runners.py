@@ -1,4 +1,8 @@
-"""Wrappers of the methods of s3prl's Runners; `mount` installs them."""
+"""Wrappers of the methods of s3prl's Runners; `mount` installs them.
+
+A checkpoint stores an optimiser's options, with learning rate and schedule, beside its momentum. s3prl restores both.
+Here only momentum and step counts are restored, so that options changed by `-o` take effect.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +11,22 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import nn
 
-from s3prl_gendistiller.distill.weights import check_weights
+from s3prl_gendistiller.distill.weights import check_weights, is_plain
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.failures import is_out_of_memory
-from s3prl_gendistiller.host.schedule import check_scheduler, check_state, put_options, put_rates
 from s3prl_gendistiller.host.training_guard import TrainingGuard
 
 Method = Callable[..., Any]
 HEADS = ("Featurizer", "Downstream")  # entries of every checkpoint of run_downstream.py
 UNFIT = (AssertionError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+_SHAPED = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "next_m", "next_v", "momentum_buffer", "square_avg", "sum")
 
 
 def optimizer_getter(stock: Method, module: ModuleType, guard: TrainingGuard) -> Method:
-    """`_get_optimizer` with the present options (see `schedule`); starts the guard."""
+    """`_get_optimizer` with the present options; starts the guard."""
 
     @functools.wraps(stock)
     def get(self: Any, model_params: Any) -> Any:
@@ -30,9 +35,9 @@ def optimizer_getter(stock: Method, module: ModuleType, guard: TrainingGuard) ->
             optimizer = stock(self, model_params)
         else:
             optimizer = _loaded("Optimizer", stock, self, model_params)
-            check_state(optimizer)
+            _check_state(optimizer)
             runner, options = self.config["runner"], self.config["optimizer"]
-            put_options(optimizer, module.get_optimizer(model_params, runner["total_steps"], options))
+            _put_options(optimizer, module.get_optimizer(model_params, runner["total_steps"], options))
         guard.begin(self, optimizer)
         return optimizer
 
@@ -46,9 +51,9 @@ def scheduler_getter(stock: Method) -> Method:
     def get(self: Any, optimizer: Any) -> Any:
         if not self.init_ckpt:
             return stock(self, optimizer)
-        check_scheduler(self.init_ckpt)
+        _check_scheduler(self.init_ckpt)
         scheduler = _loaded("Scheduler", stock, self, optimizer)
-        put_rates(scheduler, optimizer)
+        _put_rates(scheduler, optimizer)
         return scheduler
 
     return get
@@ -104,11 +109,7 @@ def trained(stock: Method, guard: TrainingGuard) -> Method:
 
 
 def _loaded(entry: str, stock: Method, runner: Any, *args: Any) -> Any:
-    """Optimiser or scheduler that a Runner builds, with the state from its checkpoint.
-
-    Raises:
-        UserError: the stored state does not fit.
-    """
+    """Optimiser or scheduler that a Runner builds with its checkpoint's state; UserError if the state does not fit."""
     try:
         return stock(runner, *args)
     except UNFIT as error:
@@ -126,3 +127,55 @@ def _count_epochs(runner: Any) -> None:
     if section.get("n_epochs", 0) > 0 and loader is not None:
         batches = section["n_epochs"] * len(loader.dataset)
         section["total_steps"] = int(batches / section["gradient_accumulate_steps"])
+
+
+def _put_options(optimizer: Any, fresh: Any) -> None:
+    """Copies the options of a freshly built optimiser into one with a restored state."""
+    for group, new in zip(optimizer.param_groups, fresh.param_groups, strict=True):
+        group.pop("initial_lr", None)  # the scheduler sets it from lr
+        group.update({name: value for name, value in new.items() if name != "params"})
+
+
+def _put_rates(scheduler: Any, optimizer: Any) -> None:
+    """Sets a restored scheduler to its step with the optimiser's present learning rate.
+
+    All schedulers of s3prl are `LambdaLR`: the constructor sets the rate of step 0, and the stored state holds the rate
+    that the run began with.
+    """
+    scheduler.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
+    for group, base, factor in zip(optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True):
+        group["lr"] = base * factor(scheduler.last_epoch)
+    scheduler._last_lr = [group["lr"] for group in optimizer.param_groups]
+
+
+def _check_state(optimizer: Any) -> None:
+    """UserError if the restored momentum does not have the parameters' shapes, or is not finite."""
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if not isinstance(value, torch.Tensor):
+                continue
+            if not is_plain(value):
+                raise UserError(f"-e: {name} in the checkpoint's Optimizer is no dense tensor; use an older checkpoint")
+            fits = value.shape == parameter.shape if name in _SHAPED else value.numel() <= parameter.numel()
+            if not fits or not bool(value.isfinite().all()):
+                raise UserError(
+                    f"-e: {name} in the checkpoint's Optimizer does not have its parameter's shape, or is not finite; "
+                    "use an older checkpoint"
+                )
+
+
+def _check_scheduler(states: dict[str, Any]) -> None:
+    """Drops entries that no scheduler of s3prl stores.
+
+    UserError: the run began without a scheduler, or the stored count of steps is invalid.
+    """
+    stored = states.get("Scheduler")
+    if stored is None:
+        raise UserError(
+            "config.scheduler: found one, but the run began without; leave it out, or begin another run with -n"
+        )
+    step = stored.get("last_epoch")
+    if not isinstance(step, int) or isinstance(step, bool) or step < 0:
+        raise UserError(f"-e: found last_epoch {step!r} in the checkpoint's Scheduler, expected a count of steps")
+    known = ("last_epoch", "_step_count", "base_lrs", "_last_lr", "lr_lambdas", "verbose", "_get_lr_called_within_step")
+    states["Scheduler"] = {name: stored[name] for name in known if name in stored}

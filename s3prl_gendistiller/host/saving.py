@@ -27,11 +27,8 @@ logger = logging.getLogger(__name__)
 def save_checkpoint(states: Mapping[str, Any], path: Path, keep: int) -> None:
     """Writes a checkpoint to a temporary file, renames it once it is on the disk, and then deletes surplus ones.
 
-    Args:
-        keep: number of regular checkpoints (`states-*.ckpt`) that stay; the new one always stays.
-
-    Raises:
-        UserError: the file cannot be written; nothing has been deleted.
+    The new one and the last `keep` regular checkpoints (`states-*.ckpt`) stay. After a UserError, because the file
+    cannot be written, nothing has been deleted.
     """
     try:
         with replacing(path) as part, part.open("wb") as file:
@@ -50,9 +47,7 @@ def save_checkpoint(states: Mapping[str, Any], path: Path, keep: int) -> None:
 def way_on(folder: Path, options: str = "", program: str = "") -> str:
     """Advice: the flags that go on with a run that has ended.
 
-    Args:
-        options: text to add to the command, beginning with a space.
-        program: launcher of the run, if known, ending with a space.
+    `options` is text to add to the command, beginning with a space, `program` the launcher, if known, ending with one.
     """
     if newest_checkpoint(folder) is None:
         return f"nothing was saved yet: the same command{options and ' with'}{options} begins again"
@@ -60,12 +55,9 @@ def way_on(folder: Path, options: str = "", program: str = "") -> str:
 
 
 def delete_surplus(written: Path, keep: int) -> None:
-    """Deletes regular checkpoints beyond `keep`: broken ones first, then those of the lowest stored steps.
+    """Deletes regular checkpoints beyond `keep` but for the one just written, and temporary files of killed saves.
 
-    Temporary files of killed saves are deleted too.
-
-    Args:
-        written: the new checkpoint.
+    Broken checkpoints go first, then those of the lowest stored steps.
     """
     order: dict[Path, tuple[bool, bool, int, float]] = {}
     for path in written.parent.glob(REGULAR):

@@ -1,4 +1,4 @@
-"""`downstream_expert` of the SUPERB tasks that predict a sequence: ASR, PR, SF. See `expert_configs`."""
+"""`downstream_expert` of the SUPERB tasks that predict a sequence: ASR, PR, SF, SD. See `expert_configs`."""
 
 from __future__ import annotations
 
@@ -139,16 +139,8 @@ class SlotCorpusConfig(CorpusConfig):
     test_speakers: tuple[str, ...]
 
 
-CORPORA = Variants(
-    by="name",
-    of={
-        "libriphone": PhonemeCorpusConfig,
-        "snips": SlotCorpusConfig,
-        "librispeech": CorpusConfig,
-        "common_voice": CorpusConfig,
-        "sbcsae": CorpusConfig,
-    },
-)
+_OTHERS = dict.fromkeys(("librispeech", "common_voice", "sbcsae"), CorpusConfig)
+CORPORA = Variants(by="name", of={"libriphone": PhonemeCorpusConfig, "snips": SlotCorpusConfig, **_OTHERS})
 
 
 @dataclass(frozen=True)
@@ -162,10 +154,8 @@ class TextConfig:
             yield f"slots_file: missing; mode {self.mode} reads it"
 
 
-METRICS = (
-    *("per", "wer", "cer", "slot_type_f1", "slot_value_cer", "slot_value_wer"),
-    *("slot_edit_f1_full", "slot_edit_f1_part"),
-)
+_SLOT_METRICS = ("slot_type_f1", "slot_value_cer", "slot_value_wer", "slot_edit_f1_full", "slot_edit_f1_part")
+METRICS = ("per", "wer", "cer", *_SLOT_METRICS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,3 +172,43 @@ class CtcConfig(DistillableConfig):
             yield "metric: found an empty list, expected at least one metric; the first chooses the checkpoint"
         if self.model.zero_infinity is None:
             yield "model.zero_infinity: missing; this key has no default"
+
+
+@dataclass(frozen=True)
+class MixtureDataConfig:
+    num_speakers: int = key(low=1)
+    chunk_size: int = key(2000, low=1)
+    subsampling: int = key(1, low=1)
+    label_delay: int = key(0, low=0)
+    rate: int = key(16_000, low=16_000, high=16_000)  # what every upstream takes
+    frame_shift: int | None = key(None, low=1)
+    use_last_samples: bool = True
+
+
+@dataclass(frozen=True)
+class LoaderConfig:
+    num_workers: int = key(low=0)
+    train_batchsize: int = key(low=1)
+    eval_batchsize: int = key(low=1)
+    train_dir: str = key()
+    dev_dir: str = key()
+    test_dir: str = key()
+
+
+@dataclass(frozen=True)
+class ScoreConfig:
+    save_predictions: bool
+
+
+@dataclass(frozen=True)
+class SeparatorConfig:
+    rnn_layers: int = key(low=0)
+    hidden_size: int = key(low=1)
+
+
+@dataclass(frozen=True)
+class DiarizationConfig:
+    datarc: MixtureDataConfig
+    loaderrc: LoaderConfig
+    scorerc: ScoreConfig
+    modelrc: SeparatorConfig

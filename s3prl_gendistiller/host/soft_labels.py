@@ -37,23 +37,15 @@ BASES = {
     "glmd_pr": "ctc",
     "glmd_asr": "asr",
 }
-SECTION = "glmd"
-"""Key of `downstream_expert` in the configuration."""
+SECTION = "glmd"  # key of `downstream_expert` in the configuration
 BEST = ("dev-best.ckpt", "dev-clean-best.ckpt")
 
 
 @dataclass(frozen=True)
 class SoftLabelConfig:
-    """
-    Attributes:
-        teacher: checkpoint, or folder, of a run of run_downstream.py on the same task with labels.
-        temperature: temperature of both softmaxes.
-        hard_weight: weight of s3prl's loss with labels, added to the soft loss; 0 in GLMD.
-    """
-
-    teacher: str | None = None
-    temperature: float = key(1.0, above=0.0)
-    hard_weight: float = key(0.0, low=0.0)
+    teacher: str | None = None  # checkpoint or folder of a run of run_downstream.py on the same task with labels
+    temperature: float = key(1.0, above=0.0)  # of both softmaxes
+    hard_weight: float = key(0.0, low=0.0)  # of s3prl's loss with labels, added to the soft loss; 0 in GLMD
 
     def problems(self) -> Iterator[str]:
         if self.teacher is None:
@@ -61,11 +53,7 @@ class SoftLabelConfig:
 
 
 def base_of(downstream: str) -> str:
-    """Task of s3prl that a glmd task is based on.
-
-    Raises:
-        UserError: there is no such task.
-    """
+    """Task of s3prl that a glmd task is based on; UserError if there is no such task."""
     if downstream not in BASES:
         raise UserError(
             f"-d {downstream}: no such task; there are {', '.join(BASES)}. Verification, query by example, diarization "
@@ -75,11 +63,7 @@ def base_of(downstream: str) -> str:
 
 
 def teacher_checkpoint(given: str | Path) -> Path:
-    """The given file, or the checkpoint of a folder that was best on dev, or else the newest one there.
-
-    Raises:
-        UserError: there is no checkpoint.
-    """
+    """The given file, or the checkpoint of a folder that was best on dev, or its newest one; UserError if none."""
     path = Path(given)
     if not path.is_dir():
         if not path.is_file():
@@ -92,11 +76,7 @@ def teacher_checkpoint(given: str | Path) -> Path:
 
 
 def check_teacher(states: Mapping[str, Any], path: Path, downstream: str, config: Mapping[str, Any]) -> None:
-    """Refuses a teacher of another task, fold or head than that of `config`.
-
-    Raises:
-        UserError: names what differs.
-    """
+    """UserError that names what differs, for a teacher of another task, fold or head than that of `config`."""
     base = base_of(downstream)
     found = getattr(states.get("Args"), "downstream", None)
     if found != base or "Downstream" not in states:
@@ -122,7 +102,6 @@ class HeadedTeacher:
     Args:
         checkpoint: checkpoint of the teacher's run.
         head: a head of the same shape; only the projector may have another width.
-        device: device of the teacher.
         cache: cache of features, shared with the run with labels; unused for an upstream that was trained.
     """
 
@@ -191,11 +170,7 @@ def utterance_loss(teacher: Tensor, student: Tensor, temperature: float, slots: 
 
 
 def frame_loss(teacher: Tensor, student: Tensor, frames: tuple[Tensor, Tensor], temperature: float) -> Tensor:
-    """Mean over real frames; logits (B, T', C) and (B, T, C), with the number of frames of each utterance for both.
-
-    Raises:
-        UserError: as `common_frames`.
-    """
+    """Mean over real frames; logits (B, T', C) and (B, T, C), with the number of frames of each utterance for both."""
     theirs, ours = (torch.as_tensor(count).long().to(student.device) for count in frames)
     shared = common_frames(theirs, ours, "Use a head and a student of the same frame rate")
     common = min(teacher.shape[1], student.shape[1])

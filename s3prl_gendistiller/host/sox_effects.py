@@ -21,44 +21,11 @@ Signal = tuple[torch.Tensor, int]  # (C, S) and its rate in Hz
 Effect = Callable[[torch.Tensor], Signal]
 
 
-def channels(waveform: torch.Tensor, count: int) -> torch.Tensor:
-    """Mixes down or repeats channels; (C, S) -> (count, S).
-
-    Output j is the mean of the inputs j, j + count, ...; outputs beyond the inputs repeat these in order.
-    """
-    present = waveform.shape[0]
-    sources = [list(range(j, present, count)) or [j % present] for j in range(count)]
-    return _clip(torch.stack([waveform[chosen].mean(dim=0) for chosen in sources]))
-
-
-def rate(waveform: torch.Tensor, from_hz: int, to_hz: int) -> torch.Tensor:
-    """Resamples at sox's default quality; (C, S) -> (C, round(S * to_hz / from_hz))."""
-    return _clip(sox_rate.resample(waveform.double(), from_hz, to_hz)).to(waveform.dtype)
-
-
-def gain(waveform: torch.Tensor, decibels: float) -> torch.Tensor:
-    """Amplifies, or attenuates where `decibels` is negative; (C, S) -> (C, S)."""
-    return _clip(waveform * 10.0 ** (decibels / 20))
-
-
-def norm(waveform: torch.Tensor, decibels: float = 0.0) -> torch.Tensor:
-    """Brings the highest peak of all channels to `decibels` of full scale; (C, S) -> (C, S)."""
-    peak = float(waveform.abs().max()) if waveform.numel() else 0.0
-    return _clip(waveform * (10.0 ** (decibels / 20) / peak)) if peak > 0 else waveform
-
-
 def apply_effects(waveform: torch.Tensor, rate_hz: int, effects: Sequence[Sequence[str]]) -> Signal:
-    """Applies a chain of effects written as for the sox program, e.g. ``[["rate", "16000"], ["gain",
-    "-3.0"]]``.
+    """Applies effects in the spelling of the sox program, e.g. ``[["rate", "16000"], ["gain", "-3.0"]]``.
 
-    Args:
-        waveform: (C, S) float32 in [-1, 1].
-
-    Returns:
-        The new (C', S') float32 and its rate in Hz.
-
-    Raises:
-        UserError: an effect is not in `EFFECTS`, or its arguments are wrong.
+    float32 (C, S) in [-1, 1] -> float32 (C', S') and its rate in Hz. UserError: an effect is not in `EFFECTS`, or its
+    arguments are wrong.
     """
     if waveform.ndim != 2 or not waveform.is_floating_point():
         found = f"{tuple(waveform.shape)} {waveform.dtype}"
@@ -82,11 +49,22 @@ def _clip(waveform: torch.Tensor) -> torch.Tensor:
 
 
 def _channels(arguments: list[str], rate_hz: int) -> Effect:
+    """Mixes down or repeats channels; (C, S) -> (count, S).
+
+    Output j is the mean of the inputs j, j + count, ...; outputs beyond the inputs repeat these in order.
+    """
     (count,) = (_positive(int(argument)) for argument in arguments)
-    return lambda waveform: (channels(waveform, count), rate_hz)
+
+    def mixed(waveform: torch.Tensor) -> Signal:
+        present = waveform.shape[0]
+        sources = [list(range(j, present, count)) or [j % present] for j in range(count)]
+        return _clip(torch.stack([waveform[chosen].mean(dim=0) for chosen in sources])), rate_hz
+
+    return mixed
 
 
 def _rate(arguments: list[str], rate_hz: int) -> Effect:
+    """Resamples at sox's default quality; (C, S) -> (C, round(S * to_hz / from_hz))."""
     if not arguments:  # sox: to the rate of the output, which in torchaudio is that of the input
         return lambda waveform: (waveform, rate_hz)
     (written,) = arguments
@@ -94,26 +72,33 @@ def _rate(arguments: list[str], rate_hz: int) -> Effect:
     if to_hz != int(to_hz):
         raise ValueError(written)
     wanted = _positive(int(to_hz))
-    return lambda waveform: (rate(waveform, rate_hz, wanted), wanted)
+    return lambda wave: (_clip(sox_rate.resample(wave.double(), rate_hz, wanted)).to(wave.dtype), wanted)
 
 
 def _gain(arguments: list[str], rate_hz: int) -> Effect:
+    """Amplifies, or attenuates where the decibels are negative; (C, S) -> (C, S)."""
     if arguments[:1] == ["-n"]:
         return _norm(arguments[1:], rate_hz)
-    decibels = _decibels(arguments)
-    return lambda waveform: (gain(waveform, decibels), rate_hz)
+    factor = _factor(arguments)
+    return lambda waveform: (_clip(waveform * factor), rate_hz)
 
 
 def _norm(arguments: list[str], rate_hz: int) -> Effect:
-    decibels = _decibels(arguments)
-    return lambda waveform: (norm(waveform, decibels), rate_hz)
+    """Brings the highest peak of all channels to the decibels of full scale; (C, S) -> (C, S)."""
+    factor = _factor(arguments)
+
+    def normed(waveform: torch.Tensor) -> Signal:
+        peak = float(waveform.abs().max()) if waveform.numel() else 0.0
+        return (_clip(waveform * (factor / peak)) if peak > 0 else waveform), rate_hz
+
+    return normed
 
 
-def _decibels(arguments: list[str]) -> float:
+def _factor(arguments: list[str]) -> float:
     (decibels,) = (float(argument) for argument in arguments or ["0"])
     if not math.isfinite(decibels):
         raise ValueError(decibels)
-    return decibels
+    return 10.0 ** (decibels / 20)
 
 
 def _silence(arguments: list[str], rate_hz: int) -> Effect:

@@ -23,36 +23,22 @@ from s3prl_gendistiller.schema import check_present
 from s3prl_gendistiller.schema_values import one_of, shown
 from s3prl_gendistiller.student_kinds import OWN_UPSTREAMS, STUDENT_KINDS
 
-_UPSTREAM = ("", "_ckpt", "_model_config", "_feature_selection", "_model_name", "_revision")
-_TEXTS = (
-    *(f"upstream{part}" for part in _UPSTREAM),
-    *("downstream", "downstream_variant", "evaluate_split"),
-    *("expname", "expdir", "device", "hub", "cache_dir", "hf_hub_org"),
-)
-_FLAGS = (
-    *("upstream_trainable", "upstream_refresh", "upstream_feature_normalize"),
-    *("verbose", "disable_cudnn", "multi_gpu"),
-)
-_NUMBERS = ("seed", "upstream_layer_selection")
+_UPSTREAM_TEXTS = ("", "_ckpt", "_model_config", "_feature_selection", "_model_name", "_revision")
+_TEXTS = "downstream downstream_variant evaluate_split expname expdir device hub cache_dir hf_hub_org"
+_FLAGS = "upstream_trainable upstream_refresh upstream_feature_normalize verbose disable_cudnn multi_gpu"
 _TYPES: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(_TEXTS, (str, type(None))),
-    **dict.fromkeys(_FLAGS, (bool,)),
-    **dict.fromkeys(_NUMBERS, (int, type(None))),
+    **dict.fromkeys((*(f"upstream{part}" for part in _UPSTREAM_TEXTS), *_TEXTS.split()), (str, type(None))),
+    **dict.fromkeys(_FLAGS.split(), (bool,)),
+    **dict.fromkeys(("seed", "upstream_layer_selection"), (int, type(None))),
 }
 """By name of an argument in `Args`."""
 _WORDS = {str: "text", bool: "True or False", int: "a whole number"}
 
 
 def check_stored_downstream(states: Mapping[str, Any], source: str | Path, overrides: Overrides) -> None:
-    """Checks a run of run_downstream.py that goes on or is evaluated.
+    """Checks a run of run_downstream.py that goes on or is evaluated, with ``-o`` of the command applied.
 
-    Args:
-        states: content of the checkpoint.
-        source: path of the checkpoint.
-        overrides: ``-o`` of the command, applied to the stored values.
-
-    Raises:
-        UserError: a name, a type or a key is wrong, or the run would do more than train and evaluate.
+    UserError: a name, a type or a key in the checkpoint is wrong, or the run would do more than train and evaluate.
     """
     args, config = _parts(states, source, overrides)
     if args.get("from_hf_hub") or args.get("hub") == "huggingface":
@@ -73,25 +59,16 @@ def check_stored_downstream(states: Mapping[str, Any], source: str | Path, overr
 def check_stored_pretrain(
     states: Mapping[str, Any], source: str | Path, overrides: Overrides, tasks: list[str]
 ) -> dict[str, Any]:
-    """Checks a run of run_pretrain.py that goes on.
+    """Checks a run of run_pretrain.py that goes on, as `check_stored_downstream` does.
 
-    Args:
-        states, source, overrides: as for `check_stored_downstream`.
-        tasks: names that ``-u`` may have.
-
-    Returns:
-        The runner configuration with the overrides applied.
-
-    Raises:
-        UserError: a name, a type or a key is wrong.
+    Returns the runner configuration with the overrides applied; ``-u`` may be one of `tasks`.
     """
     args, config = _parts(states, source, overrides)
     task = args.get("upstream")
     if task is not None and task not in tasks:
         raise UserError(f"{source}: found task {shown(task)} in it, {one_of(task, tasks)}")
-    sections: dict[str, Any] = {
-        name: config[name] for name in ("runner", "optimizer", "scheduler", "pretrain_expert") if name in config
-    }
+    names = ("runner", "optimizer", "scheduler", "pretrain_expert")
+    sections = {name: config[name] for name in names if name in config}
     reader = RunnerConfig if task in STUDENT_KINDS else StockConfig
     check_present(reader, sections, f"{source}: Config")
     return sections
@@ -100,8 +77,7 @@ def check_stored_pretrain(
 def check_settings(upstream: str | None, settings: str | None) -> None:
     """Checks ``-g``, which s3prl's upstreams read with a loader that can build any Python object.
 
-    Raises:
-        UserError: the file is no YAML of plain data, or no generation settings for a student of this package.
+    UserError: the file is no YAML of plain data, or no generation settings for a student of this package.
     """
     if settings is None:
         return

@@ -1,4 +1,4 @@
-"""Students from a configuration and from a checkpoint: `build_student` and `load_student`."""
+"""Students from a configuration and from a checkpoint, and the number of layers that a student generates (``-g``)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,9 @@ from s3prl_gendistiller.student_kinds import DEFAULT_KIND, read_model_config
 
 
 def build_student(source: str | Path | Mapping[str, Any] | ModelConfig, *, task: str = DEFAULT_KIND) -> Student:
-    """An untrained student.
+    """An untrained student from a model YAML, its content, or a configuration object.
 
-    Args:
-        source: a model YAML, its content, or a configuration object.
-        task: the kind of student that a YAML or its content describes; a configuration object has one kind only.
+    `task` is the kind of student that a YAML or its content describes; a configuration object has one kind only.
 
     Raises:
         ConfigError: lists everything that is wrong with the configuration.
@@ -46,11 +44,33 @@ def load_student(path: str | Path) -> Student:
     return student.eval()
 
 
+def generation_text(steps: int) -> str:
+    """Text that ``-g`` takes in place of a file, so that a stored run needs no file to be evaluated."""
+    return f"steps: {steps}"
+
+
+def check_steps(steps: int | None, checkpoint: str | Path, states: Mapping[str, Any] | None = None) -> None:
+    """UserError if a student cannot generate `steps` layers (None: all), before the student is built.
+
+    `states` is the content of the checkpoint, if it has been read.
+    """
+    if steps is None:
+        return
+    content = dict(read_checkpoint(checkpoint, mmap=True) if states is None else states)
+    if not student_kind(content, checkpoint).stepwise:
+        raise UserError(f"steps: found {steps} for {checkpoint}, which predicts all its layers at once; leave it out")
+    layers = content["Upstream_Config"]["distill"]["target_layers"]
+    if not 1 <= steps <= len(layers):
+        raise UserError(
+            f"steps: found {steps}, expected 1..{len(layers)}: {checkpoint} generates the teacher's layers "
+            f"{', '.join(map(str, layers))} one after another"
+        )
+
+
 def load_weights(student: Student, weights: Mapping[str, Any], path: str | Path) -> None:
     """Puts a checkpoint's weights into a student; after an error, the student is unchanged.
 
-    Raises:
-        UserError: names are missing or left over, a shape or a type differs, or numbers are not finite.
+    UserError: names are missing or left over, a shape or a type differs, or numbers are not finite.
     """
     module = student.stored_module
     check_weights(weights, module, path, "its own Upstream_Config", "this student")
@@ -58,13 +78,8 @@ def load_weights(student: Student, weights: Mapping[str, Any], path: str | Path)
 
 
 def check_size(student: Any, weights: Any, path: str | Path) -> None:
-    """Compares the sizes in a configuration with the weights, before a network of these sizes is built.
-
-    Args:
-        student: the section `student` of the configuration.
-
-    Raises:
-        UserError: a number in the section is larger than every dimension of the weights.
+    """Refuses a number in the section `student` that is larger than every dimension of the weights, with a UserError,
+    before a network of these sizes is built.
     """
     found = weights.values() if isinstance(weights, Mapping) else ()
     largest = max((size for value in found if is_plain(value) for size in value.shape), default=0)

@@ -28,12 +28,9 @@ SAVED_EVERY = 500  # utterances
 
 
 def teacher_head(teacher: Teacher, config: TeacherConfig) -> UnitHead | None:
-    """The unit head of a teacher: of s3prl's HuBERT, or from unit_head.safetensors in a folder.
+    """The unit head of a teacher: of s3prl's HuBERT, or of a folder's unit_head.safetensors; UserError if it is broken.
 
     None if there is no head, as in transformers' HuBERT and in WavLM.
-
-    Raises:
-        UserError: the file in the folder is broken.
     """
     if config.folder is not None:
         path = teacher_folder(config.folder) / HEAD_FILE
@@ -41,17 +38,14 @@ def teacher_head(teacher: Teacher, config: TeacherConfig) -> UnitHead | None:
             return None
         return _read_head(path, teacher)
     found = teacher.encoder.state_dict()
-    prefix = next(
-        (name.removesuffix("label_embs_concat") for name in found if name.endswith("label_embs_concat")), None
-    )
-    if prefix is None:
+    embeddings = "label_embs_concat"
+    prefix = next((name.removesuffix(embeddings) for name in found if name.endswith(embeddings)), None)
+    if prefix is None or f"{prefix}final_proj.weight" not in found:
         return None
     state = {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
-    if "final_proj.weight" not in state:
-        return None
     if "target_glu.0.weight" in state:  # fairseq applies it to the embeddings in each call; once is enough
-        gated = functional.linear(state["label_embs_concat"], state["target_glu.0.weight"], state["target_glu.0.bias"])
-        state["label_embs_concat"] = functional.glu(gated)
+        gated = functional.linear(state[embeddings], state["target_glu.0.weight"], state["target_glu.0.bias"])
+        state[embeddings] = functional.glu(gated)
     try:
         return UnitHead.from_state(state)
     except (ValueError, LookupError, RuntimeError) as error:  # such as one projection for each of several codebooks
@@ -87,8 +81,7 @@ def states_of(
 ) -> Iterator[Tensor]:
     """Hidden states (T, D) of each utterance on the CPU, computed alone and thus without padding.
 
-    Raises:
-        UserError: an audio file cannot be read, or the hidden states are not finite.
+    UserError: an audio file cannot be read, or the hidden states are not finite.
     """
     for utterance in tqdm(utterances, desc=progress, unit="file", disable=progress is None):
         wav = read_audio(utterance.path).to(device)
@@ -118,8 +111,7 @@ def count_units(
             deletes it at the end.
         codebook: identity of `predict`, such as a hash of its weights.
 
-    Raises:
-        UserError: an audio file cannot be read, states or logits are not finite, or there is no frame.
+    UserError: an audio file cannot be read, states or logits are not finite, or there is no frame.
     """
     utterances = sorted(utterances, key=lambda utterance: str(utterance.path))
     identity = content_hash(utterances) + teacher.fingerprint() + str((layer, num_units, codebook))

@@ -20,11 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def load_teacher(config: TeacherConfig) -> Teacher:
-    """The frozen teacher that a configuration names.
-
-    Raises:
-        UserError: the upstream, folder or checkpoint is missing, or is no speech encoder that can be used.
-    """
+    """The frozen teacher that a configuration names; UserError if it is missing, or no usable speech encoder."""
     compat.apply()  # transformers imports torchaudio, which a CPU-only torch cannot load as it is
     if config.folder is not None:
         return load_transformers_teacher(teacher_folder(config.folder))
@@ -38,8 +34,7 @@ def load_teacher(config: TeacherConfig) -> Teacher:
 def warm_start_student(student: Student, teacher: Teacher, config: ModelConfig) -> None:
     """Copies the parts that `warm_start` names from the teacher into a fresh student, and logs them.
 
-    Raises:
-        UserError: a shape differs, or the names of the teacher's weights are not known.
+    UserError: a shape differs, or the names of the teacher's weights are not known.
     """
     wanted = config.warm_start
     if not (wanted.front_end or wanted.position or wanted.copied_layers(config.student)):

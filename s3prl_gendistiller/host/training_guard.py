@@ -33,12 +33,8 @@ class TrainingGuard:
     """The guard of one training loop; `mount` puts its methods in place of torch's functions and of `print`.
 
     A step costs two reads of a scalar: is the loss finite, and is the norm of the gradient, which clipping computes
-    anyway. Weights are checked when they are saved.
-
-    Attributes:
-        steps: optimiser steps that this process has done or skipped.
-        skipped: steps whose update would have made weights not finite.
-        config: configuration of the Runner.
+    anyway. Weights are checked when they are saved. `steps` counts the optimiser steps that this process has done or
+    skipped, `skipped` those whose update would have made weights not finite.
     """
 
     def __init__(self) -> None:
@@ -54,16 +50,12 @@ class TrainingGuard:
         self._folder = Path(runner.args.expdir)
         self._first = runner.init_ckpt.get("Step", 0)
         self._bad_loss = False
-        self._scaled = bool(runner.config["runner"].get("fp16")) and torch.cuda.is_available()
-        total = runner.config["runner"]["total_steps"]
-        if self._first >= total:
-            longer = "n_epochs" if runner.config["runner"].get("n_epochs", -1) > 0 else "total_steps"
-            logger.info(
-                "step %d of %d is done, the run is finished; config.runner.%s makes it longer",
-                self._first,
-                total,
-                longer,
-            )
+        section = runner.config["runner"]
+        self._scaled = bool(section.get("fp16")) and torch.cuda.is_available()
+        if self._first >= section["total_steps"]:
+            longer = "n_epochs" if section.get("n_epochs", -1) > 0 else "total_steps"
+            finished = "step %d of %d is done, the run is finished; config.runner.%s makes it longer"
+            logger.info(finished, self._first, section["total_steps"], longer)
         model = runner.downstream.model if hasattr(runner, "downstream") else runner.upstream
         model.register_forward_hook(self.check_loss)
 
@@ -81,10 +73,9 @@ class TrainingGuard:
         return (loss * torch.nan, *output[1:]) if isinstance(output, tuple) else loss * torch.nan
 
     def clip_grad_norm_(self, parameters: Iterable[Tensor], *args: Any, **kwargs: Any) -> Tensor:
-        """`clip_grad_norm_` of torch, which a Runner calls before each optimiser step; skips a step that is not finite.
+        """`clip_grad_norm_` of torch, which a Runner calls before each optimiser step.
 
-        Raises:
-            UserError: several steps in a row were not finite.
+        Skips a step that is not finite; UserError if several steps in a row were not.
         """
         parameters = list(parameters)
         norm = torch.nn.utils.clip_grad_norm_(parameters, *args, **kwargs)
@@ -99,19 +90,13 @@ class TrainingGuard:
         self._row += 1
         self._losses = self._losses + 1 if self._bad_loss else 0
         self._bad_loss = False
-        if (
-            max(self._losses, 0 if self._scaled else self._row) >= NON_FINITE_IN_A_ROW
-            or self._row >= OVERFLOWS_IN_A_ROW
-        ):
+        counted = max(self._losses, 0 if self._scaled else self._row)
+        if counted >= NON_FINITE_IN_A_ROW or self._row >= OVERFLOWS_IN_A_ROW:
             raise self._not_finite(f"the loss or its gradient was not finite {self._row} times in a row")
         return norm
 
     def save(self, states: Mapping[str, Any], path: str) -> None:
-        """`torch.save` of a Runner.
-
-        Raises:
-            UserError: a weight is not finite, or the file cannot be written.
-        """
+        """`torch.save` of a Runner; UserError if a weight is not finite, or the file cannot be written."""
         trained = [value for group in self._optimizer.param_groups for value in group["params"]]
         if not all(map(is_finite, trained)) or any(bool(value.isnan().any()) for value in _tensors(states)):
             raise self._not_finite(f"the weights are not finite, so {Path(path).name} was not written")
@@ -120,11 +105,7 @@ class TrainingGuard:
         save_checkpoint(states, Path(path), keep)
 
     def say(self, *values: Any, **options: Any) -> None:
-        """`print` of a Runner, which prints a line before it skips a batch for lack of memory.
-
-        Raises:
-            UserError: the Runner skipped several batches in a row.
-        """
+        """`print` of a Runner, which says that it skips a batch for lack of memory; UserError if several follow."""
         builtins.print(*values, **options)
         if values and str(values[0]).startswith(OUT_OF_MEMORY):
             self._memory += 1
@@ -158,7 +139,6 @@ class TrainingGuard:
         )
 
     def _rate(self) -> float:
-        """Learning rate of the present step."""
         rates = self._optimizer.get_lr() if hasattr(self._optimizer, "get_lr") else []
         return float(rates[0] if rates else self._optimizer.param_groups[0]["lr"])
 

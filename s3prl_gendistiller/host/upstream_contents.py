@@ -28,10 +28,8 @@ SYMBOLS = "dictionaries_symbols"
 class _Layout:
     """Keys under which the checkpoints of a family of upstreams hold what s3prl reads; a dot separates levels.
 
-    Attributes:
-        needed: all keys that s3prl's expert reads.
-        settings: key of the network's sizes; empty where they are not compared with the weights.
-        weights: key of the state_dict.
+    `needed`: all keys that s3prl's expert reads; `settings`: key of the network's sizes, empty where they are not
+    compared with the weights; `weights`: key of the state_dict.
     """
 
     needed: tuple[str, ...]
@@ -67,9 +65,8 @@ def check_contents(content: dict[str, Any], family: str, name: str, path: str | 
         name: the upstream's entry in s3prl.hub, such as hubert_local.
         label: flag or key that named the file, for the message.
 
-    Raises:
-        UserError: text that s3prl evaluates is no literal, a part is missing, sizes do not describe the weights, or a
-            weight is not finite.
+    UserError: text that s3prl evaluates is no literal, a part is missing, sizes do not describe the weights, or a
+    weight is not finite.
     """
     _check_texts(content, path, label)
     layout = LAYOUTS.get(family)

@@ -24,10 +24,9 @@ _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 
 def check_file(name: str, checkpoint: str, door: Door) -> None:
-    """Refuses a checkpoint that an upstream cannot read.
+    """Refuses a checkpoint that the entry `name` of s3prl.hub cannot read.
 
     Args:
-        name: entry of s3prl.hub that reads a checkpoint.
         checkpoint: a path, an address, or for transformers a folder or the name of a model on its hub.
 
     Raises:
@@ -70,7 +69,6 @@ def _check_folder(name: str, family: str, folder: str, door: Door) -> None:
 
 
 def _in_folder(folder: Path, door: Door) -> str:
-    """Advice: what to name in place of a folder."""
     if (folder / "config.json").is_file():
         found = read_teacher_shape(folder, door.checkpoint).model_type
         return f"it holds a {found} of transformers; {_of_folder(door)}"
@@ -79,7 +77,6 @@ def _in_folder(folder: Path, door: Door) -> str:
 
 
 def _of_folder(door: Door) -> str:
-    """Advice: which upstream reads a transformers folder."""
     if door is TEACHER:
         return "give it as teacher.folder instead of upstream and checkpoint"
     return door.choose.format(FOLDERS_ENTRY)
@@ -112,7 +109,6 @@ def _check_content(name: str, family: str, checkpoint: str, door: Door) -> None:
 
 
 def _mapping(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """A section of a checkpoint; empty where it is missing or no mapping."""
     found = content.get(key)
     return found if isinstance(found, Mapping) else {}
 
@@ -163,12 +159,9 @@ def _conversion(family: str, checkpoint: str) -> str:
 
 
 def count_states(name: str, checkpoint: str | None, steps: int | None) -> int | None:
-    """Number of hidden states of an upstream, by its configuration; None where that is not known.
+    """Number of hidden states of an upstream, by the configuration in a file that `check_file` has passed.
 
-    Args:
-        name: entry of s3prl.hub.
-        checkpoint: a file that `check_file` has passed.
-        steps: layers that a GenDistiller generates; None for all.
+    None where the number is not known. `steps` is the number of layers that a GenDistiller generates; None for all.
     """
     family = family_of(name)
     if family == "baseline":

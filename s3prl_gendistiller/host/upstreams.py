@@ -21,24 +21,14 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import hubconf, mount
 
 NEEDS_CHECKPOINT = ("_local", "_custom", "_url", "_gdriveid")
-FOLDERS_ENTRY = "transformers_local"
-"""Entry of this package that reads a transformers folder by its model_type."""
+FOLDERS_ENTRY = "transformers_local"  # our entry that reads a transformers folder by its model_type
 # Family or name of an upstream -> Python package that s3prl imports when it builds the upstream.
 FOREIGN_PACKAGES = {"ast": "timm", "ssast": "timm", "espnet_hubert": "espnet2", "pase": "pase", "byol_s_cvt": "einops"}
 # Exceptions of building an upstream that a user can resolve: no network, no or a wrong checkpoint, no package.
 FAILURES = (
     OSError,  # also what urllib, requests and huggingface_hub raise without a network
-    RuntimeError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    ArithmeticError,
-    MemoryError,
-    ImportError,
-    EOFError,
-    pickle.UnpicklingError,
+    *(RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError, ArithmeticError),
+    *(MemoryError, ImportError, EOFError, pickle.UnpicklingError),
 )
 
 logger = logging.getLogger(__name__)
@@ -48,10 +38,7 @@ logger = logging.getLogger(__name__)
 class Door:
     """Names of the flags or keys through which a user names an upstream, for messages.
 
-    Attributes:
-        upstream, checkpoint: flag or key of the name and of the checkpoint.
-        choose: phrase that names another upstream.
-        file: phrase that names a local file with the upstream that reads it.
+    `choose`: phrase that names another upstream; `file`: phrase that names a local file and the upstream that reads it.
     """
 
     upstream: str
@@ -62,28 +49,15 @@ class Door:
 
 LAUNCHER = Door("-u", "-k", "give -u {}", "give a local file with -u {} -k FILE")
 STUDENT = Door("--student", "--student", "run_downstream.py takes it with -u {}", "run_downstream.py -u {} -k FILE")
-TEACHER = Door(
-    "teacher.upstream",
-    "teacher.checkpoint",
-    "set teacher.upstream to {}",
-    "Give a local file as teacher.checkpoint, or a transformers folder as teacher.folder",
-)
-UNITS = Door(
-    "--teacher",
-    "--checkpoint",
-    "give --teacher {}",
-    "give a local file: gendistiller units --teacher {} --checkpoint FILE",
-)
+_TEACHER_FILE = "Give a local file as teacher.checkpoint, or a transformers folder as teacher.folder"
+TEACHER = Door("teacher.upstream", "teacher.checkpoint", "set teacher.upstream to {}", _TEACHER_FILE)
+_UNITS_FILE = "give a local file: gendistiller units --teacher {} --checkpoint FILE"
+UNITS = Door("--teacher", "--checkpoint", "give --teacher {}", _UNITS_FILE)
 
 
 def require_upstream(name: str, door: Door = LAUNCHER) -> Callable[..., Any]:
-    """The entry of s3prl.hub.
-
-    Raises:
-        UserError: there is no such upstream, or a package that it needs is not installed.
-    """
-    entry = getattr(mount.mount_hub(), name, None) if name.isidentifier() else None
-    if not isinstance(entry, FunctionType) or not entry.__module__.endswith(".hubconf"):  # it also holds Path, options
+    """The entry of s3prl.hub; UserError if there is none, or a package that it needs is not installed."""
+    if name not in upstreams():
         close = ", ".join(difflib.get_close_matches(name, upstreams(), n=3)) or "nothing; s3prl/hub.py lists all"
         raise UserError(f"{door.upstream}: found {name!r}, expected an upstream of s3prl.hub; close to it: {close}")
     package = FOREIGN_PACKAGES.get(name, FOREIGN_PACKAGES.get(family_of(name), ""))
@@ -92,17 +66,14 @@ def require_upstream(name: str, door: Door = LAUNCHER) -> Callable[..., Any]:
             f"{door.upstream}: found {name}, which needs the Python package {package}; it is not installed here, so "
             "choose another upstream or install what s3prl's upstream/README.md lists"
         )
+    entry: Callable[..., Any] = getattr(mount.mount_hub(), name)
     return entry
 
 
 def upstreams() -> list[str]:
-    """Names of all upstreams in s3prl.hub, those of this package included."""
-    entries = vars(mount.mount_hub()).items()
-    return [
-        name
-        for name, entry in entries
-        if isinstance(entry, FunctionType) and entry.__module__.endswith(".hubconf") and name[0] != "_"
-    ]
+    """Names of all upstreams in s3prl.hub, those of this package included; the module also holds Path and options."""
+    entries = {name: entry for name, entry in vars(mount.mount_hub()).items() if isinstance(entry, FunctionType)}
+    return [name for name, entry in entries.items() if entry.__module__.endswith(".hubconf") and name[0] != "_"]
 
 
 def family_of(name: str) -> str:
@@ -134,11 +105,7 @@ def parameters_of(name: str) -> set[str]:
 
 @contextlib.contextmanager
 def building(name: str, checkpoint: str | None, door: Door = LAUNCHER) -> Iterator[None]:
-    """Turns an exception of building an upstream of s3prl into one message; our own upstreams keep their traceback.
-
-    Raises:
-        UserError: replaces one of `FAILURES`.
-    """
+    """Turns one of `FAILURES` of building s3prl's upstream into a UserError; our own upstreams keep their traceback."""
     try:
         yield
     except FAILURES as error:

@@ -6,12 +6,7 @@ from typing import Any
 
 
 class View:
-    """A module in which a few names are other objects.
-
-    Args:
-        module: the module that holds all other names.
-        names: the names that differ.
-    """
+    """A module in which a few `names` are other objects."""
 
     def __init__(self, module: Any, **names: Any) -> None:
         self._module = module

@@ -16,11 +16,7 @@ from s3prl_gendistiller.host.shims import audio_files
 def apply_effects_tensor(
     tensor: torch.Tensor, sample_rate: int, effects: Sequence[Sequence[str]], channels_first: bool = True
 ) -> tuple[torch.Tensor, int]:
-    """Applies sox effects to (C, S) float32, or (S, C) without `channels_first`; returns a new waveform and its rate.
-
-    Raises:
-        UserError: an effect or an argument is not supported.
-    """
+    """Applies sox effects to (C, S) float32, or (S, C) without `channels_first`; returns the result and its rate."""
     waveform, rate_hz = sox_effects.apply_effects(tensor if channels_first else tensor.T, sample_rate, effects)
     return (waveform if channels_first else waveform.T), rate_hz
 
@@ -34,8 +30,7 @@ def apply_effects_file(
 ) -> tuple[torch.Tensor, int]:
     """Reads a file and applies sox effects; returns float32 (C, S), or (S, C), and its rate.
 
-    Raises:
-        UserError: an effect is not supported, the file cannot be read, or `normalize` is False.
+    UserError: an effect is not supported, the file cannot be read, or `normalize` is False.
     """
     if not normalize:
         raise UserError("apply_effects_file: found normalize=False, which is not supported; expected True")

@@ -65,11 +65,8 @@ def load(
         num_frames: samples to read at most; -1 reads to the end.
         normalize: convert to float32 in [-1, 1]; otherwise keep integers of the file (int16 or int32).
 
-    Returns:
-        (C, S), or (S, C) without `channels_first`, and the rate in Hz.
-
-    Raises:
-        UserError: the file is missing, or soundfile cannot read it.
+    Returns (C, S), or (S, C) without `channels_first`, and the rate in Hz. UserError: the file is missing or
+    unreadable.
     """
     if frame_offset < 0 or num_frames < -1:
         raise ValueError(f"expected frame_offset >= 0 and num_frames >= -1, found {frame_offset}, {num_frames}")
@@ -101,11 +98,8 @@ def save(
 ) -> None:
     """Writes samples as torchaudio.save does; `buffer_size`, `backend` and `compression` have no effect.
 
-    Args:
-        src: (C, S), or (S, C) without `channels_first`, or (S,).
-
-    Raises:
-        ValueError: soundfile does not write the encoding or the width.
+    `src` is (C, S), or (S, C) without `channels_first`, or (S,). ValueError: soundfile does not write that encoding or
+    width.
     """
     waveform = src.detach().cpu()
     if waveform.ndim == 2 and channels_first:
@@ -116,11 +110,7 @@ def save(
 
 
 def info(uri: Source, format: str | None = None, buffer_size: int = 4096, backend: str | None = None) -> AudioMetaData:
-    """Reads a file's header as torchaudio.info did.
-
-    Raises:
-        UserError: the file is missing, or soundfile cannot read it.
-    """
+    """Reads a file's header as torchaudio.info did; UserError if the file is missing, or soundfile cannot read it."""
     with _opened(uri) as file:
         encoding, bits = ENCODINGS.get(file.subtype, ("UNKNOWN", 0))
         if file.format == "FLAC":

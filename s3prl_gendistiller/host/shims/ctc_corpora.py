@@ -29,12 +29,9 @@ class Tokenizer(Protocol):
 
 
 class BucketedDataset(Dataset):
-    """Utterances sorted by their number of tokens, most first.
+    """Utterances, with audio file and tokens, sorted by their number of tokens, most first unless `ascending`.
 
-    Args:
-        items: audio file and tokens of each utterance.
-        bucket_size: number of utterances in one item; 1 for single utterances.
-        ascending: fewest tokens first.
+    `bucket_size` is the number of utterances in one item; 1 for single utterances.
     """
 
     def __init__(self, items: Iterable[Item], bucket_size: int, ascending: bool) -> None:
@@ -56,13 +53,11 @@ class LibriPhoneDataset(BucketedDataset):
 
     Args:
         split: folders of LibriSpeech.
-        tokenizer: tokenizer of phonemes.
         path: LibriSpeech's folder.
         lexicon: files of lines ``WORD PH ON EM ES``; the first pronunciation of a word counts.
         unused: other keys of the YAML's corpus section, which s3prl passes too.
 
-    Raises:
-        UserError: a split has no audio, a transcript is missing, or a word or phoneme is unknown.
+    UserError: a split has no audio, a transcript is missing, or a word or phoneme is unknown.
     """
 
     def __init__(
@@ -95,8 +90,7 @@ class SnipsDataset(BucketedDataset):
         path: the folder that holds the splits and the transcripts.
         others: other keys of the YAML's corpus section, among them the speakers.
 
-    Raises:
-        UserError: no file of the split has a transcript and a listed speaker.
+    UserError: no file of the split has a transcript and a listed speaker.
     """
 
     def __init__(

@@ -36,10 +36,7 @@ class PlainPickle:
 
     @staticmethod
     def load(file: IO[bytes]) -> list[str]:
-        """
-        Raises:
-            UserError: the file holds anything but a list of texts; no code in it is run.
-        """
+        """UserError if the file holds anything but a list of texts; no code in it is run."""
         found: Any = None
         with contextlib.suppress(Exception):  # any bytes may fail in any way; none can call a function
             found = _NoObjects(file).load()

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 from s3prl_gendistiller.errors import UserError
 
 
 class HfFolder:
-    """Stand-in that reads the saved token; saving and deleting belong to the `hf auth` command."""
+    """Stand-in that reads the saved token; saving belongs to the `hf auth` command."""
 
     @classmethod
     def get_token(cls) -> str | None:
@@ -28,10 +28,6 @@ class HfFolder:
         """Does nothing for the token in use, which s3prl passes; refuses any other."""
         if token != cls.get_token():
             raise UserError("HfFolder.save_token is gone from huggingface_hub 1; run `hf auth login` instead")
-
-    @classmethod
-    def delete_token(cls) -> NoReturn:
-        raise UserError("HfFolder.delete_token is gone from huggingface_hub 1; run `hf auth logout` instead")
 
 
 class Repository:

@@ -11,25 +11,16 @@ from torch.utils.data import Dataset, DistributedSampler, Sampler
 
 
 class DistributedSamplerWrapper(DistributedSampler):
-    """Gives each process its part of the indices of another sampler.
+    """Gives each process its part of the indices of another sampler, which draws from torch's default generator.
 
     Every process draws the whole sequence and keeps each `num_replicas`-th item. All must draw the same sequence, so
     torch's generator is seeded with the process's seed (equal in all processes of s3prl) and the epoch, and restored
-    afterwards. The sequence is filled up from its start until all parts are equally long.
-
-    Args:
-        sampler: the sampler to divide; it draws from torch's default generator.
-        num_replicas: number of processes; by default that of the process group.
-        rank: number of this process; by default that in the process group.
-        shuffle: accepted for catalyst's signature; the order is the wrapped sampler's own.
+    afterwards. The sequence is filled up from its start until all parts are equally long. Number and rank of processes
+    are those of the process group by default. `shuffle` is catalyst's; the order is the wrapped sampler's own.
     """
 
     def __init__(
-        self,
-        sampler: Sampler[Any],
-        num_replicas: int | None = None,
-        rank: int | None = None,
-        shuffle: bool = True,
+        self, sampler: Sampler[Any], num_replicas: int | None = None, rank: int | None = None, shuffle: bool = True
     ) -> None:
         # A DistributedSampler, because the host's Runner calls `set_epoch` only on those.
         indices = cast(Dataset[int], range(len(cast(Sized, sampler))))

@@ -46,11 +46,7 @@ LARGEST_UP, LARGEST_DOWN = 4, 3  # ratios found to pass through a single filter
 def resample(samples: torch.Tensor, from_hz: int, to_hz: int) -> torch.Tensor:
     """Resamples along the last axis as `sox ... rate to_hz` does.
 
-    Args:
-        samples: (C, S) float64 at `from_hz`.
-
-    Returns:
-        (C, round(S * to_hz / from_hz)) float64, not clipped.
+    float64 (C, S) at `from_hz` -> float64 (C, round(S * to_hz / from_hz)), not clipped.
     """
     if from_hz == to_hz or samples.shape[-1] == 0:
         return samples

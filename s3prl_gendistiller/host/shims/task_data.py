@@ -29,17 +29,11 @@ from s3prl_gendistiller.host.view import View
 
 LISTED_SUFFIXES = (".aac", ".au", ".flac", ".m4a", ".mp3", ".ogg", ".wav")
 """Suffixes of the files that librosa's `find_files` lists."""
-_LATE_S = 0.1
-"""Tolerance in seconds: tables round durations."""
+_LATE_S = 0.1  # tolerance in seconds: tables round durations
 
 
 class Torchaudio(View):
-    """torchaudio for a task that does not resample.
-
-    Args:
-        module: torchaudio.
-        rate_hz: required rate of every file; None for the rate of the first file.
-    """
+    """torchaudio for a task that does not resample; `rate_hz` of every file, None for that of the first file."""
 
     def __init__(self, module: Any, rate_hz: int | None = SAMPLE_RATE) -> None:
         super().__init__(module)
@@ -48,8 +42,7 @@ class Torchaudio(View):
     def load(self, uri: str | os.PathLike[str], *arguments: Any, **options: Any) -> tuple[torch.Tensor, int]:
         """(1, S) and its rate in Hz.
 
-        Raises:
-            UserError: the file has another rate, several channels, less than one frame, or NaN, or is no audio.
+        UserError: the file has another rate, several channels, less than one frame, or NaN, or is no audio.
         """
         waveform, rate_hz = _read(uri, lambda: self._module.load(uri, *arguments, **options))
         self._rate_hz = self._rate_hz or rate_hz
@@ -62,11 +55,7 @@ class Soundfile:
 
     @staticmethod
     def read(path: str, *, start: int = 0, stop: int | None = None) -> tuple[np.ndarray, int]:
-        """(S,) and its rate in Hz.
-
-        Raises:
-            UserError: as `Torchaudio.load`, or the recording ends before the piece does.
-        """
+        """(S,) and its rate in Hz; UserError as `Torchaudio.load`, or if the recording ends before the piece does."""
         samples, rate_hz = _read(path, lambda: soundfile.read(path, start=start, stop=stop, always_2d=True))
         waveform = torch.from_numpy(samples.T)
         check_samples(path, waveform, rate_hz, SAMPLE_RATE, least=1)
@@ -114,14 +103,7 @@ def with_frames(dataset: Any) -> Any:
 def check_samples(
     path: str | os.PathLike[str], waveform: torch.Tensor, rate_hz: int, expected_hz: int, least: int = MIN_SAMPLES
 ) -> None:
-    """
-    Args:
-        waveform: (C, S).
-        least: lowest number of samples at 16 kHz.
-
-    Raises:
-        UserError: rate, channels, length or values are wrong.
-    """
+    """UserError if rate, channels, length (`least` samples at 16 kHz) or values of a waveform (C, S) are wrong."""
     name, channels, samples = os.fspath(path), waveform.shape[0], waveform.shape[1]
     if rate_hz != expected_hz or channels != 1:
         raise UserError(f"{name}: {wrong_form(rate_hz, channels, expected_hz)}")
@@ -166,11 +148,7 @@ def find_audio(directory: str | os.PathLike[str]) -> list[str]:
 
 
 def open_list(file: str | os.PathLike[str], mode: str = "r", *arguments: Any, **options: Any) -> IO[Any]:
-    """`open`; a text file is read in UTF-8, without a byte order mark and without empty lines.
-
-    Raises:
-        UserError: no such text file, or not UTF-8.
-    """
+    """`open`; a text file is read in UTF-8, without a byte order mark and without empty lines."""
     if mode != "r" or not isinstance(file, str | os.PathLike):
         return open(file, mode, *arguments, **options)  # noqa: SIM115
     return io.StringIO("".join(full_lines(Path(file))))
@@ -231,12 +209,7 @@ _PLACES: Mapping[str, Mapping[str, Place]] = {
 
 @functools.cache
 def supply(package: str, downstream: str) -> None:
-    """Puts the stand-ins into the modules of a task.
-
-    Args:
-        package: package of the task.
-        downstream: s3prl's name of the task.
-    """
+    """Puts the stand-ins into the modules of s3prl's task `downstream`, whose package is `package`."""
     for name, place in _PLACES.get(downstream, {}).items():
         module = importlib.import_module(f"{package}.{name}")
         for key, make in place.items():

@@ -31,8 +31,7 @@ _KALDI = re.compile(r"torchaudio\.compliance\.kaldi\.(fbank|mfcc|spectrogram)")
 def literal(text: object, *unused: object) -> Any:
     """The value of a list of numbers or of tuples of three, in which lists may be joined by ``+`` and ``* n``.
 
-    Raises:
-        UserError: anything else, or more than `MAX_ITEMS` entries or numbers beyond `MAX_NUMBER`.
+    UserError: anything else, or more than `MAX_ITEMS` entries or numbers beyond `MAX_NUMBER`.
     """
     refused = UserError(f"found {str(text)[:80]!r} where s3prl evaluates text; expected {EXPECTED}")
     if not isinstance(text, str) or len(text) > MAX_TEXT:
@@ -47,10 +46,7 @@ def literal(text: object, *unused: object) -> Any:
 
 
 def _value(node: ast.expr) -> Any:
-    """
-    Raises:
-        ValueError: no literal of a size that a network can have.
-    """
+    """The value of a node; ValueError unless it is a literal of a size that a network can have."""
     value: Any
     if isinstance(node, ast.Constant) and type(node.value) is int and node.value <= MAX_NUMBER:
         return node.value
@@ -79,10 +75,7 @@ def _sequence(value: Any) -> Any:
 
 
 def kaldi_feature(text: str) -> Any:
-    """
-    Raises:
-        UserError: no feature of torchaudio.compliance.kaldi.
-    """
+    """The function of torchaudio.compliance.kaldi that a text names; UserError for any other text."""
     found = _KALDI.fullmatch(str(text))
     if found is None:
         raise UserError(
@@ -116,11 +109,9 @@ GUARDS: dict[str, tuple[str, Callable[..., Any] | View]] = {
 
 
 def install(package: str = "s3prl.upstream", names: tuple[str, ...] = tuple(GUARDS)) -> None:
-    """Puts the stand-ins into modules of `package`; a second call changes nothing.
+    """Puts the stand-ins for `names`, keys of `GUARDS`, into modules of `package`; a second call changes nothing.
 
-    Args:
-        package: ``upstream`` for s3prl's pretraining tasks, which import the same files by that name.
-        names: keys of `GUARDS`.
+    The package is ``upstream`` for s3prl's pretraining tasks, which import the same files by that name.
     """
     for name in names:
         variable, guard = GUARDS[name]

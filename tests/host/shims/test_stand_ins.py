@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import WeightedRandomSampler
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.shims import flags, hub_access, samplers
+from s3prl_gendistiller.host.shims import hub_access, interpreter, samplers
 
 
 def test_the_old_arguments_become_the_new_ones():
@@ -52,4 +52,4 @@ def test_processes_share_out_what_a_sampler_draws():
 
 def test_words_that_are_no_flags_are_refused():
     with pytest.raises(ValueError, match="found 'perhaps'"):
-        flags.strtobool("perhaps")
+        interpreter.strtobool("perhaps")

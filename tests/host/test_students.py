@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.generation import check_steps, generation_text
+from s3prl_gendistiller.host.students import check_steps, generation_text
 from s3prl_gendistiller.models.upstream import GenerationConfig, read_generation
 from tests.host.test_checkpoint import save_student
 
