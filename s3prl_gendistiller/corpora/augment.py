@@ -94,7 +94,7 @@ def in_room(wav: np.ndarray, place: Place) -> np.ndarray:
     echo = _room_response(place.room, place.decay_s)
     size = 1 << (len(wav) + len(echo) - 1).bit_length()
     heard = np.fft.irfft(np.fft.rfft(wav, size) * np.fft.rfft(echo, size) * _microphone(place, size), size)[: len(wav)]
-    return _as_loud_as(heard, wav)
+    return (heard * (_power(wav) / max(_power(heard), 1e-12)) ** 0.5).astype(np.float32)
 
 
 def noise(samples: int, slope: float, rng: np.random.Generator) -> np.ndarray:
@@ -135,10 +135,6 @@ def _microphone(place: Place, size: int) -> np.ndarray:
     octaves = np.clip(np.log2(np.maximum(hz, 1.0) / 1000), -4, 3)
     stop = 1 / np.sqrt(1 + (hz / place.high_hz) ** 12) if place.high_hz < SAMPLE_RATE / 2 else 1.0
     return 10 ** (place.tilt_db * octaves / 20) * stop
-
-
-def _as_loud_as(heard: np.ndarray, wav: np.ndarray) -> np.ndarray:
-    return (heard * (_power(wav) / max(_power(heard), 1e-12)) ** 0.5).astype(np.float32)
 
 
 def _power(wav: np.ndarray) -> float:

@@ -8,18 +8,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from s3prl_gendistiller.corpora import (
-    fluent,
-    folder,
-    iemocap,
-    libri2mix,
-    librispeech,
-    quesst,
-    snips,
-    speech_commands,
-    voxceleb,
-)
+from s3prl_gendistiller.corpora import fluent, iemocap, libri2mix, librispeech, quesst, snips, speech_commands, voxceleb
 from s3prl_gendistiller.corpora.espeak import Espeak
+from s3prl_gendistiller.corpora.folder import count, damage, is_ours, is_sealed
 from s3prl_gendistiller.corpora.layout import write_plans
 from s3prl_gendistiller.corpora.recording import Recorder
 from s3prl_gendistiller.errors import UserError
@@ -90,7 +81,7 @@ def check_corpora(out: str | Path, tasks: Sequence[str] | None = None) -> list[S
     if not out.is_dir():
         raise UserError(f"{out}: no such folder; expected one that `gendistiller corpus` wrote; correct the path")
     wanted = [] if tasks is None else [name for module in _modules(tasks) for name in folders(module)]
-    there = sorted(entry.name for entry in out.iterdir() if folder.is_ours(entry))
+    there = sorted(entry.name for entry in out.iterdir() if is_ours(entry))
     if not there and not wanted:
         raise UserError(f"{out}: found no corpus of this command in it, expected one; run gendistiller corpus {out}")
     return [_state(out / name) for name in (wanted or there)]
@@ -125,9 +116,9 @@ def _state(root: Path) -> State:
     again = "repeat the command that wrote the corpus"
     if not root.exists():
         return State(root, 0, [f"{root}: no such folder; {again}"])
-    if not folder.is_ours(root):
+    if not is_ours(root):
         return State(root, 0, [f"{root}: not written by this command, so it cannot be checked"])
-    if not folder.is_sealed(root):
+    if not is_sealed(root):
         return State(root, 0, [f"{root}: not finished; {again} to continue"])
-    problems = [f"{file.path}: {file.found}; {again} to write the file again" for file in folder.damage(root)]
-    return State(root, folder.count(root), problems)
+    problems = [f"{file.path}: {file.found}; {again} to write the file again" for file in damage(root)]
+    return State(root, count(root), problems)

@@ -18,10 +18,7 @@ import numpy as np
 
 from s3prl_gendistiller.errors import UserError
 
-ACCENTS = (
-    *("en-us", "en-us-nyc", "en-029", "en-gb-scotland"),
-    *("en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd"),
-)
+ACCENTS = ("en-us", "en-us-nyc", "en-029", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd")
 """English voices that have variants. `en-gb+...` fails in espeak-ng 1.52; `en-shaw` is another alphabet."""
 _NOT_SPEAKERS = frozenset({"test", "fast_test"})
 _HARD_TO_UNDERSTAND = ("whisper", "robosoft", "demonic", "unirobot", "croak", "storm")
@@ -87,13 +84,18 @@ class Espeak:
 
     def variants(self) -> list[str]:
         """Names of the variants that are intelligible and give the same samples each time, in a fixed order."""
-        files = sorted(Path(self._data_path, "voices", "!v").iterdir())
-        return [file.name for file in files if _is_speaker(file.name) and _is_repeatable(file)]
+        names = sorted(file.name for file in Path(self._data_path, "voices", "!v").iterdir())
+        speakers = [n for n in names if n not in _NOT_SPEAKERS and not n.lower().startswith(_HARD_TO_UNDERSTAND)]
+        # Breath is noise that differs from call to call even in a library that was loaded again.
+        return [name for name in speakers if not self._states(name, r"breath\b")]
 
     def is_female(self, variant: str) -> bool:
         """Whether the variant states the gender female; most state none or male."""
+        return self._states(variant, r"gender\s+female\b")
+
+    def _states(self, variant: str, pattern: str) -> bool:
         text = Path(self._data_path, "voices", "!v", variant).read_text(encoding="utf-8", errors="replace")
-        return re.search(r"^\s*gender\s+female\b", text, re.MULTILINE) is not None
+        return re.search(rf"^\s*{pattern}", text, re.MULTILINE) is not None
 
     def phonemes(self, words: Sequence[str], language: str = "en-us") -> list[list[str]]:
         """espeak-ng's names of each word's phonemes, after `'` for a primary stress and after `,` for a secondary one.
@@ -178,15 +180,6 @@ def _phones(events: ctypes._Pointer[_Event]) -> Iterator[Phone]:
         if events[place].type == _EVENT_PHONEME:
             yield Phone(events[place].string.decode(errors="replace").strip("',"), events[place].audio_position / 1000)
         place += 1
-
-
-def _is_speaker(variant: str) -> bool:
-    return variant not in _NOT_SPEAKERS and not variant.lower().startswith(_HARD_TO_UNDERSTAND)
-
-
-def _is_repeatable(variant: Path) -> bool:
-    # Breath is noise that differs from call to call even in a library that was loaded again.
-    return not re.search(r"^\s*breath\b", variant.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
 
 
 def _close(library: ctypes.CDLL) -> None:

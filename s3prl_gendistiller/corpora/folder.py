@@ -31,22 +31,13 @@ class Damage(NamedTuple):
 
 
 def claim(root: Path, recipe: Mapping[str, Any]) -> None:
-    """Stamps a new folder with its recipe.
-
-    Raises:
-        UserError: as `refuse_other`.
-    """
-    refuse_other(root, recipe)
+    """Stamps a new folder, which `refuse_other` has accepted, with its recipe."""
     if not is_ours(root):
         write_text(root / STAMP, _stamp(recipe))
 
 
 def refuse_other(root: Path, recipe: Mapping[str, Any]) -> None:
-    """Refuses a folder with other content; nothing is written.
-
-    Raises:
-        UserError: the folder holds something else, such as a real corpus, or speech of another recipe.
-    """
+    """Raises a UserError if the folder holds something else, such as a real corpus, or speech of another recipe."""
     stamp = root / STAMP
     try:
         found = stamp.read_text(encoding="utf-8") if stamp.exists() else None
@@ -63,11 +54,7 @@ def refuse_other(root: Path, recipe: Mapping[str, Any]) -> None:
 
 
 def seal(root: Path, files: Iterable[str]) -> None:
-    """Writes the checksums of a complete corpus.
-
-    Args:
-        files: paths below `root`, `/` between the parts.
-    """
+    """Writes the checksums of a complete corpus, whose files are paths below `root`, `/` between the parts."""
     lines = [f"{_digest(root / name)}  {name}\n" for name in sorted({*files, STAMP})]
     write_text(root / SUMS, "".join(lines))
 

@@ -17,7 +17,6 @@ logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 2
 README = "README.md"
-Texts = Callable[[Path], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class CorpusPlan:
     name: str
     recipe: Mapping[str, Any]
     clips: Sequence[Clip]
-    texts: Texts
+    texts: Callable[[Path], Mapping[str, str]]
     about: str
 
 

@@ -23,8 +23,7 @@ from s3prl_gendistiller.corpora.espeak import Espeak
 from s3prl_gendistiller.corpora.layout import CorpusPlan, write_plans
 from s3prl_gendistiller.corpora.lexicon import lexicon_text, phones_text
 from s3prl_gendistiller.corpora.recording import Recorder
-from s3prl_gendistiller.corpora.sentences import sentences, words
-from s3prl_gendistiller.corpora.vocabulary import PLAIN, RICH, Vocabulary
+from s3prl_gendistiller.corpora.sentences import PLAIN, RICH, Vocabulary, sentences, words
 from s3prl_gendistiller.corpora.voices import AMERICAN, Studio, draw_voices
 from s3prl_gendistiller.distill.manifest import DEFAULT_FOLDER, write_manifest
 
@@ -52,29 +51,19 @@ class SplitSize:
             raise ValueError(f"{self}: expected at least one speaker, and an utterance for each")
 
 
-TINY = {
-    "train-clean-100": SplitSize(speakers=12, utterances=240),
-    "dev-clean": SplitSize(speakers=4, utterances=24),
-    "test-clean": SplitSize(speakers=4, utterances=24),
-}
+def _sizes(train: tuple[int, int], dev: tuple[int, int], test: tuple[int, int]) -> dict[str, SplitSize]:
+    """The splits of a corpus, from the numbers of speakers and utterances of each."""
+    sizes = {"train-clean-100": train, "dev-clean": dev, "test-clean": test}
+    return {split: SplitSize(*size) for split, size in sizes.items()}
+
+
+TINY = _sizes(train=(12, 240), dev=(4, 24), test=(4, 24))
 """The corpus of `gendistiller demo`: about 13 minutes of speech, written in a few seconds."""
 
 SIZES = {
-    "tiny": {
-        "train-clean-100": SplitSize(speakers=3, utterances=18),
-        "dev-clean": SplitSize(speakers=2, utterances=4),
-        "test-clean": SplitSize(speakers=2, utterances=4),
-    },
-    "small": {
-        "train-clean-100": SplitSize(speakers=40, utterances=800),
-        "dev-clean": SplitSize(speakers=10, utterances=60),
-        "test-clean": SplitSize(speakers=10, utterances=100),
-    },
-    "medium": {
-        "train-clean-100": SplitSize(speakers=56, utterances=2800),
-        "dev-clean": SplitSize(speakers=12, utterances=120),
-        "test-clean": SplitSize(speakers=12, utterances=200),
-    },
+    "tiny": _sizes(train=(3, 18), dev=(2, 4), test=(2, 4)),
+    "small": _sizes(train=(40, 800), dev=(10, 60), test=(10, 100)),
+    "medium": _sizes(train=(56, 2800), dev=(12, 120), test=(12, 200)),
 }
 
 
@@ -181,8 +170,7 @@ def _transcripts(lines: Sequence[Line]) -> dict[str, str]:
     """Path of each chapter's transcript -> its content."""
     chapters: defaultdict[str, str] = defaultdict(str)
     for line in lines:
-        _, speaker_id, chapter_id = line.folder.split("/")
-        chapters[f"{line.folder}/{speaker_id}-{chapter_id}.trans.txt"] += f"{line.name} {line.text}\n"
+        chapters[f"{line.folder}/{line.name.rpartition('-')[0]}.trans.txt"] += f"{line.name} {line.text}\n"
     return dict(chapters)
 
 

@@ -11,19 +11,18 @@ and eval queries have different speakers; no query is in both sets.
 
 from __future__ import annotations
 
-import dataclasses
 import random
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 from xml.sax.saxutils import escape
 
 from s3prl_gendistiller.corpora.augment import Scene
 from s3prl_gendistiller.corpora.espeak import Espeak
 from s3prl_gendistiller.corpora.layout import CorpusPlan
 from s3prl_gendistiller.corpora.recording import duration_s
-from s3prl_gendistiller.corpora.sentences import sentences
-from s3prl_gendistiller.corpora.vocabulary import PLAIN
+from s3prl_gendistiller.corpora.sentences import PLAIN, sentences
 from s3prl_gendistiller.corpora.voices import Studio, Style, draw_voices
 
 FOLDER = "quesst14Database"
@@ -42,8 +41,7 @@ truth has the form that it reads.
 """
 
 
-@dataclasses.dataclass(frozen=True)
-class Size:
+class Size(NamedTuple):
     """Numbers of documents, of queries in each set, and of speakers of documents, dev and eval queries."""
 
     documents: int
@@ -77,7 +75,7 @@ def plans(engine: Espeak, size: str, seed: int) -> list[CorpusPlan]:
         own = list(islice(voices, speakers))
         for i, (name, text) in enumerate(named.items()):
             clips.append(studio.line(f"{folder}/{name}.wav", own[i % len(own)], text, style=_STYLE))
-    recipe = {"corpus": FOLDER, "seed": seed, "size": dataclasses.asdict(shape)}
+    recipe = {"corpus": FOLDER, "seed": seed, "size": shape._asdict()}
     return [CorpusPlan(FOLDER, recipe, clips, lambda root: _texts(root, documents, queries), _ABOUT)]
 
 

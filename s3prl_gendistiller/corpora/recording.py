@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import TracebackType
 
 import soundfile
@@ -26,7 +26,6 @@ from s3prl_gendistiller.outputs import replacing, write_text
 
 TURNS = "turns"
 """Folder of RTTM files with the turns of each recording, beside the folder of the recordings."""
-_FORMATS = {".flac": "FLAC", ".wav": "WAV"}
 _CHUNK = 8
 _FEW = 24
 """Clips that this process speaks faster than worker processes start."""
@@ -61,9 +60,8 @@ class Recorder:
         """
         todo = [clip for clip in clips if not all(file.exists() for file in files_of(root, clip))]
         chunks = [todo[i : i + _CHUNK] for i in range(0, len(todo), _CHUNK)]
-        bar = tqdm(total=len(clips), initial=len(clips) - len(todo), unit="clip", disable=not self.progress)
-        with bar:
-            bar.set_description(root.name)
+        done = len(clips) - len(todo)
+        with tqdm(desc=root.name, total=len(clips), initial=done, unit="clip", disable=not self.progress) as bar:
             for count in self._counts(root, chunks, few=len(todo) <= _FEW):
                 bar.update(count)
 
@@ -73,7 +71,9 @@ class Recorder:
             yield from (_record(root, chunk) for chunk in chunks)
             return
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(self.workers, mp_context=_start_method(), initializer=serve_parent)
+            # A forked worker starts at once and does not import the caller's __main__; elsewhere forking is not safe.
+            context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=serve_parent)
         try:
             tasks = [self._pool.submit(_record, root, chunk) for chunk in chunks]
             for task in as_completed(tasks):
@@ -118,8 +118,7 @@ def _record(root: Path, clips: Sequence[Clip]) -> int:
         if recording.turns:
             write_text(turns_file(target), rttm(target.stem, recording.turns))
         encoded = io.BytesIO()  # libsndfile does not report a full disk
-        form = _FORMATS[PurePosixPath(clip.path).suffix]
-        soundfile.write(encoded, recording.wav, SAMPLE_RATE, subtype="PCM_16", format=form)
+        soundfile.write(encoded, recording.wav, SAMPLE_RATE, subtype="PCM_16", format=target.suffix[1:])
         with replacing(target) as part:
             part.write_bytes(encoded.getbuffer())
     return len(clips)
@@ -128,8 +127,3 @@ def _record(root: Path, clips: Sequence[Clip]) -> int:
 @functools.lru_cache(maxsize=1)
 def _engine() -> Espeak:
     return Espeak()
-
-
-def _start_method() -> multiprocessing.context.BaseContext:
-    # A forked worker starts at once and does not import the caller's __main__; on other systems forking is not safe.
-    return multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")

@@ -11,18 +11,16 @@ session. Verification trains on the speakers of dev/ and tests on those of test/
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from s3prl_gendistiller.corpora.augment import Scene
 from s3prl_gendistiller.corpora.clips import Spoken
 from s3prl_gendistiller.corpora.espeak import Espeak
 from s3prl_gendistiller.corpora.layout import CorpusPlan
-from s3prl_gendistiller.corpora.sentences import sentences
-from s3prl_gendistiller.corpora.vocabulary import RICH
+from s3prl_gendistiller.corpora.sentences import RICH, sentences
 from s3prl_gendistiller.corpora.voices import Studio, Style, draw_voices, in_session
 
 FOLDER = "VoxCeleb1"
@@ -39,8 +37,7 @@ corpus has 1251 of them, recorded wherever they were interviewed. `speakers.txt`
 """
 
 
-@dataclass(frozen=True)
-class Size:
+class Size(NamedTuple):
     """Numbers of speakers in dev/ and test/, of sessions of each (the last but one for dev, the last for test),
     of utterances in a session, and of trials.
     """
@@ -58,8 +55,7 @@ SIZES = {
 }
 
 
-@dataclass(frozen=True)
-class Utterance:
+class Utterance(NamedTuple):
     """Speaker, session and path of an utterance."""
 
     part: str
@@ -87,7 +83,7 @@ def plans(engine: Espeak, size: str, seed: int) -> list[CorpusPlan]:
         "dev_meta_data/dev_speaker_ids.txt": "".join(f"{s}\n" for s, part, _ in speakers if part == "dev"),
         "speakers.txt": "".join(f"{' '.join(speaker)}\n" for speaker in speakers),
     }
-    recipe = {"corpus": FOLDER, "seed": seed, "size": dataclasses.asdict(shape)}
+    recipe = {"corpus": FOLDER, "seed": seed, "size": shape._asdict()}
     return [CorpusPlan(FOLDER, recipe, clips, lambda root: listed, _ABOUT)]
 
 
