@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 from s3prl_gendistiller.corpora import fluent, iemocap, libri2mix, librispeech, quesst, snips, speech_commands, voxceleb
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.folder import count, damage, is_ours, is_sealed
-from s3prl_gendistiller.corpora.layout import write_plans
+from s3prl_gendistiller.corpora.folder import count, damage, is_ours, is_sealed, write_plans
 from s3prl_gendistiller.corpora.recording import Recorder
 from s3prl_gendistiller.errors import UserError
 
@@ -94,11 +93,7 @@ def folders(module: ModuleType) -> list[str]:
 
 
 def known(flag: str, found: Sequence[str], expected: Sequence[str]) -> None:
-    """Refuses names that are not among the expected ones.
-
-    Raises:
-        UserError: a name is unknown; the message proposes the most similar one.
-    """
+    """Raises a UserError for a name that is not among the expected ones; the message proposes the most similar one."""
     for name in found:
         if name not in expected:
             close = difflib.get_close_matches(name, expected, n=1, cutoff=0.5)

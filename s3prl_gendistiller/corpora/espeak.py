@@ -7,6 +7,7 @@ that an utterance depends on its arguments alone.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import re
@@ -66,11 +67,7 @@ class Speech(NamedTuple):
 
 
 class Espeak:
-    """The engine, which speaks one utterance in each call.
-
-    Raises:
-        UserError: `espeakng_loader` is not installed or its library cannot be loaded.
-    """
+    """The engine, which speaks one utterance in each call; a UserError if its library cannot be loaded."""
 
     def __init__(self) -> None:
         try:
@@ -103,17 +100,14 @@ class Espeak:
         Raises:
             UserError: the library cannot be loaded or lacks the language.
         """
-        library = self._open(language)
-        library.espeak_TextToPhonemes.restype = ctypes.c_char_p
-        try:
+        with self._opened(language) as library:
+            library.espeak_TextToPhonemes.restype = ctypes.c_char_p
             spoken = []
             for word in words:
                 rest = ctypes.c_char_p(word.encode())
                 names = library.espeak_TextToPhonemes(ctypes.byref(rest), _CHARS_UTF8, _SEPARATED_BY_UNDERSCORE)
                 spoken.append(names.decode().split("_"))
             return spoken
-        finally:
-            _close(library)
 
     def speak(
         self, text: str, voice: str, *, rate_wpm: int = 175, pitch: int = 50, pitch_range: int | None = None
@@ -139,8 +133,7 @@ class Espeak:
             phones.extend(_phones(events))
             return 0
 
-        library = self._open(voice, keep)
-        try:
+        with self._opened(voice, keep) as library:
             rate_hz = library.espeak_ng_GetSampleRate()
             library.espeak_SetParameter(_RATE, rate_wpm, 0)
             library.espeak_SetParameter(_PITCH, pitch, 0)
@@ -150,12 +143,11 @@ class Espeak:
             library.espeak_Synth(
                 encoded, ctypes.c_size_t(len(encoded) + 1), 0, _POSITION_CHARACTER, 0, _CHARS_UTF8, None, None
             )
-        finally:
-            _close(library)
         return Speech(np.concatenate(pieces) if pieces else np.zeros(0, np.int16), rate_hz, tuple(phones))
 
-    def _open(self, voice: str, callback: Any = None) -> ctypes.CDLL:
-        """The library, loaded again, with a voice; the caller closes it."""
+    @contextlib.contextmanager
+    def _opened(self, voice: str, callback: Any = None) -> Iterator[ctypes.CDLL]:
+        """The library, loaded again, with a voice; unloaded with its state at the end, as ctypes never does."""
         try:
             library = ctypes.CDLL(self._library_path)
         except OSError as error:
@@ -168,10 +160,13 @@ class Espeak:
                 library.espeak_SetSynthCallback(callback)
             if library.espeak_SetVoiceByName(voice.encode()) != 0:
                 raise UserError(f"voice {voice!r}: unknown to espeak-ng; expected an accent, +, a variant")
-        except UserError:
-            _close(library)
-            raise
-        return library
+            yield library
+        finally:
+            library.espeak_Terminate()
+            if os.name == "nt":
+                ctypes.WinDLL("kernel32").FreeLibrary(ctypes.c_void_p(library._handle))  # type: ignore[attr-defined]
+            else:
+                ctypes.CDLL(None).dlclose(ctypes.c_void_p(library._handle))
 
 
 def _phones(events: ctypes._Pointer[_Event]) -> Iterator[Phone]:
@@ -180,12 +175,3 @@ def _phones(events: ctypes._Pointer[_Event]) -> Iterator[Phone]:
         if events[place].type == _EVENT_PHONEME:
             yield Phone(events[place].string.decode(errors="replace").strip("',"), events[place].audio_position / 1000)
         place += 1
-
-
-def _close(library: ctypes.CDLL) -> None:
-    """Unloads the library with its state, as ctypes never does."""
-    library.espeak_Terminate()
-    if os.name == "nt":
-        ctypes.WinDLL("kernel32").FreeLibrary(ctypes.c_void_p(library._handle))  # type: ignore[attr-defined]
-        return
-    ctypes.CDLL(None).dlclose(ctypes.c_void_p(library._handle))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from s3prl_gendistiller.corpora.augment import INDOORS
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.layout import CorpusPlan
+from s3prl_gendistiller.corpora.folder import CorpusPlan
 from s3prl_gendistiller.corpora.voices import Studio, draw_voices
 
 FOLDER = "fluent_speech_commands_dataset"

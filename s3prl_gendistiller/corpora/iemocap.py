@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from s3prl_gendistiller.corpora.augment import Scene
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.layout import CorpusPlan
+from s3prl_gendistiller.corpora.folder import CorpusPlan
 from s3prl_gendistiller.corpora.recording import duration_s
 from s3prl_gendistiller.corpora.sentences import RICH, sentences
 from s3prl_gendistiller.corpora.voices import AMERICAN, Studio, Style, draw_voices

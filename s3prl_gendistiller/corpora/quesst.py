@@ -20,7 +20,7 @@ from xml.sax.saxutils import escape
 
 from s3prl_gendistiller.corpora.augment import Scene
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.layout import CorpusPlan
+from s3prl_gendistiller.corpora.folder import CorpusPlan
 from s3prl_gendistiller.corpora.recording import duration_s
 from s3prl_gendistiller.corpora.sentences import PLAIN, sentences
 from s3prl_gendistiller.corpora.voices import Studio, Style, draw_voices

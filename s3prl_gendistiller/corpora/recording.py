@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import multiprocessing
@@ -31,7 +32,7 @@ _FEW = 24
 """Clips that this process speaks faster than worker processes start."""
 
 
-class Recorder:
+class Recorder(contextlib.AbstractContextManager["Recorder"]):
     """Context manager that keeps its worker processes from one list of clips to the next.
 
     Args:
@@ -43,9 +44,6 @@ class Recorder:
         self.workers = workers or os.cpu_count() or 1
         self.progress = progress
         self._pool: ProcessPoolExecutor | None = None
-
-    def __enter__(self) -> Recorder:
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._pool is not None:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from s3prl_gendistiller.corpora.augment import Scene
 from s3prl_gendistiller.corpora.clips import Clip, Hush, Spoken
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.layout import CorpusPlan
+from s3prl_gendistiller.corpora.folder import CorpusPlan
 from s3prl_gendistiller.corpora.voices import Studio, Style, draw_voices
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 

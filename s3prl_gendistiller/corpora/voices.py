@@ -82,11 +82,7 @@ class Studio:
 def draw_voices(
     variants: Sequence[str], key: str, count: int, accents: Sequence[str] = ACCENTS, *, what: str = "speakers"
 ) -> list[str]:
-    """`count` voices, no two of one variant, always the same for a key.
-
-    Raises:
-        UserError: more voices than there are variants.
-    """
+    """`count` voices, no two of one variant, always the same for a key; a UserError if there are too few variants."""
     if count > len(variants):
         raise UserError(f"{what}: {count} asked for; espeak-ng has {len(variants)}; ask for fewer")
     rng = random.Random(key)

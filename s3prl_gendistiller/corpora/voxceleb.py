@@ -19,7 +19,7 @@ from typing import NamedTuple
 from s3prl_gendistiller.corpora.augment import Scene
 from s3prl_gendistiller.corpora.clips import Spoken
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.layout import CorpusPlan
+from s3prl_gendistiller.corpora.folder import CorpusPlan
 from s3prl_gendistiller.corpora.sentences import RICH, sentences
 from s3prl_gendistiller.corpora.voices import Studio, Style, draw_voices, in_session
 
@@ -76,8 +76,9 @@ def plans(engine: Espeak, size: str, seed: int) -> list[CorpusPlan]:
     rng = studio.chance(FOLDER)
     tests, training = ([u for u in utterances if u.part == part] for part in ("test", "dev"))
     speakers = sorted({(u.speaker, u.part, u.voice) for u in utterances})
+    purposes = {shape.sessions - 2: 2, shape.sessions - 1: 3}  # of sessions in identification: 1 train, 2 dev, 3 test
     listed = {
-        "veri_test_class.txt": "".join(f"{_purpose(u, shape)} {u.path}\n" for u in utterances),
+        "veri_test_class.txt": "".join(f"{purposes.get(u.session, 1)} {u.path}\n" for u in utterances),
         "voxceleb1_test_v2.txt": trials(tests, shape.trials, rng),
         "dev_meta_data/dev_meta_data.txt": trials(training, shape.trials, rng),
         "dev_meta_data/dev_speaker_ids.txt": "".join(f"{s}\n" for s, part, _ in speakers if part == "dev"),
@@ -116,8 +117,3 @@ def _clip(studio: Studio, utterance: Utterance, text: str) -> Spoken:
         place = in_session(place, utterance.path)
     path = f"{utterance.part}/wav/{utterance.path}"
     return studio.line(path, utterance.voice, text, style=_STYLE, place=place)
-
-
-def _purpose(utterance: Utterance, shape: Size) -> int:
-    """Split of an utterance in identification: 1 train, 2 dev, 3 test."""
-    return {shape.sessions - 1: 3, shape.sessions - 2: 2}.get(utterance.session, 1)

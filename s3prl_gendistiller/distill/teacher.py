@@ -161,11 +161,7 @@ class Teacher(nn.Module):
         return weights_hash(self.encoder.state_dict())
 
     def encoder_state(self) -> Mapping[str, Tensor]:
-        """The encoder's weights under the names of `naming`, for a warm start.
-
-        Raises:
-            UserError: the names of the weights are unknown.
-        """
+        """The encoder's weights under the names of `naming`, for a warm start; a UserError for unknown names."""
         if self.naming is None:
             raise UserError(
                 f"teacher {self.name}: its weights have unknown names; expected those of fairseq or "
@@ -199,14 +195,7 @@ def common_frames(theirs: Tensor, ours: Tensor, remedy: str) -> Tensor:
 
 
 def trim_to_shorter(targets: Tensor, predictions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Cuts teacher and student to `common_frames`.
-
-    Args:
-        targets: (B, L, T', D_t); predictions: (B, N, T, D_s); mask: (B, T) of the student.
-
-    Raises:
-        UserError: as `common_frames`.
-    """
+    """Cuts teacher (B, L, T', D_t), student (B, N, T, D_s) and its mask (B, T) to `common_frames`, with its errors."""
     theirs, ours = torch.tensor([targets.shape[2]]), torch.tensor([predictions.shape[2]])
     remedy = "Use a teacher with 50 frames a second, or change student.extractor_conv_feature_layers"
     frames = int(common_frames(theirs, ours, remedy))

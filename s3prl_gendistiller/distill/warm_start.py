@@ -14,12 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from s3prl_gendistiller.distill.weights import current_name
 from s3prl_gendistiller.errors import UserError
 
-_WEIGHT_NORM = (
-    (r"\.weight_g$", ".parametrizations.weight.original0"),
-    (r"\.weight_v$", ".parametrizations.weight.original1"),
-)
 NAMES: dict[str, tuple[tuple[str, str], ...]] = {
     "fairseq": (
         (r"^feature_extractor\.conv_layers\.(\d+)\.0\.", r"front_end.layers.\1.conv."),
@@ -141,7 +138,7 @@ def warm_start_distiller(
     layers: int,
     norms: bool = False,
 ) -> WarmStartReport:
-    """Copies parts of a teacher into s3prl's `DistillerModel`, as the stock recipe does.
+    """Copies parts of a teacher into s3prl's `DistillerModel`, as the stock recipe does; errors as `warm_start`.
 
     The recipe copies CNN, projection, positional convolution and the first layers. It copies neither the LayerNorm
     after the positional convolution nor the LayerNorm before the projection, which DistilHuBERT lacks.
@@ -149,9 +146,6 @@ def warm_start_distiller(
     Args:
         layers: number of the teacher's first layers that are copied.
         norms: copy the LayerNorm after the positional convolution, too.
-
-    Raises:
-        UserError: as `warm_start`.
     """
     teacher = translate(teacher_state, naming)
     if layers > _num_layers(teacher):
@@ -214,17 +208,12 @@ def _translate(name: str, naming: str) -> str:
     for pattern, replacement in NAMES[naming]:
         translated, count = re.subn(pattern, replacement, name)
         if count:
-            name = translated
-            break
-    for pattern, replacement in _WEIGHT_NORM:
-        name = re.sub(pattern, replacement, name)
-    return name
+            return current_name(translated)
+    return current_name(name)
 
 
 def _num_layers(teacher: Weights) -> int:
-    return 1 + max(
-        (int(found.group(1)) for found in (re.match(r"layers\.(\d+)\.", name) for name in teacher) if found), default=-1
-    )
+    return 1 + max((int(name.split(".")[1]) for name in teacher if re.match(r"layers\.\d+\.", name)), default=-1)
 
 
 def _parts(names: tuple[str, ...] | list[str]) -> list[str]:

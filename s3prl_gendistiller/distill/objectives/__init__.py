@@ -41,20 +41,12 @@ class Setting:
 
 
 def build_objectives(configs: Sequence[ObjectiveConfig], setting: Setting) -> nn.ModuleList:
-    """The objectives of a configuration, in its order.
-
-    Raises:
-        UserError: an objective's files cannot be read, or do not fit the teacher or the student.
-    """
+    """The objectives of a configuration, in its order; a UserError if the files of one do not fit or cannot be read."""
     return nn.ModuleList(_module(config).build(config, setting) for config in configs)
 
 
 def check_files(configs: Sequence[ObjectiveConfig]) -> None:
-    """Reads the files that objectives name.
-
-    Raises:
-        UserError: one of them cannot be read.
-    """
+    """Reads the files that objectives name; raises a UserError if one of them cannot be read."""
     for config in configs:
         if config.files:
             _module(config).check_files(config)
