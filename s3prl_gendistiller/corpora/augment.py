@@ -15,8 +15,7 @@ import soxr
 
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 
-_DIRECT_SAMPLES = 40
-"""Echoes start 2.5 ms after the direct sound."""
+_DIRECT_SAMPLES = 40  # echoes start 2.5 ms after the direct sound
 _LOWEST_HZ = 40.0
 
 
@@ -41,8 +40,7 @@ class Scene:
     speed: tuple[float, float] = (1.0, 1.0)
 
 
-QUIET = Scene()
-"""The synthesiser itself."""
+QUIET = Scene()  # the synthesiser itself
 INDOORS = Scene(snr_db=(8, 30), room_share=0.5, tilt_db=(-1.0, 1.0), high_hz=(5000, 8000), speed=(0.96, 1.04))
 """The scene of most corpora here, in which people understand the speech without effort."""
 
@@ -55,8 +53,7 @@ class Place:
     decay_s: float
     tilt_db: float
     high_hz: float
-    noise_slope: float
-    """Spectral slope: 0 white, 1 pink, 2 brown."""
+    noise_slope: float  # of the spectrum: 0 white, 1 pink, 2 brown
     snr_db: float | None
 
 

@@ -48,13 +48,10 @@ def write_corpora(
     workers: int | None = None,
     progress: bool = True,
 ) -> list[Path]:
-    """Writes the corpora of the tasks below `out`, the folder that SUPERB_DATA is to name.
+    """Writes the corpora of the tasks below `out`, the folder that SUPERB_DATA is to name; returns their folders.
 
     The same arguments give the same bytes. A repeated call finishes an interrupted one, and writes files again that are
     missing or differ from their checksums.
-
-    Returns:
-        The corpus folders.
 
     Raises:
         UserError: the size or a task is unknown, espeak-ng is missing, or a folder holds something else.
@@ -68,10 +65,7 @@ def write_corpora(
 
 
 def check_corpora(out: str | Path, tasks: Sequence[str] | None = None) -> list[State]:
-    """Compares every corpus below `out` with its checksums.
-
-    Args:
-        tasks: tasks whose corpora must exist; None checks the corpora that exist.
+    """Compares the corpora of the tasks, which must exist, or all corpora that exist, with their checksums.
 
     Raises:
         UserError: no such folder, or no corpus of this package in it.

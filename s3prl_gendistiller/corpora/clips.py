@@ -21,10 +21,8 @@ PEAK = 0.5
 class Recording(NamedTuple):
     """The sound of a clip."""
 
-    wav: np.ndarray
-    """(samples,) float32 at 16 kHz, within -1 to 1."""
-    turns: tuple[Turn, ...] = ()
-    """Empty for recordings of one speaker."""
+    wav: np.ndarray  # (samples,) float32 at 16 kHz, within -1 to 1
+    turns: tuple[Turn, ...] = ()  # empty for recordings of one speaker
 
 
 class Clip(Protocol):
@@ -126,8 +124,7 @@ class Hush:
     seconds: float
     slope: float
     level: float = 0.05
-    change_hz: float = 0.0
-    """Frequency at which the loudness changes; 0 for steady noise."""
+    change_hz: float = 0.0  # frequency at which the loudness changes; 0 for steady noise
     hum_hz: float = 0.0
     seed: int = 0
 

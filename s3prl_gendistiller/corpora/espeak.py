@@ -52,16 +52,14 @@ _SYNTH_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short),
 class Phone(NamedTuple):
     """One phoneme of an utterance."""
 
-    name: str
-    """Name in espeak-ng, without stress."""
+    name: str  # in espeak-ng, without stress
     start_s: float
 
 
 class Speech(NamedTuple):
     """Output of the engine."""
 
-    wav: np.ndarray
-    """(samples,) int16."""
+    wav: np.ndarray  # (samples,) int16
     rate_hz: int
     phones: tuple[Phone, ...] = ()
 

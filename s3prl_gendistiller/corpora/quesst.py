@@ -29,8 +29,7 @@ FOLDER = "quesst14Database"
 SETS = ("dev", "eval")
 _STYLE = Style(rate_wpm=(125, 165))
 _SCENE = Scene(snr_db=(12, 30), room_share=0.4, tilt_db=(-1, 1), high_hz=(5000, 8000), speed=(0.96, 1.04))
-_LONGEST_SHARE = 8
-"""A query occurs in at most one of so many documents."""
+_LONGEST_SHARE = 8  # a query occurs in at most one of so many documents
 _ABOUT = """\
 Synthetic speech (espeak-ng) in the layout of QUESST 2014; no recording of a person.
 

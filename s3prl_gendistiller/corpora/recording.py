@@ -25,19 +25,15 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.formats.rttm import Turn
 from s3prl_gendistiller.outputs import replacing, write_text
 
-TURNS = "turns"
-"""Folder of RTTM files with the turns of each recording, beside the folder of the recordings."""
+TURNS = "turns"  # folder of RTTM files with the turns of each recording, beside the folder of the recordings
 _CHUNK = 8
-_FEW = 24
-"""Clips that this process speaks faster than worker processes start."""
+_FEW = 24  # clips that this process speaks faster than worker processes start
 
 
 class Recorder(contextlib.AbstractContextManager["Recorder"]):
     """Context manager that keeps its worker processes from one list of clips to the next.
 
-    Args:
-        workers: processes; None for one per core, 1 for this process alone.
-        progress: whether to show a bar.
+    The number of processes is one per core for None; 1 stands for this process alone.
     """
 
     def __init__(self, workers: int | None = None, *, progress: bool = True) -> None:

@@ -30,15 +30,10 @@ PLAIN = Style()
 
 @dataclass(frozen=True)
 class Studio:
-    """Maker of clips of one corpus from texts, with small differences between utterances.
-
-    Attributes:
-        seed: of the corpus.
-        scene: of recordings without a given place.
-    """
+    """Maker of clips of one corpus from texts, with small differences between utterances."""
 
     seed: int
-    scene: Scene = QUIET
+    scene: Scene = QUIET  # of recordings without a given place
 
     def line(
         self,

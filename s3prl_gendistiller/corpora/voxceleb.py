@@ -61,8 +61,7 @@ class Utterance(NamedTuple):
     part: str
     speaker: str
     session: int
-    path: str
-    """Below `<part>/wav`."""
+    path: str  # below `<part>/wav`
     voice: str
 
 
@@ -113,7 +112,6 @@ def _utterances(engine: Espeak, shape: Size, seed: int) -> list[Utterance]:
 
 def _clip(studio: Studio, utterance: Utterance, text: str) -> Spoken:
     place = studio.place(f"{utterance.speaker}/{utterance.session}")
-    if place is not None:
-        place = in_session(place, utterance.path)
-    path = f"{utterance.part}/wav/{utterance.path}"
-    return studio.line(path, utterance.voice, text, style=_STYLE, place=place)
+    assert place is not None  # the scene has noise
+    place = in_session(place, utterance.path)
+    return studio.line(f"{utterance.part}/wav/{utterance.path}", utterance.voice, text, style=_STYLE, place=place)

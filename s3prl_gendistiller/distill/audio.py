@@ -25,10 +25,8 @@ from s3prl_gendistiller.errors import UserError
 logger = logging.getLogger(__name__)
 
 SAMPLE_RATE = 16_000  # Hz
-MIN_SAMPLES = 400
-"""Samples of the convolutional front end's first frame: shorter audio has no frame."""
-LENGTH_TOLERANCE = 320
-"""Samples by which a manifest may differ from a file: one frame, since other tools round in other ways."""
+MIN_SAMPLES = 400  # of the convolutional front end's first frame: shorter audio has no frame
+LENGTH_TOLERANCE = 320  # samples by which a manifest may differ from a file: one frame, since tools round differently
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus")
 # MP3 headers may state a wrong length. OGG files state theirs in the last page, but a seek may miss its sample.
@@ -37,10 +35,9 @@ _EXACT_SEEK = frozenset({"WAV", "WAVEX", "FLAC"})
 # libsndfile reports the largest count there is for FLAC files that were written to a pipe.
 _LENGTH_UNKNOWN = 1 << 60
 _BLOCK_FRAMES = 1 << 18
+# libsndfile's log line on a WAV file whose header states another size of the samples than the file holds.
 _CUT_SHORT = re.compile(r"^data : (?P<stated>\d+) \(should be (?P<found>\d+)\)", re.MULTILINE)
-"""libsndfile's log line on a WAV file whose header states another size of the samples than the file holds."""
-_SIZE_UNKNOWN = 0x7FFFF000
-"""Sizes from here on are placeholders of programs that write to a pipe."""
+_SIZE_UNKNOWN = 0x7FFFF000  # sizes from here on are placeholders of programs that write to a pipe
 
 
 def resampled_length(frames: int, rate_hz: int) -> int:

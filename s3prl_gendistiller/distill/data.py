@@ -25,17 +25,14 @@ from s3prl_gendistiller.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-LENGTH_JITTER = 0.1
-"""Share by which lengths are blurred before they are sorted, so that every epoch has other companions."""
+LENGTH_JITTER = 0.1  # share by which lengths are blurred before sorting, so that every epoch has other batches
 
 
 class Batch(NamedTuple):
     """Waveforms of one training step."""
 
-    wavs: Tensor
-    """(B, S) float32, zero behind each waveform's end."""
-    lengths: Tensor
-    """(B,) int64, true samples of each waveform."""
+    wavs: Tensor  # (B, S) float32, zero behind each waveform's end
+    lengths: Tensor  # (B,) int64, true samples of each waveform
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         return Batch(*(tensor.to(device, non_blocking=non_blocking) for tensor in self))

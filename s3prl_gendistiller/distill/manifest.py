@@ -36,8 +36,7 @@ class Utterance(NamedTuple):
 
     path: Path
     num_samples: int
-    origin: str
-    """File and line that list the utterance, for messages: `train-clean-100.csv line 12`."""
+    origin: str  # file and line that list the utterance, for messages: `train-clean-100.csv line 12`
 
 
 class ManifestFile(NamedTuple):

@@ -66,7 +66,7 @@ def load_encoder(folder: str | Path, label: str = TEACHER_KEY) -> tuple[nn.Modul
         model = _build(folder, shape)
         weights = read_encoder_weights(folder, shape.model_type)
         whole = type(model).__name__
-        check_weights(weights, model, folder, f"the {whole} of its config.json", whole)
+        check_weights(weights, model, folder, f"the unquantised {whole} of its config.json", whole)
         model.load_state_dict(weights, assign=True)  # the model was built on the meta device
         model.encoder.layers = LayersUpTo(model.encoder.layers)
         encode = functools.partial(_encode, normalise=shape.normalize, stable=shape.config.do_stable_layer_norm)

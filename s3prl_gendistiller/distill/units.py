@@ -251,10 +251,7 @@ def choose_kept(counts: Tensor, keep: int, forced: Sequence[int] = ()) -> Tensor
 def nearest_kept(embeddings: Tensor, kept: Tensor, similarity: str) -> Tensor:
     """For each of V units its index among the kept units, or the index of the most similar kept unit: (V,).
 
-    Args:
-        embeddings: (V, E).
-        kept: (V',) ids.
-        similarity: "cosine" or "euclidean".
+    The embeddings are (V, E), the ids of the kept units (V',); the similarity is "cosine" or "euclidean".
     """
     chosen = embeddings.double()[kept]
     if similarity == "cosine":

@@ -71,8 +71,7 @@ class WarmStartReport:
     Attributes:
         copied: names of the student's weights that were copied.
         left_out: names of the teacher's weights that the student does not have, each with the reason.
-        untouched: names of the student's weights that were asked for and that the teacher does not have; they stay
-            random.
+        untouched: names of the student's weights that were asked for, but stay random, as the teacher lacks them.
     """
 
     copied: tuple[str, ...]
