@@ -21,23 +21,14 @@ _LOWEST_HZ = 40.0
 
 @dataclass(frozen=True)
 class Scene:
-    """How recordings of a corpus may sound; ranges are (lowest, highest), drawn evenly.
+    """How recordings of a corpus may sound; ranges are (lowest, highest), drawn evenly."""
 
-    Attributes:
-        snr_db: speech over noise; None for no noise.
-        room_share: share of the recordings that have echoes.
-        decay_s: time in which the echoes fall by 60 dB.
-        tilt_db: slope of the microphone per octave around 1 kHz.
-        high_hz: highest frequency of the microphone.
-        speed: of playback, which shifts pitch and formants as well.
-    """
-
-    snr_db: tuple[float, float] | None = None
-    room_share: float = 0.0
-    decay_s: tuple[float, float] = (0.1, 0.4)
-    tilt_db: tuple[float, float] = (0.0, 0.0)
-    high_hz: tuple[float, float] = (8000.0, 8000.0)
-    speed: tuple[float, float] = (1.0, 1.0)
+    snr_db: tuple[float, float] | None = None  # speech over noise; None for no noise
+    room_share: float = 0.0  # share of the recordings that have echoes
+    decay_s: tuple[float, float] = (0.1, 0.4)  # time in which the echoes fall by 60 dB
+    tilt_db: tuple[float, float] = (0.0, 0.0)  # slope of the microphone per octave around 1 kHz
+    high_hz: tuple[float, float] = (8000.0, 8000.0)  # highest frequency of the microphone
+    speed: tuple[float, float] = (1.0, 1.0)  # of playback, which shifts pitch and formants as well
 
 
 QUIET = Scene()  # the synthesiser itself

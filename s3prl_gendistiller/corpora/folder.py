@@ -33,21 +33,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CorpusPlan:
-    """One folder in the official layout of a corpus.
+    """One folder in the official layout of a corpus."""
 
-    Attributes:
-        name: of the folder, below the folder that SUPERB_DATA names.
-        recipe: everything that decides the content, as JSON.
-        clips: the audio.
-        texts: makes the text files, path below the folder -> content, from the folder with its audio.
-        about: content of the folder and differences to the real corpus, for README.md.
-    """
-
-    name: str
-    recipe: Mapping[str, Any]
+    name: str  # of the folder, below the folder that SUPERB_DATA names
+    recipe: Mapping[str, Any]  # everything that decides the content, as JSON
     clips: Sequence[Clip]
-    texts: Callable[[Path], Mapping[str, str]]
-    about: str
+    texts: Callable[[Path], Mapping[str, str]]  # folder with its audio -> text files: path below it -> content
+    about: str  # content of the folder and differences to the real corpus, for README.md
 
 
 class Damage(NamedTuple):

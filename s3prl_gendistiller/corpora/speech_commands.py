@@ -47,21 +47,13 @@ and 64,727 clips, among them misheard and cut words.
 
 
 class Size(NamedTuple):
-    """Sizes of training, validation and test.
-
-    Attributes:
-        speakers: number of speakers.
-        takes: times that each speaker says each keyword.
-        others: number of other words that each speaker says once.
-        silences: clips without speech in the test set.
-        noise_s: length of each background noise.
-    """
+    """Sizes of training, validation and test."""
 
     speakers: tuple[int, int, int]
-    takes: tuple[int, int, int]
-    others: tuple[int, int, int]
-    silences: int
-    noise_s: int
+    takes: tuple[int, int, int]  # times that each speaker says each keyword
+    others: tuple[int, int, int]  # number of other words that each speaker says once
+    silences: int  # clips without speech in the test set
+    noise_s: int  # length of each background noise
 
 
 SIZES = {

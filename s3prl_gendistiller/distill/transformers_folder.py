@@ -78,19 +78,12 @@ class EncoderConfig:
 
 @dataclass(frozen=True)
 class FolderShape:
-    """Content of the JSON files of a folder, before any weight is read.
+    """Content of the JSON files of a folder, before any weight is read."""
 
-    Attributes:
-        model_type: a key of `CLASSES`.
-        config: of its encoder.
-        normalize: every utterance is brought to zero mean and unit variance before the CNN.
-        given: keys of `EncoderConfig` in config.json; for the others transformers has defaults.
-    """
-
-    model_type: str
-    config: EncoderConfig
-    normalize: bool
-    given: tuple[str, ...]
+    model_type: str  # a key of `CLASSES`
+    config: EncoderConfig  # of its encoder
+    normalize: bool  # every utterance is brought to zero mean and unit variance before the CNN
+    given: tuple[str, ...]  # keys of `EncoderConfig` in config.json; for the others transformers has defaults
 
     @property
     def num_layers(self) -> int:

@@ -34,19 +34,12 @@ def float32_or_better(values: Tensor) -> Tensor:
 
 
 class UnitSource(nn.Module, abc.ABC):
-    """Predicts units: from states (..., D) to logits (..., V).
+    """Predicts units: from states (..., D) to logits (..., V)."""
 
-    Attributes:
-        kind: name of the class in a file.
-        similarity: measure of the similarity of two units, "cosine" or "euclidean".
-        width: D.
-        number: divisor of the logits, which a file holds beside the weights: temperature of a head, scale of k-means.
-    """
-
-    kind: str
-    similarity: str
-    width: int
-    number: float
+    kind: str  # name of the class in a file
+    similarity: str  # measure of the similarity of two units, "cosine" or "euclidean"
+    width: int  # D
+    number: float  # divisor of the logits, which a file holds, too: temperature of a head, scale of k-means
 
     @property
     @abc.abstractmethod
@@ -128,23 +121,14 @@ def _check_matrices(*values: Tensor) -> None:
 
 @dataclass(frozen=True)
 class Units:
-    """A teacher's units and the vocabulary of kept units.
+    """A teacher's units and the vocabulary of kept units."""
 
-    Attributes:
-        predict: from states of the teacher's layer (..., D) to logits (..., V); frozen.
-        layer: number of that layer in s3prl's counting.
-        counts: (V,) int64, frames of the training manifest in which the unit has the highest logit.
-        kept: (V',) int64, ids of the kept units, most frequent first.
-        nearest: (V,) int64, for each unit its index in `kept`, or the index of the most similar kept unit.
-        facts: provenance: teacher, its fingerprint, manifest, frames, ratio, similarity.
-    """
-
-    predict: UnitSource
-    layer: int
-    counts: Tensor
-    kept: Tensor
-    nearest: Tensor
-    facts: dict[str, Any]
+    predict: UnitSource  # from states of the teacher's layer (..., D) to logits (..., V); frozen
+    layer: int  # number of that layer in s3prl's counting
+    counts: Tensor  # (V,) int64, frames of the training manifest in which the unit has the highest logit
+    kept: Tensor  # (V',) int64, ids of the kept units, most frequent first
+    nearest: Tensor  # (V,) int64, for each unit its index in `kept`, or the index of the most similar kept unit
+    facts: dict[str, Any]  # provenance: teacher, its fingerprint, manifest, frames, ratio, similarity
 
     def save(self, path: Path) -> None:
         """Writes one safetensors file, whole or not at all."""

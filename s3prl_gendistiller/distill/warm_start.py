@@ -66,17 +66,11 @@ Weights = dict[str, tuple[str, Tensor]]  # by our name: the teacher's own name a
 
 @dataclass(frozen=True)
 class WarmStartReport:
-    """The result of a warm start.
+    """The result of a warm start."""
 
-    Attributes:
-        copied: names of the student's weights that were copied.
-        left_out: names of the teacher's weights that the student does not have, each with the reason.
-        untouched: names of the student's weights that were asked for, but stay random, as the teacher lacks them.
-    """
-
-    copied: tuple[str, ...]
-    left_out: tuple[tuple[str, str], ...]
-    untouched: tuple[str, ...]
+    copied: tuple[str, ...]  # names of the student's weights that were copied
+    left_out: tuple[tuple[str, str], ...]  # the teacher's weights that the student does not have, with reasons
+    untouched: tuple[str, ...]  # the student's weights that the teacher lacks although they were asked for; random
 
     def summary(self) -> str:
         """Text for the log: the number of copied weights, and all weights that were not copied."""

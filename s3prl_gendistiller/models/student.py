@@ -12,17 +12,11 @@ from torch import Tensor, nn
 
 @dataclass
 class StudentOutput:
-    """A student's output for a batch.
+    """A student's output for a batch."""
 
-    Attributes:
-        hidden_states: the front end's frames, then the layers, each (B, T, D).
-        frame_mask: (B, T), True = real frame.
-        num_predicted: number of predicted teacher layers, which are the last hidden states.
-    """
-
-    hidden_states: list[Tensor]
-    frame_mask: Tensor
-    num_predicted: int
+    hidden_states: list[Tensor]  # the front end's frames, then the layers, each (B, T, D)
+    frame_mask: Tensor  # (B, T), True = real frame
+    num_predicted: int  # number of predicted teacher layers, which are the last hidden states
 
     @property
     def predictions(self) -> Tensor:

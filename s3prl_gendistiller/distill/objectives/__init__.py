@@ -27,17 +27,11 @@ _PACKAGE = __name__.partition(".")[0]
 
 @dataclass(frozen=True)
 class Setting:
-    """What an objective is built for.
+    """What an objective is built for."""
 
-    Attributes:
-        target_layers: of the teacher.
-        width: D_s, which objectives with a head on the student need.
-        teacher: None where no teacher is at hand, as in tests.
-    """
-
-    target_layers: Sequence[int]
-    width: int | None = None
-    teacher: Teacher | None = None
+    target_layers: Sequence[int]  # of the teacher
+    width: int | None = None  # D_s, which objectives with a head on the student need
+    teacher: Teacher | None = None  # None where no teacher is at hand, as in tests
 
 
 def build_objectives(configs: Sequence[ObjectiveConfig], setting: Setting) -> nn.ModuleList:
