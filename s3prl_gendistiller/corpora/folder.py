@@ -103,7 +103,7 @@ def is_ours(root: Path) -> bool:
 
 
 def damage(root: Path) -> list[Damage]:
-    """The files of a sealed corpus that are missing or differ from their checksums; a UserError if it has none."""
+    """The missing and changed files of a sealed corpus; raises a UserError if its checksums cannot be read."""
     found = [(within(root, name, str(root / SUMS)), digest) for name, digest in _sums(root).items()]
     missing = [Damage(path, "missing") for path, _ in found if not path.is_file()]
     gone = {path for path, _ in missing}

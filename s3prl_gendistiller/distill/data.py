@@ -194,9 +194,6 @@ class TrainLoader(_Loader):
 
     Each iteration starts where the last iteration stopped and ends with the epoch.
 
-    Attributes:
-        batches_done: batches that were yielded or skipped since the start, without prefetched ones.
-
     Args:
         csv_paths: manifests, their paths relative to `root`.
         crop_samples: longest piece of an utterance; None for whole utterances.
@@ -221,7 +218,7 @@ class TrainLoader(_Loader):
         crops = CropDataset(read_manifest(csv_paths, root, skip_bad=skip_bad), crop_samples, seed)
         super().__init__(crops, skip_bad, num_workers, pin_memory)
         self.sampler = BucketBatchSampler(crops.crop_lengths, batch_size, seed)
-        self.batches_done = 0
+        self.batches_done = 0  # batches that were yielded or skipped since the start, without prefetched ones
 
     def __len__(self) -> int:
         """Batches in an epoch."""

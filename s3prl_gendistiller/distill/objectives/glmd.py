@@ -42,7 +42,6 @@ class Glmd(nn.Module):
     """Unit prediction; the student's head is trained with the student and is no part of it.
 
     Args:
-        config: see `GlmdConfig`.
         units: the teacher's units, from `gendistiller units`.
         width: D_s.
         num_layers: number of layers that the student predicts; the head reads the last one.
