@@ -178,7 +178,7 @@ def common_frames(theirs: Tensor, ours: Tensor, remedy: str) -> Tensor:
 
 
 def trim_to_shorter(targets: Tensor, predictions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Cuts teacher (B, L, T', D_t), student (B, N, T, D_s) and its mask (B, T) to `common_frames`; raises as it does."""
+    """Cuts teacher (B, L, T', D_t), student (B, N, T, D_s) and its mask (B, T) to `common_frames`, with its error."""
     theirs, ours = torch.tensor([targets.shape[2]]), torch.tensor([predictions.shape[2]])
     remedy = "Use a teacher with 50 frames a second, or change student.extractor_conv_feature_layers"
     frames = int(common_frames(theirs, ours, remedy))
