@@ -31,9 +31,8 @@ from hubert.random_teacher import write_random_like
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.corpora.augment import INDOORS
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.sentences import sentences
+from s3prl_gendistiller.corpora.sentences import RICH, sentences
 from s3prl_gendistiller.corpora.speech_commands import KEYWORDS
-from s3prl_gendistiller.corpora.vocabulary import RICH
 from s3prl_gendistiller.corpora.voices import AMERICAN, Studio, draw_voices
 from s3prl_gendistiller.distill.audio import MIN_SAMPLES, SAMPLE_RATE, read_audio
 from s3prl_gendistiller.distill.kmeans import fit_centroids

@@ -23,7 +23,7 @@ from s3prl_gendistiller.corpora import fluent, speech_commands, voxceleb
 from s3prl_gendistiller.corpora.catalogue import known
 from s3prl_gendistiller.corpora.clips import Clip, Recording
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.layout import CorpusPlan, write_plans
+from s3prl_gendistiller.corpora.folder import CorpusPlan, write_plans
 from s3prl_gendistiller.corpora.recording import Recorder
 from s3prl_gendistiller.distill.audio import read_audio
 from s3prl_gendistiller.errors import UserError

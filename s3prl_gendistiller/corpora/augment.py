@@ -15,34 +15,23 @@ import soxr
 
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 
-_DIRECT_SAMPLES = 40
-"""Echoes start 2.5 ms after the direct sound."""
+_DIRECT_SAMPLES = 40  # echoes start 2.5 ms after the direct sound
 _LOWEST_HZ = 40.0
 
 
 @dataclass(frozen=True)
 class Scene:
-    """How recordings of a corpus may sound; ranges are (lowest, highest), drawn evenly.
+    """How recordings of a corpus may sound; ranges are (lowest, highest), drawn evenly."""
 
-    Attributes:
-        snr_db: speech over noise; None for no noise.
-        room_share: share of the recordings that have echoes.
-        decay_s: time in which the echoes fall by 60 dB.
-        tilt_db: slope of the microphone per octave around 1 kHz.
-        high_hz: highest frequency of the microphone.
-        speed: of playback, which shifts pitch and formants as well.
-    """
-
-    snr_db: tuple[float, float] | None = None
-    room_share: float = 0.0
-    decay_s: tuple[float, float] = (0.1, 0.4)
-    tilt_db: tuple[float, float] = (0.0, 0.0)
-    high_hz: tuple[float, float] = (8000.0, 8000.0)
-    speed: tuple[float, float] = (1.0, 1.0)
+    snr_db: tuple[float, float] | None = None  # speech over noise; None for no noise
+    room_share: float = 0.0  # share of the recordings that have echoes
+    decay_s: tuple[float, float] = (0.1, 0.4)  # time in which the echoes fall by 60 dB
+    tilt_db: tuple[float, float] = (0.0, 0.0)  # slope of the microphone per octave around 1 kHz
+    high_hz: tuple[float, float] = (8000.0, 8000.0)  # highest frequency of the microphone
+    speed: tuple[float, float] = (1.0, 1.0)  # of playback, which shifts pitch and formants as well
 
 
-QUIET = Scene()
-"""The synthesiser itself."""
+QUIET = Scene()  # the synthesiser itself
 INDOORS = Scene(snr_db=(8, 30), room_share=0.5, tilt_db=(-1.0, 1.0), high_hz=(5000, 8000), speed=(0.96, 1.04))
 """The scene of most corpora here, in which people understand the speech without effort."""
 
@@ -55,8 +44,7 @@ class Place:
     decay_s: float
     tilt_db: float
     high_hz: float
-    noise_slope: float
-    """Spectral slope: 0 white, 1 pink, 2 brown."""
+    noise_slope: float  # of the spectrum: 0 white, 1 pink, 2 brown
     snr_db: float | None
 
 
@@ -94,7 +82,7 @@ def in_room(wav: np.ndarray, place: Place) -> np.ndarray:
     echo = _room_response(place.room, place.decay_s)
     size = 1 << (len(wav) + len(echo) - 1).bit_length()
     heard = np.fft.irfft(np.fft.rfft(wav, size) * np.fft.rfft(echo, size) * _microphone(place, size), size)[: len(wav)]
-    return _as_loud_as(heard, wav)
+    return (heard * (_power(wav) / max(_power(heard), 1e-12)) ** 0.5).astype(np.float32)
 
 
 def noise(samples: int, slope: float, rng: np.random.Generator) -> np.ndarray:
@@ -135,10 +123,6 @@ def _microphone(place: Place, size: int) -> np.ndarray:
     octaves = np.clip(np.log2(np.maximum(hz, 1.0) / 1000), -4, 3)
     stop = 1 / np.sqrt(1 + (hz / place.high_hz) ** 12) if place.high_hz < SAMPLE_RATE / 2 else 1.0
     return 10 ** (place.tilt_db * octaves / 20) * stop
-
-
-def _as_loud_as(heard: np.ndarray, wav: np.ndarray) -> np.ndarray:
-    return (heard * (_power(wav) / max(_power(heard), 1e-12)) ** 0.5).astype(np.float32)
 
 
 def _power(wav: np.ndarray) -> float:

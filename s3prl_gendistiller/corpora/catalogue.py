@@ -8,19 +8,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from s3prl_gendistiller.corpora import (
-    fluent,
-    folder,
-    iemocap,
-    libri2mix,
-    librispeech,
-    quesst,
-    snips,
-    speech_commands,
-    voxceleb,
-)
+from s3prl_gendistiller.corpora import fluent, iemocap, libri2mix, librispeech, quesst, snips, speech_commands, voxceleb
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.layout import write_plans
+from s3prl_gendistiller.corpora.folder import count, damage, is_ours, is_sealed, write_plans
 from s3prl_gendistiller.corpora.recording import Recorder
 from s3prl_gendistiller.errors import UserError
 
@@ -58,13 +48,10 @@ def write_corpora(
     workers: int | None = None,
     progress: bool = True,
 ) -> list[Path]:
-    """Writes the corpora of the tasks below `out`, the folder that SUPERB_DATA is to name.
+    """Writes the corpora of the tasks below `out`, the folder that SUPERB_DATA is to name; returns their folders.
 
     The same arguments give the same bytes. A repeated call finishes an interrupted one, and writes files again that are
     missing or differ from their checksums.
-
-    Returns:
-        The corpus folders.
 
     Raises:
         UserError: the size or a task is unknown, espeak-ng is missing, or a folder holds something else.
@@ -78,10 +65,7 @@ def write_corpora(
 
 
 def check_corpora(out: str | Path, tasks: Sequence[str] | None = None) -> list[State]:
-    """Compares every corpus below `out` with its checksums.
-
-    Args:
-        tasks: tasks whose corpora must exist; None checks the corpora that exist.
+    """Compares the corpora of the tasks, which must exist, or all corpora that exist, with their checksums.
 
     Raises:
         UserError: no such folder, or no corpus of this package in it.
@@ -90,7 +74,7 @@ def check_corpora(out: str | Path, tasks: Sequence[str] | None = None) -> list[S
     if not out.is_dir():
         raise UserError(f"{out}: no such folder; expected one that `gendistiller corpus` wrote; correct the path")
     wanted = [] if tasks is None else [name for module in _modules(tasks) for name in folders(module)]
-    there = sorted(entry.name for entry in out.iterdir() if folder.is_ours(entry))
+    there = sorted(entry.name for entry in out.iterdir() if is_ours(entry))
     if not there and not wanted:
         raise UserError(f"{out}: found no corpus of this command in it, expected one; run gendistiller corpus {out}")
     return [_state(out / name) for name in (wanted or there)]
@@ -103,11 +87,7 @@ def folders(module: ModuleType) -> list[str]:
 
 
 def known(flag: str, found: Sequence[str], expected: Sequence[str]) -> None:
-    """Refuses names that are not among the expected ones.
-
-    Raises:
-        UserError: a name is unknown; the message proposes the most similar one.
-    """
+    """Raises a UserError for a name that is not among the expected ones; the message proposes the most similar one."""
     for name in found:
         if name not in expected:
             close = difflib.get_close_matches(name, expected, n=1, cutoff=0.5)
@@ -125,9 +105,9 @@ def _state(root: Path) -> State:
     again = "repeat the command that wrote the corpus"
     if not root.exists():
         return State(root, 0, [f"{root}: no such folder; {again}"])
-    if not folder.is_ours(root):
+    if not is_ours(root):
         return State(root, 0, [f"{root}: not written by this command, so it cannot be checked"])
-    if not folder.is_sealed(root):
+    if not is_sealed(root):
         return State(root, 0, [f"{root}: not finished; {again} to continue"])
-    problems = [f"{file.path}: {file.found}; {again} to write the file again" for file in folder.damage(root)]
-    return State(root, folder.count(root), problems)
+    problems = [f"{file.path}: {file.found}; {again} to write the file again" for file in damage(root)]
+    return State(root, count(root), problems)

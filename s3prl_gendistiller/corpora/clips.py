@@ -21,10 +21,8 @@ PEAK = 0.5
 class Recording(NamedTuple):
     """The sound of a clip."""
 
-    wav: np.ndarray
-    """(samples,) float32 at 16 kHz, within -1 to 1."""
-    turns: tuple[Turn, ...] = ()
-    """Empty for recordings of one speaker."""
+    wav: np.ndarray  # (samples,) float32 at 16 kHz, within -1 to 1
+    turns: tuple[Turn, ...] = ()  # empty for recordings of one speaker
 
 
 class Clip(Protocol):
@@ -40,14 +38,7 @@ class Clip(Protocol):
 
 @dataclass(frozen=True)
 class Spoken:
-    """One utterance.
-
-    Attributes:
-        gain: peak, as a share of `PEAK`.
-        effort_db: slope per octave of a loud (positive) or soft voice.
-        samples: exact length, with the speech at a random place; None for the length of the speech.
-        key: decides the noise, together with the place.
-    """
+    """One utterance."""
 
     path: str
     voice: str
@@ -55,12 +46,12 @@ class Spoken:
     rate_wpm: int = 175
     pitch: int = 50
     pitch_range: int | None = None
-    gain: float = 1.0
-    effort_db: float = 0.0
+    gain: float = 1.0  # peak, as a share of `PEAK`
+    effort_db: float = 0.0  # slope per octave of a loud (positive) or soft voice
     speed: float = 1.0
     place: Place | None = None
-    samples: int | None = None
-    key: str = ""
+    samples: int | None = None  # exact length, with the speech at a random place; None for the length of the speech
+    key: str = ""  # decides the noise, together with the place
 
     def record(self, engine: Espeak) -> Recording:
         wav = self.heard(engine)
@@ -126,8 +117,7 @@ class Hush:
     seconds: float
     slope: float
     level: float = 0.05
-    change_hz: float = 0.0
-    """Frequency at which the loudness changes; 0 for steady noise."""
+    change_hz: float = 0.0  # frequency at which the loudness changes; 0 for steady noise
     hum_hz: float = 0.0
     seed: int = 0
 

@@ -7,6 +7,7 @@ that an utterance depends on its arguments alone.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import re
@@ -18,10 +19,7 @@ import numpy as np
 
 from s3prl_gendistiller.errors import UserError
 
-ACCENTS = (
-    *("en-us", "en-us-nyc", "en-029", "en-gb-scotland"),
-    *("en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd"),
-)
+ACCENTS = ("en-us", "en-us-nyc", "en-029", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd")
 """English voices that have variants. `en-gb+...` fails in espeak-ng 1.52; `en-shaw` is another alphabet."""
 _NOT_SPEAKERS = frozenset({"test", "fast_test"})
 _HARD_TO_UNDERSTAND = ("whisper", "robosoft", "demonic", "unirobot", "croak", "storm")
@@ -54,26 +52,20 @@ _SYNTH_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short),
 class Phone(NamedTuple):
     """One phoneme of an utterance."""
 
-    name: str
-    """Name in espeak-ng, without stress."""
+    name: str  # in espeak-ng, without stress
     start_s: float
 
 
 class Speech(NamedTuple):
     """Output of the engine."""
 
-    wav: np.ndarray
-    """(samples,) int16."""
+    wav: np.ndarray  # (samples,) int16
     rate_hz: int
     phones: tuple[Phone, ...] = ()
 
 
 class Espeak:
-    """The engine, which speaks one utterance in each call.
-
-    Raises:
-        UserError: `espeakng_loader` is not installed or its library cannot be loaded.
-    """
+    """The engine, which speaks one utterance in each call; a UserError if its library cannot be loaded."""
 
     def __init__(self) -> None:
         try:
@@ -87,13 +79,18 @@ class Espeak:
 
     def variants(self) -> list[str]:
         """Names of the variants that are intelligible and give the same samples each time, in a fixed order."""
-        files = sorted(Path(self._data_path, "voices", "!v").iterdir())
-        return [file.name for file in files if _is_speaker(file.name) and _is_repeatable(file)]
+        names = sorted(file.name for file in Path(self._data_path, "voices", "!v").iterdir())
+        speakers = [n for n in names if n not in _NOT_SPEAKERS and not n.lower().startswith(_HARD_TO_UNDERSTAND)]
+        # Breath is noise that differs from call to call even in a library that was loaded again.
+        return [name for name in speakers if not self._states(name, r"breath\b")]
 
     def is_female(self, variant: str) -> bool:
         """Whether the variant states the gender female; most state none or male."""
+        return self._states(variant, r"gender\s+female\b")
+
+    def _states(self, variant: str, pattern: str) -> bool:
         text = Path(self._data_path, "voices", "!v", variant).read_text(encoding="utf-8", errors="replace")
-        return re.search(r"^\s*gender\s+female\b", text, re.MULTILINE) is not None
+        return re.search(rf"^\s*{pattern}", text, re.MULTILINE) is not None
 
     def phonemes(self, words: Sequence[str], language: str = "en-us") -> list[list[str]]:
         """espeak-ng's names of each word's phonemes, after `'` for a primary stress and after `,` for a secondary one.
@@ -101,17 +98,14 @@ class Espeak:
         Raises:
             UserError: the library cannot be loaded or lacks the language.
         """
-        library = self._open(language)
-        library.espeak_TextToPhonemes.restype = ctypes.c_char_p
-        try:
+        with self._opened(language) as library:
+            library.espeak_TextToPhonemes.restype = ctypes.c_char_p
             spoken = []
             for word in words:
                 rest = ctypes.c_char_p(word.encode())
                 names = library.espeak_TextToPhonemes(ctypes.byref(rest), _CHARS_UTF8, _SEPARATED_BY_UNDERSCORE)
                 spoken.append(names.decode().split("_"))
             return spoken
-        finally:
-            _close(library)
 
     def speak(
         self, text: str, voice: str, *, rate_wpm: int = 175, pitch: int = 50, pitch_range: int | None = None
@@ -137,8 +131,7 @@ class Espeak:
             phones.extend(_phones(events))
             return 0
 
-        library = self._open(voice, keep)
-        try:
+        with self._opened(voice, keep) as library:
             rate_hz = library.espeak_ng_GetSampleRate()
             library.espeak_SetParameter(_RATE, rate_wpm, 0)
             library.espeak_SetParameter(_PITCH, pitch, 0)
@@ -148,12 +141,11 @@ class Espeak:
             library.espeak_Synth(
                 encoded, ctypes.c_size_t(len(encoded) + 1), 0, _POSITION_CHARACTER, 0, _CHARS_UTF8, None, None
             )
-        finally:
-            _close(library)
         return Speech(np.concatenate(pieces) if pieces else np.zeros(0, np.int16), rate_hz, tuple(phones))
 
-    def _open(self, voice: str, callback: Any = None) -> ctypes.CDLL:
-        """The library, loaded again, with a voice; the caller closes it."""
+    @contextlib.contextmanager
+    def _opened(self, voice: str, callback: Any = None) -> Iterator[ctypes.CDLL]:
+        """The library, loaded again, with a voice; unloaded with its state at the end, as ctypes never does."""
         try:
             library = ctypes.CDLL(self._library_path)
         except OSError as error:
@@ -166,10 +158,13 @@ class Espeak:
                 library.espeak_SetSynthCallback(callback)
             if library.espeak_SetVoiceByName(voice.encode()) != 0:
                 raise UserError(f"voice {voice!r}: unknown to espeak-ng; expected an accent, +, a variant")
-        except UserError:
-            _close(library)
-            raise
-        return library
+            yield library
+        finally:
+            library.espeak_Terminate()
+            if os.name == "nt":
+                ctypes.WinDLL("kernel32").FreeLibrary(ctypes.c_void_p(library._handle))  # type: ignore[attr-defined]
+            else:
+                ctypes.CDLL(None).dlclose(ctypes.c_void_p(library._handle))
 
 
 def _phones(events: ctypes._Pointer[_Event]) -> Iterator[Phone]:
@@ -178,21 +173,3 @@ def _phones(events: ctypes._Pointer[_Event]) -> Iterator[Phone]:
         if events[place].type == _EVENT_PHONEME:
             yield Phone(events[place].string.decode(errors="replace").strip("',"), events[place].audio_position / 1000)
         place += 1
-
-
-def _is_speaker(variant: str) -> bool:
-    return variant not in _NOT_SPEAKERS and not variant.lower().startswith(_HARD_TO_UNDERSTAND)
-
-
-def _is_repeatable(variant: Path) -> bool:
-    # Breath is noise that differs from call to call even in a library that was loaded again.
-    return not re.search(r"^\s*breath\b", variant.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
-
-
-def _close(library: ctypes.CDLL) -> None:
-    """Unloads the library with its state, as ctypes never does."""
-    library.espeak_Terminate()
-    if os.name == "nt":
-        ctypes.WinDLL("kernel32").FreeLibrary(ctypes.c_void_p(library._handle))  # type: ignore[attr-defined]
-        return
-    ctypes.CDLL(None).dlclose(ctypes.c_void_p(library._handle))

@@ -9,15 +9,13 @@ The three splits share no speaker; as in the real corpus, they share phrasings.
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from s3prl_gendistiller.corpora.augment import INDOORS
-from s3prl_gendistiller.corpora.clips import Spoken
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.layout import CorpusPlan
+from s3prl_gendistiller.corpora.folder import CorpusPlan
 from s3prl_gendistiller.corpora.voices import Studio, draw_voices
 
 FOLDER = "fluent_speech_commands_dataset"
@@ -59,8 +57,7 @@ _PHRASES = {
 _NO_LANGUAGE = ("change the language", "use another language", "switch the language", "open the language settings")
 
 
-@dataclasses.dataclass(frozen=True)
-class Size:
+class Size(NamedTuple):
     """Numbers of speakers and commands in train, valid and test."""
 
     speakers: tuple[int, int, int]
@@ -90,9 +87,9 @@ def plans(engine: Espeak, size: str, seed: int) -> list[CorpusPlan]:
     shape = SIZES[size]
     studio = Studio(seed, INDOORS)
     commands = _commands(studio, shape, draw_voices(engine.variants(), f"{FOLDER}/{seed}", sum(shape.speakers)))
-    clips: list[Spoken] = [studio.line(command.path, command.voice, command.text) for command in commands]
+    clips = [studio.line(command.path, command.voice, command.text) for command in commands]
     listed = {f"data/{split}_data.csv": table([c for c in commands if c.split == split]) for split in SPLITS}
-    recipe = {"corpus": FOLDER, "seed": seed, "size": dataclasses.asdict(shape)}
+    recipe = {"corpus": FOLDER, "seed": seed, "size": shape._asdict()}
     return [CorpusPlan(FOLDER, recipe, clips, lambda root: listed, _ABOUT)]
 
 

@@ -1,4 +1,4 @@
-"""A corpus folder of this package: stamped before anything is written, with checksums at the end.
+"""Corpus folders of this package: their plans and their writing, from the stamp at first to the checksums at the end.
 
 `synthetic.json` is the stamp with the recipe: the same recipe gives the same bytes. `SHA256SUMS` has one line for each
 file, as `sha256sum -c` reads it; only a complete corpus has it.
@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from s3prl_gendistiller.corpora.clips import Clip
+from s3prl_gendistiller.corpora.recording import Recorder, files_of
 from s3prl_gendistiller.distill.files import within
 from s3prl_gendistiller.documents import parse_json
 from s3prl_gendistiller.errors import UserError
@@ -20,7 +24,22 @@ from s3prl_gendistiller.outputs import PARTS, write_text
 
 STAMP = "synthetic.json"
 SUMS = "SHA256SUMS"
+README = "README.md"
+FORMAT_VERSION = 2
 _BLOCK = 1 << 20
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CorpusPlan:
+    """One folder in the official layout of a corpus."""
+
+    name: str  # of the folder, below the folder that SUPERB_DATA names
+    recipe: Mapping[str, Any]  # everything that decides the content, as JSON
+    clips: Sequence[Clip]
+    texts: Callable[[Path], Mapping[str, str]]  # folder with its audio -> text files: path below it -> content
+    about: str  # content of the folder and differences to the real corpus, for README.md
 
 
 class Damage(NamedTuple):
@@ -30,23 +49,34 @@ class Damage(NamedTuple):
     found: str
 
 
-def claim(root: Path, recipe: Mapping[str, Any]) -> None:
-    """Stamps a new folder with its recipe.
+def write_plans(out: Path, plans: Sequence[CorpusPlan], recorder: Recorder) -> list[Path]:
+    """Writes corpora, finishes interrupted ones, repairs damaged ones; returns their folders.
 
     Raises:
-        UserError: as `refuse_other`.
+        UserError: a folder holds something else (nothing is written then) or is not writable, or espeak-ng is missing.
     """
-    refuse_other(root, recipe)
+    for plan in plans:
+        _refuse_other(out / plan.name, plan.recipe)
+    return [_write(out / plan.name, plan, recorder) for plan in plans]
+
+
+def _write(root: Path, plan: CorpusPlan, recorder: Recorder) -> Path:
     if not is_ours(root):
-        write_text(root / STAMP, _stamp(recipe))
+        write_text(root / STAMP, _stamp(plan.recipe))
+    for file in _mend(root):
+        logger.warning("%s: %s; written again", file.path, file.found)
+    recorder.record(root, plan.clips)
+    texts = {README: f"# {plan.name}\n\n{plan.about.strip()}\n", **plan.texts(root)}
+    for name, text in texts.items():
+        write_text(root / name, text)
+    audio = [file.relative_to(root).as_posix() for clip in plan.clips for file in files_of(root, clip)]
+    sums = "".join(f"{_digest(root / name)}  {name}\n" for name in sorted({*audio, *texts, STAMP}))
+    write_text(root / SUMS, sums)  # only a complete corpus has checksums
+    return root
 
 
-def refuse_other(root: Path, recipe: Mapping[str, Any]) -> None:
-    """Refuses a folder with other content; nothing is written.
-
-    Raises:
-        UserError: the folder holds something else, such as a real corpus, or speech of another recipe.
-    """
+def _refuse_other(root: Path, recipe: Mapping[str, Any]) -> None:
+    """Raises a UserError if the folder holds something else, such as a real corpus, or speech of another recipe."""
     stamp = root / STAMP
     try:
         found = stamp.read_text(encoding="utf-8") if stamp.exists() else None
@@ -62,16 +92,6 @@ def refuse_other(root: Path, recipe: Mapping[str, Any]) -> None:
         )
 
 
-def seal(root: Path, files: Iterable[str]) -> None:
-    """Writes the checksums of a complete corpus.
-
-    Args:
-        files: paths below `root`, `/` between the parts.
-    """
-    lines = [f"{_digest(root / name)}  {name}\n" for name in sorted({*files, STAMP})]
-    write_text(root / SUMS, "".join(lines))
-
-
 def is_sealed(root: Path) -> bool:
     """Whether the corpus is complete."""
     return (root / SUMS).is_file()
@@ -83,11 +103,7 @@ def is_ours(root: Path) -> bool:
 
 
 def damage(root: Path) -> list[Damage]:
-    """The files of a sealed corpus that are missing or differ from their checksums.
-
-    Raises:
-        UserError: the checksums cannot be read.
-    """
+    """The missing and changed files of a sealed corpus; raises a UserError if its checksums cannot be read."""
     found = [(within(root, name, str(root / SUMS)), digest) for name, digest in _sums(root).items()]
     missing = [Damage(path, "missing") for path, _ in found if not path.is_file()]
     gone = {path for path, _ in missing}
@@ -101,11 +117,8 @@ def count(root: Path) -> int:
     return len(_sums(root))
 
 
-def mend(root: Path) -> list[Damage]:
-    """Removes files that differ from their checksums, so that they are written again; returns the damage.
-
-    Partial files of processes that were killed are removed as well.
-    """
+def _mend(root: Path) -> list[Damage]:
+    """Removes damaged files, so that they are written again, and parts of killed processes; returns the damage."""
     for path in root.rglob(PARTS):
         if not _is_running(path.name.rpartition("-")[2]):
             path.unlink(missing_ok=True)
@@ -128,7 +141,7 @@ def _is_running(process_id: str) -> bool:
 
 
 def _stamp(recipe: Mapping[str, Any]) -> str:
-    return json.dumps(recipe, indent=2) + "\n"
+    return json.dumps({"format": FORMAT_VERSION, **recipe}, indent=2) + "\n"
 
 
 def _sums(root: Path) -> dict[str, str]:
@@ -164,6 +177,7 @@ def _difference(found: str, recipe: Mapping[str, Any]) -> str:
         return ""
     if not isinstance(there, dict):
         return ""
+    recipe = {"format": FORMAT_VERSION, **recipe}
     for key in [*recipe, *there]:
         if there.get(key) != recipe.get(key):
             return f" ({key} {json.dumps(there.get(key))}, asked for {json.dumps(recipe.get(key))})"

@@ -10,7 +10,6 @@ do not depend on it. No two sessions share a speaker or a sentence.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,11 +17,10 @@ from typing import NamedTuple
 
 from s3prl_gendistiller.corpora.augment import Scene
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.layout import CorpusPlan
+from s3prl_gendistiller.corpora.folder import CorpusPlan
 from s3prl_gendistiller.corpora.recording import duration_s
-from s3prl_gendistiller.corpora.sentences import sentences
-from s3prl_gendistiller.corpora.vocabulary import RICH
-from s3prl_gendistiller.corpora.voices import Studio, Style, draw_voices
+from s3prl_gendistiller.corpora.sentences import RICH, sentences
+from s3prl_gendistiller.corpora.voices import AMERICAN, Studio, Style, draw_voices
 from s3prl_gendistiller.errors import UserError
 
 FOLDER = "IEMOCAP"
@@ -47,8 +45,7 @@ other; the real corpus has actors in dialogs, more classes, and raters who disag
 """
 
 
-@dataclasses.dataclass(frozen=True)
-class Size:
+class Size(NamedTuple):
     """Dialogs in a session, and turns of each speaker in a dialog."""
 
     dialogs: int
@@ -94,7 +91,7 @@ def plans(engine: Espeak, size: str, seed: int) -> list[CorpusPlan]:
                 turn = SessionUtterance(session, dialog, f"{dialog}_{who}{i // 2:03d}", emotion, next(texts))
                 turns.append(turn)
                 clips.append(studio.line(turn.path, voices[who], turn.text, style=EMOTIONS[emotion]))
-    recipe = {"corpus": FOLDER, "seed": seed, "size": dataclasses.asdict(shape)}
+    recipe = {"corpus": FOLDER, "seed": seed, "size": shape._asdict()}
     return [CorpusPlan(FOLDER, recipe, clips, lambda root: {**_dialogs(root, turns), **_folds(turns)}, _ABOUT)]
 
 
@@ -105,10 +102,8 @@ def _pairs(engine: Espeak, seed: int) -> list[dict[str, str]]:
     men = [variant for variant in variants if variant not in women]
     if len(women) < SESSIONS:
         raise UserError(f"espeak-ng: {len(women)} women's voices, expected {SESSIONS}; reinstall espeakng-loader")
-    drawn = {
-        who: draw_voices(of, f"{FOLDER}/{who}/{seed}", SESSIONS, ("en-us",)) for who, of in (("F", women), ("M", men))
-    }
-    return [{"F": drawn["F"][i], "M": drawn["M"][i]} for i in range(SESSIONS)]
+    drawn = [draw_voices(of, f"{FOLDER}/{who}/{seed}", SESSIONS, AMERICAN) for who, of in (("F", women), ("M", men))]
+    return [{"F": woman, "M": man} for woman, man in zip(*drawn, strict=True)]
 
 
 def _dialogs(root: Path, turns: Sequence[SessionUtterance]) -> dict[str, str]:

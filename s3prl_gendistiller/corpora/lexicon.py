@@ -36,11 +36,7 @@ _WEAK = {"A": "AH0", "TO": "T AH0"}
 
 
 def pronunciations(engine: Espeak, words: Iterable[str]) -> dict[str, str]:
-    """Each word in capitals -> its phones, in the order of the alphabet.
-
-    Raises:
-        ValueError: espeak-ng uses a phoneme without an ARPAbet name.
-    """
+    """Each word in capitals -> its phones, by alphabet; a ValueError for a phoneme without an ARPAbet name."""
     listed = sorted({word.upper() for word in words})
     spoken = engine.phonemes([word.lower() for word in listed])
     return {word: _WEAK.get(word) or _arpabet(word, names) for word, names in zip(listed, spoken, strict=True)}

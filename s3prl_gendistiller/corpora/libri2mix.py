@@ -10,19 +10,17 @@ speaker or a sentence. Turns follow each other with pauses and overlaps.
 
 from __future__ import annotations
 
-import dataclasses
-import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from s3prl_gendistiller.corpora.augment import Scene
 from s3prl_gendistiller.corpora.clips import Conversation, DialogTurn
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.layout import CorpusPlan
+from s3prl_gendistiller.corpora.folder import CorpusPlan
 from s3prl_gendistiller.corpora.recording import duration_s, turns_file
-from s3prl_gendistiller.corpora.sentences import sentences
-from s3prl_gendistiller.corpora.vocabulary import RICH
+from s3prl_gendistiller.corpora.sentences import RICH, sentences
 from s3prl_gendistiller.corpora.voices import Studio, Style, draw_voices
 from s3prl_gendistiller.formats.rttm import read_turns
 
@@ -42,8 +40,7 @@ first second on. There is no `wav.scp`: s3prl takes the recordings from `wav/`, 
 """
 
 
-@dataclasses.dataclass(frozen=True)
-class Size:
+class Size(NamedTuple):
     """Numbers of recordings and speakers in train, dev and test."""
 
     recordings: tuple[int, int, int]
@@ -68,12 +65,12 @@ def plans(engine: Espeak, size: str, seed: int) -> list[CorpusPlan]:
     for split, recordings, count in zip(SPLITS, shape.recordings, shape.speakers, strict=True):
         own, speakers = speakers[:count], speakers[count:]
         clips += [_conversation(studio, f"{split}/wav/{split}-{i:04d}.wav", own, texts) for i in range(recordings)]
-    recipe = {"corpus": FOLDER, "seed": seed, "size": dataclasses.asdict(shape)}
+    recipe = {"corpus": FOLDER, "seed": seed, "size": shape._asdict()}
     return [CorpusPlan(FOLDER, recipe, clips, lambda root: _texts(root, clips), _ABOUT)]
 
 
 def _conversation(studio: Studio, path: str, speakers: Sequence[tuple[str, str]], texts: Iterator[str]) -> Conversation:
-    rng: random.Random = studio.chance(path)
+    rng = studio.chance(path)
     pair = rng.sample(list(speakers), 2)
     parts = []
     dry = Studio(studio.seed)
@@ -83,8 +80,7 @@ def _conversation(studio: Studio, path: str, speakers: Sequence[tuple[str, str]]
         spoken = dry.line(f"{path}/{turn}", voice, next(texts), style=_STYLE)
         parts.append(DialogTurn(name, spoken, gap_s))
     place = studio.place(path)
-    if place is None:
-        raise AssertionError("the scene has noise")
+    assert place is not None  # the scene has noise
     return Conversation(path, tuple(parts), place)
 
 

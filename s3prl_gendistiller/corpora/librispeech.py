@@ -14,17 +14,16 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from s3prl_gendistiller.corpora.augment import INDOORS, QUIET, Scene
+from s3prl_gendistiller.corpora.clips import Spoken
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.layout import CorpusPlan, write_plans
+from s3prl_gendistiller.corpora.folder import CorpusPlan, write_plans
 from s3prl_gendistiller.corpora.lexicon import lexicon_text, phones_text
 from s3prl_gendistiller.corpora.recording import Recorder
-from s3prl_gendistiller.corpora.sentences import sentences, words
-from s3prl_gendistiller.corpora.vocabulary import PLAIN, RICH, Vocabulary
+from s3prl_gendistiller.corpora.sentences import PLAIN, RICH, Vocabulary, sentences, words
 from s3prl_gendistiller.corpora.voices import AMERICAN, Studio, draw_voices
 from s3prl_gendistiller.distill.manifest import DEFAULT_FOLDER, write_manifest
 
@@ -52,47 +51,20 @@ class SplitSize:
             raise ValueError(f"{self}: expected at least one speaker, and an utterance for each")
 
 
-TINY = {
-    "train-clean-100": SplitSize(speakers=12, utterances=240),
-    "dev-clean": SplitSize(speakers=4, utterances=24),
-    "test-clean": SplitSize(speakers=4, utterances=24),
-}
+def _sizes(train: tuple[int, int], dev: tuple[int, int], test: tuple[int, int]) -> dict[str, SplitSize]:
+    """The splits of a corpus, from the numbers of speakers and utterances of each."""
+    sizes = {"train-clean-100": train, "dev-clean": dev, "test-clean": test}
+    return {split: SplitSize(*size) for split, size in sizes.items()}
+
+
+TINY = _sizes(train=(12, 240), dev=(4, 24), test=(4, 24))
 """The corpus of `gendistiller demo`: about 13 minutes of speech, written in a few seconds."""
 
 SIZES = {
-    "tiny": {
-        "train-clean-100": SplitSize(speakers=3, utterances=18),
-        "dev-clean": SplitSize(speakers=2, utterances=4),
-        "test-clean": SplitSize(speakers=2, utterances=4),
-    },
-    "small": {
-        "train-clean-100": SplitSize(speakers=40, utterances=800),
-        "dev-clean": SplitSize(speakers=10, utterances=60),
-        "test-clean": SplitSize(speakers=10, utterances=100),
-    },
-    "medium": {
-        "train-clean-100": SplitSize(speakers=56, utterances=2800),
-        "dev-clean": SplitSize(speakers=12, utterances=120),
-        "test-clean": SplitSize(speakers=12, utterances=200),
-    },
+    "tiny": _sizes(train=(3, 18), dev=(2, 4), test=(2, 4)),
+    "small": _sizes(train=(40, 800), dev=(10, 60), test=(10, 100)),
+    "medium": _sizes(train=(56, 2800), dev=(12, 120), test=(12, 200)),
 }
-
-
-class Speaker(NamedTuple):
-    """One synthetic speaker."""
-
-    id: int
-    split: str
-    voice: str
-
-
-class Line(NamedTuple):
-    """One utterance before it is spoken."""
-
-    name: str
-    folder: str
-    speaker: Speaker
-    text: str
 
 
 def write_librispeech(
@@ -100,7 +72,6 @@ def write_librispeech(
     *,
     seed: int = 0,
     splits: Mapping[str, SplitSize] = TINY,
-    accents: tuple[str, ...] = AMERICAN,
     progress: bool = True,
     workers: int | None = None,
 ) -> Path:
@@ -110,85 +81,51 @@ def write_librispeech(
 
     Args:
         splits: folder name -> size.
-        accents: voices of `espeak.ACCENTS`; each speaker has one of them and a variant of its own.
         workers: processes; None for one per core.
 
     Raises:
         UserError: espeak-ng is missing, there are more speakers than variants, or the folder holds something else.
     """
-    plan = _plan(Espeak(), seed, splits, accents, scene=QUIET, vocabulary=PLAIN)
+    plan = _plan(Espeak(), seed, splits, scene=QUIET, vocabulary=PLAIN)
     with Recorder(workers, progress=progress) as recorder:
         return write_plans(Path(out), [plan], recorder)[0]
 
 
 def plans(engine: Espeak, size: str, seed: int) -> list[CorpusPlan]:
     """The corpus with a larger vocabulary, in rooms with noise, in one of `SIZES`."""
-    return [_plan(engine, seed, SIZES[size], AMERICAN, scene=INDOORS, vocabulary=RICH)]
+    return [_plan(engine, seed, SIZES[size], scene=INDOORS, vocabulary=RICH)]
 
 
 def _plan(
-    engine: Espeak,
-    seed: int,
-    splits: Mapping[str, SplitSize],
-    accents: tuple[str, ...],
-    *,
-    scene: Scene,
-    vocabulary: Vocabulary,
+    engine: Espeak, seed: int, splits: Mapping[str, SplitSize], *, scene: Scene, vocabulary: Vocabulary
 ) -> CorpusPlan:
-    speakers = _speakers(engine, seed, splits, accents)
-    lines = _lines(speakers, seed, splits, vocabulary)
-    studio = Studio(seed, scene)
-    clips = [
-        studio.line(f"{line.folder}/{line.name}.flac", line.speaker.voice, line.text, key=line.name) for line in lines
-    ]
+    studio, texts, ids = Studio(seed, scene), sentences(seed, vocabulary), itertools.count(_FIRST_SPEAKER)
+    wanted = sum(size.speakers for size in splits.values())
+    voices = iter(draw_voices(engine.variants(), f"speakers/{seed}", wanted, AMERICAN))
+    clips: list[Spoken] = []
+    transcripts: defaultdict[str, str] = defaultdict(str)
+    speakers = "; synthetic speech\n;ID | SUBSET | VOICE\n"
+    for split, size in splits.items():
+        for place in range(size.speakers):
+            speaker, voice = next(ids), next(voices)
+            speakers += f"{speaker} | {split} | {voice}\n"
+            for i in range(len(range(place, size.utterances, size.speakers))):
+                chapter = speaker * 100 + i // _CHAPTER_UTTERANCES
+                folder = f"{split}/{speaker}/{chapter}"
+                name, text = f"{speaker}-{chapter}-{i % _CHAPTER_UTTERANCES:04d}", next(texts)
+                clips.append(studio.line(f"{folder}/{name}.flac", voice, text, key=name))
+                transcripts[f"{folder}/{speaker}-{chapter}.trans.txt"] += f"{name} {text}\n"
     recipe = {
         "corpus": FOLDER,
         "seed": seed,
-        "accents": list(accents),
+        "accents": list(AMERICAN),
         "splits": {name: dataclasses.asdict(size) for name, size in splits.items()},
         "noise": scene != QUIET,
         "words": len(words(vocabulary)),
     }
-    listed = {**_transcripts(lines), "SPEAKERS.TXT": _table(speakers), "phoneme.txt": phones_text()}
+    listed = {**transcripts, "SPEAKERS.TXT": speakers, "phoneme.txt": phones_text()}
     listed["lexicon.txt"] = lexicon_text(engine, words(vocabulary))
     return CorpusPlan(FOLDER, recipe, clips, lambda root: {**listed, **_lengths(root, list(splits))}, _ABOUT)
-
-
-def _speakers(engine: Espeak, seed: int, splits: Mapping[str, SplitSize], accents: tuple[str, ...]) -> list[Speaker]:
-    wanted = sum(size.speakers for size in splits.values())
-    voices = draw_voices(engine.variants(), f"speakers/{seed}", wanted, accents)
-    names = [name for name, size in splits.items() for _ in range(size.speakers)]
-    ids = itertools.count(_FIRST_SPEAKER)
-    return [Speaker(*speaker) for speaker in zip(ids, names, voices, strict=False)]
-
-
-def _lines(speakers: list[Speaker], seed: int, splits: Mapping[str, SplitSize], vocabulary: Vocabulary) -> list[Line]:
-    """Every utterance of the corpus, chapter by chapter."""
-    texts = sentences(seed, vocabulary)
-    lines: list[Line] = []
-    for split, size in splits.items():
-        of_split = [speaker for speaker in speakers if speaker.split == split]
-        for place, speaker in enumerate(of_split):
-            for i in range(len(range(place, size.utterances, len(of_split)))):
-                chapter = speaker.id * 100 + i // _CHAPTER_UTTERANCES
-                folder = f"{split}/{speaker.id}/{chapter}"
-                name = f"{speaker.id}-{chapter}-{i % _CHAPTER_UTTERANCES:04d}"
-                lines.append(Line(name, folder, speaker, next(texts)))
-    return lines
-
-
-def _transcripts(lines: Sequence[Line]) -> dict[str, str]:
-    """Path of each chapter's transcript -> its content."""
-    chapters: defaultdict[str, str] = defaultdict(str)
-    for line in lines:
-        _, speaker_id, chapter_id = line.folder.split("/")
-        chapters[f"{line.folder}/{speaker_id}-{chapter_id}.trans.txt"] += f"{line.name} {line.text}\n"
-    return dict(chapters)
-
-
-def _table(speakers: Sequence[Speaker]) -> str:
-    described = "".join(f"{s.id} | {s.split} | {s.voice}\n" for s in speakers)
-    return f"; synthetic speech\n;ID | SUBSET | VOICE\n{described}"
 
 
 def _lengths(root: Path, splits: list[str]) -> dict[str, str]:

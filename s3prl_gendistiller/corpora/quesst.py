@@ -11,27 +11,25 @@ and eval queries have different speakers; no query is in both sets.
 
 from __future__ import annotations
 
-import dataclasses
 import random
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 from xml.sax.saxutils import escape
 
 from s3prl_gendistiller.corpora.augment import Scene
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.layout import CorpusPlan
+from s3prl_gendistiller.corpora.folder import CorpusPlan
 from s3prl_gendistiller.corpora.recording import duration_s
-from s3prl_gendistiller.corpora.sentences import sentences
-from s3prl_gendistiller.corpora.vocabulary import PLAIN
+from s3prl_gendistiller.corpora.sentences import PLAIN, sentences
 from s3prl_gendistiller.corpora.voices import Studio, Style, draw_voices
 
 FOLDER = "quesst14Database"
 SETS = ("dev", "eval")
 _STYLE = Style(rate_wpm=(125, 165))
 _SCENE = Scene(snr_db=(12, 30), room_share=0.4, tilt_db=(-1, 1), high_hz=(5000, 8000), speed=(0.96, 1.04))
-_LONGEST_SHARE = 8
-"""A query occurs in at most one of so many documents."""
+_LONGEST_SHARE = 8  # a query occurs in at most one of so many documents
 _ABOUT = """\
 Synthetic speech (espeak-ng) in the layout of QUESST 2014; no recording of a person.
 
@@ -42,8 +40,7 @@ truth has the form that it reads.
 """
 
 
-@dataclasses.dataclass(frozen=True)
-class Size:
+class Size(NamedTuple):
     """Numbers of documents, of queries in each set, and of speakers of documents, dev and eval queries."""
 
     documents: int
@@ -77,7 +74,7 @@ def plans(engine: Espeak, size: str, seed: int) -> list[CorpusPlan]:
         own = list(islice(voices, speakers))
         for i, (name, text) in enumerate(named.items()):
             clips.append(studio.line(f"{folder}/{name}.wav", own[i % len(own)], text, style=_STYLE))
-    recipe = {"corpus": FOLDER, "seed": seed, "size": dataclasses.asdict(shape)}
+    recipe = {"corpus": FOLDER, "seed": seed, "size": shape._asdict()}
     return [CorpusPlan(FOLDER, recipe, clips, lambda root: _texts(root, documents, queries), _ABOUT)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import multiprocessing
@@ -10,7 +11,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import TracebackType
 
 import soundfile
@@ -24,29 +25,21 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.formats.rttm import Turn
 from s3prl_gendistiller.outputs import replacing, write_text
 
-TURNS = "turns"
-"""Folder of RTTM files with the turns of each recording, beside the folder of the recordings."""
-_FORMATS = {".flac": "FLAC", ".wav": "WAV"}
+TURNS = "turns"  # folder of RTTM files with the turns of each recording, beside the folder of the recordings
 _CHUNK = 8
-_FEW = 24
-"""Clips that this process speaks faster than worker processes start."""
+_FEW = 24  # clips that this process speaks faster than worker processes start
 
 
-class Recorder:
+class Recorder(contextlib.AbstractContextManager["Recorder"]):
     """Context manager that keeps its worker processes from one list of clips to the next.
 
-    Args:
-        workers: processes; None for one per core, 1 for this process alone.
-        progress: whether to show a bar.
+    The number of processes is one per core for None; 1 stands for this process alone.
     """
 
     def __init__(self, workers: int | None = None, *, progress: bool = True) -> None:
         self.workers = workers or os.cpu_count() or 1
         self.progress = progress
         self._pool: ProcessPoolExecutor | None = None
-
-    def __enter__(self) -> Recorder:
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._pool is not None:
@@ -61,9 +54,8 @@ class Recorder:
         """
         todo = [clip for clip in clips if not all(file.exists() for file in files_of(root, clip))]
         chunks = [todo[i : i + _CHUNK] for i in range(0, len(todo), _CHUNK)]
-        bar = tqdm(total=len(clips), initial=len(clips) - len(todo), unit="clip", disable=not self.progress)
-        with bar:
-            bar.set_description(root.name)
+        done = len(clips) - len(todo)
+        with tqdm(desc=root.name, total=len(clips), initial=done, unit="clip", disable=not self.progress) as bar:
             for count in self._counts(root, chunks, few=len(todo) <= _FEW):
                 bar.update(count)
 
@@ -73,7 +65,9 @@ class Recorder:
             yield from (_record(root, chunk) for chunk in chunks)
             return
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(self.workers, mp_context=_start_method(), initializer=serve_parent)
+            # A forked worker starts at once and does not import the caller's __main__; elsewhere forking is not safe.
+            context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=serve_parent)
         try:
             tasks = [self._pool.submit(_record, root, chunk) for chunk in chunks]
             for task in as_completed(tasks):
@@ -118,8 +112,7 @@ def _record(root: Path, clips: Sequence[Clip]) -> int:
         if recording.turns:
             write_text(turns_file(target), rttm(target.stem, recording.turns))
         encoded = io.BytesIO()  # libsndfile does not report a full disk
-        form = _FORMATS[PurePosixPath(clip.path).suffix]
-        soundfile.write(encoded, recording.wav, SAMPLE_RATE, subtype="PCM_16", format=form)
+        soundfile.write(encoded, recording.wav, SAMPLE_RATE, subtype="PCM_16", format=target.suffix[1:])
         with replacing(target) as part:
             part.write_bytes(encoded.getbuffer())
     return len(clips)
@@ -128,8 +121,3 @@ def _record(root: Path, clips: Sequence[Clip]) -> int:
 @functools.lru_cache(maxsize=1)
 def _engine() -> Espeak:
     return Espeak()
-
-
-def _start_method() -> multiprocessing.context.BaseContext:
-    # A forked worker starts at once and does not import the caller's __main__; on other systems forking is not safe.
-    return multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")

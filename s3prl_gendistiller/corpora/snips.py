@@ -9,7 +9,6 @@ Speakers have the names that SUPERB's configuration lists for each split. No two
 
 from __future__ import annotations
 
-import dataclasses
 import random
 import re
 from collections import Counter
@@ -18,7 +17,7 @@ from typing import NamedTuple
 
 from s3prl_gendistiller.corpora.augment import INDOORS
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.layout import CorpusPlan
+from s3prl_gendistiller.corpora.folder import CorpusPlan
 from s3prl_gendistiller.corpora.voices import Studio, draw_voices
 
 FOLDER = "SNIPS"
@@ -91,18 +90,8 @@ _ATTEMPTS = 1000
 _SLOT = re.compile(r"\{(\w+)\}")
 
 
-@dataclasses.dataclass(frozen=True)
-class Size:
-    """Sentences in train, valid and test."""
-
-    sentences: tuple[int, int, int]
-
-
-SIZES = {
-    "tiny": Size(sentences=(16, 4, 4)),
-    "small": Size(sentences=(800, 80, 80)),
-    "medium": Size(sentences=(1300, 120, 180)),
-}
+SIZES = {"tiny": (16, 4, 4), "small": (800, 80, 80), "medium": (1300, 120, 180)}
+"""Numbers of sentences in train, valid and test."""
 
 
 class Request(NamedTuple):
@@ -115,13 +104,12 @@ class Request(NamedTuple):
 
 def plans(engine: Espeak, size: str, seed: int) -> list[CorpusPlan]:
     """The corpus in one of `SIZES`."""
-    shape = SIZES[size]
     studio = Studio(seed, INDOORS)
     names = [name for speakers in SPEAKERS.values() for name in speakers]
     voices = dict(zip(names, draw_voices(engine.variants(), f"{FOLDER}/{seed}", len(names)), strict=True))
     stream = requests(studio.chance(FOLDER))
     clips, said = [], {}
-    for (split, speakers), count in zip(SPEAKERS.items(), shape.sentences, strict=True):
+    for (split, speakers), count in zip(SPEAKERS.items(), SIZES[size], strict=True):
         for number in range(count):
             speaker = speakers[number % len(speakers)]
             name = f"{speaker}-snips-{split}-{number // len(speakers)}"
@@ -132,7 +120,7 @@ def plans(engine: Espeak, size: str, seed: int) -> list[CorpusPlan]:
         "all-trans.txt": "".join(f"{name} {' '.join(request.words).upper()}\n" for name, request in said.items()),
         "slots.txt": slots_text(list(said.values())),
     }
-    recipe = {"corpus": FOLDER, "seed": seed, "size": dataclasses.asdict(shape)}
+    recipe = {"corpus": FOLDER, "seed": seed, "size": {"sentences": SIZES[size]}}
     return [CorpusPlan(FOLDER, recipe, clips, lambda root: listed, _ABOUT)]
 
 

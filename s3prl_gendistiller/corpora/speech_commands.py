@@ -15,11 +15,12 @@ import dataclasses
 import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from s3prl_gendistiller.corpora.augment import Scene
 from s3prl_gendistiller.corpora.clips import Clip, Hush, Spoken
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.layout import CorpusPlan
+from s3prl_gendistiller.corpora.folder import CorpusPlan
 from s3prl_gendistiller.corpora.voices import Studio, Style, draw_voices
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 
@@ -45,23 +46,14 @@ and 64,727 clips, among them misheard and cut words.
 """
 
 
-@dataclasses.dataclass(frozen=True)
-class Size:
-    """Sizes of training, validation and test.
-
-    Attributes:
-        speakers: number of speakers.
-        takes: times that each speaker says each keyword.
-        others: number of other words that each speaker says once.
-        silences: clips without speech in the test set.
-        noise_s: length of each background noise.
-    """
+class Size(NamedTuple):
+    """Sizes of training, validation and test."""
 
     speakers: tuple[int, int, int]
-    takes: tuple[int, int, int]
-    others: tuple[int, int, int]
-    silences: int
-    noise_s: int
+    takes: tuple[int, int, int]  # times that each speaker says each keyword
+    others: tuple[int, int, int]  # number of other words that each speaker says once
+    silences: int  # clips without speech in the test set
+    noise_s: int  # length of each background noise
 
 
 SIZES = {
@@ -80,7 +72,7 @@ def plans(engine: Espeak, size: str, seed: int) -> list[CorpusPlan]:
     for i, split in enumerate(SPLITS):
         named = [(next(voices), speaker_name(split, f"{seed}/{n}")) for n in range(shape.speakers[i])]
         spoken[split] = list(_clips(studio, split, named, shape.takes[i], shape.others[i]))
-    recipe = {"corpus": FOLDER, "seed": seed, "size": dataclasses.asdict(shape)}
+    recipe = {"corpus": FOLDER, "seed": seed, "size": shape._asdict()}
     noises = background(seed, shape.noise_s)
     lists = {
         "testing_list.txt": "".join(f"{clip.path}\n" for clip in spoken["test"]),
@@ -111,25 +103,15 @@ def background(seed: int, seconds: int) -> list[Clip]:
 def silences(seed: int, clips: int) -> list[Clip]:
     """One-second clips without speech for the test set."""
     rng = Studio(seed).chance("silences")
-    return [
-        Hush(
-            f"{SILENCE}/{i:03d}.wav", 1, rng.uniform(0, 2), rng.uniform(0.002, 0.1), rng.choice((0, 0.3, 6)), seed=seed
-        )
-        for i in range(clips)
-    ]
+    drawn = ((rng.uniform(0, 2), rng.uniform(0.002, 0.1), rng.choice((0, 0.3, 6))) for _ in range(clips))
+    return [Hush(f"{SILENCE}/{i:03d}.wav", 1, *noise, seed=seed) for i, noise in enumerate(drawn)]
 
 
 def speaker_name(split: str, key: str, form: Callable[[str], str] = str) -> str:
-    """A name that s3prl's hash assigns to a split.
-
-    Args:
-        form: makes the name from eight hexadecimal digits.
-    """
-    for attempt in itertools.count():
-        name = form(hashlib.sha256(f"{split}/{key}/{attempt}".encode()).hexdigest()[:8])
-        if split_of(name) == split:
-            return name
-    raise AssertionError("unreachable: a tenth of all names fits")
+    """A name that s3prl's hash assigns to a split; `form` makes names from eight hexadecimal digits."""
+    texts = (f"{split}/{key}/{attempt}" for attempt in itertools.count())
+    names = (form(hashlib.sha256(text.encode()).hexdigest()[:8]) for text in texts)
+    return next(name for name in names if split_of(name) == split)
 
 
 def split_of(speaker: str) -> str:

@@ -30,15 +30,10 @@ PLAIN = Style()
 
 @dataclass(frozen=True)
 class Studio:
-    """Maker of clips of one corpus from texts, with small differences between utterances.
-
-    Attributes:
-        seed: of the corpus.
-        scene: of recordings without a given place.
-    """
+    """Maker of clips of one corpus from texts, with small differences between utterances."""
 
     seed: int
-    scene: Scene = QUIET
+    scene: Scene = QUIET  # of recordings without a given place
 
     def line(
         self,
@@ -82,11 +77,7 @@ class Studio:
 def draw_voices(
     variants: Sequence[str], key: str, count: int, accents: Sequence[str] = ACCENTS, *, what: str = "speakers"
 ) -> list[str]:
-    """`count` voices, no two of one variant, always the same for a key.
-
-    Raises:
-        UserError: more voices than there are variants.
-    """
+    """`count` voices, no two of one variant, always the same for a key; a UserError if there are too few variants."""
     if count > len(variants):
         raise UserError(f"{what}: {count} asked for; espeak-ng has {len(variants)}; ask for fewer")
     rng = random.Random(key)

@@ -11,18 +11,16 @@ session. Verification trains on the speakers of dev/ and tests on those of test/
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from s3prl_gendistiller.corpora.augment import Scene
 from s3prl_gendistiller.corpora.clips import Spoken
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.layout import CorpusPlan
-from s3prl_gendistiller.corpora.sentences import sentences
-from s3prl_gendistiller.corpora.vocabulary import RICH
+from s3prl_gendistiller.corpora.folder import CorpusPlan
+from s3prl_gendistiller.corpora.sentences import RICH, sentences
 from s3prl_gendistiller.corpora.voices import Studio, Style, draw_voices, in_session
 
 FOLDER = "VoxCeleb1"
@@ -39,8 +37,7 @@ corpus has 1251 of them, recorded wherever they were interviewed. `speakers.txt`
 """
 
 
-@dataclass(frozen=True)
-class Size:
+class Size(NamedTuple):
     """Numbers of speakers in dev/ and test/, of sessions of each (the last but one for dev, the last for test),
     of utterances in a session, and of trials.
     """
@@ -58,15 +55,13 @@ SIZES = {
 }
 
 
-@dataclass(frozen=True)
-class Utterance:
+class Utterance(NamedTuple):
     """Speaker, session and path of an utterance."""
 
     part: str
     speaker: str
     session: int
-    path: str
-    """Below `<part>/wav`."""
+    path: str  # below `<part>/wav`
     voice: str
 
 
@@ -80,14 +75,15 @@ def plans(engine: Espeak, size: str, seed: int) -> list[CorpusPlan]:
     rng = studio.chance(FOLDER)
     tests, training = ([u for u in utterances if u.part == part] for part in ("test", "dev"))
     speakers = sorted({(u.speaker, u.part, u.voice) for u in utterances})
+    purposes = {shape.sessions - 2: 2, shape.sessions - 1: 3}  # of sessions in identification: 1 train, 2 dev, 3 test
     listed = {
-        "veri_test_class.txt": "".join(f"{_purpose(u, shape)} {u.path}\n" for u in utterances),
+        "veri_test_class.txt": "".join(f"{purposes.get(u.session, 1)} {u.path}\n" for u in utterances),
         "voxceleb1_test_v2.txt": trials(tests, shape.trials, rng),
         "dev_meta_data/dev_meta_data.txt": trials(training, shape.trials, rng),
         "dev_meta_data/dev_speaker_ids.txt": "".join(f"{s}\n" for s, part, _ in speakers if part == "dev"),
         "speakers.txt": "".join(f"{' '.join(speaker)}\n" for speaker in speakers),
     }
-    recipe = {"corpus": FOLDER, "seed": seed, "size": dataclasses.asdict(shape)}
+    recipe = {"corpus": FOLDER, "seed": seed, "size": shape._asdict()}
     return [CorpusPlan(FOLDER, recipe, clips, lambda root: listed, _ABOUT)]
 
 
@@ -116,12 +112,6 @@ def _utterances(engine: Espeak, shape: Size, seed: int) -> list[Utterance]:
 
 def _clip(studio: Studio, utterance: Utterance, text: str) -> Spoken:
     place = studio.place(f"{utterance.speaker}/{utterance.session}")
-    if place is not None:
-        place = in_session(place, utterance.path)
-    path = f"{utterance.part}/wav/{utterance.path}"
-    return studio.line(path, utterance.voice, text, style=_STYLE, place=place)
-
-
-def _purpose(utterance: Utterance, shape: Size) -> int:
-    """Split of an utterance in identification: 1 train, 2 dev, 3 test."""
-    return {shape.sessions - 1: 3, shape.sessions - 2: 2}.get(utterance.session, 1)
+    assert place is not None  # the scene has noise
+    place = in_session(place, utterance.path)
+    return studio.line(f"{utterance.part}/wav/{utterance.path}", utterance.voice, text, style=_STYLE, place=place)

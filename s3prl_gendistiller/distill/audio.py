@@ -10,6 +10,7 @@ import functools
 import logging
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +25,8 @@ from s3prl_gendistiller.errors import UserError
 logger = logging.getLogger(__name__)
 
 SAMPLE_RATE = 16_000  # Hz
-MIN_SAMPLES = 400
-"""Samples of the convolutional front end's first frame: shorter audio has no frame."""
-LENGTH_TOLERANCE = 320
-"""Samples by which a manifest may differ from a file: one frame, since other tools round in other ways."""
+MIN_SAMPLES = 400  # of the convolutional front end's first frame: shorter audio has no frame
+LENGTH_TOLERANCE = 320  # samples by which a manifest may differ from a file: one frame, since tools round differently
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus")
 # MP3 headers may state a wrong length. OGG files state theirs in the last page, but a seek may miss its sample.
@@ -36,10 +35,9 @@ _EXACT_SEEK = frozenset({"WAV", "WAVEX", "FLAC"})
 # libsndfile reports the largest count there is for FLAC files that were written to a pipe.
 _LENGTH_UNKNOWN = 1 << 60
 _BLOCK_FRAMES = 1 << 18
+# libsndfile's log line on a WAV file whose header states another size of the samples than the file holds.
 _CUT_SHORT = re.compile(r"^data : (?P<stated>\d+) \(should be (?P<found>\d+)\)", re.MULTILINE)
-"""libsndfile's log line on a WAV file whose header states another size of the samples than the file holds."""
-_SIZE_UNKNOWN = 0x7FFFF000
-"""Sizes from here on are placeholders of programs that write to a pipe."""
+_SIZE_UNKNOWN = 0x7FFFF000  # sizes from here on are placeholders of programs that write to a pipe
 
 
 def resampled_length(frames: int, rate_hz: int) -> int:
@@ -58,7 +56,7 @@ def audio_frames(path: str | Path) -> int:
     path = Path(path)
     try:
         with opened(path) as file:
-            frames = file.frames if file.format in _EXACT_LENGTH else _count_frames(file)
+            frames = file.frames if file.format in _EXACT_LENGTH else sum(map(len, _blocks(file)))
             samples = resampled_length(frames, file.samplerate)
     except (soundfile.LibsndfileError, OSError) as error:
         raise unreadable(path, error) from error
@@ -67,11 +65,7 @@ def audio_frames(path: str | Path) -> int:
 
 
 def check_header(path: str | Path, expected_samples: int) -> None:
-    """Refuses a file that cannot be opened, or whose header states another length than a manifest.
-
-    Raises:
-        UserError: the file is missing, no regular file, empty, not audio, too short, or of another length.
-    """
+    """Raises a UserError for a file that cannot be opened, is too short, or has another length than a manifest says."""
     path = Path(path)
     try:
         with opened(path) as file:
@@ -122,7 +116,7 @@ def _read_window(
                 "expected a complete file; fetch it again or remove it"
             )
         return wav
-    wav = _mono(_decode(file))
+    wav = _mono(np.concatenate([np.zeros((0, file.channels), np.float32), *_blocks(file)]))
     if file.samplerate != SAMPLE_RATE:
         _announce(f"audio at {file.samplerate} Hz is resampled to {SAMPLE_RATE} Hz when it is read")
         wav = soxr.resample(wav, file.samplerate, SAMPLE_RATE)
@@ -131,19 +125,10 @@ def _read_window(
     return np.ascontiguousarray(wav[start:stop])
 
 
-def _decode(file: soundfile.SoundFile) -> np.ndarray:
-    """All samples of the file, (frames, channels), whatever length its header states."""
-    blocks = []
+def _blocks(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
+    """All samples of the file, (frames, channels) at a time, whatever length its header states."""
     while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
-        blocks.append(block)
-    return np.concatenate(blocks) if blocks else np.zeros((0, file.channels), np.float32)
-
-
-def _count_frames(file: soundfile.SoundFile) -> int:
-    frames = 0
-    while count := len(file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
-        frames += count
-    return frames
+        yield block
 
 
 def _mono(channels: np.ndarray) -> np.ndarray:
@@ -161,10 +146,7 @@ def _window(total: int, start: int, num_samples: int | None) -> tuple[int, int]:
 
 
 def opened(path: str | os.PathLike[str]) -> soundfile.SoundFile:
-    """
-    Raises:
-        UserError: the file is missing, no regular file, empty, not audio, or incomplete.
-    """
+    """An open file; a UserError says that it is missing, no regular file, empty, not audio, or incomplete."""
     refuse_irregular(path, "audio")
     try:
         file = soundfile.SoundFile(path)
@@ -175,10 +157,7 @@ def opened(path: str | os.PathLike[str]) -> soundfile.SoundFile:
 
 
 def refuse_partial(path: str | os.PathLike[str], file: soundfile.SoundFile) -> None:
-    """
-    Raises:
-        UserError: the file's header states no length, or more samples than the file holds.
-    """
+    """Raises a UserError for a file whose header states no length, or more samples than the file holds."""
     # libsndfile can neither seek in such a file nor read to its end.
     if file.frames >= _LENGTH_UNKNOWN:
         raise UserError(

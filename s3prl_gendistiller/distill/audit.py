@@ -22,10 +22,7 @@ SHOWN_FROM = 5_000  # files; fewer are read before a progress bar is of use
 
 
 def check_audio(crops: CropDataset) -> None:
-    """
-    Raises:
-        UserError: some files cannot be used; the message counts and names them.
-    """
+    """Raises a UserError that counts and names the files that cannot be used, if there are any."""
     total = len(crops)
     decoded = set(np.linspace(0, total - 1, min(DECODED, total)).astype(int).tolist())
     found = of_each_file(

@@ -25,17 +25,14 @@ from s3prl_gendistiller.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-LENGTH_JITTER = 0.1
-"""Share by which lengths are blurred before they are sorted, so that every epoch has other companions."""
+LENGTH_JITTER = 0.1  # share by which lengths are blurred before sorting, so that every epoch has other batches
 
 
 class Batch(NamedTuple):
     """Waveforms of one training step."""
 
-    wavs: Tensor
-    """(B, S) float32, zero behind each waveform's end."""
-    lengths: Tensor
-    """(B,) int64, true samples of each waveform."""
+    wavs: Tensor  # (B, S) float32, zero behind each waveform's end
+    lengths: Tensor  # (B,) int64, true samples of each waveform
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         return Batch(*(tensor.to(device, non_blocking=non_blocking) for tensor in self))
@@ -94,10 +91,7 @@ class CropDataset(Dataset):
         return int(place * (total - length + 1)) if total > length else 0, length
 
     def __getitem__(self, key: tuple[int, int]) -> Crop:
-        """The crop of an utterance in an epoch.
-
-        Args:
-            key: (epoch, utterance index).
+        """The crop for (epoch, utterance index).
 
         A file that cannot be used is returned as `problem`: an exception would reach the main process with the
         traceback of the worker process in its message.
@@ -116,9 +110,8 @@ class CropDataset(Dataset):
 def collate(crops: Sequence[Crop]) -> LoadedBatch:
     """One padded (B, S) batch of the crops that could be read, and the problems of the others."""
     wavs = [crop.wav for crop in crops if crop.wav is not None]
-    batch = None
-    if wavs:
-        batch = Batch(pad_sequence(wavs, batch_first=True), torch.tensor([len(wav) for wav in wavs]))
+    lengths = torch.tensor([len(wav) for wav in wavs])
+    batch = Batch(pad_sequence(wavs, batch_first=True), lengths) if wavs else None
     problems = tuple(crop.problem for crop in crops if crop.problem)
     return LoadedBatch(batch, problems, tuple(crop.silent for crop in crops if crop.silent))
 
@@ -156,38 +149,17 @@ class BucketBatchSampler:
         return [buckets[i].tolist() for i in np.argsort(rng.random(len(self)), kind="stable")]
 
 
-class LoadJournal:
-    """Record of the problems while loading: raises for bad files, or counts them and warns once for each."""
-
-    def __init__(self, skip_bad: bool) -> None:
-        self.skip_bad = skip_bad
-        self.skipped: set[str] = set()
-        self.silent: set[str] = set()
-
-    def accept(self, loaded: LoadedBatch) -> Batch | None:
-        """The batch without its bad files; None if all of its files are bad.
-
-        Raises:
-            UserError: the batch has a bad file and `skip_bad` is off.
-        """
-        if loaded.problems and not self.skip_bad:
-            raise UserError(loaded.problems[0])
-        for problem in loaded.problems:
-            if problem not in self.skipped:
-                self.skipped.add(problem)
-                logger.warning("skipped (%d so far): %s", len(self.skipped), problem)
-        if loaded.silent and not self.silent:
-            logger.warning("%s: nothing but zeros; kept, as further silent audio will be", loaded.silent[0])
-        self.silent.update(loaded.silent)
-        return loaded.batch
-
-
 class _Loader:
-    """Loads planned batches, in worker processes if there are any, and records bad files."""
+    """Loads planned batches, in worker processes if there are any.
+
+    Bad files raise an error, or are counted with a warning for each; silent files are counted with a warning for all.
+    """
 
     def __init__(self, crops: CropDataset, skip_bad: bool, num_workers: int, pin_memory: bool) -> None:
         self.crops = crops
-        self.journal = LoadJournal(skip_bad)
+        self.skip_bad = skip_bad
+        self.skipped: set[str] = set()
+        self.silent: set[str] = set()
         self.num_workers = num_workers
         self.pin_memory = pin_memory
 
@@ -201,16 +173,26 @@ class _Loader:
             pin_memory=self.pin_memory,
             generator=torch.Generator().manual_seed(0),  # else DataLoader draws a seed from the global generator
         )
-        yield from map(self.journal.accept, loader)
+        yield from map(self._accept, loader)
+
+    def _accept(self, loaded: LoadedBatch) -> Batch | None:
+        """The batch without its bad files, None if all are bad; a UserError for a bad file if `skip_bad` is off."""
+        if loaded.problems and not self.skip_bad:
+            raise UserError(loaded.problems[0])
+        for problem in loaded.problems:
+            if problem not in self.skipped:
+                self.skipped.add(problem)
+                logger.warning("skipped (%d so far): %s", len(self.skipped), problem)
+        if loaded.silent and not self.silent:
+            logger.warning("%s: nothing but zeros; kept, as further silent audio will be", loaded.silent[0])
+        self.silent.update(loaded.silent)
+        return loaded.batch
 
 
 class TrainLoader(_Loader):
     """The endless stream of training batches, epoch by epoch, as s3prl's Runner iterates over it.
 
     Each iteration starts where the last iteration stopped and ends with the epoch.
-
-    Attributes:
-        batches_done: batches that were yielded or skipped since the start, without prefetched ones.
 
     Args:
         csv_paths: manifests, their paths relative to `root`.
@@ -236,7 +218,7 @@ class TrainLoader(_Loader):
         crops = CropDataset(read_manifest(csv_paths, root, skip_bad=skip_bad), crop_samples, seed)
         super().__init__(crops, skip_bad, num_workers, pin_memory)
         self.sampler = BucketBatchSampler(crops.crop_lengths, batch_size, seed)
-        self.batches_done = 0
+        self.batches_done = 0  # batches that were yielded or skipped since the start, without prefetched ones
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -265,8 +247,7 @@ class TrainLoader(_Loader):
                 yield batch
         if empty:
             # Without an error the Runner would start one empty epoch after another.
-            first = min(self.journal.skipped)
-            raise UserError(f"none of {len(self.crops)} audio files can be read; first: {first}")
+            raise UserError(f"none of {len(self.crops)} audio files can be read; first: {min(self.skipped)}")
 
 
 class HeldOutLoader(_Loader):

@@ -118,14 +118,7 @@ def of_each_file(
 
 
 def within(folder: Path, name: str, source: str) -> Path:
-    """The path of a file that a table names, below a folder.
-
-    Args:
-        source: the table, for the message.
-
-    Raises:
-        UserError: the name leads out of the folder.
-    """
+    """The path of a file that the table `source` names, below a folder; a UserError if it leads out of the folder."""
     parts = PurePosixPath(name.replace("\\", "/")).parts
     if not parts or ".." in parts or Path(name).is_absolute() or parts[0] == "/" or "\0" in name:
         raise UserError(f"{source}: found the file name {name!r}, expected one below {folder}; correct the table")
@@ -152,14 +145,10 @@ def read_text(path: Path) -> str:
 
 
 def csv_reader(path: Path, lines: Iterable[str]) -> csv.DictReader[str]:
-    """Rows of a CSV file by column. Two columns of one name are refused, since readers differ in which one they take.
-
-    Args:
-        path: for messages.
-        lines: of the file.
+    """Rows of a CSV file by column; `path` is for messages.
 
     Raises:
-        UserError: two columns have one name.
+        UserError: two columns have one name; readers differ in which one they take.
     """
     reader = csv.DictReader(lines)
     twice = [name for name, count in Counter(reader.fieldnames or []).items() if name and count > 1]

@@ -35,7 +35,8 @@ def check_fit(
     """
     problems = list(_target_problems(config, num_layers, width))
     if layout is not None and layout.convolutions is not None:
-        ours, theirs = (_frame_samples(c) for c in (config.student.extractor_conv_feature_layers, layout.convolutions))
+        both = (config.student.extractor_conv_feature_layers, layout.convolutions)
+        ours, theirs = (math.prod(stride for _, _, stride in convolutions) for convolutions in both)
         if ours != theirs and not (warm_start and config.warm_start.front_end):  # else all of them are compared
             problems.append(
                 f"student.extractor_conv_feature_layers: found a frame every {ours} samples, expected {theirs}; the "
@@ -111,7 +112,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         return str([list(item) if isinstance(item, tuple) else item for item in value])
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _frame_samples(convolutions: tuple[tuple[int, int, int], ...]) -> int:
-    return math.prod(stride for _, _, stride in convolutions)

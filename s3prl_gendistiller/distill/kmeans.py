@@ -27,11 +27,7 @@ def frames_to_cluster(states: Iterable[np.ndarray], wanted: int, progress: bool)
 
 
 def fit_centroids(frames: np.ndarray, clusters: int, seed: int) -> np.ndarray:
-    """Centroids (V, D) float32 by k-means from k-means++, always the same for a seed.
-
-    Args:
-        frames: (T, D) float32.
-        clusters: V.
+    """Centroids (V, D) float32 of frames (T, D) by k-means from k-means++, always the same for a seed.
 
     Raises:
         UserError: fewer frames than clusters, or scikit-learn is not installed.

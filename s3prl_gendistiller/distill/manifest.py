@@ -11,7 +11,7 @@ import logging
 import os
 import reprlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,8 +36,7 @@ class Utterance(NamedTuple):
 
     path: Path
     num_samples: int
-    origin: str
-    """File and line that list the utterance, for messages: `train-clean-100.csv line 12`."""
+    origin: str  # file and line that list the utterance, for messages: `train-clean-100.csv line 12`
 
 
 class ManifestFile(NamedTuple):
@@ -97,12 +96,7 @@ def write_manifest(
     return [_write_csv(out / f"{set_name}.csv", rows[set_name]) for set_name in folders if rows[set_name]]
 
 
-def read_manifest(
-    csv_paths: Sequence[str | Path],
-    root: str | Path,
-    *,
-    skip_bad: bool = False,
-) -> list[Utterance]:
+def read_manifest(csv_paths: Sequence[str | Path], root: str | Path, *, skip_bad: bool = False) -> list[Utterance]:
     """Reads manifests in the given order; no audio file is opened.
 
     Args:
@@ -146,8 +140,8 @@ def _set_folders(root: Path, name: str | None, splits: Sequence[str] | None) -> 
             raise UserError(f"{root}: no folder {', '.join(absent)} in it; expected the splits asked for")
         return {split: root / split for split in splits}
     if name is None:
-        found = sorted(entry.name for entry in os.scandir(root) if entry.name.startswith(SPLIT_PREFIXES))
-        found = [split for split in found if (root / split).is_dir()]
+        names = (split for split in os.listdir(root) if split.startswith(SPLIT_PREFIXES))
+        found = sorted(split for split in names if (root / split).is_dir())
         if found:
             return {split: root / split for split in found}
     return {name or root.resolve().name or "audio": root}
@@ -212,13 +206,11 @@ def _missing(utterances: Sequence[Utterance]) -> set[int]:
     for i, utterance in enumerate(utterances):
         folder, name = os.path.split(utterance.path)
         by_folder[folder].append((i, name))
-    return {i for folder, entries in by_folder.items() for i in _missing_in(folder, entries)}
-
-
-def _missing_in(folder: str, entries: Iterable[tuple[int, str]]) -> list[int]:
-    try:
-        with os.scandir(folder or ".") as scan:
-            present = {entry.name for entry in scan}
-    except (FileNotFoundError, NotADirectoryError):
-        present = set()
-    return [i for i, name in entries if name not in present]
+    missing: set[int] = set()
+    for folder, entries in by_folder.items():
+        try:
+            present = set(os.listdir(folder or "."))
+        except (FileNotFoundError, NotADirectoryError):
+            present = set()
+        missing |= {i for i, name in entries if name not in present}
+    return missing

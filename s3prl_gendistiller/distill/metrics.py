@@ -13,7 +13,6 @@ METRICS_FILE = "metrics.jsonl"
 
 
 def append_metrics(folder: str | Path, split: str, step: int, report: Mapping[str, float]) -> None:
-    """Adds one line to the run's metrics."""
     with (Path(folder) / METRICS_FILE).open("a", encoding="utf-8") as file:
         file.write(json.dumps({"split": split, "step": step, **report}) + "\n")
 

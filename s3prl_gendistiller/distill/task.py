@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from s3prl_gendistiller.distill.data import Batch
 from s3prl_gendistiller.distill.teacher import Teacher, trim_to_shorter
 from s3prl_gendistiller.errors import UserError
-
-
-class SpeechBatch(Protocol):
-    """Anything with wavs (B, S) and lengths (B,)."""
-
-    @property
-    def wavs(self) -> Tensor: ...
-
-    @property
-    def lengths(self) -> Tensor: ...
 
 
 class DistillTask(nn.Module):
@@ -88,11 +79,8 @@ class DistillTask(nn.Module):
                     given = taught[:, :depth] if source is None else taught[:, [layers.index(source)]]
                     values.update(objective(given, predictions.float(), mask))
         none = predictions.new_zeros((), dtype=torch.float32)
-        pairs = [
-            torch.stack((total.float(), count.float()))
-            for total, count in (values.get(name, (none, none)) for name in self.terms)
-        ]
-        return torch.stack(pairs).unsqueeze(0)
+        pairs = (values.get(name, (none, none)) for name in self.terms)
+        return torch.stack([torch.stack((total.float(), count.float())) for total, count in pairs]).unsqueeze(0)
 
     def loss(self, sums: Tensor) -> Tensor:
         """The weighted loss, a scalar, from gathered sums (R, K, 2)."""
@@ -110,15 +98,13 @@ class DistillTask(nn.Module):
 
 
 @torch.no_grad()
-def score(task: DistillTask, batches: Iterable[SpeechBatch], device: torch.device | str) -> dict[str, float]:
+def score(task: DistillTask, batches: Iterable[Batch], device: torch.device | str) -> dict[str, float]:
     """Free-running means of all terms over `batches`, and the weighted loss as "loss"; the mode is restored."""
     was_training = task.training
     task.eval()
     try:
-        totals: list[Tensor] = []
-        for batch in batches:
-            # float64: a held-out set has millions of frames, more than float32 can count exactly
-            totals.append(task(batch.wavs.to(device), batch.lengths.to(device)).double().cpu())
+        # float64: a held-out set has millions of frames, more than float32 can count exactly
+        totals = [task(batch.wavs.to(device), batch.lengths.to(device)).double().cpu() for batch in batches]
     finally:
         task.train(was_training)
     sums = torch.cat(totals)
@@ -126,10 +112,7 @@ def score(task: DistillTask, batches: Iterable[SpeechBatch], device: torch.devic
 
 
 def check_layers(target_layers: Sequence[int], num_layers: int, teacher: str) -> None:
-    """
-    Raises:
-        UserError: names every target layer that the teacher does not have.
-    """
+    """Raises a UserError that names every target layer that the teacher does not have, if there are any."""
     wrong = [layer for layer in target_layers if not 1 <= layer <= num_layers]
     if wrong:
         raise UserError(

@@ -25,46 +25,29 @@ Encode = Callable[[nn.Module, Tensor, Tensor, int], Sequence[Tensor]]
 
 @dataclass(frozen=True)
 class EncoderLayout:
-    """Properties of a teacher that a warm start needs; None for unknown ones.
+    """Properties of a teacher that a warm start needs; None for unknown ones."""
 
-    Attributes:
-        heads: attention heads of a layer.
-        norm_first: LayerNorm before attention and feed-forward (HuBERT Large) instead of after (Base).
-        normalize: every utterance is brought to zero mean and unit variance before the CNN.
-        ffn: width inside the feed-forward part.
-        activation: of the feed-forward part, such as "gelu".
-        extractor_mode: "default" (one GroupNorm) or "layer_norm" (one after each convolution).
-        convolutions: [channels, kernel, stride] of each.
-        feature_norm: a LayerNorm before the projection of the CNN's output.
-        conv_pos, conv_pos_groups: kernel and groups of the positional convolution.
-        position_norm: a batch norm in the positional convolution.
-    """
-
-    heads: int
-    norm_first: bool
-    normalize: bool
-    ffn: int | None = None
-    activation: str | None = None
-    extractor_mode: str | None = None
-    convolutions: tuple[tuple[int, int, int], ...] | None = None
-    feature_norm: bool | None = None
-    conv_pos: int | None = None
-    conv_pos_groups: int | None = None
-    position_norm: bool | None = None
+    heads: int  # attention heads of a layer
+    norm_first: bool  # LayerNorm before attention and feed-forward (HuBERT Large) instead of after (Base)
+    normalize: bool  # every utterance is brought to zero mean and unit variance before the CNN
+    ffn: int | None = None  # width inside the feed-forward part
+    activation: str | None = None  # of the feed-forward part, such as "gelu"
+    extractor_mode: str | None = None  # "default" (one GroupNorm) or "layer_norm" (one after each convolution)
+    convolutions: tuple[tuple[int, int, int], ...] | None = None  # channels, kernel, stride of each
+    feature_norm: bool | None = None  # a LayerNorm before the projection of the CNN's output
+    conv_pos: int | None = None  # kernel of the positional convolution
+    conv_pos_groups: int | None = None  # its groups
+    position_norm: bool | None = None  # a batch norm in the positional convolution
 
 
 class SampleGroupNorm(UtteranceGroupNorm):
-    """A teacher's group norm behind its convolution over samples, over each utterance's own frames alone.
-
-    Attributes:
-        lengths: (B,) samples of the batch that comes next, set by the caller of the encoder; None for no padding.
-    """
+    """A teacher's group norm behind its convolution over samples, over each utterance's own frames alone."""
 
     def __init__(self, norm: nn.GroupNorm, conv: nn.Conv1d) -> None:
         super().__init__(norm.num_groups, norm.num_channels, norm.eps, norm.affine)
         self.weight, self.bias = norm.weight, norm.bias
         self.shape = (conv.out_channels, conv.kernel_size[0], conv.stride[0])
-        self.lengths: Tensor | None = None
+        self.lengths: Tensor | None = None  # (B,) samples of the next batch, set by the caller; None for no padding
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
         """(B, C, T) -> (B, C, T), zero behind the real frames."""
@@ -161,11 +144,7 @@ class Teacher(nn.Module):
         return weights_hash(self.encoder.state_dict())
 
     def encoder_state(self) -> Mapping[str, Tensor]:
-        """The encoder's weights under the names of `naming`, for a warm start.
-
-        Raises:
-            UserError: the names of the weights are unknown.
-        """
+        """The encoder's weights under the names of `naming`, for a warm start; a UserError for unknown names."""
         if self.naming is None:
             raise UserError(
                 f"teacher {self.name}: its weights have unknown names; expected those of fairseq or "
@@ -199,14 +178,7 @@ def common_frames(theirs: Tensor, ours: Tensor, remedy: str) -> Tensor:
 
 
 def trim_to_shorter(targets: Tensor, predictions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Cuts teacher and student to `common_frames`.
-
-    Args:
-        targets: (B, L, T', D_t); predictions: (B, N, T, D_s); mask: (B, T) of the student.
-
-    Raises:
-        UserError: as `common_frames`.
-    """
+    """Cuts teacher (B, L, T', D_t), student (B, N, T, D_s) and its mask (B, T) to `common_frames`, with its error."""
     theirs, ours = torch.tensor([targets.shape[2]]), torch.tensor([predictions.shape[2]])
     remedy = "Use a teacher with 50 frames a second, or change student.extractor_conv_feature_layers"
     frames = int(common_frames(theirs, ours, remedy))

@@ -19,8 +19,9 @@ from torch import Tensor
 
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.distill.teacher import EncoderLayout
+from s3prl_gendistiller.distill.weights import current_name
 from s3prl_gendistiller.documents import read_json
-from s3prl_gendistiller.errors import ConfigError, UserError
+from s3prl_gendistiller.errors import ConfigError, UserError, few
 from s3prl_gendistiller.schema import from_dict, key
 
 CLASSES = {"hubert": "HubertModel", "wavlm": "WavLMModel", "wav2vec2": "Wav2Vec2Model"}
@@ -33,7 +34,6 @@ HEADS = re.compile(
     r"(lm_head|quantizer|project_hid|project_q|projector|classifier|layer_weights|label_embs_concat|final_proj|"
     r"masked_spec_embed|adapter)(\.|$)"
 )
-OLD_WEIGHT_NORM = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
 
 logger = logging.getLogger(__name__)
 
@@ -78,19 +78,12 @@ class EncoderConfig:
 
 @dataclass(frozen=True)
 class FolderShape:
-    """Content of the JSON files of a folder, before any weight is read.
+    """Content of the JSON files of a folder, before any weight is read."""
 
-    Attributes:
-        model_type: a key of `CLASSES`.
-        config: of its encoder.
-        normalize: every utterance is brought to zero mean and unit variance before the CNN.
-        given: keys of `EncoderConfig` in config.json; for the others transformers has defaults.
-    """
-
-    model_type: str
-    config: EncoderConfig
-    normalize: bool
-    given: tuple[str, ...]
+    model_type: str  # a key of `CLASSES`
+    config: EncoderConfig  # of its encoder
+    normalize: bool  # every utterance is brought to zero mean and unit variance before the CNN
+    given: tuple[str, ...]  # keys of `EncoderConfig` in config.json; for the others transformers has defaults
 
     @property
     def num_layers(self) -> int:
@@ -149,11 +142,7 @@ def read_shape(folder: Path) -> FolderShape:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """A JSON file of a folder.
-
-    Raises:
-        UserError: as `documents.read_json`, or the file holds something else than an object.
-    """
+    """A JSON file as `documents.read_json` reads it; raises a UserError for anything else than an object, too."""
     content = read_json(path, MAX_JSON)
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}, expected an object")
@@ -246,10 +235,9 @@ def _without_heads(folder: Path, weights: dict[str, Tensor], model_type: str) ->
         if HEADS.match(name) or (prefixed and not stored.startswith(prefix)):
             left_out.append(stored)
             continue
-        stem, _, leaf = name.rpartition(".")
         value = value.to(torch.float32) if value.is_floating_point() else value  # counters of batch norms stay int64
-        kept[f"{stem}.{OLD_WEIGHT_NORM.get(leaf, leaf)}".lstrip(".")] = value
+        kept[current_name(name)] = value
     if left_out:
-        shown = ", ".join(sorted(left_out)[:6]) + (", ..." if len(left_out) > 6 else "")
+        shown = few(sorted(left_out))
         logger.info("%s: left out %d weights that are no part of the encoder: %s", folder, len(left_out), shown)
     return kept

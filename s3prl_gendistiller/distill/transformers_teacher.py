@@ -18,13 +18,8 @@ from torch import Tensor, nn
 
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.distill.teacher import Encode, Teacher
-from s3prl_gendistiller.distill.transformers_folder import (
-    CLASSES,
-    FolderShape,
-    read_encoder_weights,
-    read_shape,
-)
-from s3prl_gendistiller.distill.weights import check_finite
+from s3prl_gendistiller.distill.transformers_folder import CLASSES, FolderShape, read_encoder_weights, read_shape
+from s3prl_gendistiller.distill.weights import check_weights
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.models.front_end import normalise_samples
 
@@ -32,10 +27,7 @@ TEACHER_KEY = "teacher.folder"
 
 
 def read_teacher_shape(folder: str | Path, label: str = TEACHER_KEY) -> FolderShape:
-    """Reads only the JSON files.
-
-    Args:
-        label: the key or flag that names the folder, for messages.
+    """Reads only the JSON files; `label` is the key or flag that names the folder, for messages.
 
     Raises:
         UserError: no transformers folder, or an unsupported one.
@@ -45,11 +37,7 @@ def read_teacher_shape(folder: str | Path, label: str = TEACHER_KEY) -> FolderSh
 
 
 def load_transformers_teacher(folder: str | Path) -> Teacher:
-    """A frozen teacher from a local folder.
-
-    Raises:
-        UserError: as `load_encoder`.
-    """
+    """A frozen teacher from a local folder; raises a UserError as `load_encoder`."""
     model, encode, shape = load_encoder(folder)
     return Teacher(
         str(folder),
@@ -77,8 +65,8 @@ def load_encoder(folder: str | Path, label: str = TEACHER_KEY) -> tuple[nn.Modul
         shape = read_shape(folder)
         model = _build(folder, shape)
         weights = read_encoder_weights(folder, shape.model_type)
-        _check(folder, type(model).__name__, weights, model.state_dict())
-        check_finite(weights, str(folder))
+        whole = type(model).__name__
+        check_weights(weights, model, folder, f"the unquantised {whole} of its config.json", whole)
         model.load_state_dict(weights, assign=True)  # the model was built on the meta device
         model.encoder.layers = LayersUpTo(model.encoder.layers)
         encode = functools.partial(_encode, normalise=shape.normalize, stable=shape.config.do_stable_layer_norm)
@@ -134,10 +122,7 @@ def _install_hooks(folder: Path, model: Any, encode: Encode, num_layers: int) ->
     be listed several times.
     """
     samples = 2 * SAMPLE_RATE // 10
-    with (
-        torch.no_grad(),
-        torch.random.fork_rng(devices=[]),
-    ):  # transformers 4 draws for layerdrop in eval mode
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):  # transformers 4 draws for layerdrop in eval mode
         states = encode(model.eval(), torch.zeros(1, samples), torch.tensor([samples]), num_layers)
     if len(states) != num_layers + 1:
         raise UserError(
@@ -166,31 +151,3 @@ def _build(folder: Path, shape: FolderShape) -> Any:
     except (TypeError, ValueError, AttributeError, KeyError, RuntimeError, ArithmeticError, strict) as error:
         reason = " ".join((str(error) or repr(error)).split())[:300]
         raise UserError(f"{folder / 'config.json'} does not describe a {name}: {reason}") from error
-
-
-def _check(folder: Path, model_class: str, weights: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    shared = expected.keys() & weights.keys()
-    problems = {
-        "missing": sorted(expected.keys() - shared),
-        "unknown": sorted(weights.keys() - shared),
-        "of another shape": [
-            f"{name} {tuple(weights[name].shape)} instead of {tuple(expected[name].shape)}"
-            for name in sorted(shared)
-            if weights[name].shape != expected[name].shape
-        ],
-        "of another kind, as of a quantised model": [
-            f"{name} {weights[name].dtype}"
-            for name in sorted(shared)
-            if weights[name].is_floating_point() != expected[name].is_floating_point()
-        ],
-    }
-    found = [f"{len(names)} {what} ({_shown(names)})" for what, names in problems.items() if names]
-    if found:
-        raise UserError(
-            f"the weights in {folder} do not make the {model_class} of its config.json: "
-            f"{'; '.join(found)}; expected all of its encoder and nothing else"
-        )
-
-
-def _shown(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

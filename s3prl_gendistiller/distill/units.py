@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from s3prl_gendistiller.distill.precision import float32_or_better
 from s3prl_gendistiller.documents import parse_json
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.outputs import replacing
@@ -29,31 +28,23 @@ SHARPNESS = 0.1  # of soft assignment by k-means, relative to the mean squared d
 FORMAT = "1"
 
 
+def float32_or_better(values: Tensor) -> Tensor:
+    """float64 stays, other types become float32: in bfloat16 an angle between frames is wrong by 0.005."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
 class UnitSource(nn.Module, abc.ABC):
-    """Predicts units: from states (..., D) to logits (..., V).
+    """Predicts units: from states (..., D) to logits (..., V)."""
 
-    Attributes:
-        kind: name of the class in a file.
-        similarity: measure of the similarity of two units, "cosine" or "euclidean".
-    """
-
-    kind: str
-    similarity: str
+    kind: str  # name of the class in a file
+    similarity: str  # measure of the similarity of two units, "cosine" or "euclidean"
+    width: int  # D
+    number: float  # divisor of the logits, which a file holds, too: temperature of a head, scale of k-means
 
     @property
     @abc.abstractmethod
     def embeddings(self) -> Tensor:
         """(V, E), one row for each unit."""
-
-    @property
-    @abc.abstractmethod
-    def width(self) -> int:
-        """D."""
-
-    @property
-    @abc.abstractmethod
-    def number(self) -> float:
-        """Divisor of the logits, which a file holds beside the weights: temperature of a head, scale of k-means."""
 
 
 class UnitHead(UnitSource):
@@ -69,32 +60,20 @@ class UnitHead(UnitSource):
         self.final_proj = nn.Linear(width, unit_dim)
         # fairseq draws from 0 to 1, and then all embeddings are similar at first: their cosine is 3/4
         self.label_embs_concat = nn.Parameter(torch.randn(clusters, unit_dim))
-        self.temperature = temperature
-
-    @property
-    def number(self) -> float:
-        return self.temperature
+        self.width, self.number = width, temperature
 
     @property
     def embeddings(self) -> Tensor:
         return self.label_embs_concat
 
-    @property
-    def width(self) -> int:
-        return self.final_proj.in_features
-
     def forward(self, states: Tensor) -> Tensor:
         """(..., D) -> logits (..., V)."""
         frames = functional.normalize(float32_or_better(self.final_proj(states)), dim=-1)
-        return frames @ functional.normalize(float32_or_better(self.label_embs_concat), dim=-1).T / self.temperature
+        return frames @ functional.normalize(float32_or_better(self.label_embs_concat), dim=-1).T / self.number
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor], temperature: float = HEAD_TEMPERATURE) -> UnitHead:
-        """A head with the weights of `state`, under fairseq's names.
-
-        Raises:
-            ValueError, KeyError, RuntimeError: the weights are not those of a head.
-        """
+        """A head with the weights of `state`, under fairseq's names; else a ValueError, KeyError or RuntimeError."""
         weight, embeddings = state["final_proj.weight"], state["label_embs_concat"]
         _check_matrices(weight, embeddings)
         head = cls(weight.shape[1], len(embeddings), len(weight), temperature)
@@ -115,34 +94,23 @@ class KmeansUnits(UnitSource):
     def __init__(self, centroids: Tensor, scale: float) -> None:
         super().__init__()
         self.centroids = nn.Parameter(centroids.float())
-        self.scale = scale
+        self.width, self.number = centroids.shape[1], scale
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor], scale: float) -> KmeansUnits:
-        """
-        Raises:
-            ValueError, KeyError: `state` has no centroids.
-        """
+        """Units from a state; raises a ValueError or KeyError if it has no centroids."""
         _check_matrices(state["centroids"])
         return cls(state["centroids"], scale)
-
-    @property
-    def number(self) -> float:
-        return self.scale
 
     @property
     def embeddings(self) -> Tensor:
         return self.centroids
 
-    @property
-    def width(self) -> int:
-        return self.centroids.shape[1]
-
     def forward(self, states: Tensor) -> Tensor:
         """(..., D) -> logits (..., V)."""
         # |x|^2 is the same for all units of a frame and does not change the softmax
         products = float32_or_better(states) @ self.centroids.T
-        return (2 * products - self.centroids.square().sum(-1)) / (SHARPNESS * self.scale)
+        return (2 * products - self.centroids.square().sum(-1)) / (SHARPNESS * self.number)
 
 
 def _check_matrices(*values: Tensor) -> None:
@@ -153,23 +121,14 @@ def _check_matrices(*values: Tensor) -> None:
 
 @dataclass(frozen=True)
 class Units:
-    """A teacher's units and the vocabulary of kept units.
+    """A teacher's units and the vocabulary of kept units."""
 
-    Attributes:
-        predict: from states of the teacher's layer (..., D) to logits (..., V); frozen.
-        layer: number of that layer in s3prl's counting.
-        counts: (V,) int64, frames of the training manifest in which the unit has the highest logit.
-        kept: (V',) int64, ids of the kept units, most frequent first.
-        nearest: (V,) int64, for each unit its index in `kept`, or the index of the most similar kept unit.
-        facts: provenance: teacher, its fingerprint, manifest, frames, ratio, similarity.
-    """
-
-    predict: UnitSource
-    layer: int
-    counts: Tensor
-    kept: Tensor
-    nearest: Tensor
-    facts: dict[str, Any]
+    predict: UnitSource  # from states of the teacher's layer (..., D) to logits (..., V); frozen
+    layer: int  # number of that layer in s3prl's counting
+    counts: Tensor  # (V,) int64, frames of the training manifest in which the unit has the highest logit
+    kept: Tensor  # (V',) int64, ids of the kept units, most frequent first
+    nearest: Tensor  # (V,) int64, for each unit its index in `kept`, or the index of the most similar kept unit
+    facts: dict[str, Any]  # provenance: teacher, its fingerprint, manifest, frames, ratio, similarity
 
     def save(self, path: Path) -> None:
         """Writes one safetensors file, whole or not at all."""
@@ -185,10 +144,7 @@ class Units:
 
     @classmethod
     def load(cls, path: str | Path) -> Units:
-        """
-        Raises:
-            UserError: no such file, no units file, or numbers that are not finite.
-        """
+        """Reads the file of `save`; raises a UserError for no such file, no units file, or numbers out of range."""
         import safetensors
 
         remedy = "make it with `gendistiller units`"
@@ -243,11 +199,7 @@ class Units:
             yield "counts below 0, or of no frame at all"
 
     def check_teacher(self, name: str, fingerprint: str, width: int, num_layers: int) -> None:
-        """Refuses another teacher than the one whose units these are.
-
-        Raises:
-            UserError: the fingerprint, the width or the layers differ.
-        """
+        """Raises a UserError if fingerprint, width or layers are not those of the teacher whose units these are."""
         if self.facts.get("fingerprint") != fingerprint:
             raise UserError(
                 f"units: found those of teacher {self.facts.get('teacher')}, whose weights are not those of {name}; "
@@ -283,10 +235,7 @@ def choose_kept(counts: Tensor, keep: int, forced: Sequence[int] = ()) -> Tensor
 def nearest_kept(embeddings: Tensor, kept: Tensor, similarity: str) -> Tensor:
     """For each of V units its index among the kept units, or the index of the most similar kept unit: (V,).
 
-    Args:
-        embeddings: (V, E).
-        kept: (V',) ids.
-        similarity: "cosine" or "euclidean".
+    The embeddings are (V, E), the ids of the kept units (V',); the similarity is "cosine" or "euclidean".
     """
     chosen = embeddings.double()[kept]
     if similarity == "cosine":

@@ -14,12 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from s3prl_gendistiller.distill.weights import current_name
 from s3prl_gendistiller.errors import UserError
 
-_WEIGHT_NORM = (
-    (r"\.weight_g$", ".parametrizations.weight.original0"),
-    (r"\.weight_v$", ".parametrizations.weight.original1"),
-)
 NAMES: dict[str, tuple[tuple[str, str], ...]] = {
     "fairseq": (
         (r"^feature_extractor\.conv_layers\.(\d+)\.0\.", r"front_end.layers.\1.conv."),
@@ -69,18 +66,11 @@ Weights = dict[str, tuple[str, Tensor]]  # by our name: the teacher's own name a
 
 @dataclass(frozen=True)
 class WarmStartReport:
-    """The result of a warm start.
+    """The result of a warm start."""
 
-    Attributes:
-        copied: names of the student's weights that were copied.
-        left_out: names of the teacher's weights that the student does not have, each with the reason.
-        untouched: names of the student's weights that were asked for and that the teacher does not have; they stay
-            random.
-    """
-
-    copied: tuple[str, ...]
-    left_out: tuple[tuple[str, str], ...]
-    untouched: tuple[str, ...]
+    copied: tuple[str, ...]  # names of the student's weights that were copied
+    left_out: tuple[tuple[str, str], ...]  # the teacher's weights that the student does not have, with reasons
+    untouched: tuple[str, ...]  # the student's weights that the teacher lacks although they were asked for; random
 
     def summary(self) -> str:
         """Text for the log: the number of copied weights, and all weights that were not copied."""
@@ -141,7 +131,7 @@ def warm_start_distiller(
     layers: int,
     norms: bool = False,
 ) -> WarmStartReport:
-    """Copies parts of a teacher into s3prl's `DistillerModel`, as the stock recipe does.
+    """Copies parts of a teacher into s3prl's `DistillerModel`, as the stock recipe does; errors as `warm_start`.
 
     The recipe copies CNN, projection, positional convolution and the first layers. It copies neither the LayerNorm
     after the positional convolution nor the LayerNorm before the projection, which DistilHuBERT lacks.
@@ -149,9 +139,6 @@ def warm_start_distiller(
     Args:
         layers: number of the teacher's first layers that are copied.
         norms: copy the LayerNorm after the positional convolution, too.
-
-    Raises:
-        UserError: as `warm_start`.
     """
     teacher = translate(teacher_state, naming)
     if layers > _num_layers(teacher):
@@ -214,17 +201,12 @@ def _translate(name: str, naming: str) -> str:
     for pattern, replacement in NAMES[naming]:
         translated, count = re.subn(pattern, replacement, name)
         if count:
-            name = translated
-            break
-    for pattern, replacement in _WEIGHT_NORM:
-        name = re.sub(pattern, replacement, name)
-    return name
+            return current_name(translated)
+    return current_name(name)
 
 
 def _num_layers(teacher: Weights) -> int:
-    return 1 + max(
-        (int(found.group(1)) for found in (re.match(r"layers\.(\d+)\.", name) for name in teacher) if found), default=-1
-    )
+    return 1 + max((int(name.split(".")[1]) for name in teacher if re.match(r"layers\.\d+\.", name)), default=-1)
 
 
 def _parts(names: tuple[str, ...] | list[str]) -> list[str]:

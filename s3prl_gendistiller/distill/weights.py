@@ -13,16 +13,21 @@ from torch import Tensor, nn
 from s3prl_gendistiller.errors import UserError
 
 LISTED = 5
+_WEIGHT_NORM = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
+
+
+def current_name(name: str) -> str:
+    """A weight's name in current torch, which renamed the two parts of a weight norm."""
+    module, dot, leaf = name.rpartition(".")
+    return module + dot + _WEIGHT_NORM.get(leaf, leaf)
 
 
 def check_weights(weights: Any, module: nn.Module, path: str | Path, what: str, whole: str) -> None:
     """Refuses weights that do not fit a module, or are not finite where the module's own are; nothing is copied.
 
     Args:
-        weights: content of a file.
-        path: the file, for the message.
-        what: what the weights have to fit, for the message.
-        whole: name of the module, for the message.
+        weights: content of the file `path`.
+        what, whole: what the weights have to fit, and the name of the module, for the message.
 
     Raises:
         UserError: names some of the weights.
@@ -37,21 +42,17 @@ def check_weights(weights: Any, module: nn.Module, path: str | Path, what: str, 
         if found is not None:
             problems.append(f"{name} is {found}, expected {tuple(expected[name].shape)}")
     if problems:
-        raise UserError(
-            f"{path}: {len(problems)} weights do not fit {what}: {_some(sorted(problems))}; use another file"
-        )
+        listed = "; ".join(sorted(problems)[:LISTED])
+        raise UserError(f"{path}: {len(problems)} weights do not fit {what}: {listed}; use another file")
     check_finite({name: value for name, value in weights.items() if is_finite(expected[name])}, path)
 
 
 def check_finite(weights: Mapping[str, Any], source: str | Path) -> None:
-    """Refuses weights with which every output is NaN.
+    """Raises a UserError with the name of the first weight that is not finite, and the number of such weights.
 
     Args:
         weights: by name; values that are no dense tensors of floats are passed over.
         source: file or key that holds the weights, for the message.
-
-    Raises:
-        UserError: names the first weight that is not finite, and how many there are.
     """
     wrong = [name for name, value in weights.items() if is_plain(value) and not is_finite(value)]
     if wrong:
@@ -88,8 +89,8 @@ def is_plain(value: Any) -> bool:
 
 
 def is_finite(value: Tensor) -> bool:
-    """Whether every number of a tensor is finite, whatever its type."""
-    return bool(value.float().isfinite().all()) if value.is_floating_point() else True
+    """Whether every number of a tensor is finite, whatever its type; a tensor on the meta device has no numbers."""
+    return value.is_meta or not value.is_floating_point() or bool(value.float().isfinite().all())
 
 
 def _found(value: Any, expected: Tensor) -> str | None:
@@ -99,7 +100,3 @@ def _found(value: Any, expected: Tensor) -> str | None:
     if value.is_floating_point() != expected.is_floating_point() or value.is_complex() != expected.is_complex():
         return f"of {value.dtype}"
     return None if value.shape == expected.shape else f"{tuple(value.shape)}"
-
-
-def _some(names: list[str]) -> str:
-    return "; ".join(names[:LISTED])

@@ -86,10 +86,7 @@ class SelfAttention(nn.Module):
         self.heads = heads
         self.dropout = dropout
         self.recomputed = recomputed
-        self.q_proj = nn.Linear(width, width)
-        self.k_proj = nn.Linear(width, width)
-        self.v_proj = nn.Linear(width, width)
-        self.out_proj = nn.Linear(width, width)
+        self.q_proj, self.k_proj, self.v_proj, self.out_proj = (nn.Linear(width, width) for _ in range(4))
         self.position_bias = position_bias
 
     def forward(self, x: Tensor, mask: Tensor | None, earlier: Sequence[KeyValues] = ()) -> tuple[Tensor, KeyValues]:
@@ -127,17 +124,10 @@ def _attend(
     recomputed: bool,
     bias: Tensor | None = None,
 ) -> Tensor:
-    """Attention of one step's queries over all frames of `steps`.
+    """Attention of one step's queries (B, heads, T, d) over all frames of n steps; all steps have the mask (B, T).
 
-    Args:
-        queries: (B, heads, T, d).
-        steps: n keys and values, (B, heads, T, d) each.
-        mask: (B, T), True = real frame of any step.
-        bias: (B, heads, T, T), added to the scores; for a single step.
-
-    Returns:
-        (B, heads, T, d). The memory for the backward pass grows linearly with T: the backward pass joins the steps to
-        one sequence again, and on a CPU with dropout it computes the scores again.
+    The memory for the backward pass grows linearly with T: the backward pass joins the steps to one sequence again, and
+    on a CPU with dropout it computes the scores again. A single step may have a bias of the scores, (B, heads, T, T).
     """
     allowed = None if mask is None else mask[:, None, None, :].repeat(1, 1, 1, len(steps))  # (B, 1, 1, n T)
     if len(steps) == 1:

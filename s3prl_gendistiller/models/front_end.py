@@ -13,14 +13,7 @@ ConvShape = tuple[int, int, int]  # channels, kernel, stride
 
 
 def num_frames(lengths: Tensor, conv_layers: Sequence[ConvShape]) -> Tensor:
-    """Number of frames after the convolutions.
-
-    Args:
-        lengths: (B,) samples. Fewer samples than the receptive field (400 for HuBERT) give 0 frames.
-
-    Returns:
-        (B,) frames.
-    """
+    """(B,) samples to (B,) frames after the convolutions; fewer than the receptive field (400 for HuBERT) give 0."""
     for _, kernel, stride in conv_layers:
         lengths = torch.div(lengths - kernel, stride, rounding_mode="floor") + 1
     return lengths.clamp(min=0)
@@ -32,11 +25,7 @@ def frame_mask(frames: Tensor, max_frames: int) -> Tensor:
 
 
 def normalise_samples(wavs: Tensor, mask: Tensor) -> Tensor:
-    """Zero mean and unit variance over each utterance's real samples, zero after its end.
-
-    Args:
-        wavs: (B, S); mask: (B, S), True = real sample.
-    """
+    """(B, S) with zero mean and unit variance over the real samples of each utterance (True in the mask), else zero."""
     count = mask.sum(1, keepdim=True)
     mean = (wavs * mask).sum(1, keepdim=True) / count
     centred = (wavs - mean) * mask
@@ -72,14 +61,7 @@ class UtteranceGroupNorm(nn.GroupNorm):
     """
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
-        """
-        Args:
-            x: (B, C, T).
-            frames: (B,) real frames; None for all.
-
-        Returns:
-            (B, C, T), zero behind the real frames.
-        """
+        """(B, C, T) -> (B, C, T), zero behind the (B,) real frames; None for all frames."""
         total = x.shape[-1]
         counts = [total] * len(x) if frames is None else frames.tolist()
         if min(counts) == total:
@@ -169,12 +151,9 @@ class ConvPosition(nn.Module):
         nn.init.normal_(conv.weight, std=(4.0 / (kernel * width)) ** 0.5)
         nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
         self.conv = weight_norm(conv, dim=2)
-        self.surplus = 1 - kernel % 2
 
     def forward(self, x: Tensor) -> Tensor:  # (B, T, D) -> (B, T, D)
-        y = self.conv(x.transpose(1, 2))
-        if self.surplus:
-            y = y[..., : -self.surplus]
+        y = self.conv(x.transpose(1, 2))[..., : x.shape[1]]
         return nn.functional.gelu(y).transpose(1, 2)
 
 

@@ -33,7 +33,6 @@ from s3prl_gendistiller.models.student import Student, StudentOutput
 
 
 def build(config: GenDistillerModelConfig) -> GenDistiller:
-    """The student of a whole configuration."""
     return GenDistiller(config.student, len(config.distill.target_layers))
 
 
@@ -132,12 +131,10 @@ class GenDistiller(Student):
             hidden, _ = self._pass(silent, self._embed(hidden, silent), attended)
         generated: list[Tensor] = []
         earlier: list[KeyValues] = []
-        history: Tensor | None = None
         for step in range(steps):
-            if generated and teacher_layers is not None:
-                history = _mix(generated[-1], teacher_layers[:, step - 1], teacher_probability)
-            elif generated:
-                history = generated[-1]
+            history = generated[-1] if generated else None
+            if history is not None and teacher_layers is not None:
+                history = _mix(history, teacher_layers[:, step - 1], teacher_probability)
             layer_input = self._layer_input(step, z, hidden, history)
             hidden, own = self._pass(self.config.silent_passes + step, layer_input, attended, tuple(earlier))
             if self.config.history == "all":
@@ -172,11 +169,9 @@ class GenDistiller(Student):
         if self.config.history == "all":
             hidden, _ = self._through_layer(x, mask, norms)
         else:
-            if norms is not None:
-                norms = norms.repeat(1, 1, len(z), 1, 1)
-            folded, _ = self._through_layer(
-                x.flatten(0, 1), None if mask is None else mask.repeat_interleave(steps, 0), norms
-            )
+            norms = None if norms is None else norms.repeat(1, 1, len(z), 1, 1)
+            mask = None if mask is None else mask.repeat_interleave(steps, 0)
+            folded, _ = self._through_layer(x.flatten(0, 1), mask, norms)
             hidden = folded.unflatten(0, (-1, steps))
         return [
             self._generate(part, layer_input, z, history)
@@ -192,12 +187,9 @@ class GenDistiller(Student):
     def _through_layer(
         self, x: Tensor, mask: Tensor | None, norms: Tensor | None, earlier: Sequence[KeyValues] = ()
     ) -> tuple[Tensor, KeyValues]:
-        found: tuple[Tensor, KeyValues]
         if self.config.gradient_checkpointing and torch.is_grad_enabled():
-            found = checkpoint(self.layer, x, mask, norms, earlier, use_reentrant=False)
-        else:
-            found = self.layer(x, mask, norms, earlier)
-        return found
+            return checkpoint(self.layer, x, mask, norms, earlier, use_reentrant=False)
+        return self.layer(x, mask, norms, earlier)
 
     def _embed(self, x: Tensor, index: int) -> Tensor:
         return x if self.step_embedding is None else x + self.step_embedding.weight[index]

@@ -12,17 +12,11 @@ from torch import Tensor, nn
 
 @dataclass
 class StudentOutput:
-    """A student's output for a batch.
+    """A student's output for a batch."""
 
-    Attributes:
-        hidden_states: the front end's frames, then the layers, each (B, T, D).
-        frame_mask: (B, T), True = real frame.
-        num_predicted: number of predicted teacher layers, which are the last hidden states.
-    """
-
-    hidden_states: list[Tensor]
-    frame_mask: Tensor
-    num_predicted: int
+    hidden_states: list[Tensor]  # the front end's frames, then the layers, each (B, T, D)
+    frame_mask: Tensor  # (B, T), True = real frame
+    num_predicted: int  # number of predicted teacher layers, which are the last hidden states
 
     @property
     def predictions(self) -> Tensor:
@@ -55,22 +49,12 @@ class Student(nn.Module):
         return {}
 
     def without_heads(self, wavs: Tensor) -> object:
-        """Runs the student without its prediction heads, to count operations.
-
-        Args:
-            wavs: (B, S), no padding.
-        """
+        """Runs the student on unpadded wavs (B, S) without its prediction heads, to count operations."""
         raise NotImplementedError(f"{type(self).__name__} has no prediction heads")
 
     @torch.no_grad()
     def generate(self, wavs: Tensor, lengths: Tensor | None = None, *, steps: int | None = None) -> StudentOutput:
-        """Free-running inference.
-
-        Args:
-            wavs: (B, S) float32 at 16 kHz, zero after each item's end.
-            lengths: (B,) samples; all S when None.
-            steps: number of layers to generate; all when None.
-        """
+        """Free-running inference on wavs (B, S) at 16 kHz, zero behind the (B,) lengths; None: all samples or steps."""
         if lengths is None:
             lengths = torch.full((len(wavs),), wavs.shape[1], device=wavs.device)
         was_training = self.training

@@ -22,13 +22,9 @@ FRAME_SAMPLES = 320  # 20 ms at 16 kHz
 
 @dataclass(frozen=True)
 class GenerationConfig:
-    """The model config (``-g``) of a trained student.
+    """The model config (``-g``) of a trained student."""
 
-    Attributes:
-        steps: number of layers that are generated; None for all.
-    """
-
-    steps: int | None = key(None, low=1)
+    steps: int | None = key(None, low=1)  # number of layers that are generated; None for all
 
 
 def read_generation(source: str | Path | None) -> GenerationConfig:

@@ -20,7 +20,7 @@ import soundfile
 from s3prl_gendistiller.corpora import fluent, iemocap, libri2mix, quesst, snips, speech_commands, voxceleb
 from s3prl_gendistiller.corpora.clips import Conversation, Spoken
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.layout import CorpusPlan
+from s3prl_gendistiller.corpora.folder import CorpusPlan
 from s3prl_gendistiller.corpora.voices import Studio
 from s3prl_gendistiller.formats.rttm import read_turns
 from tests.corpora.conftest import names

@@ -9,8 +9,7 @@ import pytest
 
 from s3prl_gendistiller.corpora.espeak import Espeak
 from s3prl_gendistiller.corpora.lexicon import PHONES, lexicon_text, phones_text, pronunciations
-from s3prl_gendistiller.corpora.sentences import sentences, words
-from s3prl_gendistiller.corpora.vocabulary import PLAIN, RICH
+from s3prl_gendistiller.corpora.sentences import PLAIN, RICH, sentences, words
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -227,7 +227,7 @@ def test_silence_is_kept_with_one_warning(root: Path, caplog: pytest.LogCaptureF
     loader = train_loader(root)
     assert sum(len(batch.lengths) for batch in stream(loader, 6)) == 2 * UTTERANCES
     assert caplog.text.count("nothing but zeros") == 1
-    assert len(loader.journal.silent) == 2
+    assert len(loader.silent) == 2
 
 
 def test_stale_manifest_is_noticed(root: Path) -> None:

@@ -27,34 +27,20 @@ _PACKAGE = __name__.partition(".")[0]
 
 @dataclass(frozen=True)
 class Setting:
-    """What an objective is built for.
+    """What an objective is built for."""
 
-    Attributes:
-        target_layers: of the teacher.
-        width: D_s, which objectives with a head on the student need.
-        teacher: None where no teacher is at hand, as in tests.
-    """
-
-    target_layers: Sequence[int]
-    width: int | None = None
-    teacher: Teacher | None = None
+    target_layers: Sequence[int]  # of the teacher
+    width: int | None = None  # D_s, which objectives with a head on the student need
+    teacher: Teacher | None = None  # None where no teacher is at hand, as in tests
 
 
 def build_objectives(configs: Sequence[ObjectiveConfig], setting: Setting) -> nn.ModuleList:
-    """The objectives of a configuration, in its order.
-
-    Raises:
-        UserError: an objective's files cannot be read, or do not fit the teacher or the student.
-    """
+    """The objectives of a configuration, in its order; a UserError if the files of one do not fit or cannot be read."""
     return nn.ModuleList(_module(config).build(config, setting) for config in configs)
 
 
 def check_files(configs: Sequence[ObjectiveConfig]) -> None:
-    """Reads the files that objectives name.
-
-    Raises:
-        UserError: one of them cannot be read.
-    """
+    """Reads the files that objectives name; raises a UserError if one of them cannot be read."""
     for config in configs:
         if config.files:
             _module(config).check_files(config)

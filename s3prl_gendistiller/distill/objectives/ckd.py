@@ -28,7 +28,7 @@ from torch.utils.checkpoint import checkpoint
 
 from s3prl_gendistiller.config_objectives import CkdConfig
 from s3prl_gendistiller.distill.objectives import Setting
-from s3prl_gendistiller.distill.precision import float32_or_better
+from s3prl_gendistiller.distill.units import float32_or_better
 
 MASKED = -1e4  # far below every cosine over a temperature; -inf would give 0 * inf for masked columns
 NO_DIRECTION = 1e-4  # share of the mean squared distance below which a teacher's distance has no direction
@@ -42,11 +42,7 @@ def build(config: CkdConfig, setting: Setting) -> nn.Module:
 
 
 class Ckd(nn.Module):
-    """The four relation terms, those with a weight above 0.
-
-    Args:
-        config: see `CkdConfig`.
-    """
+    """The relation terms of `CkdConfig` that have a weight above 0."""
 
     def __init__(self, config: CkdConfig) -> None:
         super().__init__()
@@ -71,9 +67,8 @@ class Ckd(nn.Module):
             raise ValueError(f"teacher {tuple(teacher.shape)} and student {tuple(student.shape)} differ in B, L or T")
         padded = ~frame_mask[:, None, :, None]
         # the padding, which may hold infinities, is removed here and gets no gradient
-        teacher, student = (
-            float32_or_better(states).masked_fill(padded, 0.0) for states in (teacher.detach(), student)
-        )
+        teacher = float32_or_better(teacher.detach()).masked_fill(padded, 0.0)
+        student = float32_or_better(student).masked_fill(padded, 0.0)
         relations: dict[str, tuple[Callable[..., Sums], int]] = {
             "ckd_word_pair": (self._word_pair, 1),
             "ckd_word_angle": (self._word_angle, 1),

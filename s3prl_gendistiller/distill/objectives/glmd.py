@@ -24,11 +24,7 @@ UNIT_DIM = 256  # width of the student's head where the teacher has no head, as 
 
 
 def build(config: GlmdConfig, setting: Setting) -> nn.Module:
-    """Reads the units and compares them with the teacher.
-
-    Raises:
-        UserError: the units cannot be read, belong to another teacher, or do not fit the student.
-    """
+    """Raises a UserError if the units cannot be read, belong to another teacher, or do not fit the student."""
     assert config.units is not None and setting.width is not None
     units, teacher = Units.load(config.units), setting.teacher
     if teacher is not None:
@@ -46,7 +42,6 @@ class Glmd(nn.Module):
     """Unit prediction; the student's head is trained with the student and is no part of it.
 
     Args:
-        config: see `GlmdConfig`.
         units: the teacher's units, from `gendistiller units`.
         width: D_s.
         num_layers: number of layers that the student predicts; the head reads the last one.
@@ -113,13 +108,13 @@ class Glmd(nn.Module):
         return folded.index_add_(-1, self.nearest, whole)
 
     def _start_from(self, head: UnitHead | None, kept: Tensor) -> None:
-        if head is None or head.final_proj.in_features != self.head.final_proj.in_features:
-            found = "k-means units, which have no head" if head is None else f"a head of {head.final_proj.in_features}"
+        if head is None or head.width != self.head.width:
+            found = "k-means units, which have no head" if head is None else f"a head of {head.width}"
             raise UserError(
                 f"objectives: glmd: head_init: found teacher with {found}, expected one of the student's width "
-                f"{self.head.final_proj.in_features}; take head_init: random"
+                f"{self.head.width}; take head_init: random"
             )
         with torch.no_grad():
             self.head.final_proj.load_state_dict(head.final_proj.state_dict())
             self.head.label_embs_concat.copy_(head.label_embs_concat[kept])
-            self.head.temperature = head.temperature
+            self.head.number = head.number

@@ -23,8 +23,7 @@ class Layerwise(nn.Module):
 
     Args:
         target_layers: numbers of the L teacher layers, used in the names of the terms.
-        weight: of the whole objective.
-        cosine_weight: lambda of the paper.
+        weight, cosine_weight: of the whole objective, and lambda of the paper.
     """
 
     def __init__(self, target_layers: Sequence[int], *, weight: float = 1.0, cosine_weight: float = 1.0) -> None:
