@@ -1,4 +1,4 @@
-"""What a task reads from disk: folders of audio, lists, and the sources from which missing lists are made."""
+"""Data that a task reads from disk: folders of audio, lists, and the sources from which missing lists are made."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 EXACT, ALIKE, ANY = "exact", "alike", "any"
 """Audio that s3prl reads right: mono at 16 kHz; mono of one rate; any, which s3prl mixes down and resamples itself."""
 LEFT_OUT = "are left out"
-"""Stands in each message on data that s3prl skips without an error."""
+"""Words of each message on data that s3prl skips without an error."""
 
 Config = Mapping[str, Any]
 """The section `downstream_expert` of a configuration, its paths filled in."""
