@@ -9,7 +9,7 @@ from typing import Any
 from s3prl_gendistiller.superb.tasks import Metric
 
 Check = tuple[Callable[[Any], bool], str]
-"""A function that tells whether an entry is right, and the words for what is expected."""
+"""A function that decides whether an entry is right, and a description of right entries."""
 
 
 def value_problem(metric: Metric, value: Any) -> str | None:

@@ -99,7 +99,7 @@ def count(expert: nn.Module, wavs: Any) -> Count:
     try:
         with ShapesOnly():
             return count_executed(expert, wavs)
-    except Exception as error:  # some upstreams cannot run on zeros; a faulty one raises its error again below
+    except Exception as error:  # some upstreams cannot run on zeros; a faulty upstream raises its error again below
         logger.info("runs as it is, not for its shapes alone: %s: %s", type(error).__name__, error)
         return count_executed(expert, wavs)
 

@@ -142,7 +142,7 @@ def describe(estimates: Sequence[Estimate], tflops: float, at_a_time: int, on_gp
         f"{sum(one.gigabytes for one in estimates):.0f} GB of checkpoints.\n"
         f"The hours assume {tflops:g} TFLOP/s for each run, {'on GPUs' if on_gpu else 'on this CPU'}, and may be wrong "
         "by a factor of two;\n--tflops sets what a device sustains (superb/suite/estimate.py has the formula). "
-        "What is finished is not run again.\n"
+        "Finished runs are not repeated.\n"
     )
 
 

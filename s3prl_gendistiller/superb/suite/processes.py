@@ -185,7 +185,7 @@ def placed(device: str | None, visible: str | None) -> tuple[list[str], dict[str
     ignores ``--device``.
 
     Args:
-        device: such as cuda:1; None leaves the choice to run_downstream.py.
+        device: name such as cuda:1; None leaves the choice to run_downstream.py.
         visible: the present CUDA_VISIBLE_DEVICES; the number of the device is an index into it.
     """
     if device is None:

@@ -68,7 +68,7 @@ def seconds_of(record: Record) -> float:
 
 
 def finite(value: float | None) -> float | None:
-    """A value of dev as it stands in JSON: null in place of NaN and infinity."""
+    """A value on dev for JSON: None in place of NaN and infinity."""
     return None if value is None or not math.isfinite(value) else value
 
 

@@ -24,7 +24,7 @@ All others stay under 200 s, or 4 GB: SD 8 x 24 s, IC 32 x 6 s, ER 4 x 34 s, ASV
 """
 
 Layers = Mapping[str, Sequence[int | None]]
-"""By model, the layers on which QbE is evaluated; None is the last, as `BenchmarkedModel.flags` has it."""
+"""Layers on which QbE is evaluated, by model; None is the last layer, as in `BenchmarkedModel.flags`."""
 
 
 @dataclass(frozen=True)

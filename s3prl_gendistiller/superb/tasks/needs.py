@@ -30,9 +30,9 @@ class AudioFolder:
     """A folder of audio files.
 
     Attributes:
-        folder: the files are at any depth below it.
+        folder: the folder, with files at any depth.
         amount: the published size; None where none is published.
-        beginnings: only names that begin so count; empty for all names.
+        beginnings: beginnings of the file names that count; empty for all names.
         form: `EXACT`, `ALIKE` or `ANY`.
     """
 
@@ -49,12 +49,12 @@ class Listing:
     """A file or folder beside the audio, mostly a file of labels.
 
     Attributes:
-        made: whether the task's `make` writes it.
-        in_s3prl: its path in a git checkout of s3prl, below the package; empty if it is not there.
-        advice: another way to get it.
-        named: reads the audio files that it names, relative to one of `folders`.
-        rows: the published number of its entries.
-        once: whether it names each audio file once.
+        made: whether the task's `make` writes the list.
+        in_s3prl: path of the list in a git checkout of s3prl, below the package; empty if s3prl has no such list.
+        advice: another way to get the list.
+        named: function that reads the names of audio files from the list, relative to one of `folders`.
+        rows: the published number of entries.
+        once: whether the list names each audio file once.
         overlaps: whether other lists of the task have the same entries.
     """
 

@@ -105,13 +105,13 @@ class Submission:
     Attributes:
         flag: the flag of s3prl's packer, without dashes.
         source: the file, or folder of files, that the task's expert writes into its experiment folder; `read` reads it.
-        target: its name in the archive.
-        truth: a file of the same form with the true answers in the same order, written beside it; empty for none.
+        target: the name of the source in the archive.
+        truth: a file of the same form with the true answers in the same order, beside the source; empty for none.
         beside: more files of the experiment folder that go into the archive.
         alias: our name of the flag; empty for none.
         name: the name of the folder in the archive, without its ending; empty for `flag`.
         fold: the number that `Task.test_set` is given; empty for a task without folds.
-        optional: whether the leaderboard shows the task without it.
+        optional: whether the leaderboard shows the task without this folder.
     """
 
     flag: str
