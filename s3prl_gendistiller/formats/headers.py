@@ -1,4 +1,4 @@
-"""Headers of audio files, and why s3prl cannot take a file for mono at 16 kHz."""
+"""Headers of audio files, and messages on files that s3prl would misread as mono at 16 kHz."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Header(NamedTuple):
 
     Attributes:
         frames: samples of each channel; 0 for a file without audio.
-        fault: what is wrong with the file for every task; empty for nothing.
+        fault: the problem with the file, for every task; empty for none.
     """
 
     frames: int = 0
@@ -44,7 +44,9 @@ def read_header(file: Path) -> Header:
     except UserError as error:
         return Header() if isinstance(error.__cause__, soundfile.LibsndfileError) else Header(fault=str(error))
     except (soundfile.LibsndfileError, OSError) as error:
-        return Header(fault=f"{file}: ends before its header says so, or is damaged ({error}); fetch it again")
+        return Header(
+            fault=f"{file}: ends before the length that its header states, or is damaged ({error}); fetch it again"
+        )
 
 
 def wrong_form(rate_hz: int, channels: int, expected_hz: int) -> str:

@@ -1,4 +1,4 @@
-"""What s3prl's downstream experts print: lines ``SPLIT METRIC: VALUE``."""
+"""Values that s3prl's downstream experts print, in lines ``SPLIT METRIC: VALUE``."""
 
 from __future__ import annotations
 

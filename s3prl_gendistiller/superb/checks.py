@@ -9,7 +9,7 @@ from typing import Any
 from s3prl_gendistiller.superb.tasks import Metric
 
 Check = tuple[Callable[[Any], bool], str]
-"""A function that tells whether an entry is right, and the words for what is expected."""
+"""A function that decides whether an entry is right, and a description of right entries."""
 
 
 def value_problem(metric: Metric, value: Any) -> str | None:
@@ -20,14 +20,14 @@ def value_problem(metric: Metric, value: Any) -> str | None:
     if _is_number(value) and low <= value <= high:
         return None
     expected = "0 to 100" if high == 100.0 else "0 or more" if percent else "a finite number"
-    return f"found {shown(value)}, expected {expected}"
+    return f"found {one_line(value)}, expected {expected}"
 
 
 def wrong(section: Mapping[str, Any], where: str, **checks: Check) -> Iterator[str]:
     """One line for each wrong entry of a section, which `where` names; a missing entry is right."""
     for key, (fits, expected) in checks.items():
         if key in section and not fits(section[key]):
-            yield f"{where}.{key}: found {shown(section[key])}, expected {expected}".removeprefix(".")
+            yield f"{where}.{key}: found {one_line(section[key])}, expected {expected}".removeprefix(".")
 
 
 def _is_number(value: Any) -> bool:
@@ -52,13 +52,13 @@ def or_null(check: Check) -> Check:
     return (lambda value: value is None or check[0](value)), f"{check[1]} or null"
 
 
-def shown(value: Any) -> str:
+def one_line(value: Any) -> str:
     """A value on one short line, without control characters."""
     return "a mapping" if isinstance(value, dict) else "a list" if isinstance(value, list) else ascii(value)[:60]
 
 
 def unquoted(value: Any) -> str:
-    """As `shown`, up to 200 characters long, and a text without quotes."""
+    """A value on one line of at most 200 characters, without control characters and, for a text, without quotes."""
     text = str(value)[:200]
     return text if text.isprintable() else ascii(text)[1:-1]
 

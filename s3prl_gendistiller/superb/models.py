@@ -16,13 +16,13 @@ from s3prl_gendistiller.host.upstream_files import check_file
 from s3prl_gendistiller.host.upstreams import FOLDERS_ENTRY, STUDENT
 from s3prl_gendistiller.shipped import existing_or_shipped
 from s3prl_gendistiller.student_kinds import OWN_UPSTREAM
-from s3prl_gendistiller.superb.checks import shown
+from s3prl_gendistiller.superb.checks import one_line
 
 SIGNALS = ("baseline", "spectrogram", "fbank", "fbank_no_cmvn", "mfcc", "mel", "linear", "stft_mag")
 """Upstreams of s3prl without weights."""
 FEATURES = ("weighted", "last")
 NAME = re.compile(r"\w[\w.+-]{0,99}")
-"""Of a model, and of the folder of its runs."""
+"""Pattern of a model's name, which is also the name of the folder of its runs."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,12 @@ def find_models(given: Sequence[str]) -> list[BenchmarkedModel]:
     models: dict[str, BenchmarkedModel] = {}
     for text in given:
         if not text.isprintable():
-            raise UserError(f"--student {shown(text)}: found control characters in it, expected NAME=CHECKPOINT")
+            raise UserError(f"--student {one_line(text)}: found control characters in it, expected NAME=CHECKPOINT")
         name, equals, source = text.partition("=")
         name, source = (name, source) if equals else (Path(text).name, text)
         if not NAME.fullmatch(name):
             expected = "letters, digits and . + - _, a letter or digit first, 100 at most"
-            raise UserError(f"--student {shown(text)}: found the name {shown(name)}, expected {expected}")
+            raise UserError(f"--student {one_line(text)}: found the name {one_line(name)}, expected {expected}")
         if name in models:
             raise UserError(f"--student {text}: the name {name} is taken; give each its own, as NAME=CHECKPOINT")
         models[name] = _stopped(name, source) or _find(name, source)

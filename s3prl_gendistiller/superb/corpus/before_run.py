@@ -53,7 +53,7 @@ def refuse_unfit(downstream: str, config: Mapping[str, Any]) -> None:
 
 
 def _need_of(downstream: str, config: Mapping[str, Any]) -> Need | None:
-    """What a run reads; None for a task that is not SUPERB's, or a configuration that lacks keys of SUPERB's."""
+    """Audio and lists that a run reads; None for a task beyond SUPERB, or a configuration without keys of SUPERB's."""
     try:
         for task in TASKS.values():
             if task.downstream == downstream and task.is_configured_by(config):

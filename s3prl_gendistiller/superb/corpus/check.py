@@ -22,12 +22,13 @@ from s3prl_gendistiller.superb.tasks.needs import ALIKE, ANY, AudioFolder, Need,
 
 COMPLETE, INCOMPLETE, ABSENT, SYNTHETIC = "complete", "incomplete", "absent", "synthetic"
 Stamp = Callable[[Path], bool | None]
-"""Of a corpus folder: whether `gendistiller corpus` finished it; None for a corpus of another origin."""
+"""A function of a corpus folder: True if `gendistiller corpus` finished the folder, False if not, None for a corpus of
+another origin."""
 _HOURS_OFF = 0.02
 
 
 def need(task: Task) -> Need:
-    """What the task's official configuration reads; UserError if SUPERB_DATA is not set."""
+    """Audio and lists that the task's official configuration reads; UserError if SUPERB_DATA is not set."""
     file = shipped_folder("downstream_runs") / task.config("official")
     content = expand_tree(read_layered_yaml(file), "", here=file.parent, must_exist=False)
     return task.need(content["downstream_expert"])
@@ -40,8 +41,8 @@ class Report:
     Attributes:
         state: `COMPLETE`, `INCOMPLETE`, `ABSENT` or `SYNTHETIC`.
         files: number of audio files.
-        hours: of audio; None if not all headers were read.
-        makeable: whether ``--make`` may solve some of them.
+        hours: hours of audio; None if not all headers were read.
+        makeable: whether ``--make`` may solve some of the problems.
         audible: whether all audio is there.
     """
 
@@ -66,7 +67,7 @@ class Report:
         return replace(self, state=INCOMPLETE, problems=problems)
 
 
-class Found(NamedTuple):
+class AudioFiles(NamedTuple):
     """The audio files of a folder, and the headers of those that were read."""
 
     files: tuple[Path, ...]
@@ -84,15 +85,15 @@ class Shelf:
     """Reads the audio of each folder once for all tasks that share the folder.
 
     Args:
-        sample: the number of files of a folder, spread over it, whose headers are read; None for all.
+        sample: the number of files of a folder, at even distances, whose headers are read; None for all.
     """
 
     def __init__(self, *, sample: int | None = None, progress: bool = True) -> None:
         self._sample = sample
         self._progress = progress
-        self._found: dict[tuple[Path, str, tuple[str, ...]], Found] = {}
+        self._found: dict[tuple[Path, str, tuple[str, ...]], AudioFiles] = {}
 
-    def audio(self, audio: AudioFolder) -> Found:
+    def audio(self, audio: AudioFolder) -> AudioFiles:
         key = (audio.folder, audio.suffix, audio.beginnings)
         if key not in self._found:
             files = tuple(files_below(*key))
@@ -100,7 +101,7 @@ class Shelf:
             chosen = [files[i * (len(files) - 1) // max(1, count - 1)] for i in range(count)]
             progress = self._progress and bool(chosen)
             headers = of_each_file(chosen, read_header, workers=None, description=audio.name, progress=progress)
-            self._found[key] = Found(files, dict(zip(chosen, headers, strict=True)))
+            self._found[key] = AudioFiles(files, dict(zip(chosen, headers, strict=True)))
         return self._found[key]
 
     def counts(self) -> tuple[int, int]:
@@ -110,7 +111,7 @@ class Shelf:
 
 
 def check(need: Need, shelf: Shelf, stamp: Stamp) -> Report:
-    """Whether everything is there that a task reads."""
+    """The state of the data that a task reads."""
     there = [root for root in need.roots if root.is_dir()]
     if not there:
         return Report(need, ABSENT, 0, None, (f"{few(need.roots)}: not there",))
@@ -142,7 +143,7 @@ def check(need: Need, shelf: Shelf, stamp: Stamp) -> Report:
     )
 
 
-def _folder_faults(audio: AudioFolder, found: Found, amount: Amount | None, common_hz: int) -> Iterator[str]:
+def _folder_faults(audio: AudioFolder, found: AudioFiles, amount: Amount | None, common_hz: int) -> Iterator[str]:
     folder = audio.folder
     if not found.files:
         yield f"{folder}: no {audio.suffix} files" if folder.is_dir() else f"{folder}: not there"
@@ -158,14 +159,14 @@ def _folder_faults(audio: AudioFolder, found: Found, amount: Amount | None, comm
             yield f"{audio.name}: {hours:.2f} h in {folder}, expected {amount.hours:g}"
 
 
-def rate_of(found: Iterable[Found]) -> int:
+def rate_of(found: Iterable[AudioFiles]) -> int:
     """The rate in Hz that most files have; 16 kHz where there are no files."""
     rates = Counter(header.rate_hz for audio in found for header in audio.headers.values() if header.frames)
     return rates.most_common(1)[0][0] if rates else SAMPLE_RATE
 
 
-def audio_faults(audio: AudioFolder, found: Found, common_hz: int) -> Iterator[str]:
-    """What is wrong with the files whose headers were read: a line for each kind; `common_hz` is of `rate_of`."""
+def audio_faults(audio: AudioFolder, found: AudioFiles, common_hz: int) -> Iterator[str]:
+    """Problems of the files whose headers were read: a line for each kind; `common_hz` is the result of `rate_of`."""
     empty = [file for file, header in found.headers.items() if not header.frames and not header.fault]
     yield from fault(audio.name, empty, "files hold no audio")
     sound = {file: header for file, header in found.headers.items() if header.frames}

@@ -20,7 +20,11 @@ REPEAT = "repeat `gendistiller corpus`"
 
 
 def missing_lists(listings: Sequence[Listing], *, ours: bool) -> Iterator[str]:
-    """One line for the missing lists of one folder that one remedy helps; `ours` are those of `gendistiller corpus`."""
+    """One line for the missing lists of a folder that are obtained in the same way.
+
+    Args:
+        ours: whether `gendistiller corpus` wrote the corpus.
+    """
     together: dict[tuple[Path, str], list[str]] = {}
     for listing in listings:
         remedy = f"; {REPEAT}" if ours else _remedy(listing)
@@ -30,7 +34,7 @@ def missing_lists(listings: Sequence[Listing], *, ours: bool) -> Iterator[str]:
 
 
 def content_faults(need: Need, files: Files) -> Iterator[str]:
-    """What is wrong in the lists and folders of a task that are there (`Task.faults`); one line each."""
+    """Problems of the present lists and folders of a task (`Task.faults`); one line each."""
     lists = [listing.path for listing in need.listings if listing.path.exists()]
     try:
         for path in lists:
@@ -44,7 +48,7 @@ def content_faults(need: Need, files: Files) -> Iterator[str]:
 
 
 def listing_faults(listing: Listing, present: set[str], *, compared: bool, config: Config) -> Iterator[str]:
-    """What is wrong with the names in a list of audio files; one line each.
+    """Problems of the names in a list of audio files; one line each.
 
     Args:
         present: the audio files that were found.
@@ -82,7 +86,7 @@ def listing_faults(listing: Listing, present: set[str], *, compared: bool, confi
 
 
 def _origin(listing: Listing, config: Config) -> str:
-    """The key of the configuration that names the folder of the audio, for a list of which most files are missing."""
+    """A hint for a list whose audio files are mostly missing: the configuration's key that names the audio's folder."""
     keys = [
         (f"{section}.{key}", Path(value))
         for section, entries in config.items()

@@ -1,7 +1,7 @@
-"""Sizes of corpora: what is published, and how much speech a task reads.
+"""Sizes of corpora: the published sizes, and the amount of speech that a task reads.
 
-The numbers stand in the files of the tasks (`superb/tasks/`), each one once: `Corpus` says what a whole corpus holds,
-`Speech` how long the runs of a task compute on it.
+The files in `superb/tasks/` hold the numbers, each number once. `Corpus` describes a whole corpus. `Speech` gives the
+seconds of audio that the runs of one task read.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class Speech:
 
     Attributes:
         utterance_s: mean length of an utterance of the training set.
-        dev_s, test_s: one evaluation.
-        whole_s: training, dev and test set, each utterance once.
-        pairs: of query and document, which dynamic time warping compares in an evaluation.
+        dev_s, test_s: speech of one evaluation on dev, and on test.
+        whole_s: speech of training, dev and test set, each utterance once.
+        pairs: number of pairs of query and document that dynamic time warping compares in an evaluation.
     """
 
     utterance_s: float
@@ -54,6 +54,6 @@ class Speech:
 
     @classmethod
     def of(cls, train: Amount, dev: Amount, test: Amount) -> Speech:
-        """A task that reads three whole parts of a corpus."""
+        """Speech of a task that reads three whole parts of a corpus."""
         whole_s = train.seconds + dev.seconds + test.seconds
         return cls(train.seconds / train.files, dev.seconds, test.seconds, whole_s)

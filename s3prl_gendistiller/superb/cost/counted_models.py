@@ -33,8 +33,8 @@ class CountedModel:
 
     Attributes:
         steps: number of layers that the model generates; None for a model that generates none.
-        parameters: all that are loaded, used or not, as the leaderboard counts them.
-        expert: in eval mode; takes a list of waveforms (S,).
+        parameters: number of loaded parameters, used or not, as the leaderboard counts them.
+        expert: the model in eval mode, called with a list of waveforms (S,).
     """
 
     name: str
@@ -47,7 +47,7 @@ class AsUpstream(nn.Module):
     """A student called as s3prl calls an upstream; it executes the operations that its upstream in s3prl executes.
 
     Args:
-        steps: of a GenDistiller.
+        steps: number of layers that a GenDistiller generates.
         heads: whether a DistilHuBERT runs its prediction heads, as s3prl does although the last layer is the feature.
     """
 
@@ -66,8 +66,8 @@ class ModelSource:
     """A model that is not loaded yet.
 
     Attributes:
-        load: gives one of our students, or an upstream of s3prl.
-        steps: of a GenDistiller, the number of generated layers of each row; empty for other models.
+        load: function that returns one of our students, or an upstream of s3prl.
+        steps: number of generated layers of each row of a GenDistiller; empty for other models.
     """
 
     name: str
@@ -81,7 +81,7 @@ def model_sources(
     """The models to count.
 
     Args:
-        models: of `find_models`; a model with a number of steps keeps that number.
+        models: the result of `find_models`; a model with a number of steps keeps that number.
         configs: model YAML files, as ``NAME=FILE`` or ``FILE``.
         steps: numbers of layers, or "all" for each number from 1; empty for all layers at once.
 
@@ -130,7 +130,7 @@ def _chosen_steps(name: str, config: ModelConfig, steps: Sequence[int | str], pr
 
 
 def model_task(path: Path) -> str:
-    """Which student a model YAML describes: by the recipe that it is or is based on, else by its keys."""
+    """The kind of student that a model YAML describes, by the recipe that it is or is based on, else by its keys."""
     layers = yaml_layers(path)
     recipes = [file.parent.name for file, _ in layers if file.parent.name in student_kinds.STUDENT_KINDS]
     if recipes:

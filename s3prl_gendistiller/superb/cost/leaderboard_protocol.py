@@ -32,7 +32,7 @@ _TEST_CLEAN = """
     672-122797-0002 217920  8463-294828-0035 239280  2300-131720-0003 268160  3729-6852-0045 326000
 """
 UTTERANCES = {name: int(samples) for name, samples in re.findall(r"(\S+) (\d+)", _TEST_CLEAN)}
-"""Of test-clean: samples at 16 kHz, shortest first."""
+"""Utterances of test-clean: samples at 16 kHz, shortest first."""
 LENGTHS = tuple(UTTERANCES.values())
 SECONDS = sum(LENGTHS) / SAMPLE_RATE  # 224.86
 BUCKETS = ("short", "medium", "long", "longer")
@@ -44,8 +44,8 @@ class ProtocolCount:
     """Multiply-adds of a model over the 32 utterances.
 
     Attributes:
-        each: by utterance, in the order of `LENGTHS`.
-        uncounted: as in `multiply_adds.Count`.
+        each: multiply-adds of each utterance, in the order of `LENGTHS`.
+        uncounted: names of operations, as in `multiply_adds.Count`.
     """
 
     each: tuple[int, ...]

@@ -41,7 +41,7 @@ class Count(NamedTuple):
     """Multiply-adds of one forward pass.
 
     Attributes:
-        multiply_adds: of every matrix product and convolution; additions, norms and activations do not count.
+        multiply_adds: sum over matrix products and convolutions; additions, norms and activations do not count.
         uncounted: names of operations that multiply and add, and that `multiply_adds` leaves out.
     """
 
@@ -99,7 +99,7 @@ def count(expert: nn.Module, wavs: Any) -> Count:
     try:
         with ShapesOnly():
             return count_executed(expert, wavs)
-    except Exception as error:  # an upstream that cannot run on zeros; an upstream at fault raises again below
+    except Exception as error:  # some upstreams cannot run on zeros; a faulty upstream raises its error again below
         logger.info("runs as it is, not for its shapes alone: %s: %s", type(error).__name__, error)
         return count_executed(expert, wavs)
 

@@ -30,7 +30,7 @@ class ShapesOnly(TorchDispatchMode):
         kwargs = kwargs or {}
         leaves, structure = tree_flatten((args, kwargs))
         skipped = func.overloadpacket in PRODUCTS or any(map(self._is_blank, leaves))
-        # reading a number gives a zero; a view of a blank is a blank
+        # a number read from a skipped result is zero, and a view of a skipped result counts as skipped
         if not skipped or func is _aten._local_scalar_dense.default or func.is_view:
             return func(*args, **kwargs)
         returned = func._schema.returns

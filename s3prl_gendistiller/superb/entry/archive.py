@@ -1,11 +1,11 @@
 """The leaderboard's submission for the public set: predict.zip, checked before it is packed.
 
-What s3prl's packer does (s3prl/submit/submit.py of its git repository, which its package lacks; described in
-s3prl/downstream/docs/superb.md): it takes one experiment folder for each of its flags (`Submission.flag`), all of them
-optional, and --output_dir. From each folder it copies one file (for sd a folder, and frame_shift if it is there) under
-another name into OUTPUT_DIR/predict/NAME_public/, and zips that folder as predict.zip, with entries for folders. It
-checks that the file exists and nothing else. The leaderboard shows the tasks that are submitted; ER only with all five
-folds. Its flags --se, --st and --ss are of tasks beyond SUPERB's ten, which nothing here takes.
+The model is s3prl's packer (s3prl/submit/submit.py of its git repository, which its package lacks; described in
+s3prl/downstream/docs/superb.md). The packer takes one experiment folder for each of its flags (`Submission.flag`), all
+optional, and --output_dir. From each folder the packer copies one file (for sd a folder, and frame_shift if present)
+under another name into OUTPUT_DIR/predict/NAME_public/, and zips that folder as predict.zip, with entries for folders.
+The packer checks only that the file exists. The leaderboard shows the tasks that are submitted; ER only with all five
+folds. The packer's flags --se, --st and --ss belong to tasks beyond SUPERB's ten and are not supported here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from s3prl_gendistiller.superb.tasks import TASKS, Task
 from s3prl_gendistiller.superb.tasks.predictions import Expected, Submission
 
 ARCHIVE, TOP = "predict.zip", "predict"
-_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip holds: the same predictions are the same bytes
+_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest date of a zip, so that equal predictions give equal bytes
 
 
 def known_submissions() -> dict[str, tuple[Task, Submission]]:
@@ -38,9 +38,9 @@ class Checked:
     """A submission that may be packed.
 
     Attributes:
-        count: of its predictions.
-        compared: the files with whose ids its own were compared.
-        uncompared: why they were not compared with the corpus; empty if they were.
+        count: number of predictions.
+        compared: the files whose ids were compared with those of the submission.
+        uncompared: the reason why the ids were not compared with the corpus; empty if they were.
         files: name in the archive -> file.
     """
 
@@ -59,7 +59,7 @@ class Checked:
 
 
 def fold_folders(task: Task, folders: Sequence[Path]) -> tuple[dict[str, Path], list[str]]:
-    """A task's experiment folders by flag, each fold found by its predictions, and what is wrong with them."""
+    """A task's experiment folders by flag, each fold found by its predictions, and their problems."""
     folds = task.submissions
     held = {one: [folder for folder in folders if (folder / one.source).is_file()] for one in folds}
     where = ", ".join(map(str, folders))
@@ -71,11 +71,11 @@ def fold_folders(task: Task, folders: Sequence[Path]) -> tuple[dict[str, Path], 
 
 
 def check_submissions(folders: Mapping[str, Path], problems: Sequence[str] = ()) -> list[Checked]:
-    """The checked submissions; a UserError lists everything that is wrong with any of them.
+    """The checked submissions; a UserError lists all problems of all submissions.
 
     Args:
         folders: flag of s3prl's packer -> experiment folder.
-        problems: known before.
+        problems: the problems that are already known.
     """
     lines = list(problems)
     for task in TASKS.values():
@@ -100,7 +100,11 @@ def _all_folds(task: Task) -> str:
 
 
 def pack(checked: Sequence[Checked], folder: Path) -> Path:
-    """Writes predict.zip into `folder`, whole or not at all; UserError if the one there holds more parts."""
+    """Writes predict.zip into `folder`, whole or not at all.
+
+    Raises:
+        UserError: predict.zip cannot be written, or the present predict.zip holds parts that the new one would lack.
+    """
     path = folder / ARCHIVE
     if lost := sorted(_packed(path) - {one.submission.folder for one in checked}):
         more = f"{', '.join(lost)} as well, which these {len(checked)} parts lack"
@@ -161,7 +165,7 @@ def _of_soft_labels(folder: Path) -> list[str]:
 
 
 def _wanted(task: Task, submission: Submission, folder: Path) -> tuple[Expected | None, str]:
-    """The ids by the corpus; or None, and why they are not known."""
+    """The expected ids from the corpus; or None, with the reason."""
     reason = "its folder holds no configuration (config_resolved.yaml or s3prl's config_*.yaml)"
     for path in config_files(folder):
         try:

@@ -68,9 +68,11 @@ def _first_misplaced(ids: Sequence[str], expected: Expected) -> str:
     for number, name in enumerate(ids, start=1):
         here = rank[name]
         if expected.in_blocks and here != before and here in begun:
-            return f"line {number}: {name} stands apart from its class; {expected.source} is read class by class"
+            found = f"{name} is separated from the other utterances of its class"
+            return f"line {number}: {found}; {expected.source} is read class by class"
         if not expected.in_blocks and before is not None and here < before:
-            return f"line {number}: {name} is longer than the one before it; {expected.source} is read longest first"
+            found = f"{name} is longer than the utterance before {name}"
+            return f"line {number}: {found}; {expected.source} orders utterances from long to short"
         begun.add(here)
         before = here
     return ""

@@ -24,7 +24,7 @@ class Finished:
     """The results of one student in a results.json.
 
     Attributes:
-        score: of all ten tasks; None if there is none.
+        score: the score over all ten tasks; None if there is none.
         values: task -> metric -> number.
         folders: task -> experiment folders of the run that was tested.
     """
@@ -37,7 +37,7 @@ class Finished:
     folders: Mapping[str, Sequence[Path]]
 
     def submitted(self, names: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
-        """Experiment folders by the flags of s3prl's packer, of the named tasks, and what is wrong with them."""
+        """Experiment folders of the named tasks by the flags of s3prl's packer, and the problems of these folders."""
         found: dict[str, Path] = {}
         problems: list[str] = []
         for task in (TASKS[name] for name in names):
@@ -76,10 +76,11 @@ def read_finished(suite: Path, name: str | None) -> Finished:
 
 
 def read_results(source: Path, take: Callable[[Path, dict[str, Any]], T]) -> T:
-    """What `take` returns of the path and the content of a results.json; UserError for a missing file or key.
+    """The result of `take` for a results.json; UserError for a missing file or key.
 
     Args:
         source: the folder of `gendistiller superb`, or its results.json.
+        take: function of the file's path and content, whose result is returned.
     """
     path = source / RESULTS if source.is_dir() else source
     if not path.is_file():
@@ -123,7 +124,7 @@ def _moved(root: Path, name: str, folder: str) -> Path:
 
 
 def _of_another_checkpoint(task: Task, folder: Path) -> list[str]:
-    """A problem where every checkpoint was tested, and the predictions that are left are not those of the best."""
+    """A problem if every checkpoint was tested and the stored predictions are not those of the best checkpoint."""
     count = len(list(folder.glob("states-*.ckpt")))
     tested = _record(folder).get("tested", {})
     if count < 2 or "checkpoint" in tested:

@@ -26,9 +26,10 @@ def _row(*numbers: float) -> dict[str, dict[str, float]]:
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """
+    """Published results of one model.
+
     Attributes:
-        million_parameters: of the model that is evaluated.
+        million_parameters: size of the evaluated model.
         published: score that the source prints.
         values: task -> metric -> number.
         gmacs: billions of multiply-adds as in `leaderboard_protocol`; None where none are published.

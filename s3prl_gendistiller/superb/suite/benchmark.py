@@ -1,4 +1,4 @@
-"""Runs a suite: chooses learning rates, trains, and tests; a part that is finished is never done twice."""
+"""Runs a suite: chooses learning rates, trains, and tests; finished parts are not repeated."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The plan of a dry run: the commands of a suite without results, from the code that runs them.
 
-`Recorder` takes the place of the executor. Where a result decides what runs next, it assumes one: a search ends at the
-middle of its list of learning rates, QbE's first layer is the best, and no training diverges.
+`Recorder` replaces the executor. Where a result would decide the next command, `Recorder` assumes a result: a search
+ends at the middle of its list of learning rates, QbE's first layer is the best, and no training diverges.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ class Work:
     """One command.
 
     Attributes:
+        run: the run in whose folder the command works.
         command: arguments of run_downstream.py.
         steps: optimiser steps of a training; 0 for an evaluation.
         split: split whose speech an evaluation reads; empty for a training.

@@ -49,7 +49,7 @@ class Estimate:
         steps: optimiser steps of all trainings together.
         seeds: hours of each model on one device; those of the first include the search.
         searched: whether the other seeds wait for the learning rate that the first one finds.
-        gigabytes: of the checkpoints that stay.
+        gigabytes: size of the checkpoints that stay.
     """
 
     group: str
@@ -69,8 +69,8 @@ def estimate(suite: Suite, plan: Sequence[Work], gmacs: Mapping[str, float], tfl
     """One estimate for each group of seeds and each task, in the order of the plan.
 
     Args:
-        plan: of `planned_work`.
-        gmacs: by model, billions of multiply-adds per second of audio.
+        plan: the result of `planned_work`.
+        gmacs: billions of multiply-adds per second of audio, by model.
         tflops: 10^12 floating point operations per second of one run.
     """
     found: dict[tuple[str, str], list[Work]] = defaultdict(list)
@@ -93,7 +93,8 @@ def estimate(suite: Suite, plan: Sequence[Work], gmacs: Mapping[str, float], tfl
 def wall_hours(estimates: Sequence[Estimate], at_a_time: int) -> float:
     """Hours of a suite with a number of runs at a time.
 
-    A free slot starts the longest run that waits; the other seeds of a group wait until its search has ended.
+    When a slot is free, the longest waiting run starts in that slot; the other seeds of a group wait until the search
+    of that group has ended.
     """
     number = itertools.count()  # keeps runs of equal length in order
     ready: list[tuple[float, int, Sequence[float]]] = []
@@ -122,7 +123,7 @@ def sustained(asked: float | None, on_gpu: bool, devices: int, at_a_time: int) -
     """10^12 floating point operations per second of each run, when the runs share the GPUs or the cores.
 
     Args:
-        asked: of one GPU, or of all cores of a machine without; None for the assumption.
+        asked: the given --tflops, for one GPU or for all cores of a machine without a GPU; None for the assumption.
         devices: number of GPUs.
         at_a_time: number of runs.
     """
@@ -141,7 +142,7 @@ def describe(estimates: Sequence[Estimate], tflops: float, at_a_time: int, on_gp
         f"{sum(one.gigabytes for one in estimates):.0f} GB of checkpoints.\n"
         f"The hours assume {tflops:g} TFLOP/s for each run, {'on GPUs' if on_gpu else 'on this CPU'}, and may be wrong "
         "by a factor of two;\n--tflops sets what a device sustains (superb/suite/estimate.py has the formula). "
-        "What is finished is not run again.\n"
+        "Finished runs are not repeated.\n"
     )
 
 

@@ -48,7 +48,7 @@ class Executor(Protocol):
 
 
 def train(run: Run, executor: Executor) -> Record:
-    """Trains a run to its end, from wherever it stands, and returns its record."""
+    """Trains a run from its newest checkpoint to its end, and returns its record."""
     record = executor.read(run)
     if "trained" in record:
         return record

@@ -39,7 +39,7 @@ class ExperimentFolders:
         logger.info("%s", text)
 
     def train(self, run: Run, record: Record, steps: int | None) -> float:
-        """Trains as `Executor` has it; UserError if the training failed, or none of several checkpoints is whole."""
+        """`Executor.train`; UserError if the training failed, or none of several checkpoints is whole."""
         found = sorted(run.folder.glob("states-*.ckpt"))
         if found and newest_checkpoint(run.folder) is None:
             if len(found) > 1:  # a kill breaks the checkpoint that is being written, and no other
@@ -56,7 +56,7 @@ class ExperimentFolders:
         return printed.best_on_dev(run.task, _text(run.folder / TRAIN_LOG), evaluations)
 
     def evaluate(self, run: Run, evaluation: str, steps: int | None = None) -> dict[str, Any]:
-        """Evaluates as `Executor` has it; of several checkpoints without a best one (ASV) the best value counts."""
+        """`Executor.evaluate`. Where s3prl marks no best checkpoint (ASV), all are tested and the best value counts."""
         checkpoints, fallback = _checkpoints(run, steps)
         if evaluation == DEV:
             write_text(run.dev_trials, run.task.dev_trials(run.suite.config(run.task)["downstream_expert"]))
@@ -97,7 +97,7 @@ class ExperimentFolders:
 
 
 def _checkpoints(run: Run, steps: int | None) -> tuple[Sequence[Path | None], str | None]:
-    """The checkpoints to evaluate, and why another checkpoint than the best on dev is among them."""
+    """The checkpoints to evaluate, and the reason if they do not include the best on dev."""
     if not run.task.trained:
         return [None], None
     wanted = run.folder / (run.task.best if steps is None else f"states-{steps}.ckpt")
@@ -108,8 +108,9 @@ def _checkpoints(run: Run, steps: int | None) -> tuple[Sequence[Path | None], st
         raise UserError(f"{run.folder}: holds no whole checkpoint to test; remove the folder to train it again")
     if steps is not None:
         return [newest], None
-    if run.task.best:  # s3prl saves no best checkpoint as long as dev is not better than nothing at all
-        return [newest], f"dev never became better than nothing, so {newest.name} was tested"
+    if run.task.best:  # s3prl saves a best checkpoint only above its start value (0 for accuracies, 100 for ASR's WER)
+        reason = "no value on dev was better than s3prl's start value, so s3prl saved no best checkpoint"
+        return [newest], f"{reason} and {newest.name} was tested"
     return sorted(run.folder.glob("states-*.ckpt")), None
 
 

@@ -1,13 +1,14 @@
 """The search for the learning rate of a task: every rate to the end, or successive halving from decades to thirds.
 
 SUPERB tunes the learning rate of every pair of upstream and task between 1e-1 and 1e-7, in log scale (s3prl issues 120
-and 498), and nothing else. Seven full trainings of ten tasks take more than most people have. Successive halving trains
-every rate of a list by decades for a twentieth of the steps and the better half for a fifth, then three times and a
-third of the best rate for a fifth, and the winner to the end. Together that is two full trainings instead of five. A
-rate is dropped only behind others that have taken the same number of steps.
+and 498), and nothing else. Seven full trainings of ten tasks cost more than most people can spend. Successive halving
+trains every rate of a list by decades for a twentieth of the steps and the better half for a fifth, then three times
+and a third of the best rate for a fifth, and the best rate to the end: two full trainings in total instead of five. The
+search drops a rate only after a comparison with rates that were trained for the same number of steps.
 
-A short training flatters large rates, since none of SUPERB's configurations lowers the rate with time; the second round
-corrects for it. Where a task matters, give its rates and ``--no-halving``: all of them are then trained to the end.
+A short training favours large rates, because no configuration of SUPERB lowers the rate during a training. The second
+round corrects this bias. Where a task matters, give its rates and ``--no-halving``: all these rates are then trained to
+the end.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def halve(
 
     Args:
         rates: the list to begin with.
-        steps: of `budgets`.
+        steps: the result of `budgets`.
         measure: (rate, steps) -> value on dev after a training of so many steps, which grow from call to call.
     """
     curves: Curves = {}

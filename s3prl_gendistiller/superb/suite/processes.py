@@ -42,10 +42,10 @@ class Processes:
     """Starts runs, from any thread.
 
     Args:
-        main: of run_downstream.py; a function of a module, which another process can import.
+        main: the main function of run_downstream.py, in a module that another process can import.
         threads: torch's threads in each run.
         lock: descriptor of an open file that each run keeps open, see `locked`.
-        devices: such as cuda:1, one for each run at a time; without any, run_downstream.py chooses.
+        devices: one device, such as cuda:1, for each run at a time; without any, run_downstream.py chooses.
     """
 
     def __init__(self, main: Main, threads: int, lock: int, devices: Sequence[str] = ()) -> None:
@@ -116,7 +116,7 @@ class Processes:
 
 def _signal_in_words(number: int) -> str:
     name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
-    hint = "; most likely there was too little memory, and a smaller --jobs needs less" if name == "SIGKILL" else ""
+    hint = "; most likely memory was short; repeat with a smaller --jobs" if name == "SIGKILL" else ""
     return f"killed by {name}{hint}"
 
 
@@ -162,14 +162,14 @@ def locked(folder: Path) -> contextlib.AbstractContextManager[int]:
         The descriptor of the locked file, which the runs inherit: the lock ends with the last of the runs.
     """
     check_writable(folder / LOCK, "--out", folder=False)
-    remedy = "wait for its end or end it, or give another --out"
-    holder = f"another suite, or a run that a killed suite has left, is at work there; {remedy}"
+    remedy = "wait until it has ended, stop it, or give another --out"
+    holder = f"another suite, or a run of a killed suite, still writes into this folder; {remedy}"
     return host_lock.locked(folder, LOCK, holder, inherited=True)
 
 
 @contextlib.contextmanager
 def running(folder: Path, main: Main, jobs: int, devices: Sequence[str] = ()) -> Iterator[Processes]:
-    """Locks a folder and yields `Processes` for its `jobs` runs at a time; ends the runs that are left at the end."""
+    """Locks a folder and yields `Processes` for its `jobs` runs at a time; ends the remaining runs."""
     with locked(folder) as descriptor:
         processes = Processes(main, threads_of(jobs), descriptor, devices)
         try:
@@ -181,11 +181,11 @@ def running(folder: Path, main: Main, jobs: int, devices: Sequence[str] = ()) ->
 def placed(device: str | None, visible: str | None) -> tuple[list[str], dict[str, str]]:
     """Flags and environment that put a run on a device.
 
-    A run on the second GPU sees that GPU alone: s3prl's ASV moves a mask to the first visible GPU, whatever
-    ``--device`` says.
+    A run on the second GPU has only that GPU visible, because s3prl's ASV moves a mask to the first visible GPU and
+    ignores ``--device``.
 
     Args:
-        device: such as cuda:1; None leaves the choice to run_downstream.py.
+        device: name such as cuda:1; None leaves the choice to run_downstream.py.
         visible: the present CUDA_VISIBLE_DEVICES; the number of the device is an index into it.
     """
     if device is None:
@@ -204,7 +204,10 @@ def needs_gpu(devices: Sequence[str]) -> bool:
 
 
 def jobs_that_fit(asked: int | None, devices: Sequence[str] = ()) -> int:
-    """Number of runs at a time: as asked, else one per device, else one on a GPU or one per core; memory bounds it."""
+    """Number of simultaneous runs: the given number, else one per device, else one on a GPU or one per core.
+
+    Fewer if memory is short.
+    """
     wanted = asked or len(devices) or (1 if torch.cuda.is_available() else os.cpu_count() or 1)
     return max(1, min(wanted, int(available_gib() / GIB_PER_JOB)))
 

@@ -1,4 +1,4 @@
-"""superb.json of a run: what is finished of it.
+"""superb.json of a run: its finished parts.
 
 The file is written whole after each finished part: ``settings``, ``trained``, and one entry for each evaluation
 (`TEST`, `DEV`, `TEST_WITH_LM`). A search that trains in parts adds ``stages``: number of steps -> value on dev,
@@ -16,7 +16,7 @@ from typing import Any
 from s3prl_gendistiller.documents import read_json
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.outputs import write_text
-from s3prl_gendistiller.superb.checks import AMOUNT, MAPPING, NUMBER, NUMBERS, TEXT, or_null, shown, unquoted, wrong
+from s3prl_gendistiller.superb.checks import AMOUNT, MAPPING, NUMBER, NUMBERS, TEXT, one_line, or_null, unquoted, wrong
 from s3prl_gendistiller.superb.suite.run import DEV, RUNS, TEST, TEST_WITH_LM, Run
 from s3prl_gendistiller.superb.suite.suite import Suite
 
@@ -68,7 +68,7 @@ def seconds_of(record: Record) -> float:
 
 
 def finite(value: float | None) -> float | None:
-    """A value of dev as it stands in JSON: null in place of NaN and infinity."""
+    """A value on dev for JSON: None in place of NaN and infinity."""
     return None if value is None or not math.isfinite(value) else value
 
 
@@ -83,10 +83,10 @@ def _problems(record: Any) -> Iterator[str]:
     stages = {f"stages.{unquoted(steps)}": stage for steps, stage in parts.pop("stages", {}).items()}
     for name, part in {**parts, **stages}.items():
         if not isinstance(part, dict):
-            yield f"{name}: found {shown(part)}, expected a mapping"
+            yield f"{name}: found {one_line(part)}, expected a mapping"
             continue
         yield from wrong(part, name, seconds=AMOUNT, dev=or_null(NUMBER), fallback=or_null(TEXT), values=NUMBERS)
         if name in evaluations and not {"values", "seconds", "fallback"} <= part.keys():
-            yield f"{name}: found {', '.join(map(shown, part)) or 'nothing'}, expected values, seconds and fallback"
+            yield f"{name}: found {', '.join(map(one_line, part)) or 'nothing'}, expected values, seconds and fallback"
     if "trained" in parts and not {"dev", "seconds"} <= parts["trained"].keys():
         yield "trained: found no dev or no seconds in it"

@@ -16,7 +16,7 @@ from s3prl_gendistiller.documents import read_json
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.outputs import write_text
 from s3prl_gendistiller.superb import checks
-from s3prl_gendistiller.superb.checks import or_null, shown, unquoted, wrong
+from s3prl_gendistiller.superb.checks import one_line, or_null, unquoted, wrong
 from s3prl_gendistiller.superb.cost.multiply_adds import Cost
 from s3prl_gendistiller.superb.leaderboard.scores import References, overall_score, scored_tasks
 from s3prl_gendistiller.superb.models import FEATURES, NAME, BenchmarkedModel
@@ -35,11 +35,11 @@ class Outcome:
     Attributes:
         values: metric -> number in the unit of its label, the mean over folds.
         lr: the learning rate that was chosen; None for the configuration's own.
-        layer: QbE's.
+        layer: QbE's best layer.
         dev: learning rate (or layer) -> its last value on dev.
         folders: experiment folders of the runs behind the values, which took `seconds`.
-        fallback: why another checkpoint than the best on dev was tested, if one was.
-        trials: of successive halving, learning rate -> number of steps -> value on dev.
+        fallback: the reason, if another checkpoint than the best on dev was tested.
+        trials: values of successive halving, learning rate -> number of steps -> value on dev.
     """
 
     values: dict[str, float]
@@ -62,8 +62,8 @@ def write_results(
     """Writes results.json whole, and returns the scores by model.
 
     Args:
-        references: of the score; None for a suite without a score.
-        costs: by model; a model may be missing.
+        references: the references of the score; None for a suite without a score.
+        costs: the costs by model; a model may be missing.
     """
     scores = {
         name: None if references is None else overall_score(values_of(outcomes), references)
@@ -128,7 +128,7 @@ def require_same_settings(suite: Suite) -> None:
         before, now = content.get(name, getattr(suite, name)), getattr(suite, name)
         if before != now:
             found = f"was made with another {name} (found {before}, now {now})"
-            raise UserError(f"{path}: {found}; give another --out, since a table has one")
+            raise UserError(f"{path}: {found}; give another --out, because one table has one {name}")
 
 
 def merged(suite: Suite, results: Results, costs: Mapping[str, Cost]) -> tuple[Suite, Results, dict[str, Cost]]:
@@ -187,10 +187,10 @@ def _of_model(where: str, entry: Mapping[str, Any]) -> Iterator[str]:
             cost, f"{where}.cost", parameters=checks.COUNT, gmacs_per_s=checks.AMOUNT, cpu_s_per_s=checks.AMOUNT
         )
         yield from (f"{where}.cost.{one.name}: missing" for one in fields(Cost) if one.name not in cost)
-        yield from (f"{where}.cost.{shown(key)}: unknown" for key in cost if key not in Cost.__dataclass_fields__)
+        yield from (f"{where}.cost.{one_line(key)}: unknown" for key in cost if key not in Cost.__dataclass_fields__)
     for name, outcome in entry["tasks"].items():
         if name not in TASKS:
-            yield f"{where}.tasks: found {shown(name)}, expected {', '.join(TASKS)}"
+            yield f"{where}.tasks: found {one_line(name)}, expected {', '.join(TASKS)}"
         elif not isinstance(outcome, dict) or not isinstance(outcome.get("values"), dict):
             yield f"{where}.tasks.{name}: found no mapping of values in it"
         else:

@@ -30,8 +30,8 @@ class Run:
 
     Attributes:
         lr: learning rate; None leaves the configuration's own.
-        fold: of ER.
-        layer, split: of QbE, which is evaluated on dev and on test in different folders; None is the last layer.
+        fold: ER's fold.
+        layer, split: QbE's layer and split, since dev and test have different folders; None is the last layer.
     """
 
     suite: Suite

@@ -1,4 +1,4 @@
-"""A suite: which models are benchmarked on which tasks, and with which settings."""
+"""A suite: the models, the tasks on which each model is benchmarked, and the settings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ All others stay under 200 s, or 4 GB: SD 8 x 24 s, IC 32 x 6 s, ER 4 x 34 s, ASV
 """
 
 Layers = Mapping[str, Sequence[int | None]]
-"""By model, the layers on which QbE is evaluated; None is the last, as `BenchmarkedModel.flags` has it."""
+"""Layers on which QbE is evaluated, by model; None is the last layer, as in `BenchmarkedModel.flags`."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class Suite:
         models, tasks: each model is benchmarked on each task.
         preset: "small" or "official".
         search: whether the learning rate of a task is chosen on dev, once for each group of seeds.
-        rates: by task, learning rates in place of the task's own list; a single rate needs no search.
+        rates: learning rates by task, in place of the task's own list; a single rate needs no search.
         features: "weighted" or "last".
-        seed: of every run.
+        seed: the seed of every run.
         overrides: run_downstream.py's ``-o`` for every training.
         cache: folder in which the models' features are kept, so that they are computed once; None keeps none.
         cache_limit: bytes that the cache may hold; None for as much as the disk has room for.
         halving: whether a search drops learning rates early, see `learning_rate_search`.
-        hardware: of `HARDWARE`, the size of a GPU on which published batches do not fit; None for 16 GB and more.
+        hardware: the size of a GPU on which published batches do not fit, from `HARDWARE`; None for 16 GB and more.
         lm: folder of ASR's language model, see `language_model`; None for none.
     """
 

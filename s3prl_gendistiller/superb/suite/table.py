@@ -18,7 +18,7 @@ def table(suite: Suite, results: Results, scores: Mapping[str, float | None], co
     """One row for each group of seeds; with several seeds mean and standard deviation.
 
     Args:
-        scores, costs: by model; empty costs leave their columns out, and so do scores that are all None.
+        scores, costs: scores and costs by model; empty costs, and scores that are all None, have no columns.
     """
     shown = columns(suite, results)
     with_score = any(score is not None for score in scores.values())

@@ -1,4 +1,4 @@
-"""What a SUPERB task is: the attributes and methods that the suite, the corpora's check and the entry need of it.
+"""The base of SUPERB's tasks: the attributes and methods that the suite, the check of corpora and the entry use.
 
 A new task is a file beside this one with a subclass of `Task`, an instance of it named `TASK`, and a line in
 `superb/tasks/__init__.py`; its configurations in downstream_runs/, its corpus in corpora/, its extra in setup.py.
@@ -19,7 +19,7 @@ from s3prl_gendistiller.superb.tasks.predictions import Expected, Submission
 
 PRESETS = ("small", "official")
 WIDTH = 768
-"""Of the features in an estimate of a head's size: HuBERT Base's; a head hardly depends on it."""
+"""Width of the features in an estimate of a head's size: that of HuBERT Base. The width changes the estimate little."""
 _BATCH_KEYS = ("train_batch_size", "train_batchsize", "batch_size")
 
 
@@ -28,10 +28,10 @@ class Metric:
     """One number of a task.
 
     Attributes:
-        key: in results.json.
-        label: in tables, with its unit.
+        key: name in results.json.
+        label: name in tables, with the unit.
         printed: the word between split and colon in s3prl's output; empty where `Task.values` computes the number.
-        factor: from the number that s3prl prints to the unit of `label`.
+        factor: multiplier from the number that s3prl prints to the unit of `label`.
         references: the values that score 0 and 1000 on the leaderboard, in the unit of `label`; None for no part in it.
     """
 
@@ -48,22 +48,23 @@ class Task:
     """One task.
 
     Attributes:
-        name: SUPERB's, in lower case; also the extra of this package with the packages that the task imports.
+        name: SUPERB's name in lower case; also the extra of this package with the packages that the task imports.
         downstream: s3prl's ``-d``, and the folder of the files `configs` below downstream_runs/, one by preset.
         metrics: the first one chooses learning rate (and layer) on dev.
-        speech: by preset, as `configs`.
-        submissions: its folders in the leaderboard's archive.
+        corpus: the corpus that the task reads.
+        speech: seconds of audio that the task reads, by preset.
+        submissions: the folders of the task in the leaderboard's archive.
         dev, test: s3prl's names of the splits.
         best: the checkpoint that the expert saves when dev improves; empty for none.
         dev_printed: the metric that a training prints on dev, where that is not the first one of `metrics`.
-        rates: by preset, the learning rates that a search tries; "official" decades of SUPERB's 1e-1 .. 1e-7 around
-            those that are known to have won (s3prl issues 268, 360, 498, 578; LightHuBERT's issue 2).
-        modules: imported by s3prl's expert beyond what this package requires.
+        rates: learning rates that a search tries, by preset; "official" decades of SUPERB's 1e-1 .. 1e-7 around the
+            rates that were best in published searches (s3prl issues 268, 360, 498, 578; LightHuBERT's issue 2).
+        modules: the modules that s3prl's expert imports and this package does not require.
         folds: the values of `test_fold`, each a run of its own.
         trained: whether anything is trained; if not, each layer of the student is evaluated (``-l``).
         crops: presets in which a training reads random pieces of utterances, few of them twice.
         shared: a name for the utterances where several tasks read the same ones unchanged; empty for `name`.
-        lm_metric: of decoding with a language model; None for a task that cannot.
+        lm_metric: the metric of decoding with a language model; None for a task without such decoding.
         cost: duration relative to the other tasks: long tasks start first.
     """
 
@@ -112,7 +113,7 @@ class Task:
         return True
 
     def need(self, config: Config) -> Need:
-        """What a run with this configuration reads from disk.
+        """Audio and lists that a run with this configuration reads from disk.
 
         Raises:
             KeyError, TypeError, AttributeError: the configuration lacks a key of SUPERB's.
@@ -120,7 +121,7 @@ class Task:
         raise NotImplementedError
 
     def faults(self, need: Need, files: Files) -> Iterator[str]:
-        """Faults of lists and folders that are there, by what s3prl's loaders do; UserError for an unreadable list."""
+        """Faults of present lists and folders, by what s3prl's loaders do; UserError for an unreadable list."""
         return iter(())
 
     def make(self, need: Need, wanted: Sequence[Listing], sources: Sources, progress: bool) -> Iterator[str]:
@@ -141,9 +142,9 @@ class Task:
         """Metric -> number in the unit of its label, of an evaluated run; UserError if a number is not there.
 
         Args:
-            folder: of the run.
+            folder: the folder of the run.
             text: the output of the evaluation.
-            split: s3prl's name of what was evaluated.
+            split: s3prl's name of the evaluated split.
         """
         found = {metric: printed_values(text, split, metric.printed) for metric in self.metrics}
         for metric, values in found.items():

@@ -24,7 +24,7 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.formats.rttm import Turn, read_turns
 
 PREDICTIONS, FRAME_SHIFT = "scoring/predictions", "frame_shift"
-"""Of a run: the folder of its predictions, and the file with the samples per frame."""
+"""Names in a run's folder: the folder of predictions, and the file with the samples per frame."""
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 MEDIANS = (1, 11)
 
@@ -43,7 +43,7 @@ class Errors:
 
     @property
     def rate(self) -> float:
-        """The DER; 1 is as much error as speech."""
+        """The DER as a fraction: at 1, errors last as long as the scored speech."""
         if self.scored <= 0:
             raise UserError("DER: the reference holds no speech to score; look at the test set's rttm")
         return (self.missed + self.false_alarm + self.confused) / self.scored

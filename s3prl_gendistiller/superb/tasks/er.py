@@ -50,7 +50,7 @@ class EmotionRecognition(Task):
                 yield from _fold_faults(path, content)
 
     def make(self, need: Need, wanted: Sequence[Listing], sources: Sources, progress: bool) -> Iterator[str]:
-        """As s3prl's IEMOCAP_preprocess.py, but in a fixed order: its own follows the file system's."""
+        """The lists of s3prl's IEMOCAP_preprocess.py in a fixed order, not in the order of the file system."""
         (root,) = need.roots
         utterances = {audio.name: list(_labelled(root / audio.name)) for audio in need.audio}
         if empty := [name for name, found in utterances.items() if not found]:
@@ -72,7 +72,7 @@ def _paths(path: Path) -> Iterator[str]:
 
 
 def _fold_faults(path: Path, content: Any) -> Iterator[str]:
-    """What is wrong in one fold's list: `labels`, class -> number, and `meta_data`, entries of path and label."""
+    """Problems of one fold's list: `labels`, class -> number, and `meta_data`, entries of path and label."""
     labels, rows = (content.get(key) if isinstance(content, dict) else None for key in ("labels", "meta_data"))
     if not isinstance(labels, dict) or not isinstance(rows, list):
         yield f"{path}: found {reprlib.repr(content)}, expected labels and meta_data, a mapping and a list; correct it"

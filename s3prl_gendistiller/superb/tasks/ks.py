@@ -46,7 +46,7 @@ class KeywordSpotting(Task):
             for file in recordings:
                 samples = audio_frames(file)
                 if samples < SAMPLE_RATE:
-                    expected = f"expected {SAMPLE_RATE}, for s3prl draws seconds"
+                    expected = f"expected {SAMPLE_RATE}, because s3prl cuts clips of one second"
                     yield f"{file}: {samples} samples at 16 kHz, {expected}; remove it"
 
     def test_set(self, config: Config, fold: str = "") -> Expected:

@@ -1,7 +1,7 @@
 """The Kaldi tables of Libri2Mix that s3prl's diarization reads: made from mixtures, and checked.
 
 A mixture's name holds its two utterances, `<speaker>-<chapter>-<number>_...`, both of which begin with the mixture.
-LibriMix's metadata (metadata/LibriSpeech/*.rttm, alignments of LibriSpeech) says when each utterance is speech.
+LibriMix's metadata (metadata/LibriSpeech/*.rttm, from alignments) holds the times of speech in each utterance.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def make_tables(audio: Path, split: str, root: Path, librimix: Path | None, *, p
 
     Args:
         audio: the folder of <mixture>.wav.
-        root: of Libri2Mix; without `librimix`, LibriMix is looked for there and beside it.
+        root: the folder of Libri2Mix; without `librimix`, LibriMix is looked for in this folder and beside it.
         librimix: a git checkout of LibriMix.
     """
     files = list(files_below(audio, ".wav"))
@@ -58,7 +58,7 @@ def make_tables(audio: Path, split: str, root: Path, librimix: Path | None, *, p
     if lacking := [file.stem for file in files if any(one not in turns for one in file.stem.split("_"))]:
         raise UserError(
             f"{audio}: {len(lacking):,} of {len(files):,} names are not two utterances joined by _ that the alignments "
-            f"know: {few(lacking)}; expected mixtures of LibriSpeech"
+            f"contain: {few(lacking)}; expected mixtures of LibriSpeech"
         )
     tables: dict[str, list[str]] = defaultdict(list)
     segments: dict[str, list[str]] = defaultdict(list)
@@ -96,7 +96,7 @@ def _alignments(split: str, root: Path, librimix: Path | None) -> Path:
 
 
 def table_faults(folder: Path, files: Sequence[Path], speakers: int) -> Iterator[str]:
-    """What makes s3prl's diarization fail in the tables of a folder; one line each.
+    """Faults in the tables of a folder that make s3prl's diarization fail; one line each.
 
     Args:
         files: the recordings where no wav.scp names them.
@@ -153,7 +153,7 @@ def _missing_lines(
 
 
 def _recording_faults(folder: Path, recordings: Table, seconds: Table, files: Sequence[Path]) -> Iterator[str]:
-    """Recordings that are shorter than reco2dur says, and those outside `files` that are of another form."""
+    """Recordings that are shorter than reco2dur states, and those outside `files` that are of another form."""
     checked = {str(file) for file in files}
     for recording, path in [*recordings.items()][:: -(-len(recordings) // _MEASURED) or 1]:
         header = read_header(Path(path))

@@ -32,7 +32,7 @@ def read_transcripts(folder: Path) -> list[tuple[Path, str, str]]:
 
 
 def transcript_faults(audio: AudioFolder, files: Sequence[Path]) -> Generator[str, None, dict[str, str]]:
-    """What is wrong with the transcripts of a split, one line each; returns the text of each utterance with audio."""
+    """Problems of the transcripts of a split, one line each; returns the text of each utterance with audio."""
     texts: dict[str, str] = {}
     for transcript, utterance, text in read_transcripts(audio.folder):
         if utterance in texts:

@@ -1,14 +1,14 @@
 """MTWV of query by example, from what s3prl's quesst14_dtw writes and QUESST 2014's ground truth.
 
-What `score-TWV-Cnxe.sh STDLIST GROUND_TRUTH -10` of QUESST computes as maxTWV (s3prl's documents use that command):
+The measure is maxTWV of QUESST's `score-TWV-Cnxe.sh STDLIST GROUND_TRUTH -10`, which s3prl's documents use:
 
     TWV(t) = 1 - mean over queries of (P_miss(q, t) + beta P_fa(q, t))
     beta = C_fa (1 - P_target) / (C_miss P_target)
 
-with C_fa = 1, C_miss = 100 and P_target = 0.0008, so beta = 12.49. A trial is a query and a document; it is detected
-when its score is at least t. P_miss is the share of a query's true documents that are not detected, P_fa that of all
-other documents that are. Queries that occur nowhere do not count. A trial without a score has -10. The maximum is taken
-over t; a threshold that nothing reaches gives 0, so MTWV is never negative.
+with C_fa = 1, C_miss = 100 and P_target = 0.0008, so beta = 12.49. A trial is a query and a document, and is detected
+when its score is at least t. P_miss is the share of a query's true documents that are not detected. P_fa is the share
+of all other documents that are detected. Queries that occur nowhere do not count. A trial without a score has -10. The
+maximum is taken over t; a threshold above all scores gives 0, so MTWV is never negative.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def mtwv(scores: Scores, truth: Truth, documents: Set[str], beta: float = BETA) 
     """The maximum term weighted value, at most 1; UserError if no query occurs in any document.
 
     Args:
-        scores: query -> document -> score; what is missing has `DEFAULT_SCORE`.
+        scores: query -> document -> score; a missing score is `DEFAULT_SCORE`.
         truth: query -> the documents in which it occurs; others than `documents` are left out.
-        documents: all that are searched.
+        documents: all searched documents.
         beta: the price of a false alarm.
     """
     order = sorted(documents)
@@ -74,7 +74,7 @@ def read_stdlist(path: Path) -> dict[str, dict[str, float]]:
 
 
 def read_truth(folder: Path) -> tuple[dict[str, set[str]], set[str]]:
-    """Where each query occurs, and the documents that are searched (none: those that have scores).
+    """The documents of each query, and the searched documents (empty: the documents that have scores).
 
     The folder is quesst14Database/scoring/groundtruth_quesst14_dev, or _eval. Another content of it is a UserError.
     """

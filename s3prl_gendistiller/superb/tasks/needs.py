@@ -1,4 +1,4 @@
-"""What a task reads from disk: folders of audio, lists, and the sources from which missing lists are made."""
+"""Data that a task reads from disk: folders of audio, lists, and the sources from which missing lists are made."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 EXACT, ALIKE, ANY = "exact", "alike", "any"
 """Audio that s3prl reads right: mono at 16 kHz; mono of one rate; any, which s3prl mixes down and resamples itself."""
 LEFT_OUT = "are left out"
-"""Stands in each message on data that s3prl skips without an error."""
+"""Words of each message on data that s3prl skips without an error."""
 
 Config = Mapping[str, Any]
 """The section `downstream_expert` of a configuration, its paths filled in."""
@@ -30,9 +30,9 @@ class AudioFolder:
     """A folder of audio files.
 
     Attributes:
-        folder: the files are at any depth below it.
+        folder: the folder, with files at any depth.
         amount: the published size; None where none is published.
-        beginnings: only names that begin so count; empty for all names.
+        beginnings: beginnings of the file names that count; empty for all names.
         form: `EXACT`, `ALIKE` or `ANY`.
     """
 
@@ -49,12 +49,12 @@ class Listing:
     """A file or folder beside the audio, mostly a file of labels.
 
     Attributes:
-        made: whether the task's `make` writes it.
-        in_s3prl: its path in a git checkout of s3prl, below the package; empty if it is not there.
-        advice: another way to get it.
-        named: reads the audio files that it names, relative to one of `folders`.
-        rows: the published number of its entries.
-        once: whether it names each audio file once.
+        made: whether the task's `make` writes the list.
+        in_s3prl: path of the list in a git checkout of s3prl, below the package; empty if s3prl has no such list.
+        advice: another way to get the list.
+        named: function that reads the names of audio files from the list, relative to one of `folders`.
+        rows: the published number of entries.
+        once: whether the list names each audio file once.
         overlaps: whether other lists of the task have the same entries.
     """
 

@@ -64,7 +64,8 @@ class PhonemeRecognition(Task):
                 lacks = f"lacks {len(unknown):,} words of the corpus ({', '.join(unknown[:5])})"
                 raise UserError(f"{wanted[0].path}: {files[0]} {lacks}; give --s3prl CHECKOUT, whose lexicon has them")
             phonemes |= {word: said.split() for word, said in sources.pronounce(unknown).items()}
-            origin += f"; {len(unknown):,} words that are not in it as espeak-ng says them, unlike SUPERB"
+            guessed = f"{len(unknown):,} words that the lexicon lacks have espeak-ng's pronunciation"
+            origin += f"; {guessed}, which SUPERB does not use"
         text = "".join(f"{word}\t{' '.join(sounds)}\n" for word, sounds in phonemes.items())
         for listing in wanted:
             write_text(listing.path, text)

@@ -15,14 +15,14 @@ NO_FILE = "no such file; evaluate this run on its test set"
 
 @dataclass(frozen=True)
 class Expected:
-    """What the predictions of a task must be about.
+    """The ids and lengths that the predictions of a task must have.
 
     Attributes:
-        source: the file or folder that says so.
-        ids: of utterances, or of pairs with _ or a space between; in the order of the predictions without `ranks`.
-        ranks: of each id: lower ranks come first, ids of one rank in any order.
+        source: the file or folder that lists the ids.
+        ids: utterances, or pairs with _ or a space between; without `ranks` in the order of the predictions.
+        ranks: the rank of each id: lower ranks come first, ids of one rank in any order.
         in_blocks: whether ids of one rank stand together, the blocks themselves in any order.
-        samples: recording -> its length, where predictions come frame by frame.
+        samples: recording -> number of samples, where predictions come frame by frame.
     """
 
     source: Path
@@ -37,8 +37,8 @@ class Predictions:
     """Predictions of one test.
 
     Attributes:
-        ids: in the order of the file; "QUERY DOCUMENT" for query by example.
-        problems: each names its line or utterance.
+        ids: the ids in the order of the file; "QUERY DOCUMENT" for query by example.
+        problems: messages, each of which names its line or utterance.
         frames: recording -> number of frames of `frame_samples` samples, where predictions come frame by frame.
     """
 
@@ -59,7 +59,7 @@ class Lines:
     """Reads predictions of one line each.
 
     Attributes:
-        pattern: of a line, whose first group is the id and whose second the prediction; `form` says it in words.
+        pattern: pattern of a line; its first group is the id, its second the prediction. `form` is its description.
         numbers: whether a prediction is a number, and an id may stand in several lines.
     """
 
@@ -103,15 +103,15 @@ class Submission:
     """One folder below predict/ of the leaderboard's archive.
 
     Attributes:
-        flag: of s3prl's packer, without dashes.
-        source: what the task's expert writes into its experiment folder: a file, or a folder of files; read by `read`.
-        target: its name in the archive.
-        truth: a file of the same form with the true answers in the same order, written beside it; empty for none.
+        flag: the flag of s3prl's packer, without dashes.
+        source: the file, or folder of files, that the task's expert writes into its experiment folder; `read` reads it.
+        target: the name of the source in the archive.
+        truth: a file of the same form with the true answers in the same order, beside the source; empty for none.
         beside: more files of the experiment folder that go into the archive.
         alias: our name of the flag; empty for none.
-        name: of the folder in the archive, without its ending; empty for `flag`.
+        name: the name of the folder in the archive, without its ending; empty for `flag`.
         fold: the number that `Task.test_set` is given; empty for a task without folds.
-        optional: whether the leaderboard shows the task without it.
+        optional: whether the leaderboard shows the task without this folder.
     """
 
     flag: str

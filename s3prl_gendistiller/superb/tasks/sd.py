@@ -26,7 +26,8 @@ _PARTS = {"train": Amount(13_900, 56.37), "dev": Amount(3_000, 7.60), "test": Am
 class SpeakerDiarization(Task):
     def need(self, config: Config) -> Need:
         folders = {split: Path(config["loaderrc"][f"{split}_dir"]) for split in _PARTS}
-        advice = "give --librimix CHECKOUT of s3prl's LibriMix, whose metadata says who speaks when, and use --make"
+        metadata = "whose metadata holds the times of each speaker"
+        advice = f"give --librimix CHECKOUT of s3prl's LibriMix, {metadata}, and use --make"
         audio, listings = [], []
         for split, folder in folders.items():
             mixtures = libri2mix.mixtures(folder, split)
@@ -44,7 +45,7 @@ class SpeakerDiarization(Task):
                 yield from libri2mix.table_faults(folder, files(audio), int(need.config["datarc"]["num_speakers"]))
         truth = _truth(need.config)
         if truth.is_file() and not rttm.read_turns(truth):
-            yield f"{truth}: found no line SPEAKER RECORDING 1 START SECONDS, expected who speaks when"
+            yield f"{truth}: found no line SPEAKER RECORDING 1 START SECONDS, expected the turns of each speaker"
 
     def make(self, need: Need, wanted: Sequence[Listing], sources: Sources, progress: bool) -> Iterator[str]:
         split = wanted[0].path.parent.name
@@ -134,7 +135,7 @@ TASK = SpeakerDiarization(
     speech=(Speech(11.9, 189, 279, 1657), Speech.of(*_PARTS.values())),
     submissions=(Submission("sd", der.PREDICTIONS, der.PREDICTIONS, _read_frames, beside=(der.FRAME_SHIFT,)),),
     best="best-states-dev.ckpt",
-    dev_printed=Metric("acc", "frames %", True, "acc"),  # s3prl chooses the checkpoint by the frames that are right
+    dev_printed=Metric("acc", "frames %", True, "acc"),  # s3prl chooses the checkpoint by frame accuracy
     rates=((1e-2, 3e-3, 1e-3), (1e-2, 1e-3, 1e-4, 1e-5)),
     modules=("h5py", "scipy"),
     cost=3,

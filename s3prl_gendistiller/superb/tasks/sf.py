@@ -71,7 +71,7 @@ class SlotFilling(Task):
 
 
 def _line_fault(name: str, text: str, known: set[str], labels: Path, slots: Path) -> str:
-    """What is wrong with the line of an utterance, ``BOS WORDS EOS<tab>O SLOTS INTENT``; empty for nothing."""
+    """The problem with the line of an utterance, ``BOS WORDS EOS<tab>O SLOTS INTENT``; empty for none."""
     where = f"{labels}: the line of {name}"
     words, *tags = text.split("\t")
     if len(tags) != 1 or not words:
@@ -85,7 +85,7 @@ def _line_fault(name: str, text: str, known: set[str], labels: Path, slots: Path
 
 
 def _tokens(text: str) -> int:
-    """How many tokens s3prl's letters-and-slots encoder makes of ``BOS WORDS EOS<tab>O SLOTS INTENT``."""
+    """Number of tokens that s3prl's letters-and-slots encoder makes of ``BOS WORDS EOS<tab>O SLOTS INTENT``."""
     words, slots = (part.split(" ")[1:-1] for part in text.strip("\r\n ").split("\t"))
     count = 0
     for index, (word, slot) in enumerate(zip(words, slots, strict=False)):

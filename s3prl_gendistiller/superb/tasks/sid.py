@@ -14,7 +14,7 @@ from s3prl_gendistiller.superb.tasks.needs import Config, Files, Listing, Need, 
 from s3prl_gendistiller.superb.tasks.predictions import Expected, classes, present
 
 SPEAKERS = range(10001, 10001 + 1251)
-"""The numbers of the speakers that s3prl's task knows."""
+"""The numbers of the speakers for which s3prl's head has a label."""
 
 
 class SpeakerIdentification(Task):

@@ -52,7 +52,8 @@ def be_killed(arguments: Sequence[str]) -> int:
 def test_a_killed_run_is_named_with_its_log(tmp_path: Path) -> None:
     log = tmp_path / "superb_train.log"
     wanted = (
-        r"status -9, killed by SIGKILL; most likely .* smaller --jobs needs less \(its messages: .*superb_train\.err\)"
+        r"status -9, killed by SIGKILL; most likely memory was short; repeat with a smaller --jobs "
+        r"\(its messages: .*superb_train\.err\)"
     )
     with locked(tmp_path) as lock, pytest.raises(UserError, match=wanted):
         Processes(be_killed, 1, lock)(["-m", "train"], log)
@@ -130,7 +131,7 @@ def test_a_start_beside_a_run_that_ends_does_not_take_its_status(
 
 
 def test_a_second_suite_in_the_same_folder_waits_its_turn(tmp_path: Path) -> None:
-    with locked(tmp_path), pytest.raises(UserError, match="another suite, or a run that a killed suite has left"):
+    with locked(tmp_path), pytest.raises(UserError, match="another suite, or a run of a killed suite"):
         locked(tmp_path).__enter__()
     with locked(tmp_path):
         pass

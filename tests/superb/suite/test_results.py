@@ -76,7 +76,10 @@ def test_a_smaller_command_leaves_the_table_as_it_is_and_a_new_one_adds_to_it(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--seed", "5"], "made with another seed (found 1337, now 5); give another --out"),
+        (
+            ["--seed", "5"],
+            "made with another seed (found 1337, now 5); give another --out, because one table has one seed",
+        ),
         (["--features", "last"], "another features (found weighted, now last)"),
         (["-o", "config.runner.eval_step=3"], "ks: was made with another overrides (found , now config.runner"),
         (["--cache-features", "kept"], "another features (found weighted, now weighted, cached)"),
