@@ -1,7 +1,7 @@
 """Effects of a recording on speech: a room, a microphone, noise, a change of speed.
 
 espeak-ng speaks a word always in the same way. Without these effects a constant would identify each speaker, and a
-template each word. Random choices follow from keys (texts), so a recording depends on its key and on nothing made before.
+template each word. Random choices follow from keys (texts), so a recording depends on its key alone.
 """
 
 from __future__ import annotations

@@ -145,7 +145,7 @@ class Espeak:
 
     @contextlib.contextmanager
     def _opened(self, voice: str, callback: Any = None) -> Iterator[ctypes.CDLL]:
-        """The library, loaded again, with a voice; unloaded with its state at the end; ctypes alone never unloads."""
+        """The library, loaded again, with a voice; unloaded with its state at the end, because ctypes never does."""
         try:
             library = ctypes.CDLL(self._library_path)
         except OSError as error:
