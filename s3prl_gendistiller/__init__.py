@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["__version__", "build_student", "load_student"]
 
 
-def __getattr__(name: str) -> Any:  # torch is imported when a student is asked for, not with the package
+def __getattr__(name: str) -> Any:  # torch is imported with the first student, not with the package
     if name in ("build_student", "load_student"):
         from s3prl_gendistiller.host import students
 

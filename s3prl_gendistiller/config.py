@@ -1,7 +1,7 @@
 """The keys that the model configurations (``-g``) of all students share, with type, default and range.
 
 A model YAML holds the sections `student`, `teacher`, `distill`, `warm_start` and `objectives`. Each kind of student has
-a class of its own for it (`config_gendistiller`, `config_distilhubert`) and one row of `student_kinds.STUDENT_KINDS`.
+its own class for them (`config_gendistiller`, `config_distilhubert`) and one row of `student_kinds.STUDENT_KINDS`.
 Architecture keys have the names that s3prl's distiller uses. A YAML may begin with ``base: other.yaml`` and state only
 its difference.
 """
@@ -81,7 +81,7 @@ class WarmStartConfig:
         return ()
 
     def layer_problems(self, student: Any, num_layers: int) -> Iterator[str]:
-        """What is wrong with `copied_layers` of a teacher with `num_layers` layers."""
+        """Problems of `copied_layers` of a teacher with `num_layers` layers."""
         yield from ()
 
     def options(self, student: Any) -> dict[str, Any]:

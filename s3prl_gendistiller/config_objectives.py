@@ -1,8 +1,7 @@
-"""What a student is trained to match: the teacher's layers, and the list `objectives` of a model YAML.
+"""Targets of training: the teacher's layers, and the list `objectives` of a model YAML.
 
-The key `name` of an entry says which objective it is.
-
-A new objective is one module in `distill/objectives/`, its configuration here, and one row of `OBJECTIVES`.
+The key `name` of an entry selects the objective. A new objective is one module in `distill/objectives/`, its
+configuration here, and one row of `OBJECTIVES`.
 """
 
 from __future__ import annotations
@@ -51,8 +50,9 @@ class ObjectiveConfig:
 
     Attributes:
         module: the module that builds the objective, relative to this package or absolute. It is imported when an
-            objective is built, because it needs torch; `distill.objectives` says what it defines.
-        compares_layers: the student's layers are compared with the teacher's number by number, so both have one width.
+            objective is built, because it needs torch; `distill.objectives` describes the functions of that module.
+        compares_layers: the student's layers are compared with the teacher's layers channel by channel, so student and
+            teacher have one width.
         files: keys that hold paths of files.
     """
 
@@ -64,7 +64,7 @@ class ObjectiveConfig:
     weight: float = key(1.0, above=0.0)
 
     def combination_problems(self, others: Sequence[ObjectiveConfig], distill: TargetsConfig) -> Iterator[str]:
-        """What is wrong with this objective beside the other objectives of the list, and with these targets."""
+        """Problems of this objective beside the other objectives of the list, and with these targets."""
         yield from ()
 
 
@@ -95,7 +95,7 @@ class CkdConfig(ObjectiveConfig):
     layer_angle: float = key(10.0, low=0.0)  # angles at each layer between the other layers of the frame
     window: int = key(10, low=1)  # frames to each side
     dilation: int = key(1, low=1)  # distance between two frames of the window, in frames of 20 ms
-    relation_temperature: float = key(1.0, above=0.0)  # of the softmax over cosines
+    relation_temperature: float = key(1.0, above=0.0)  # temperature of the softmax over cosines
     reduction: str = key("pairs", choices=("pairs", "rows"))  # count by which the sums of the pair terms are divided
     floor: float = key(1e-6, above=0.0, high=1e-2)  # added to squared distances, relative to their mean
 
@@ -123,8 +123,8 @@ class CkdConfig(ObjectiveConfig):
         if distill.feeds_teacher_back:
             yield (
                 "objectives: found ckd alone with the teacher's layers fed back, expected layerwise beside it or "
-                "distill.feedback: free_running; ckd is blind to a rotation of a layer, so the student's layers may "
-                "be rotated, and the teacher's layers that are fed back are not"
+                "distill.feedback: free_running; a rotation of a layer does not change the loss of ckd, so the "
+                "student's layers may be rotated, and the teacher's layers that are fed back are not"
             )
         if not (self.relates_layers and self.relates_words):
             yield (
@@ -144,7 +144,7 @@ class GlmdConfig(ObjectiveConfig):
     units: str | None = None  # the teacher's units and the kept vocabulary: a file of `gendistiller units`
     temperature: float = key(15.0, above=0.0)  # at 15 nearly the mean squared difference of centred logits
     remap: str = key("restrict", choices=("restrict", "tied", "fold"))  # treatment of the units that are not kept
-    head_init: str = key("random", choices=("random", "teacher"))  # of the student's own head
+    head_init: str = key("random", choices=("random", "teacher"))  # first weights of the student's own head
 
     def problems(self) -> Iterator[str]:
         if self.units is None:

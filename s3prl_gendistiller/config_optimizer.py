@@ -1,7 +1,8 @@
 """The sections `optimizer` and `scheduler` of a runner YAML: names and keys that s3prl's builders accept.
 
-s3prl evaluates ``get_`` and the name. `OPTIMIZERS` and `SCHEDULERS` hold all names that s3prl has. Several of its
-builders drop unknown keys in silence, so the dataclasses list only keys that the builder of that name uses.
+s3prl evaluates the text ``get_NAME`` as Python, where NAME comes from the YAML. `OPTIMIZERS` and `SCHEDULERS` hold all
+names that s3prl has. Several of s3prl's builders drop unknown keys without a message, so the dataclasses list only keys
+that the builder of that name uses.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ _OPTIMIZERS: dict[str, type | Variants] = {
 }
 OPTIMIZERS = Variants(by="name", of=_OPTIMIZERS)
 IGNORED = {name: ("weight_decay",) for name in ("AdamW_with_schedule", "Lamb_with_schedule")}
-"""By optimiser, keys that s3prl accepts without effect: its parameter groups have 0.01 and 0 in their place."""
+"""By optimiser, keys without effect: s3prl's parameter groups set weight_decay to 0.01 or 0 instead."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ class DataConfig:
     num_workers: int = key(4, low=0)
     crop_samples: int = key(250_000, low=400)
     valid_sets: tuple[str, ...] = ()
-    valid_step: int = key(1000, low=1)  # in optimiser steps
+    valid_step: int = key(1000, low=1)  # optimiser steps between two validations
     skip_bad: bool = False  # leave out audio that cannot be read, instead of ending the run
 
     def problems(self) -> Iterator[str]:

@@ -20,8 +20,8 @@ from s3prl_gendistiller.shipped import existing_or_shipped
 
 YAML_BYTES, JSON_BYTES = 2**18, 2**28
 DEPTH = 64
-ENTRIES = 100_000  # of a YAML, with its aliases expanded
-DIGITS = 19  # of a whole number of 64 bits
+ENTRIES = 100_000  # entries of a YAML whose aliases are expanded
+DIGITS = 19  # digits of a whole number of 64 bits
 
 
 class _Refused(ValueError):

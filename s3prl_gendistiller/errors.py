@@ -16,7 +16,7 @@ class UserError(Exception):
     """An input that cannot be used; the person who typed it reads the message.
 
     Many messages quote a file, so control characters are escaped. A DataLoader raises an error of its worker process
-    again with the traceback as its text; only the message is kept of that.
+    again with the traceback as its text; only the message is kept.
 
     Attributes:
         begun: whether training had begun; the run's folder is kept then.
@@ -50,7 +50,7 @@ def shortened(lines: Sequence[str], most: int) -> list[str]:
 
 
 def few(names: Iterable[object]) -> str:
-    """The first names of many, and how many more there are."""
+    """The first names, and the number of the others."""
     listed = [str(name) for name in names]
     more = f" and {len(listed) - _NAMED:,} more" if len(listed) > _NAMED else ""
     return ", ".join(listed[:_NAMED]) + more

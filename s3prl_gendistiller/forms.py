@@ -1,4 +1,4 @@
-"""The forms of `history_input` and `skip_connection`: one row each, with what a form needs and what it computes.
+"""The forms of `history_input` and `skip_connection`: one row each, with the properties and the function of a form.
 
 No torch is imported here, because the configuration reads its choices from these tables. Notation as in
 `models.gendistiller`: z front end, y_n hidden state, h_n generated layer, P history projection, LN history norm.
@@ -31,7 +31,7 @@ class HistoryInput:
     Attributes:
         compute: (parts, base, y_(n-1), h_(n-1)) to the input without its step embedding; all are (B, T, D).
         carries: base is y_(n-1), the hidden state of the step before; otherwise base is z.
-        widths: how many widths D the history projection reads; 0 where the form has no projection.
+        widths: number of widths D that the history projection reads; 0 where the form has no projection.
         control: the form does not use the generated layer h_(n-1).
     """
 
@@ -43,10 +43,10 @@ class HistoryInput:
 
 @dataclass(frozen=True)
 class SkipConnection:
-    """What is added to the output layer's result.
+    """One form of the summand of the output layer's result.
 
     Attributes:
-        choose: (h_(n-1), input of the shared layer, z) to what is added, or None; h_(n-1) is None at the first step.
+        choose: (h_(n-1), input of the shared layer, z) to the summand, or None; h_(n-1) is None at the first step.
         feeds_back: the form uses the generated layer h_(n-1).
     """
 

@@ -39,10 +39,10 @@ def check_writable(path: Path, flag: str, *, folder: bool) -> None:
 
 @contextmanager
 def replacing(path: Path, remedy: str = "choose another output folder") -> Iterator[Path]:
-    """A path to write to that becomes `path` when the block ends well and leaves nothing behind otherwise.
+    """A temporary path, which is renamed to `path` if the block succeeds and is removed if the block fails.
 
     Args:
-        path: of the file; its folder is made if it is not there.
+        path: path of the file; a missing folder is made.
         remedy: what the user can do about a file that cannot be written, which is a `UserError`.
     """
     part = path.with_name(f".{path.name}.part-{os.getpid()}")
@@ -65,7 +65,7 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def atomic_folder(folder: Path, content: str) -> Iterator[Path]:
-    """A folder to fill that becomes `folder` when the block ends well and leaves nothing behind otherwise.
+    """A temporary folder, which is renamed to `folder` if the block succeeds and is removed if the block fails.
 
     Everyone may read the folder and the files in it.
 

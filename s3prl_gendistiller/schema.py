@@ -26,11 +26,11 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True)
 class Variants:
-    """Chooses the dataclass that reads a section by the value of one of the section's keys.
+    """The dataclass of a section, chosen by the value of one key of the section.
 
     Attributes:
-        by: that key.
-        of: by its value, the dataclass, or a further choice by another key.
+        by: name of the key.
+        of: value of the key -> dataclass, or a further `Variants`.
         default: the value of a section that lacks the key; None where the key is required.
     """
 

@@ -18,7 +18,7 @@ def convert_scalar(value: Any, hint: Any, name: str, checks: Mapping[str, Any], 
     if hint is not Any and (not isinstance(value, hint) or (hint is not bool and isinstance(value, bool))):
         problems.append(f"{name}: found {with_type(value)}, expected {_TYPE_NAMES.get(hint, hint.__name__)}")
         return None
-    if isinstance(value, float) and not math.isfinite(value):  # NaN and infinity escape the comparisons below
+    if isinstance(value, float) and not math.isfinite(value):  # the range checks below would accept NaN
         problems.append(f"{name}: found {value}, expected a finite number")
         return None
     problems.extend(f"{name}: {problem}" for problem in _out_of_range(value, checks))

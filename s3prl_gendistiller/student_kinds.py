@@ -35,12 +35,12 @@ class StudentKind:
         build: ModelConfig -> models.student.Student.
         warm_start: copies weights of a teacher, as `distill.warm_start.warm_start`; its keywords are those of
             `WarmStartConfig.options`.
-        weights: the key of its weights in a checkpoint.
-        upstream: the entry of s3prl.hub that reads its checkpoints.
+        weights: the key of the student's weights in a checkpoint.
+        upstream: the entry of s3prl.hub that reads the student's checkpoints.
         unknown_to_upstream: settings of the section `student` that `upstream` cannot read, where it is s3prl's own.
         stepwise: the student generates one layer after another and can stop after any of them.
-        heads: its predictions are heads on its last layer, which an upstream offers as "paper".
-        packages: what it needs beside torch, for requirements.txt.
+        heads: the predictions are heads on the student's last layer, which an upstream offers as "paper".
+        packages: packages that the student needs beside torch, for requirements.txt.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """Effects of a recording on speech: a room, a microphone, noise, a change of speed.
 
-Synthetic speech is the same each time. Without these effects a constant would identify each speaker, and a template
-each word. Random choices follow from keys (texts), so a recording depends on its key and on nothing made before.
+espeak-ng speaks a word always in the same way. Without these effects a constant would identify each speaker, and a
+template each word. Random choices follow from keys (texts), so a recording depends on its key alone.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ _LOWEST_HZ = 40.0
 
 @dataclass(frozen=True)
 class Scene:
-    """How recordings of a corpus may sound; ranges are (lowest, highest), drawn evenly."""
+    """Effects on the recordings of a corpus; ranges are (lowest, highest), drawn evenly."""
 
     snr_db: tuple[float, float] | None = None  # speech over noise; None for no noise
     room_share: float = 0.0  # share of the recordings that have echoes
     decay_s: tuple[float, float] = (0.1, 0.4)  # time in which the echoes fall by 60 dB
     tilt_db: tuple[float, float] = (0.0, 0.0)  # slope of the microphone per octave around 1 kHz
     high_hz: tuple[float, float] = (8000.0, 8000.0)  # highest frequency of the microphone
-    speed: tuple[float, float] = (1.0, 1.0)  # of playback, which shifts pitch and formants as well
+    speed: tuple[float, float] = (1.0, 1.0)  # speed of playback, which shifts pitch and formants as well
 
 
-QUIET = Scene()  # the synthesiser itself
+QUIET = Scene()  # a scene without effects
 INDOORS = Scene(snr_db=(8, 30), room_share=0.5, tilt_db=(-1.0, 1.0), high_hz=(5000, 8000), speed=(0.96, 1.04))
 """The scene of most corpora here, in which people understand the speech without effort."""
 
@@ -44,7 +44,7 @@ class Place:
     decay_s: float
     tilt_db: float
     high_hz: float
-    noise_slope: float  # of the spectrum: 0 white, 1 pink, 2 brown
+    noise_slope: float  # slope of the spectrum: 0 white, 1 pink, 2 brown
     snr_db: float | None
 
 

@@ -28,7 +28,7 @@ TASKS: dict[str, ModuleType] = {
 }
 """SUPERB's task -> the module of the corpus that it uses."""
 SIZES = ("tiny", "small", "medium")
-"""tiny takes seconds to write, for tests; small is about 3 hours of speech, medium about 10."""
+"""tiny takes seconds to write, for tests; small is about 3.6 hours of speech, medium about 10."""
 
 
 class State(NamedTuple):

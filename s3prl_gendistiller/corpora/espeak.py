@@ -52,7 +52,7 @@ _SYNTH_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short),
 class Phone(NamedTuple):
     """One phoneme of an utterance."""
 
-    name: str  # in espeak-ng, without stress
+    name: str  # espeak-ng's name, without stress
     start_s: float
 
 
@@ -145,7 +145,7 @@ class Espeak:
 
     @contextlib.contextmanager
     def _opened(self, voice: str, callback: Any = None) -> Iterator[ctypes.CDLL]:
-        """The library, loaded again, with a voice; unloaded with its state at the end, as ctypes never does."""
+        """The library, loaded again, with a voice; unloaded with its state at the end, because ctypes never does."""
         try:
             library = ctypes.CDLL(self._library_path)
         except OSError as error:

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 class CorpusPlan:
     """One folder in the official layout of a corpus."""
 
-    name: str  # of the folder, below the folder that SUPERB_DATA names
+    name: str  # name of the folder, below the folder that SUPERB_DATA names
     recipe: Mapping[str, Any]  # everything that decides the content, as JSON
     clips: Sequence[Clip]
     texts: Callable[[Path], Mapping[str, str]]  # folder with its audio -> text files: path below it -> content

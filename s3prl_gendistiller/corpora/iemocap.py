@@ -5,7 +5,7 @@
     OUT/IEMOCAP/meta_data/Session<n>/{train,test}_meta_data.json
 
 An emotion is a way of speaking: rate, pitch, range of the pitch, loudness and effort, with adjacent ranges. The words
-do not depend on it. No two sessions share a speaker or a sentence.
+do not depend on the emotion. No two sessions share a speaker or a sentence.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def _arpabet(word: str, names: list[str]) -> str:
         if name in _MARKS:
             continue
         if name not in _ARPABET:
-            raise ValueError(f"{word}: espeak-ng says {marked!r}, which has no ARPAbet name here")
+            raise ValueError(f"{word}: espeak-ng uses the phoneme {marked!r}, which has no ARPAbet name in this table")
         stress = _STRESSES.get(marked[0], 0)
         for phone in _ARPABET[name].split():
             if phone == "R" and phones[-1:] == ["R"]:  # a linking r after a vowel that ends in one

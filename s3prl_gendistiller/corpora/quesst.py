@@ -100,7 +100,7 @@ def _terms(texts: Sequence[str], wanted: int, rng: random.Random) -> list[str]:
             chosen.append(term)
         if len(chosen) == wanted:
             return chosen
-    raise ValueError(f"{wanted} queries asked for, {len(chosen)} found in {len(texts)} documents")
+    raise ValueError(f"{wanted} queries requested, {len(chosen)} found in {len(texts)} documents")
 
 
 def _texts(root: Path, documents: Mapping[str, str], queries: Mapping[str, Mapping[str, str]]) -> dict[str, str]:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from s3prl_gendistiller.corpora.clips import Clip, Conversation
 from s3prl_gendistiller.corpora.espeak import Espeak
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
-from s3prl_gendistiller.distill.processes import serve_parent
+from s3prl_gendistiller.distill.processes import follow_parent
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.formats.rttm import Turn
 from s3prl_gendistiller.outputs import replacing, write_text
@@ -50,7 +50,7 @@ class Recorder(contextlib.AbstractContextManager["Recorder"]):
         """Writes every clip whose file does not exist yet.
 
         Raises:
-            UserError: a file cannot be written, espeak-ng is missing or lacks a voice, or a worker process died.
+            UserError: a file cannot be written, espeak-ng is missing or lacks a voice, or a worker process ended early.
         """
         todo = [clip for clip in clips if not all(file.exists() for file in files_of(root, clip))]
         chunks = [todo[i : i + _CHUNK] for i in range(0, len(todo), _CHUNK)]
@@ -67,15 +67,15 @@ class Recorder(contextlib.AbstractContextManager["Recorder"]):
         if self._pool is None:
             # A forked worker starts at once and does not import the caller's __main__; elsewhere forking is not safe.
             context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=serve_parent)
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=follow_parent)
         try:
             tasks = [self._pool.submit(_record, root, chunk) for chunk in chunks]
             for task in as_completed(tasks):
                 yield task.result()
         except BrokenProcessPool as error:
             raise UserError(
-                f"{root}: a worker process died, perhaps for lack of memory; repeat the command with fewer --workers: "
-                "what is written stays"
+                f"{root}: a worker process ended early, perhaps for lack of memory; repeat the command with fewer "
+                "--workers, which keeps the written files"
             ) from error
 
 

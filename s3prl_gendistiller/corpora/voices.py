@@ -33,7 +33,7 @@ class Studio:
     """Maker of clips of one corpus from texts, with small differences between utterances."""
 
     seed: int
-    scene: Scene = QUIET  # of recordings without a given place
+    scene: Scene = QUIET  # scene of recordings without a given place
 
     def line(
         self,
@@ -49,7 +49,7 @@ class Studio:
         """One utterance.
 
         Args:
-            place: of the recording; None draws one for this utterance.
+            place: place of the recording; None draws one for this utterance.
             key: seed of the random choices, together with the seed of the corpus; None for the path.
             samples: exact length; None for the length of the speech.
         """

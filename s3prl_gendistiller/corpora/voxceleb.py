@@ -75,7 +75,10 @@ def plans(engine: Espeak, size: str, seed: int) -> list[CorpusPlan]:
     rng = studio.chance(FOLDER)
     tests, training = ([u for u in utterances if u.part == part] for part in ("test", "dev"))
     speakers = sorted({(u.speaker, u.part, u.voice) for u in utterances})
-    purposes = {shape.sessions - 2: 2, shape.sessions - 1: 3}  # of sessions in identification: 1 train, 2 dev, 3 test
+    purposes = {
+        shape.sessions - 2: 2,
+        shape.sessions - 1: 3,
+    }  # splits of sessions in identification: 1 train, 2 dev, 3 test
     listed = {
         "veri_test_class.txt": "".join(f"{purposes.get(u.session, 1)} {u.path}\n" for u in utterances),
         "voxceleb1_test_v2.txt": trials(tests, shape.trials, rng),

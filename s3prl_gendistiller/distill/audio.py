@@ -25,7 +25,7 @@ from s3prl_gendistiller.errors import UserError
 logger = logging.getLogger(__name__)
 
 SAMPLE_RATE = 16_000  # Hz
-MIN_SAMPLES = 400  # of the convolutional front end's first frame: shorter audio has no frame
+MIN_SAMPLES = 400  # samples of the front end's first frame; shorter audio has no frame
 LENGTH_TOLERANCE = 320  # samples by which a manifest may differ from a file: one frame, since tools round differently
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus")
@@ -48,7 +48,7 @@ def resampled_length(frames: int, rate_hz: int) -> int:
 def audio_frames(path: str | Path) -> int:
     """Length of a file in samples at 16 kHz, equal to the length of what `read_audio` returns.
 
-    The length stands in the header. MP3 files are decoded, because their headers may be wrong.
+    The header states the length. MP3 files are decoded, because their headers may be wrong.
 
     Raises:
         UserError: the file is missing, empty, not audio, or shorter than `MIN_SAMPLES`.
@@ -65,7 +65,7 @@ def audio_frames(path: str | Path) -> int:
 
 
 def check_header(path: str | Path, expected_samples: int) -> None:
-    """Raises a UserError for a file that cannot be opened, is too short, or has another length than a manifest says."""
+    """Raises a UserError for a file that cannot be opened, is too short, or has another length than in a manifest."""
     path = Path(path)
     try:
         with opened(path) as file:
@@ -146,7 +146,7 @@ def _window(total: int, start: int, num_samples: int | None) -> tuple[int, int]:
 
 
 def opened(path: str | os.PathLike[str]) -> soundfile.SoundFile:
-    """An open file; a UserError says that it is missing, no regular file, empty, not audio, or incomplete."""
+    """An open file; a UserError if the file is missing, no regular file, empty, not audio, or incomplete."""
     refuse_irregular(path, "audio")
     try:
         file = soundfile.SoundFile(path)
@@ -161,7 +161,7 @@ def refuse_partial(path: str | os.PathLike[str], file: soundfile.SoundFile) -> N
     # libsndfile can neither seek in such a file nor read to its end.
     if file.frames >= _LENGTH_UNKNOWN:
         raise UserError(
-            f"{path}: its header states no length, as of a stream; expected a complete file; encode it again"
+            f"{path}: its header states no length, as the header of a stream; expected a complete file; encode it again"
         )
     cut = _CUT_SHORT.search(file.extra_info)
     if cut is None:
@@ -182,13 +182,13 @@ def _check_length(path: Path, samples: int, expected: int | None = None) -> None
         )
     if expected is not None and abs(samples - expected) > LENGTH_TOLERANCE:
         raise UserError(
-            f"{path}: {samples} samples at 16 kHz; the manifest says {expected}; "
+            f"{path}: {samples} samples at 16 kHz; the manifest states {expected}; "
             "write the manifest again with `gendistiller manifest`"
         )
 
 
 def unreadable(path: str | os.PathLike[str], error: Exception) -> UserError:
-    """The error that says why libsndfile could not read a regular file."""
+    """The error with the reason why libsndfile could not read a regular file."""
     path = Path(path)
     if path.stat().st_size == 0:
         return UserError(f"{path}: file is empty (0 bytes); expected audio; fetch it again or remove it")

@@ -1,8 +1,8 @@
 """Training batches whose order is a pure function of the seed and of the number of batches before.
 
 The batches of an epoch follow from (seed, epoch), a crop from (seed, epoch, utterance). No global random number
-generator and no worker process has a part in it. A run that resumes after k batches therefore gets the batches that an
-unbroken run would have got, with any number of workers.
+generator and no worker process influences the order. A run that resumes after k batches therefore gets the batches
+that an unbroken run would have got, with any number of workers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from s3prl_gendistiller.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-LENGTH_JITTER = 0.1  # share by which lengths are blurred before sorting, so that every epoch has other batches
+LENGTH_JITTER = 0.1
+"""Share by which lengths vary at random before they are sorted; neighbours then differ from epoch to epoch."""
 
 
 class Batch(NamedTuple):
@@ -184,7 +185,7 @@ class _Loader:
                 self.skipped.add(problem)
                 logger.warning("skipped (%d so far): %s", len(self.skipped), problem)
         if loaded.silent and not self.silent:
-            logger.warning("%s: nothing but zeros; kept, as further silent audio will be", loaded.silent[0])
+            logger.warning("%s: all samples are zero; this file and further files of zeros are kept", loaded.silent[0])
         self.silent.update(loaded.silent)
         return loaded.batch
 

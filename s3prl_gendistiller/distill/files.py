@@ -37,8 +37,8 @@ def files_below(
     """Files at any depth in a fixed order, without hidden ones; links are followed, no folder twice.
 
     Args:
-        suffixes: in lower case; the names may have them in any case.
-        beginnings: of the names; an empty tuple admits all names.
+        suffixes: suffixes in lower case; the names may have these suffixes in any case.
+        beginnings: beginnings of the names; an empty tuple admits all names.
         left_out: receives the suffixes of the other files, with their counts.
 
     Raises:
@@ -66,18 +66,18 @@ def _refuse_unlisted(error: OSError) -> None:
         raise UserError(f"{error.filename}: cannot be listed ({error.strerror}); expected a folder that can be read")
 
 
-def refuse_irregular(path: str | os.PathLike[str], kind: str) -> None:
+def refuse_irregular(path: str | os.PathLike[str], content: str) -> None:
     """Refuses what is no regular file: reading from a pipe would never end.
 
     Args:
-        kind: "audio" or "text", for the message.
+        content: "audio" or "text", for the message.
 
     Raises:
         UserError: the file does not exist, is no regular file, or is audio with a name that is not UTF-8, which
             neither libsndfile nor a manifest can hold.
     """
     shown = os.fsencode(path).decode(errors="backslashreplace")
-    if kind == "audio" and os.fsencode(path) != shown.encode():
+    if content == "audio" and os.fsencode(path) != shown.encode():
         raise UserError(f"{shown}: the name is not UTF-8, expected one that a manifest can hold; rename the file")
     try:
         mode = os.stat(path).st_mode
@@ -86,12 +86,12 @@ def refuse_irregular(path: str | os.PathLike[str], kind: str) -> None:
         if not isinstance(error, FileNotFoundError | NotADirectoryError):
             found = f"cannot be read ({getattr(error, 'strerror', error)})"
         raise UserError(
-            f"{os.fspath(path)}: {found}; expected {kind}; correct the path or repeat the manifest"
+            f"{os.fspath(path)}: {found}; expected {content}; correct the path or repeat the manifest"
         ) from None
     if not stat.S_ISREG(mode):
-        article = "an" if kind == "audio" else "a"
+        article = "an" if content == "audio" else "a"
         found = _KINDS.get(stat.S_IFMT(mode), "no regular file")
-        raise UserError(f"{os.fspath(path)}: is {found}; expected {article} {kind} file; correct the path")
+        raise UserError(f"{os.fspath(path)}: is {found}; expected {article} {content} file; correct the path")
 
 
 def of_each_file(

@@ -24,10 +24,10 @@ def check_fit(
     """Refuses configurations that would fail later, and those whose copied layers would compute something else.
 
     Args:
-        config: of the student.
-        teacher: its name, for the message.
-        num_layers, width: of the teacher.
-        layout: of the teacher; None if it is unknown.
+        config: the student's configuration.
+        teacher: the teacher's name, for the message.
+        num_layers, width: number of layers and width of the teacher.
+        layout: the teacher's layout; None if it is unknown.
         warm_start: whether weights are copied from the teacher; False if the training of the student continues.
 
     Raises:
@@ -54,7 +54,7 @@ def _target_problems(config: ModelConfig, num_layers: int, width: int) -> Iterat
         found = ", ".join(map(str, wrong))
         yield f"distill.target_layers: found {found}, expected 1..{num_layers} (the teacher has {num_layers} layers)"
     if _compares_layers(config):
-        yield from _differs("encoder_embed_dim", config, width, "the layerwise objective compares number by number")
+        yield from _differs("encoder_embed_dim", config, width, "layerwise compares channel by channel")
 
 
 def _warm_start_problems(
@@ -64,9 +64,9 @@ def _warm_start_problems(
     off = {part: f"warm_start.{part}: false" for part in ("front_end", "position")}
     off["layer"] = f"warm_start.{wanted.layers_off}"
     given = {"front_end": wanted.front_end, "position": wanted.position, "layer": wanted.copied_layers(config.student)}
-    asked = [part for part in given if given[part]]
-    if asked and not _compares_layers(config):
-        yield from _differs("encoder_embed_dim", config, width, f"or {', '.join(off[part] for part in asked)}")
+    copied = [part for part in given if given[part]]
+    if copied and not _compares_layers(config):
+        yield from _differs("encoder_embed_dim", config, width, f"or {', '.join(off[part] for part in copied)}")
     yield from wanted.layer_problems(config.student, num_layers)
     if layout is None:
         return
@@ -86,7 +86,7 @@ def _warm_start_problems(
             "activation_fn": layout.activation,
         },
     }
-    for part in asked:
+    for part in copied:
         for key, expected in rows[part].items():
             if expected is not None and key in keys:
                 yield from _differs(key, config, expected, f"or {off[part]}")

@@ -137,7 +137,7 @@ def _set_folders(root: Path, name: str | None, splits: Sequence[str] | None) -> 
     if splits is not None:
         absent = [split for split in splits if not (root / split).is_dir()]
         if absent:
-            raise UserError(f"{root}: no folder {', '.join(absent)} in it; expected the splits asked for")
+            raise UserError(f"{root}: no folder {', '.join(absent)} in it; expected the named splits")
         return {split: root / split for split in splits}
     if name is None:
         names = (split for split in os.listdir(root) if split.startswith(SPLIT_PREFIXES))
@@ -148,7 +148,7 @@ def _set_folders(root: Path, name: str | None, splits: Sequence[str] | None) -> 
 
 
 def _length(path: Path) -> int | UserError:
-    """Length of a file in samples, or the error that says why it cannot be used."""
+    """Length of a file in samples, or the error with the reason why the file cannot be used."""
     try:
         return audio_frames(path)
     except UserError as error:

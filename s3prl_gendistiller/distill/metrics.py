@@ -18,7 +18,7 @@ def append_metrics(folder: str | Path, split: str, step: int, report: Mapping[st
 
 
 def read_metrics(folder: str | Path, split: str) -> dict[int, dict[str, float]]:
-    """Step -> metrics of a run, in order. Of a step that a resumed run wrote twice, the last line counts.
+    """Step -> metrics of a run, in order. The last line of a step counts if a resumed run wrote two.
 
     Raises:
         UserError: the run has logged nothing, or the file holds a line of another form.

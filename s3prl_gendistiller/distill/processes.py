@@ -19,8 +19,11 @@ def end_with_parent() -> None:
         threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
 
 
-def serve_parent() -> None:
-    """`end_with_parent`, and no reaction to ctrl-C: the terminal sends it to both, and the parent ends the worker."""
+def follow_parent() -> None:
+    """Ends with the parent, and ignores ctrl-C.
+
+    The terminal sends ctrl-C to parent and worker, and the parent ends the worker.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
 

@@ -51,7 +51,8 @@ class DistillTask(nn.Module):
         self._sources: list[int | None] = [getattr(objective, "source_layer", None) for objective in objectives]
 
     def forward(self, wavs: Tensor, lengths: Tensor, teacher_probability: float = 0.0) -> Tensor:
-        """
+        """Sums and counts of all terms for a batch.
+
         Args:
             wavs: (B, S), zero padded; lengths: (B,) samples.
             teacher_probability: probability that a teacher layer replaces the generated layer as history.

@@ -18,7 +18,7 @@ from s3prl_gendistiller.models.front_end import UtteranceGroupNorm, num_frames
 
 MAX_FRAME_DIFFERENCE = 2
 
-# (encoder, wavs (B, S), lengths (B,), highest layer asked for) -> hidden states 0..highest at least, each (B, T, D).
+# (encoder, wavs (B, S), lengths (B,), highest needed layer) -> hidden states 0..highest at least, each (B, T, D).
 # The encoder is an argument, because DataParallel calls copies of it.
 Encode = Callable[[nn.Module, Tensor, Tensor, int], Sequence[Tensor]]
 
@@ -31,12 +31,12 @@ class EncoderLayout:
     norm_first: bool  # LayerNorm before attention and feed-forward (HuBERT Large) instead of after (Base)
     normalize: bool  # every utterance is brought to zero mean and unit variance before the CNN
     ffn: int | None = None  # width inside the feed-forward part
-    activation: str | None = None  # of the feed-forward part, such as "gelu"
+    activation: str | None = None  # activation function of the feed-forward part, such as "gelu"
     extractor_mode: str | None = None  # "default" (one GroupNorm) or "layer_norm" (one after each convolution)
     convolutions: tuple[tuple[int, int, int], ...] | None = None  # channels, kernel, stride of each
     feature_norm: bool | None = None  # a LayerNorm before the projection of the CNN's output
     conv_pos: int | None = None  # kernel of the positional convolution
-    conv_pos_groups: int | None = None  # its groups
+    conv_pos_groups: int | None = None  # groups of the positional convolution
     position_norm: bool | None = None  # a batch norm in the positional convolution
 
 
@@ -60,7 +60,7 @@ class Teacher(nn.Module):
     """A frozen speech encoder.
 
     Args:
-        name: of the teacher in the configuration, for messages.
+        name: the teacher's name in the configuration, for messages.
         encoder: the module that holds the weights.
         encode: gives the encoder's hidden states in s3prl's counting: entry 0 is the input of transformer layer 1,
             entry n the output of layer n; the last one is the encoder's output.
@@ -68,8 +68,8 @@ class Teacher(nn.Module):
         width: D.
         model_type: "hubert", "wavlm", ...
         naming: library whose names the weights have, "fairseq" or "transformers"; None for unknown names.
-        prefix: of those names in the state_dict of `encoder`.
-        layout: None if it is unknown.
+        prefix: beginning of those names in the state_dict of `encoder`.
+        layout: the encoder's layout; None if it is unknown.
     """
 
     def __init__(
@@ -117,7 +117,8 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, wavs: Tensor, lengths: Tensor, layers: Sequence[int]) -> Tensor:
-        """
+        """Hidden states of the teacher.
+
         Args:
             wavs: (B, S) float32 at 16 kHz, zero after each item's end.
             lengths: (B,) samples.
@@ -160,7 +161,7 @@ def common_frames(theirs: Tensor, ours: Tensor, remedy: str) -> Tensor:
 
     Args:
         theirs, ours: (B,) frames that the teacher and the student give for each utterance.
-        remedy: for the message.
+        remedy: advice in the message.
 
     Returns:
         (B,) the smaller counts.

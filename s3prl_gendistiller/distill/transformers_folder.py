@@ -81,7 +81,7 @@ class FolderShape:
     """Content of the JSON files of a folder, before any weight is read."""
 
     model_type: str  # a key of `CLASSES`
-    config: EncoderConfig  # of its encoder
+    config: EncoderConfig  # settings of the encoder
     normalize: bool  # every utterance is brought to zero mean and unit variance before the CNN
     given: tuple[str, ...]  # keys of `EncoderConfig` in config.json; for the others transformers has defaults
 
@@ -128,7 +128,7 @@ def read_shape(folder: Path) -> FolderShape:
     model_type = content.get("model_type")
     if not isinstance(model_type, str) or model_type not in CLASSES:
         raise UserError(
-            f"{path} says model_type {repr(model_type)[:80]}, expected one of {', '.join(CLASSES)}; use such a model, "
+            f"{path} states model_type {repr(model_type)[:80]}, expected one of {', '.join(CLASSES)}; use such a model "
             "or an s3prl upstream"
         )
     names = tuple(field.name for field in dataclasses.fields(EncoderConfig) if field.name in content)
@@ -160,14 +160,14 @@ def _normalises(folder: Path, config: EncoderConfig) -> bool:
     if content is None and path.is_file():
         content = read_object(path)
     if content is None:
-        return config.feat_extract_norm == "layer"  # as in the released models of either kind
+        return config.feat_extract_norm == "layer"  # as in the released models with either norm
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__} as feature_extractor, expected an object")
     rate, normalise = content.get("sampling_rate", SAMPLE_RATE), content.get("do_normalize", True)
     if isinstance(rate, bool) or rate != SAMPLE_RATE:
-        raise UserError(f"{path} says sampling_rate {str(rate)[:40]}, expected {SAMPLE_RATE}; choose another model")
+        raise UserError(f"{path} states sampling_rate {str(rate)[:40]}, expected {SAMPLE_RATE}; choose another model")
     if not isinstance(normalise, bool):
-        raise UserError(f"{path} says do_normalize {str(normalise)[:40]!r}, expected true or false")
+        raise UserError(f"{path} states do_normalize {str(normalise)[:40]!r}, expected true or false")
     return normalise
 
 

@@ -106,7 +106,8 @@ def _encode(
     attention_mask = real.long() if shortest < wavs.shape[1] else None
     layers = model.encoder.layers
     whole = highest >= len(layers)
-    # A pre-norm encoder applies its final LayerNorm to the last state that runs; with one layer more, that is another.
+    # A pre-norm encoder applies its final LayerNorm to the last state. One more layer runs, so that the needed states
+    # have no such norm.
     layers.limit = len(layers) if whole else max(highest, 1) + stable
     output = model(wavs, attention_mask=attention_mask, output_hidden_states=True)
     states = list(output.hidden_states)

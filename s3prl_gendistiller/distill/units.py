@@ -23,20 +23,20 @@ from s3prl_gendistiller.documents import parse_json
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.outputs import replacing
 
-HEAD_TEMPERATURE = 0.1  # of the cosines in HuBERT
-SHARPNESS = 0.1  # of soft assignment by k-means, relative to the mean squared distance to the nearest centroid
+HEAD_TEMPERATURE = 0.1  # divisor of the cosines in HuBERT
+SHARPNESS = 0.1  # temperature of k-means, relative to the mean squared distance to the nearest centroid
 FORMAT = "1"
 
 
 def float32_or_better(values: Tensor) -> Tensor:
-    """float64 stays, other types become float32: in bfloat16 an angle between frames is wrong by 0.005."""
+    """float64 values as they are, others in float32: in bfloat16 an angle between frames is wrong by 0.005."""
     return values if values.dtype == torch.float64 else values.float()
 
 
 class UnitSource(nn.Module, abc.ABC):
     """Predicts units: from states (..., D) to logits (..., V)."""
 
-    kind: str  # name of the class in a file
+    label: str  # name of the class in a file
     similarity: str  # measure of the similarity of two units, "cosine" or "euclidean"
     width: int  # D
     number: float  # divisor of the logits, which a file holds, too: temperature of a head, scale of k-means
@@ -53,7 +53,7 @@ class UnitHead(UnitSource):
     Parameter names are fairseq's: `final_proj` and `label_embs_concat` (V, E).
     """
 
-    kind, similarity = "head", "cosine"
+    label, similarity = "head", "cosine"
 
     def __init__(self, width: int, clusters: int, unit_dim: int, temperature: float = HEAD_TEMPERATURE) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class KmeansUnits(UnitSource):
         scale: mean squared distance of a frame to its nearest centroid.
     """
 
-    kind, similarity = "kmeans", "euclidean"
+    label, similarity = "kmeans", "euclidean"
 
     def __init__(self, centroids: Tensor, scale: float) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ def _check_matrices(*values: Tensor) -> None:
 class Units:
     """A teacher's units and the vocabulary of kept units."""
 
-    predict: UnitSource  # from states of the teacher's layer (..., D) to logits (..., V); frozen
+    predict: UnitSource  # function from states of the teacher's layer (..., D) to logits (..., V); frozen
     layer: int  # number of that layer in s3prl's counting
     counts: Tensor  # (V,) int64, frames of the training manifest in which the unit has the highest logit
     kept: Tensor  # (V',) int64, ids of the kept units, most frequent first
@@ -137,7 +137,7 @@ class Units:
         source = self.predict
         tensors = {f"predict.{name}": value.contiguous() for name, value in source.state_dict().items()}
         tensors |= {"counts": self.counts, "kept": self.kept, "nearest": self.nearest}
-        metadata = {"format": FORMAT, "kind": source.kind, "number": repr(source.number), "layer": str(self.layer)}
+        metadata = {"format": FORMAT, "kind": source.label, "number": repr(source.number), "layer": str(self.layer)}
         content = safetensors.torch.save(tensors, {**metadata, "facts": json.dumps(self.facts, sort_keys=True)})
         with replacing(path) as part:
             part.write_bytes(content)
@@ -158,8 +158,8 @@ class Units:
                 raise ValueError(f"found format {metadata.get('format')}, expected {FORMAT}")
             state = {name.removeprefix("predict."): value for name, value in tensors.items() if "predict." in name}
             number = float(metadata["number"])
-            kind = {source.kind: source for source in (UnitHead, KmeansUnits)}[metadata["kind"]]
-            predict = kind.from_state(state, number)
+            source = {source.label: source for source in (UnitHead, KmeansUnits)}[metadata["kind"]]
+            predict = source.from_state(state, number)
             layer, facts = int(metadata["layer"]), parse_json(metadata["facts"], "facts")
             found = cls(predict, layer, tensors["counts"], tensors["kept"], tensors["nearest"], facts)
         except (safetensors.SafetensorError, UserError, LookupError, ValueError, RuntimeError, OSError) as error:
@@ -171,7 +171,7 @@ class Units:
         return found
 
     def _problems(self, tensors: Mapping[str, Tensor]) -> Iterator[str]:
-        """Faults that no file of this program has; only the first is sure, since it may cause the others."""
+        """Faults that this program never writes. Only the first fault is certain, because it may cause the others."""
         wrong = [name for name, value in tensors.items() if not value.isfinite().all()]
         if wrong or not math.isfinite(self.predict.number):
             yield f"numbers that are not finite in {', '.join(wrong) or 'number'}"
@@ -199,7 +199,7 @@ class Units:
             yield "counts below 0, or of no frame at all"
 
     def check_teacher(self, name: str, fingerprint: str, width: int, num_layers: int) -> None:
-        """Raises a UserError if fingerprint, width or layers are not those of the teacher whose units these are."""
+        """Refuses, by a UserError, a teacher other than the one for which the units were made."""
         if self.facts.get("fingerprint") != fingerprint:
             raise UserError(
                 f"units: found those of teacher {self.facts.get('teacher')}, whose weights are not those of {name}; "

@@ -22,7 +22,7 @@ NAMES: dict[str, tuple[tuple[str, str], ...]] = {
         (r"^feature_extractor\.conv_layers\.(\d+)\.0\.", r"front_end.layers.\1.conv."),
         (r"^feature_extractor\.conv_layers\.(\d+)\.2\.(?:1\.)?", r"front_end.layers.\1.norm."),
         (r"^layer_norm\.", "feature_norm."),
-        (r"^post_extract_proj\.norm\.", "feature_norm."),  # the baseline's, where it is given one
+        (r"^post_extract_proj\.norm\.", "feature_norm."),  # the norm of a DistilHuBERT with feature_norm
         (r"^post_extract_proj\.", "feature_projection."),
         (r"^encoder\.pos_conv\.0\.", "position.conv."),
         (r"^encoder\.layer_norm\.", "encoder_norm."),
@@ -70,7 +70,9 @@ class WarmStartReport:
 
     copied: tuple[str, ...]  # names of the student's weights that were copied
     left_out: tuple[tuple[str, str], ...]  # the teacher's weights that the student does not have, with reasons
-    untouched: tuple[str, ...]  # the student's weights that the teacher lacks although they were asked for; random
+    untouched: tuple[
+        str, ...
+    ]  # the student's weights that the teacher lacks although they were requested; their values are random
 
     def summary(self) -> str:
         """Text for the log: the number of copied weights, and all weights that were not copied."""

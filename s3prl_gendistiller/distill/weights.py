@@ -51,7 +51,7 @@ def check_finite(weights: Mapping[str, Any], source: str | Path) -> None:
     """Raises a UserError with the name of the first weight that is not finite, and the number of such weights.
 
     Args:
-        weights: by name; values that are no dense tensors of floats are passed over.
+        weights: name -> value; values that are no dense tensors of floats are passed over.
         source: file or key that holds the weights, for the message.
     """
     wrong = [name for name, value in weights.items() if is_plain(value) and not is_finite(value)]

@@ -17,7 +17,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 
-KeyValues = tuple[Tensor, Tensor]  # of one step, each (B, heads, T, D / heads)
+KeyValues = tuple[Tensor, Tensor]  # keys and values of one step, each (B, heads, T, D / heads)
 
 SCORES_AT_ONCE = 2**22  # scores in a block of queries, where dropout needs the scores in memory
 GATE_WIDTH = 8  # numbers per head and frame in WavLM's gate, summed in two groups of four
@@ -30,7 +30,7 @@ class GatedPositionBias(nn.Module):
         heads: attention heads.
         head_width: D / heads.
         buckets: number of distance buckets; half for the past, half for the future.
-        max_distance: in frames; all distances from here on share the last bucket.
+        max_distance: distance in frames; all distances from this one on share the last bucket.
     """
 
     def __init__(self, heads: int, head_width: int, *, buckets: int = 320, max_distance: int = 800) -> None:
@@ -68,7 +68,7 @@ class SelfAttention(nn.Module):
     Args:
         width: D.
         heads: attention heads; divides D.
-        dropout: on the attention weights.
+        dropout: dropout rate of the attention weights.
         position_bias: optional module (B, T, D) -> (B, heads, T, T); for attention within one step only.
         recomputed: the caller checkpoints the layer, so saved tensors are freed soon.
     """
@@ -90,7 +90,8 @@ class SelfAttention(nn.Module):
         self.position_bias = position_bias
 
     def forward(self, x: Tensor, mask: Tensor | None, earlier: Sequence[KeyValues] = ()) -> tuple[Tensor, KeyValues]:
-        """
+        """Output of the attention.
+
         Args:
             x: (B, T, D); or (B, N, T, D), N steps at once, each of which attends to itself and to the steps before it.
             mask: (B, T), True = real frame; None when no frame is padded, which allows the fastest kernels.

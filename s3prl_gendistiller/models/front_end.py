@@ -57,7 +57,8 @@ class UtteranceGroupNorm(nn.GroupNorm):
     """GroupNorm with one group per channel of (B, C, T) and statistics over each utterance's own frames.
 
     HuBERT Base computes its statistics over the padding too, so that the features of a short utterance depend on the
-    longest utterance of the batch: they change by a third where that one is twice as long (benchmarks/RESULTS.md).
+    longest utterance of the batch: the features change by a third beside an utterance of twice the length
+    (benchmarks/RESULTS.md).
     """
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
@@ -113,7 +114,8 @@ class ConvFrontEnd(nn.Module):
             self.requires_grad_(False)
 
     def forward(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """
+        """Features of the frames.
+
         Args:
             wavs: (B, S), zero after each item's end.
             lengths: (B,) samples.

@@ -40,7 +40,7 @@ class GenDistiller(Student):
     """The student.
 
     Args:
-        config: its architecture and ablation switches.
+        config: the student's architecture and ablation switches.
         num_steps: N, the number of teacher layers to generate.
     """
 

@@ -1,4 +1,4 @@
-"""The base of all students: their call, their output, and what a trainer and a checkpoint ask of them."""
+"""The base of all students: their call, their output, and the methods that training and checkpoints use."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Student(nn.Module):
     """Base of the students: ``student(wavs, lengths, steps=None) -> StudentOutput``.
 
     Attributes:
-        ignores_padding: no frame depends on the samples behind its utterance; a teacher is then made so, too.
+        ignores_padding: no frame depends on the samples behind its utterance; the teacher then ignores padding, too.
         heads: the prediction heads, which a reader of hidden states can leave out; None where predictions are layers.
     """
 

@@ -57,5 +57,5 @@ def test_unknown_phoneme_is_named() -> None:
         def phonemes(self, words: object, language: str = "en-us") -> list[list[str]]:
             return [["k", "'q9"]]
 
-    with pytest.raises(ValueError, match='WORD: espeak-ng says "\'q9"'):
+    with pytest.raises(ValueError, match='WORD: espeak-ng uses the phoneme "\'q9"'):
         pronunciations(Strange(), ["word"])

@@ -45,7 +45,10 @@ def test_files_that_are_there_are_kept(tmp_path: Path) -> None:
 
 def test_worker_that_dies_is_reported_and_what_was_written_stays(tmp_path: Path) -> None:
     clips = [*(Beep(f"{i:02d}.wav") for i in range(40)), Beep("last.wav", deadly=True)]
-    with pytest.raises(UserError, match="a worker process died.*--workers"), Recorder(2, progress=False) as recorder:
+    with (
+        pytest.raises(UserError, match="a worker process ended early.*--workers"),
+        Recorder(2, progress=False) as recorder,
+    ):
         recorder.record(tmp_path, clips)
     assert {soundfile.info(path).frames for path in tmp_path.glob("*.wav")} <= {800}
     with Recorder(2, progress=False) as recorder:

@@ -160,7 +160,7 @@ def test_truncated_flac_is_named(tmp_path: Path) -> None:
 def test_file_that_differs_from_its_manifest_is_named(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", tone(8000), 16000)
     assert len(read_audio(tmp_path / "a.wav", expected_samples=8200)) == 8000
-    with pytest.raises(UserError, match=r"8000 samples at 16 kHz; the manifest says 16000; write the"):
+    with pytest.raises(UserError, match=r"8000 samples at 16 kHz; the manifest states 16000; write the"):
         read_audio(tmp_path / "a.wav", expected_samples=16000)
 
 

@@ -39,7 +39,7 @@ def test_every_bad_header_is_named_with_its_line_and_the_way_to_leave_it_out(tmp
     for line, problem in (
         (9, "cannot be read as audio"),
         (11, "no such file"),
-        (13, "the manifest says 800"),
+        (13, "the manifest states 800"),
         (15, "a named pipe"),
     ):
         assert any(f"dev.csv line {line}:" in part and problem in part for part in message.splitlines()), message

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 
 import pytest
 
-from s3prl_gendistiller.distill.processes import end_with_parent, serve_parent
+from s3prl_gendistiller.distill.processes import end_with_parent, follow_parent
 
 
 def _own(pipe: Connection, initializer: object) -> None:
@@ -33,7 +33,7 @@ def _alive(process: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("initializer", [end_with_parent, serve_parent])
+@pytest.mark.parametrize("initializer", [end_with_parent, follow_parent])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_workers_end_with_the_process_that_started_them(initializer: object, how: signal.Signals) -> None:
     context = multiprocessing.get_context("fork")

@@ -146,7 +146,7 @@ def test_a_feature_extractor_that_does_not_fit_is_refused(
     content = {"do_normalize": True, "sampling_rate": 16_000, **settings}
     name = "processor_config.json" if nested else "preprocessor_config.json"
     (folder / name).write_text(json.dumps({"feature_extractor": content} if nested else content))
-    with pytest.raises(UserError, match=rf"teacher\.folder: {folder}/{name} says {message}"):
+    with pytest.raises(UserError, match=rf"teacher\.folder: {folder}/{name} states {message}"):
         read_teacher_shape(folder)
 
 

@@ -1,10 +1,10 @@
 """Objectives, which a student is trained to match: one module each, with one row of `config_objectives.OBJECTIVES`.
 
 An objective is a torch module called as ``objective(teacher, student, frame_mask) -> {term: (sum, count)}`` with
-teacher (B, L, T, D_t), student (B, L, T, D_s) and frame_mask (B, T). Its `terms` name what it returns, and the weight
-with which each mean enters the loss; weight 0 is for terms that are only reported. An objective with a `source_layer`
-gets that layer of the teacher, (B, 1, T, D_t), in place of the target layers. The task divides sums by counts once, so
-that batches and processes of different size weigh right.
+teacher (B, L, T, D_t), student (B, L, T, D_s) and frame_mask (B, T). Its `terms` hold the names of the terms and the
+weight of each mean in the loss; weight 0 is for terms that are only reported. An objective with a `source_layer` gets
+that layer of the teacher, (B, 1, T, D_t), in place of the target layers. The task divides sums by counts once, so
+that each batch and process counts by its number of frames.
 
 Its Python module defines ``build(config, setting) -> nn.Module`` and, if its configuration names files,
 ``check_files(config)``, which raises a UserError before a run begins.
@@ -27,9 +27,9 @@ _PACKAGE = __name__.partition(".")[0]
 
 @dataclass(frozen=True)
 class Setting:
-    """What an objective is built for."""
+    """Values that `build` needs beside the configuration of an objective."""
 
-    target_layers: Sequence[int]  # of the teacher
+    target_layers: Sequence[int]  # numbers of the teacher's layers
     width: int | None = None  # D_s, which objectives with a head on the student need
     teacher: Teacher | None = None  # None where no teacher is at hand, as in tests
 

@@ -51,7 +51,8 @@ class Ckd(nn.Module):
         self.terms = {f"ckd_{name}": config.weight * weight for name, weight in weights.items() if weight > 0.0}
 
     def forward(self, teacher: Tensor, student: Tensor, frame_mask: Tensor) -> dict[str, Sums]:
-        """
+        """Sums and counts of the terms.
+
         Args:
             teacher: (B, L, T, D_t); gets no gradient.
             student: (B, L, T, D_s).
@@ -178,7 +179,7 @@ def _window_products(states: Tensor, offsets: list[int], dilation: int) -> tuple
     # product of frames t and t + lag at t, shifted so that no offset leads outside; (B, T + 2 reach, lags)
     bands = torch.stack([_lagged(states, lag, reach) for lag in lags], dim=-1)
     steps = torch.tensor([0, *offsets], device=states.device)
-    earlier = torch.minimum(steps[:, None], steps[None, :])  # of each pair of places in the window
+    earlier = torch.minimum(steps[:, None], steps[None, :])  # earlier place of each pair in the window
     lag = (steps[:, None] - steps[None, :]).abs() // dilation
     rows = torch.arange(frames, device=states.device)[:, None, None] + reach + earlier  # (T, W + 1, W + 1)
     gram = bands.flatten(1)[:, rows * len(lags) + lag]  # (B, T, W + 1, W + 1), the vertex first

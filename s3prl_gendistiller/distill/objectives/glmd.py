@@ -33,7 +33,7 @@ def build(config: GlmdConfig, setting: Setting) -> nn.Module:
 
 
 def check_files(config: GlmdConfig) -> None:
-    """Reads the units alone: `build` compares them with the teacher, whose weights that needs."""
+    """Reads the units alone; `build` compares them with the teacher, because this needs the teacher's weights."""
     assert config.units is not None
     Units.load(config.units)
 
@@ -47,7 +47,7 @@ class Glmd(nn.Module):
         num_layers: number of layers that the student predicts; the head reads the last one.
 
     Raises:
-        UserError: the head cannot start from the teacher's.
+        UserError: the head cannot start with the weights of the teacher's head.
     """
 
     kept: Tensor
@@ -69,7 +69,8 @@ class Glmd(nn.Module):
         self.register_buffer("nearest", units.nearest)
 
     def forward(self, teacher: Tensor, student: Tensor, frame_mask: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-        """
+        """Sums and counts of the divergence and of the agreement.
+
         Args:
             teacher: (B, 1, T, D_t), the layer from which the units are predicted.
             student: (B, k, T, D_s); nothing is compared where k is less than the student's number of layers.

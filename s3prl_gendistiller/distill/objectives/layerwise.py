@@ -23,7 +23,7 @@ class Layerwise(nn.Module):
 
     Args:
         target_layers: numbers of the L teacher layers, used in the names of the terms.
-        weight, cosine_weight: of the whole objective, and lambda of the paper.
+        weight, cosine_weight: the weight of the whole objective, and lambda of the paper.
     """
 
     def __init__(self, target_layers: Sequence[int], *, weight: float = 1.0, cosine_weight: float = 1.0) -> None:
@@ -37,7 +37,8 @@ class Layerwise(nn.Module):
             self.terms[f"cosine_layer{layer}"] = 0.0
 
     def forward(self, teacher: Tensor, student: Tensor, frame_mask: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-        """
+        """Sums and counts of the terms of each layer.
+
         Args:
             teacher, student: (B, k, T, D), the first k of the L layers.
             frame_mask: (B, T), True = real frame.
