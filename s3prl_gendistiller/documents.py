@@ -1,7 +1,7 @@
 """YAML and JSON files of a user, read as plain data: mappings with text as keys, lists and scalars.
 
 Limits protect the reader: size of the file, depth, number of entries after aliases are expanded, digits of a number.
-Numbers are finite. A key that stands twice in a mapping is refused, because one of the two values would be lost.
+Numbers are finite. A mapping that has a key twice is refused, because one of the two values would be lost.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def read_layered_yaml(path: str | Path) -> dict[str, Any]:
 
 
 def yaml_layers(path: str | Path) -> list[tuple[Path, dict[str, Any]]]:
-    """A YAML file, its base, the base of that, and so on, each without its key `base`.
+    """A YAML file, its base, the base of its base, and so on, each without its key `base`.
 
     In a base from another folder, ``${HERE}`` is replaced by that folder; elsewhere ``${HERE}`` stays, and the caller
     replaces it by the folder of the first file.

@@ -145,7 +145,7 @@ class Espeak:
 
     @contextlib.contextmanager
     def _opened(self, voice: str, callback: Any = None) -> Iterator[ctypes.CDLL]:
-        """The library, loaded again, with a voice; unloaded with its state at the end, because ctypes never does."""
+        """The library with a voice, loaded again here and unloaded with its state at the end; ctypes never unloads."""
         try:
             library = ctypes.CDLL(self._library_path)
         except OSError as error:

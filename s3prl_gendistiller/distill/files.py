@@ -67,7 +67,7 @@ def _refuse_unlisted(error: OSError) -> None:
 
 
 def refuse_irregular(path: str | os.PathLike[str], content: str) -> None:
-    """Refuses what is no regular file: reading from a pipe would never end.
+    """Refuses a path of no regular file, because reading from a pipe would never end.
 
     Args:
         content: "audio" or "text", for the message.

@@ -13,7 +13,7 @@ _BATCH_FRAMES = 8192
 
 
 def frames_to_cluster(states: Iterable[np.ndarray], wanted: int, progress: bool) -> np.ndarray:
-    """The first `wanted` frames of utterances (T, D), or all of them if they have no more."""
+    """The first `wanted` frames of utterances (T, D), or all frames if the utterances have no more."""
     found: list[np.ndarray] = []
     count = 0
     with tqdm(total=wanted, desc="frames to cluster", unit="frame", disable=not progress) as bar:

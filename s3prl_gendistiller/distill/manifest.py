@@ -61,7 +61,7 @@ def write_manifest(
     """Writes one CSV file for each set of audio files below `audio_dir`, after all files have been measured.
 
     A folder that holds LibriSpeech's split folders yields one CSV file for each split. Any other folder yields one CSV
-    file of everything below it, called `name` or like the folder; with `name`, so does every folder.
+    file of everything below it, called `name` or like the folder. With `name`, every folder yields one CSV file.
 
     Args:
         out_dir: None for `audio_dir/len_for_bucket`.

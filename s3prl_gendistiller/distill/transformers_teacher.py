@@ -1,6 +1,6 @@
 """Teachers from a local transformers folder: HuBERT, WavLM, wav2vec 2.0; the class follows config.json's model_type.
 
-The weights are read here instead of by ``from_pretrained``: each of them must have a place in the model, so that a
+The weights are read here instead of by ``from_pretrained``: each weight must have a place in the model, so that a
 WavLM never loads without its position weights. Nothing is downloaded, and no code of a file is executed.
 """
 

@@ -27,7 +27,7 @@ def check_weights(weights: Any, module: nn.Module, path: str | Path, what: str, 
 
     Args:
         weights: content of the file `path`.
-        what, whole: what the weights have to fit, and the name of the module, for the message.
+        what, whole: description of a fitting module, and the name of the module, for the message.
 
     Raises:
         UserError: names some of the weights.

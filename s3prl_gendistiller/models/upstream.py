@@ -1,4 +1,4 @@
-"""A student as an upstream of s3prl: its settings and its output, whichever way s3prl loads it."""
+"""A student as an upstream of s3prl: its settings and its output."""
 
 from __future__ import annotations
 
