@@ -1,7 +1,7 @@
-"""``python -m s3prl_gendistiller run_pretrain.py ...``: the script of a linked s3prl checkout, helped by our launcher.
+"""``python -m s3prl_gendistiller run_pretrain.py ...`` runs a script of a linked checkout behind our launcher's checks.
 
-The script that runs is the checkout's own, on supplied libraries; what the command leaves out is filled in and its
-input is checked first, as by our launchers. Any other script runs as ``python -m s3prl_gendistiller.host.compat`` does.
+The script is the checkout's own. This module supplies missing library names, fills in missing flags, and checks the
+input first. Any other script runs as with ``python -m s3prl_gendistiller.host.compat``.
 """
 
 from __future__ import annotations
