@@ -32,7 +32,7 @@ def add_command(
     Args:
         run: function of the read arguments that returns the exit status.
         about: line in the list of all commands.
-        way_on: what the user does after ctrl-C.
+        way_on: advice to the user after ctrl-C.
     """
     form = argparse.RawDescriptionHelpFormatter
     made = subparsers.add_parser(name, help=about, description=description, epilog=examples, formatter_class=form)

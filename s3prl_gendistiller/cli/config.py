@@ -19,7 +19,7 @@ CONFIGURATIONS |= {"runner": RunnerConfig, **{name: whole_config(name) for name 
 
 _DESCRIPTION = """\
 Print the keys of a model YAML (gendistiller, distilhubert), of a runner YAML (runner) or of a YAML of run_downstream.py
-(by the name of its task), with defaults and ranges, or check a file and report everything that is wrong with it."""
+(by the name of its task), with defaults and ranges, or check a file and report all problems of it."""
 
 _EXAMPLE = """\
 example: gendistiller config gendistiller
@@ -31,16 +31,16 @@ example: gendistiller config gendistiller
 def add_parser(subparsers: Any) -> None:
     about = "print every configuration key, or check a file"
     add = arguments.add_command(subparsers, "config", run, about, _DESCRIPTION, _EXAMPLE).add_argument
-    add("kind", choices=tuple(CONFIGURATIONS))
+    add("name", choices=tuple(CONFIGURATIONS))
     add("--check", metavar="FILE", type=arguments.text, help="the YAML file to check")
 
 
 def run(args: argparse.Namespace) -> int:
     if args.check is None:
-        print("\n".join(describe(CONFIGURATIONS[args.kind])))
+        print("\n".join(describe(CONFIGURATIONS[args.name])))
     else:
-        from_dict(CONFIGURATIONS[args.kind], read_layered_yaml(args.check), args.check)
-        print(f"{args.check}: a valid {args.kind} configuration")
+        from_dict(CONFIGURATIONS[args.name], read_layered_yaml(args.check), args.check)
+        print(f"{args.check}: a valid {args.name} configuration")
     return 0
 
 

@@ -16,7 +16,8 @@ _LISTED = 20
 
 _DESCRIPTION = f"""\
 Write speech for SUPERB's tasks below OUT, in the layout and under the folder names that s3prl's loaders expect:
-with SUPERB_DATA=OUT every task finds its data. The speech is synthetic (espeak-ng) and says so in each folder.
+with SUPERB_DATA=OUT every task finds its data. The speech is synthetic (espeak-ng), and the README.md of each folder
+states that.
 
 The same arguments give the same bytes. A repeated command continues an interrupted one, and writes missing or damaged
 files again. A folder with any other content is left as it is.
@@ -33,8 +34,8 @@ example:
 def add_parser(subparsers: Any) -> None:
     about, way_on = "write speech for all ten SUPERB tasks in the official layouts", "the same command continues"
     add = arguments.add_command(subparsers, "corpus", run, about, _DESCRIPTION, _EXAMPLE, way_on).add_argument
-    add("out", metavar="OUT", type=arguments.path, help="folder for the corpora; what SUPERB_DATA is to name")
-    sizes = "tiny (seconds of work), small (3 hours of speech, the default) or medium (10 hours)"
+    add("out", metavar="OUT", type=arguments.path, help="folder for the corpora; set SUPERB_DATA to it afterwards")
+    sizes = "tiny (seconds of work), small (3.6 hours of speech, the default) or medium (10 hours)"
     add("--size", metavar="SIZE", help=sizes)
     add("--seed", metavar="N", type=arguments.seed, help="other voices, sentences and noise (0)")
     add("--tasks", metavar="TASK", nargs="+", help="only the corpora that these tasks need")

@@ -28,7 +28,8 @@ A small corpus of `gendistiller corpus` is called synthetic, not incomplete. Exi
 
 --make writes lists that follow from the corpora and overwrites no file: LibriSpeech's len_for_bucket lists (ASR) and
 lexicon.txt (PR), the Kaldi tables of Libri2Mix (SD), the fold lists of IEMOCAP (ER). Lists that SUPERB takes from a git
-checkout of s3prl (SID, ASV) are copied from there. What a synthetic corpus lacks, `gendistiller corpus` writes."""
+checkout of s3prl (SID, ASV) are copied from there. `gendistiller corpus` writes the
+files that a synthetic corpus lacks."""
 
 _EXAMPLE = """\
 examples:
@@ -38,12 +39,13 @@ examples:
 
 
 def add_parser(subparsers: Any) -> None:
-    data = subparsers.add_parser("data", help="check SUPERB's corpora, and write what s3prl needs beside them")
+    data = subparsers.add_parser("data", help="check SUPERB's corpora, and write the lists that s3prl needs")
     actions = data.add_subparsers(title="actions", metavar="ACTION", required=True)
-    about, way_on = "what is there, what is missing, where to get it", "the same command goes on from there"
+    about = "show for each task what is there, what is missing, and where the corpus is published"
+    way_on = "the same command continues"
     add = arguments.add_command(actions, "check", run, about, _DESCRIPTION, _EXAMPLE, way_on).add_argument
-    add("--tasks", metavar="TASK", nargs="+", default=["all"], help=f"of {', '.join(TASKS)}; default: all")
-    add("--make", action="store_true", help="write what is missing and can be made")
+    add("--tasks", metavar="TASK", nargs="+", default=["all"], help=f"any of {', '.join(TASKS)}; default: all")
+    add("--make", action="store_true", help="write the missing lists that can be made")
     add("--s3prl", metavar="DIR", type=arguments.path, help="a git checkout of s3prl, for --make")
     add("--librimix", metavar="DIR", type=arguments.path, help="a git checkout of s3prl's LibriMix, for --make")
     add("--no-durations", action="store_true", help="count files and read no headers")
@@ -104,7 +106,7 @@ def _expected(report: Report) -> str:
 
 def _to_do(report: Report) -> str:
     where = report.need.task.corpus.where
-    whole = {"synthetic": "nothing; stands in for the real one", "complete": "", "absent": f"get {where}"}
+    whole = {"synthetic": "nothing; this is a synthetic corpus", "complete": "", "absent": f"get {where}"}
     if report.state in whole:
         return whole[report.state]
     steps = [] if report.audible else [f"get the rest of {where}"]
@@ -115,4 +117,4 @@ def _pronounce(words: Iterable[str]) -> Mapping[str, str]:
     try:
         return pronunciations(Espeak(), words)
     except ValueError as error:
-        raise UserError(f"espeak-ng cannot say all words that the lexicon lacks: {error}") from error
+        raise UserError(f"espeak-ng cannot pronounce all words that the lexicon lacks: {error}") from error

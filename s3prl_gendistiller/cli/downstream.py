@@ -126,8 +126,8 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> Hos
     if args.downstream.startswith(soft_labels.PREFIX):
         _add_teacher(args, config)
     elif args.teacher is not None:
-        names = ", ".join(soft_labels.BASES)
-        raise UserError(f"--teacher: found with -d {args.downstream}; only {names} learn from one")
+        names = f"{', '.join(soft_labels.BASES)}, whose heads are trained on a teacher's outputs"
+        raise UserError(f"--teacher: found with -d {args.downstream}; expected -d {names}")
     config = check_downstream(args.downstream, config, str(source))
     check_settings(args.upstream, args.upstream_model_config)
     if args.init_ckpt is not None:
@@ -182,7 +182,7 @@ def _check_upstream(args: argparse.Namespace, filled: dict[str, str]) -> None:
 
 
 def _check_weights(path: str, downstream: str) -> None:
-    """Checks ``-i``: from a checkpoint of another task s3prl would load nothing, in silence."""
+    """Checks ``-i``: from a checkpoint of another task s3prl would load nothing, without a message."""
     states = read_checkpoint(path, mmap=True)
     found = getattr(states.get("Args"), "downstream", None)
     if "Downstream" not in states or found != downstream:
@@ -238,7 +238,7 @@ def _config_file(args: argparse.Namespace, filled: dict[str, str]) -> Path:
             filled["-c"] = str(candidate)
             return candidate
     variants = [task.config("official") for task in TASKS.values() if task.downstream == args.downstream]
-    if len(variants) > 1:  # ctc serves two tasks
+    if len(variants) > 1:  # s3prl's ctc has two tasks
         choices = " or ".join(f"-c downstream_runs/{name}" for name in sorted(variants))
         raise UserError(f"-d {args.downstream}: serves more than one task; choose with {choices}")
     names = ", ".join(sorted({path.parent.name for path in shipped.glob("*/*.yaml")}))

@@ -45,7 +45,8 @@ def parser() -> argparse.ArgumentParser:
     made = launch.host_flags("run_downstream.py")
     made.epilog = (
         "Flags of this launcher alone: --steps K lets gendistiller_local generate only its first K layers;\n"
-        f"--teacher RUN names the trained run that -d {' | '.join(soft_labels.BASES)} learns from,\n"
+        "--teacher RUN names the trained run on whose outputs the head of\n"
+        f"-d {' | '.join(soft_labels.BASES)} is trained,\n"
         f"without labels; {CACHE_FLAG} DIR keeps the features of a frozen upstream on disk and computes each once,\n"
         f"up to {LIMIT_FLAG} SIZE (such as 50G) or until 1 GB is left on that disk; the rest is computed each time."
     )
@@ -57,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("-l", "--upstream_layer_selection", type=arguments.whole)
     made.add_argument("--hub", choices=("torch", HUGGINGFACE))
     made.add_argument("--local_rank", type=arguments.count(0))
-    made.add_argument("--steps", type=arguments.whole)  # of this launcher, as all that follow
+    made.add_argument("--steps", type=arguments.whole)  # this flag and all that follow belong to this launcher
     made.add_argument("--teacher", type=arguments.text)
     made.add_argument(CACHE_FLAG, type=arguments.path)
     made.add_argument(LIMIT_FLAG, type=arguments.text)
@@ -130,7 +131,7 @@ def _belongs(flag: str, value: Any, other: str) -> None:
 
 
 def _check_push(args: argparse.Namespace) -> None:
-    """s3prl would fail on a wrong flag only after the training."""
+    """Checks the flags of an upload, because s3prl would fail on a wrong flag only after the training."""
     if args.push_to_hf_hub is None:
         _belongs("--hf_hub_org", args.hf_hub_org, "--push_to_hf_hub")
         return
@@ -140,7 +141,10 @@ def _check_push(args: argparse.Namespace) -> None:
             "that flag and upload the experiment folder with `hf upload`"
         )
     if args.hf_hub_org is None:
-        raise UserError("--push_to_hf_hub: found without --hf_hub_org; give it, None for your own account")
+        raise UserError(
+            "--push_to_hf_hub: found without --hf_hub_org; add --hf_hub_org NAME, or --hf_hub_org None for your own "
+            "account"
+        )
 
 
 def _check_processes(args: argparse.Namespace) -> None:
@@ -156,7 +160,7 @@ def _check_processes(args: argparse.Namespace) -> None:
 
 
 def check_split(args: argparse.Namespace, downstream: str, config: Mapping[str, Any]) -> str:
-    """The split or file to evaluate, which is checked; s3prl's default is test."""
+    """The checked split or file to evaluate; s3prl's default is test."""
     asked = args.evaluate_split
     if args.mode == "inference":
         if asked is None or not Path(asked).is_file():

@@ -47,9 +47,9 @@ class Recipe:
     teacher: Path  # a transformers folder
     target_layers: tuple[int, ...]
     datarc: dict[str, Any]  # keys of `pretrain_expert.datarc` that differ from the shipped recipe
-    steps: int  # of the distillation
-    lr: float  # of the distillation
-    asr_steps: int  # of the recogniser that is trained on the student
+    steps: int  # optimiser steps of the distillation
+    lr: float  # learning rate of the distillation
+    asr_steps: int  # optimiser steps of the recogniser that is trained on the student
     seed: int = 1337
 
 
@@ -58,7 +58,7 @@ class Experiment:
 
     Args:
         contenders: the students, by the name of their run.
-        folder: holds the runs; an unfinished distillation in it is resumed, a finished one is kept.
+        folder: folder of the runs; an unfinished distillation in it is resumed, a finished one is kept.
         threads: number of threads of each launcher; None for torch's default.
     """
 

@@ -1,4 +1,4 @@
-"""What both launchers share: exit statuses, filled-in flags, the run's folder, and the call of the host."""
+"""Common code of both launchers: exit statuses, filled-in flags, the run's folder, and the call of the host."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from s3prl_gendistiller.host.saving import way_on
 from s3prl_gendistiller.outputs import check_writable
 
 LOCK = ".run.lock"
-IN_USE = "another run is training there; wait for it or end it, or give another -n"
+IN_USE = "another run trains in that folder; wait until that run has ended, stop it, or give another -n"
 
 Host = Callable[[Sequence[str]], None]
-"""s3prl's script; it gets the completed command, as the last act of this process."""
+"""s3prl's script, called with the completed command. The call is the last one of this process."""
 SEED = 1337
 """s3prl's default."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """A ctrl-C; its message is the command that goes on."""
+    """An interruption by ctrl-C. The message names the command that resumes the run."""
 
 
 def guarded(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None) -> int:
@@ -78,7 +78,7 @@ class HostCall:
     Attributes:
         config: resolved configuration that is written to `folder` and passed as ``-c``, if any.
         trains: whether the run writes checkpoints.
-        read_by: configuration that names the number of worker processes, where it is not `config`.
+        read_by: configuration that names the number of worker processes, if another than `config`.
         source: checkpoint or folder that is evaluated; the run records the hash of its content.
     """
 
@@ -91,13 +91,13 @@ class HostCall:
 
 
 Complete = Callable[[argparse.Namespace, str, Path | None, dict[str, str]], HostCall]
-"""Function of the arguments, the device, the checkpoint to go on with, and the flags filled in so far."""
+"""Function of the arguments, the device, the checkpoint of the run to resume, and the flags filled in so far."""
 
 
 def run(
     argv: Sequence[str] | None, host: Host, parser: argparse.ArgumentParser, results: Path, complete: Complete
 ) -> int:
-    """Completes a command, logs what was filled in, records the command and calls the host.
+    """Completes a command, logs the filled-in flags, records the command and calls the host.
 
     Args:
         parser: parser of the command; its epilog is printed above the host's own help.
@@ -207,7 +207,7 @@ def new_run(
     """The folder of a new run, and the flags of s3prl that name the upstream, the run, the device and the seed.
 
     Args:
-        name: of a run to which the user gave neither name nor folder.
+        name: name of a run to which the user gave neither name nor folder.
         trains: whether checkpoints of an earlier run could be overwritten, which is refused.
     """
     if args.expname is None and args.expdir is None:

@@ -12,7 +12,7 @@ _LINK = """\
 Link the pretrain tasks gendistiller and distilhubert and the upstream gendistiller into a git checkout of s3prl, and
 import the upstream in its hub.py. `gendistiller unlink` undoes this."""
 _UNLINK = """\
-Remove from a git checkout of s3prl what `gendistiller link` put there. hub.py becomes byte for byte what it was. If a
+Remove the links of `gendistiller link` from a git checkout of s3prl, and restore hub.py byte for byte. If a
 linked folder holds a file of yours, the command names the file and removes nothing."""
 _NEXT = """
 next:
@@ -20,8 +20,8 @@ next:
   python run_pretrain.py -u gendistiller -n my_student
   python -m s3prl_gendistiller run_downstream.py -u gendistiller_local -d asr
 
-s3prl's scripts as they stand evaluate names in checkpoints and configurations as Python: start those of
-others with -m s3prl_gendistiller, which checks them first"""
+s3prl's own scripts run text from checkpoints and configurations as Python. For files of other people, put
+-m s3prl_gendistiller in front, which checks the files first."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -39,6 +39,6 @@ def run_link(args: argparse.Namespace) -> int:
 
 
 def run_unlink(args: argparse.Namespace) -> int:
-    for line in unlink(args.path) or ["nothing of ours is linked there"]:
+    for line in unlink(args.path) or ["no link of s3prl-gendistiller is in this checkout"]:
         print(line)
     return 0

@@ -1,4 +1,4 @@
-"""Going on with a run: which checkpoint it is, and which flags must equal those that the run began with."""
+"""Resuming a run: the choice of its checkpoint, and the flags that must equal those of the run's begin."""
 
 from __future__ import annotations
 
@@ -89,7 +89,9 @@ def resume_overrides(begun: argparse.Namespace, checkpoint: Path, overrides: Ove
 def refuse_other_than_begun(
     args: argparse.Namespace, flags: Mapping[str, str], begun: argparse.Namespace, checkpoint: Path
 ) -> None:
-    """Refuses a flag whose value differs from that in `begun`, the stored arguments, which s3prl would take in silence.
+    """Refuses a flag whose value differs from the one in `begun`, the stored arguments.
+
+    s3prl would use the stored value without a message.
 
     Args:
         flags: flags by their destination in s3prl's arguments.

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 def add_parser(subparsers: Any) -> None:
     about = "run SUPERB's tasks for students and tabulate their scores"
     description = "Train and evaluate SUPERB's tasks with run_downstream.py, and tabulate s3prl's own metrics."
-    way_on = "the same command goes on from there and repeats no finished run"
+    way_on = "the same command continues the suite and repeats no finished run"
     add_flags(arguments.add_command(subparsers, "superb", run, about, description, EXAMPLE, way_on))
 
 
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         _run(suite, layers, jobs, devices, (args.score_from, args.score_to))
     except KeyboardInterrupt:
-        print("stopped; what is finished is kept, and the same command goes on from there", file=sys.stderr)
+        print("stopped; finished parts are kept, and the same command continues the suite", file=sys.stderr)
         return 130
     return 0
 
@@ -83,8 +83,8 @@ def _run(suite: Suite, layers: Layers, jobs: int, devices: Sequence[str], refere
         expected = len(suite.models) * len(suite.tasks)
         lines = [*failures, *_damaged_speech()]
         raise UserError(
-            f"{expected - sum(map(len, found.values()))} of {expected} have no result; what is finished is kept, "
-            "and the same command goes on from there:\n  " + "\n  ".join(lines)
+            f"{expected - sum(map(len, found.values()))} of {expected} have no result; finished parts are kept, "
+            "and the same command continues the suite:\n  " + "\n  ".join(lines)
         )
 
 
@@ -122,7 +122,7 @@ def _layers(suite: Suite) -> Layers:
 
 @contextlib.contextmanager
 def _ended_by_signal() -> Iterator[None]:
-    """SIGTERM ends the suite as ctrl-C does: the runs are ended, and what is finished stays."""
+    """Lets SIGTERM end the suite as ctrl-C does: the runs are ended, and finished parts stay."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield

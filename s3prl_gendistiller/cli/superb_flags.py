@@ -35,7 +35,7 @@ after the last dot (mine.1, mine.2) are seeds of one group: they share learning 
 goes on where it was stopped and repeats no finished run.
 
 --cache-features: the command first prints how much disk the features may take. Crops drawn at random are not kept, and
-1 GB of the disk stays free; features without room are computed each time.
+1 GB of the disk stays free; features without room are computed in each epoch.
 
 The official preset searches each learning rate on dev: decades for a twentieth of the steps, the better half for a
 fifth, then three times and a third of the best, and the winner to the end.
@@ -47,7 +47,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--student", metavar="NAME=CHECKPOINT", action="append", required=True, help="a model; may be repeated")
     add("--tasks", metavar="TASK", nargs="+", default=["all"], help=f"any of {', '.join(TASKS)}; default: all")
     add("--preset", choices=PRESETS, default="small", help="small (a laptop) or official (SUPERB's settings)")
-    add("--out", metavar="DIR", type=arguments.path, default=Path("result/superb"), help="of runs and table")
+    out = "folder of the runs and the table"
+    add("--out", metavar="DIR", type=arguments.path, default=Path("result/superb"), help=out)
     search = "choose each task's learning rate on dev, once per group of seeds; default: with --preset official"
     add("--lr-search", action=argparse.BooleanOptionalAction, help=search)
     halving = "let a search drop the worse rates early, not train all to the end; default: with --preset official"
@@ -60,19 +61,19 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     cache += "HuBERT Base, a third of that for its student"
     add(CACHE_FLAG, metavar="DIR", type=arguments.path, help=cache)
     add(LIMIT_FLAG, metavar="SIZE", help="largest size of that folder, such as 50G; default: all of its disk")
-    devices = "such as cuda:0 cuda:1, with one run at a time on each (two on a device that is named twice)"
+    devices = "GPUs such as cuda:0 cuda:1; each runs one training at a time (two, if the GPU is named twice)"
     add("--devices", metavar="DEVICE", nargs="+", default=[], help=devices)
     add("--hardware", choices=HARDWARE, help="size of the GPU; official batches that need 16 GB are computed in parts")
     model = "decode ASR a second time, with the 4-gram.arpa.gz and the lexicon of this folder"
     add("--lm", metavar="DIR", type=arguments.path, help=model)
-    speed = "10^12 operations per second of a device, for the hours"
+    speed = "speed of a device in 10^12 operations per second, for the estimate of hours"
     add("--tflops", metavar="X", type=arguments.number(above=0), help=speed)
     jobs = "runs at a time; default: as many as cores and memory allow"
     add("--jobs", metavar="N", type=arguments.count(), help=jobs)
     add("--seed", type=arguments.seed, default=1337, help="seed of the downstream runs; default: s3prl's 1337")
     add("-o", "--override", default="", help="run_downstream.py's -o for every training")
-    add("--score-from", metavar="NAME", default="fbank", help="scores 0 (default: fbank)")
-    add("--score-to", metavar="NAME", default="teacher", help="scores 1000 (default: teacher)")
+    add("--score-from", metavar="NAME", default="fbank", help="name of the model whose score is 0 (fbank)")
+    add("--score-to", metavar="NAME", default="teacher", help="name of the model whose score is 1000 (teacher)")
     add("--dry-run", action="store_true", help="print the plan and its commands, and run nothing")
 
 
@@ -104,7 +105,7 @@ def read_suite(args: argparse.Namespace) -> Suite:
     if suite.lm is not None:
         if not any(suite.with_lm(task) for task in tasks):
             named = " or ".join(name for name, task in TASKS.items() if task.lm_metric is not None)
-            raise UserError(f"--lm: found without {named} among the tasks, which alone is decoded; leave it out")
+            raise UserError(f"--lm: only {named} uses a language model; leave --lm out, or add {named} to --tasks")
         find_model(suite.lm)
     for model in suite.models:
         if model.checkpoint is None:

@@ -53,12 +53,13 @@ def add_parser(subparsers: Any) -> None:
     add("--ratio", type=arguments.number(), default=0.5, help="share of the units that is kept (0.5)")
     rounded = "round the number of kept units up to a multiple of N (1)"
     add("--multiple-of", type=arguments.whole, default=1, metavar="N", help=rounded)
-    add("--force", type=arguments.count(0), nargs="+", default=[], metavar="UNIT", help="units to keep at any count")
+    forced = "ids of units that are kept however rare they are"
+    add("--force", type=arguments.count(0), nargs="+", default=[], metavar="UNIT", help=forced)
     add("--source", choices=("auto", "head", "kmeans"), default="auto", help="auto: the head if it exists")
     add("--layer", type=arguments.count(0), help="teacher layer that k-means clusters (the last)")
     add("--clusters", type=arguments.count(), help="number of k-means clusters (500)")
     add("--frames", type=arguments.count(), help="frames that k-means is fitted on (200000)")
-    add("--seed", type=arguments.seed, default=0, help="of k-means and of the choice of its frames")
+    add("--seed", type=arguments.seed, default=0, help="seed of k-means and of the choice of its frames")
     add("--device", type=arguments.text, default="cuda" if torch.cuda.is_available() else "cpu")
     add("--no-progress", action="store_true")
 
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     if not 0.0 < args.ratio <= 1.0 or args.multiple_of < 1:
         raise UserError(f"--ratio {args.ratio:g} --multiple-of {args.multiple_of}: expected 0 < ratio <= 1, at least 1")
     if args.out.exists():
-        raise UserError(f"--out {args.out}: is there already; remove it or name another file")
+        raise UserError(f"--out {args.out}: already exists; remove it or name another file")
     check_writable(args.out, "--out", folder=False)
     check_device(args.device, "--device")
     if args.source == "head":

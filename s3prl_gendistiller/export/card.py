@@ -11,7 +11,7 @@ from s3prl_gendistiller.student_kinds import kind_of
 _USE = """\
 ## Use
 
-With s3prl, which asks for an account of the hub (HF_USERNAME, HF_PASSWORD):
+With s3prl, which requires an account of the hub (HF_USERNAME, HF_PASSWORD):
 
     python run_downstream.py -m train --hub huggingface -u ORGANISATION/{name} -d asr -n my_asr
 
@@ -39,8 +39,8 @@ class Card:
         utterance_seconds: length of the utterance on which the multiply-adds were counted.
         scores: task, metric with its unit, and value, in the order of the table.
         settings: settings of the runs that reached the scores, in words.
-        official: the scores were reached at SUPERB's published settings; only such scores go into the header, where
-            programs take them for SUPERB's.
+        official: the scores were reached at SUPERB's published settings; only such scores go into the header, from
+            which programs read scores as SUPERB's.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A distilled student as an s3prl upstream: what ``run_downstream.py --hub huggingface -u REPOSITORY`` loads.
+"""A distilled student as an s3prl upstream, loaded by ``run_downstream.py --hub huggingface -u REPOSITORY``.
 
 s3prl puts the folder of this file on its path, imports `expert`, and calls ``UpstreamExpert(ckpt=FOLDER/model.pt,
 model_config=..., refresh=...)``; ``--upstream_model_name`` replaces the name model.pt. The weights are read from

@@ -1,1 +1,1 @@
-"""The room that imports s3prl, the host: finding it, supplying its libraries, joining it, reading its files."""
+"""The room that imports s3prl, the host. It finds s3prl, supplies names, adds our tasks and reads s3prl's files."""

@@ -13,9 +13,9 @@ import logging
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -37,16 +37,17 @@ ENTRIES: dict[str, type] = {
 """Types of the entries that s3prl's Runners and the tasks of this package store."""
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class BrokenCheckpoint(UserError):
-    """A file that is not whole, so that an older one may serve."""
+    """A file that is not whole; an older checkpoint may be whole."""
 
 
 class UnsafeCheckpoint(UserError):
     """A file that would run code when it is loaded.
 
-    `name` is the function that would be called, such as "posix.system", or the reader's message where it is not known.
+    `name` is the function that would be called, such as "posix.system", or the reader's message.
     """
 
     def __init__(self, message: str, name: str) -> None:
@@ -93,7 +94,7 @@ def _damage(path: Path, stamp: tuple[int, ...]) -> str | None:
     """Damage of a file, if any; `torch.load` itself reads a zeroed block as numbers."""
     try:
         if not zipfile.is_zipfile(path):
-            return None  # an old format without check sums, or no checkpoint: loading the file tells
+            return None  # an old format without check sums, or no checkpoint: loading the file decides
         with zipfile.ZipFile(path) as archive:
             if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
                 return "its parts are compressed"  # torch.save never compresses; a few bytes could become terabytes
@@ -149,7 +150,7 @@ def _check_entries(states: Mapping[str, Any], path: Path) -> None:
 
 
 def _inside(folder: Path) -> str:
-    """Advice: what to name in place of a folder."""
+    """Advice on the file to name in place of a folder."""
     files = sorted(folder.glob("states-*.ckpt"), key=lambda path: path.stat().st_mtime)
     if files:
         return f"name one in it, such as {files[-1].name}"
@@ -183,43 +184,50 @@ def stored_step(path: str | Path) -> int:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a checkpoint is whole; logs a warning if not, and raises UserError if it is whole and of no use."""
+    """Whether a checkpoint is there and whole; logs a warning if it is broken. UserError: it is whole and of no use."""
+    return _unless_broken(lambda path: read_checkpoint(path, mmap=True), path) is not None
+
+
+def _unless_broken(read: Callable[[Path], T], path: Path) -> T | None:
+    """The result of `read`; None for a broken file, with a warning, and for a file that a running training deleted."""
     try:
-        read_checkpoint(path, mmap=True)
+        return read(path)
     except BrokenCheckpoint as error:
         logger.warning("skipped %s", error)
-        return False
-    return True
+    except (UserError, FileNotFoundError):
+        if path.exists():
+            raise
+    return None
 
 
 def newest_checkpoint(folder: str | Path) -> Path | None:
     """The whole checkpoint with the highest stored step in a run's folder; broken files are skipped with a warning.
 
     If no states-*.ckpt is whole, the checkpoint that was best on dev is taken; run_downstream.py stores the same in it.
-    File names are not trusted: s3prl calls the last one of a run states-epoch-N, which sorts before states-1000.
+    The step inside a file decides, not the file's name: s3prl names the last checkpoint of a run states-epoch-N, which
+    sorts before states-1000. A file that a running training deletes meanwhile counts as absent.
     """
     for pattern in ("states-*.ckpt", "*best*.ckpt"):
-        steps: dict[Path, int] = {}
+        ages: dict[Path, tuple[int, float]] = {}
         for path in sorted(path for path in Path(folder).glob(pattern) if path.is_file()):
-            try:
-                steps[path] = stored_step(path)
-            except BrokenCheckpoint as error:
-                logger.warning("skipped %s", error)
-        newest_first = sorted(steps, key=lambda path: (steps[path], path.stat().st_mtime), reverse=True)
-        found = next(filter(is_whole, newest_first), None)
+            age = _unless_broken(lambda path: (stored_step(path), path.stat().st_mtime), path)
+            if age is not None:
+                ages[path] = age
+        found = next(filter(is_whole, sorted(ages, key=ages.__getitem__, reverse=True)), None)
         if found is not None:
             return found
     return None
 
 
 def newest_student(root: str | Path, *kinds: str) -> Path | None:
-    """The newest checkpoint of the run under `root` that was the last to write a student of one of `kinds`.
+    """The newest checkpoint of the run below `root` that last wrote a student of one of `kinds`.
 
     Runs are ordered by the time of their last checkpoint, checkpoints inside a run by the stored step.
     """
     written: dict[Path, float] = {}
     for path in Path(root).rglob("states-*.ckpt"):
-        written[path.parent] = max(written.get(path.parent, 0.0), path.stat().st_mtime)
+        time = _unless_broken(lambda path: path.stat().st_mtime, path) or 0.0
+        written[path.parent] = max(written.get(path.parent, 0.0), time)
     for folder in sorted(written, key=lambda folder: written[folder], reverse=True):
         newest = newest_checkpoint(folder)
         kind = None if newest is None else kind_of_weights(read_checkpoint(newest, mmap=True))

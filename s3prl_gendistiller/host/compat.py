@@ -7,7 +7,7 @@ A script of s3prl's own, for example in a git checkout, runs on today's librarie
 
     python -m s3prl_gendistiller.host.compat run_downstream.py -m train -d asr ...
 
-Without a script the command lists what it would supply.
+Without a script the command lists the names that it would supply.
 """
 
 from __future__ import annotations
@@ -235,7 +235,7 @@ def supply_module(name: str, **contents: Any) -> None:
 
 
 def _module(name: str) -> ModuleType | None:
-    """The module, or None if it cannot be imported."""
+    """The imported module; None if the import fails."""
     try:
         return importlib.import_module(name)
     except (ImportError, AttributeError, OSError, RuntimeError):
@@ -243,7 +243,7 @@ def _module(name: str) -> ModuleType | None:
 
 
 def _supply_missing(holder: Any, **stand_ins: Any) -> str | None:
-    """Adds what a module or a class lacks; None if nothing is missing."""
+    """Adds the names that a module or a class lacks; None if nothing is missing."""
     missing = [name for name in stand_ins if not hasattr(holder, name)]
     for name in missing:
         setattr(holder, name, stand_ins[name])

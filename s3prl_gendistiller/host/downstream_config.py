@@ -119,8 +119,8 @@ class _QueryConfig:
 def check_downstream(downstream: str, content: Mapping[str, Any], source: str) -> dict[str, Any]:
     """Checks a configuration with its overrides applied; returns it with every value converted to the type of its key.
 
-    `source` is the origin of the configuration, for the message. UserError: there is no such task; ConfigError: lists
-    everything that is wrong.
+    `source` is the origin of the configuration, for the message. UserError: there is no such task. ConfigError: lists
+    all problems.
     """
     reader = _reader(downstream, content, source)
     found = checked(reader, content, source)
@@ -185,12 +185,13 @@ class _OtherConfig(_DownstreamConfig):
 
 
 def _check_names(downstream: str, content: Mapping[str, Any], source: str) -> None:
-    """Checks what the dataclasses do not: a teacher's section, and the names that experts outside SUPERB evaluate."""
+    """Checks beyond the dataclasses: a teacher's section, and the names that experts outside SUPERB evaluate."""
     expert = content.get("downstream_expert", {})
     if downstream in EXPERTS:
         if soft_labels.SECTION in expert:
-            name = f"downstream_expert.{soft_labels.SECTION}"
-            raise ConfigError(source, [f"{name}: found with -d {downstream}; only -d glmd_... learns from a teacher"])
+            found = f"downstream_expert.{soft_labels.SECTION}: found with -d {downstream}"
+            only = "only the tasks that begin with glmd_ are trained on a teacher's outputs"
+            raise ConfigError(source, [f"{found}; {only}"])
         return
     if downstream in soft_labels.BASES:
         return

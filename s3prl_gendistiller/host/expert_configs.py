@@ -1,9 +1,9 @@
 """`downstream_expert` of the SUPERB tasks that classify or compare utterances: the keys that s3prl's experts read.
 
-First stand the tasks with one class for each utterance, then verification and query by example.
+The tasks with one class for each utterance come first, then verification and query by example.
 
-Where an expert evaluates a text (`select`, `module`, `metric`, ...), the choices are all names that it knows. A key
-that an expert ignores is unknown here, unless a YAML of s3prl holds it.
+If an expert evaluates a text (`select`, `module`, `metric`, ...), the choices are all names that the expert
+defines. A key that an expert ignores is unknown here, unless a YAML of s3prl holds the key.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _OF_TORCH = (
 )
 ACTIVATIONS = tuple(_OF_TORCH.split())
 SPLITS = ("train", "dev", "test")
-# Of scipy.spatial.distance.cdist, those that take two matrices of numbers and nothing else.
+# Metrics of scipy.spatial.distance.cdist that take two matrices of numbers and nothing else.
 _OF_SCIPY = (
     "cosine correlation euclidean sqeuclidean seuclidean mahalanobis cityblock chebyshev canberra braycurtis minkowski "
     "jensenshannon hamming"
@@ -154,7 +154,7 @@ class EmotionConfig(DistillableConfig):
 
 @dataclass(frozen=True)
 class VoiceActivityConfig:
-    min_sec: int = key(low=0)  # samples, whatever the name says
+    min_sec: int = key(low=0)  # in samples, although the name ends in sec
 
 
 @dataclass(frozen=True, kw_only=True)

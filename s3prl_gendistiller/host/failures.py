@@ -16,7 +16,7 @@ from s3prl_gendistiller.errors import UserError
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _BLOCKED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
 _BLOCKED |= {errno.ENOENT, errno.EIO, errno.ELOOP, errno.EINVAL, errno.EBUSY, errno.ETXTBSY, errno.ESTALE, errno.ENXIO}
-# torch.save gives no reason: a full disk shows only in its writer's words
+# torch.save gives no reason: a full disk can be recognised only by the writer's message
 _UNWRITTEN = re.compile(r"PytorchStreamWriter failed|unexpected pos \d+|file write failed|iostream error")
 _WORKER = re.compile(r"DataLoader worker \(pid.*(exited unexpectedly|killed by signal)|received \d+ items of ancdata")
 _GPU_MEMORY = re.compile(r"CUDA out of memory|CUDA error: out of memory|CUBLAS_STATUS_ALLOC_FAILED")
@@ -74,7 +74,7 @@ def _cause(error: BaseException, workers: str) -> str | None:
     if isinstance(error, RuntimeError) and _WORKER.search(text):
         key = f"-o config.{workers}=0" if workers else "num_workers"
         return (
-            f"a worker process that reads data was killed, most likely for want of memory ({text}); "
+            f"a worker process that reads data was killed, most likely because memory was short ({text}); "
             f"lower the number of worker processes ({key} for none), or the batch"
         )
     if _lacks_gpu_memory(error):
@@ -96,7 +96,7 @@ def _of_system(error: OSError) -> str | None:
     if error.errno == errno.ENOMEM:
         return f"{named}the machine has too little memory ({reason}); lower the batch with {_OVERRIDE}"
     if error.errno in _BLOCKED and error.filename is not None:
-        return f"{named}{reason[0].lower()}{reason[1:]}; put right what is there, or name another place"
+        return f"{named}{reason[0].lower()}{reason[1:]}; correct the file or folder at that path, or give another path"
     if error.errno is None and "requested and" in reason:  # numpy could not write a whole array
         return f"the disk is full ({reason}); make room, then go on"
     return None

@@ -45,7 +45,7 @@ class CachedUpstream(nn.Module):
     """A frozen upstream that reads features that it has computed before from disk.
 
     Args:
-        selection: entry of the upstream's output that is used; (B, T, D) or a list of those.
+        selection: used entry of the upstream's output; (B, T, D) or a list of those.
         layer: index of the used layer in a list; None for all layers.
         name: name of this upstream's folder, see `identity`.
         width: D, if known; a file of another width is not read.
@@ -83,7 +83,7 @@ class CachedUpstream(nn.Module):
         return {self.selection: out[0] if layers == 1 else list(out)}
 
     def _features(self, wav: Tensor) -> Tensor:
-        """Features (L, T, D) of one utterance on the CPU; L is 1 where one layer is used."""
+        """Features (L, T, D) of one utterance on the CPU; L is 1 if one layer is used."""
         key = sample_key(wav)
         path = self.folder / f"{key}.npz"
         drawn = self.cache.drawn is None or key in self.cache.drawn
@@ -102,7 +102,7 @@ class CachedUpstream(nn.Module):
 def identity(upstream: str, checkpoint: str | None, model_config: str | None, model: nn.Module | None = None) -> str:
     """Folder name of an upstream: its name with a hash of the files that it is loaded from.
 
-    The weights of the loaded `model` are hashed where no local checkpoint is named.
+    The weights of the loaded `model` are hashed if no local checkpoint is named.
     """
     parts = [re.sub(r"[^\w.+-]", "_", upstream)]
     if checkpoint is not None and Path(checkpoint).exists():
@@ -136,7 +136,7 @@ def put_cache_before(runner: Any, cache: FeatureCache) -> None:
 
 
 def watch_loaders(expert: Any, cache: FeatureCache) -> None:
-    """Lets the loaders of an expert report to the cache which waveforms are drawn at random."""
+    """Lets the loaders of an expert report to the cache the waveforms that are drawn at random."""
     stock = expert.get_dataloader
 
     @functools.wraps(stock)

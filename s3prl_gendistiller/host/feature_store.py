@@ -64,7 +64,7 @@ class FeatureCache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             check_writable(self.folder, CACHE_FLAG, folder=True)
-            for part in self.folder.rglob(".*.part-*"):  # left by a killed process
+            for part in self.folder.rglob(".*.part-*"):  # a file of a killed process
                 if part.stat().st_mtime < time.time() - _ABANDONED_S:
                     part.unlink()
             if limit is not None:
@@ -74,7 +74,7 @@ class FeatureCache:
             raise UserError(f"{CACHE_FLAG} {folder}: cannot be written ({reason}); name another folder") from error
 
     def watched(self, loader: Any) -> Any:
-        """A loader of an expert that reports to this cache which waveforms of a batch are drawn at random."""
+        """A loader of an expert that reports to this cache the waveforms of a batch that are drawn at random."""
         if hasattr(loader, "loader"):  # a wrapper such as soft_labels.WithWaveforms
             loader.loader = self.watched(loader.loader)
             return loader
@@ -93,7 +93,7 @@ class FeatureCache:
             return None
 
     def keep(self, path: Path, states: np.ndarray, key: str, samples: int) -> None:
-        """Writes the layers (L, T, D) of an utterance as a whole file; writes nothing where no room is left."""
+        """Writes the layers (L, T, D) of an utterance as a whole file; writes nothing if no room is left."""
         if self._full or not np.isfinite(states).all() or not self._reserve(states.nbytes):
             return
         if not self._said:

@@ -82,7 +82,7 @@ def check_hub_teacher(name: str, checkpoint: str | None, door: Door = TEACHER) -
 
 
 def _layout(expert: Any) -> EncoderLayout | None:
-    """The layout of one of s3prl's fairseq-style experts; None where it is not known."""
+    """The layout of one of s3prl's fairseq-style experts; None if it is not known."""
     layers: Any = getattr(getattr(getattr(expert, "model", None), "encoder", None), "layers", None)
     settings = next((getattr(expert, name) for name in ("task_cfg", "cfg") if hasattr(expert, name)), None)
     normalize = getattr(expert, "wav_normalize", getattr(settings, "normalize", None))

@@ -1,8 +1,8 @@
 """The tasks of this package inside a git checkout of s3prl: `link` adds them, `unlink` restores the checkout.
 
-As s3prl's guide for new upstreams asks, the checkout gets one folder for each pretrain task, one upstream folder, and
-one import line in `hub.py`. The folders hold symbolic links into this installation, by which both functions recognise
-them. Everything is checked before the first change, and a failed change is undone.
+As s3prl's guide for new upstreams requires, the checkout gets one folder for each pretrain task, one upstream folder,
+and one import line in `hub.py`. The folders hold symbolic links into this installation, by which both functions
+recognise the folders. Everything is checked before the first change, and a failed change is undone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from s3prl_gendistiller.shipped import PACKAGE_DIR, shipped_folder
 from s3prl_gendistiller.student_kinds import STUDENT_KINDS
 
 CONFIGS = ("config_model.yaml", "config_runner.yaml")
-_UNCHANGED = "nothing was changed; make it possible, then try again"
+_UNCHANGED = "nothing was changed; correct the cause, then repeat the command"
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Link:
         return found is not None and (found == self.target or any(_is_installed(found, tail) for tail in self.tails))
 
     def present(self) -> Path | None:
-        """Where `place` points now; None if it is no link."""
+        """Target of `place`; None if it is no link."""
         return self.place.readlink() if self.place.is_symlink() else None
 
 
@@ -81,7 +81,7 @@ def link(checkout: Path) -> list[str]:
 
 
 def unlink(checkout: Path) -> list[str]:
-    """Removes from a checkout what `link` put there; `hub.py` becomes byte for byte what it was.
+    """Removes the links of `link` from a checkout, and restores `hub.py` byte for byte.
 
     Returns one line per change. A UserError, for instance about a stranger's file in a linked folder, changes nothing.
     """
@@ -97,7 +97,7 @@ def unlink(checkout: Path) -> list[str]:
             "move what you want to keep elsewhere, then unlink again"
         )
     steps = []
-    # An upstream folder that link did not make owns the import line, too.
+    # If link did not make the upstream folder, the import line belongs to that folder.
     foreign_upstream = os.path.lexists(package / "upstream" / UPSTREAM) and not any(
         item.place.name == UPSTREAM for item in links
     )
@@ -149,7 +149,7 @@ def planned_links(package: Path) -> list[Link]:
 
 
 def _is_installed(target: Path, tail: tuple[str, ...]) -> bool:
-    """Whether a target that ends in `tail` lies in an installation of ours, or in a folder that is gone."""
+    """Whether a target that ends in `tail` lies in an installation of this package, or in a deleted folder."""
     root = Path(*target.parts[: -len(tail)])
     at_home = root.name in ("_shipped", "s3prl_gendistiller") or (root / "s3prl_gendistiller").is_dir()
     return target.parts[-len(tail) :] == tail and (at_home or not root.exists())

@@ -11,7 +11,7 @@ from packaging.version import InvalidVersion, Version
 
 from s3prl_gendistiller.errors import UserError
 
-SUPPORTED = ">=0.4.15,<0.5"  # measured on 0.4.18
+SUPPORTED = ">=0.4.15,<0.5"  # tested with 0.4.18
 REMEDY = "pip install s3prl==0.4.18"
 HOST_FILES = ("hub.py", "run_downstream.py", "version.txt")
 

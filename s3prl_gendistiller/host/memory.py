@@ -1,4 +1,4 @@
-"""Memory on CPUs: what the C library and oneDNN keep, what a process has held, and what the machine has left."""
+"""Memory on CPUs: settings of the C library and oneDNN, memory of this process, and free memory of the machine."""
 
 from __future__ import annotations
 

@@ -43,12 +43,12 @@ def mount_pretrain() -> ModuleType:
     guard_runner(importlib.import_module("pretrain.runner"))
     from s3prl_gendistiller.host.pretrain_expert import task_expert  # that module imports this one
 
-    for name in STUDENT_KINDS:  # where s3prl's Runner imports the task
+    for name in STUDENT_KINDS:  # s3prl's Runner imports the task by this name
         compat.supply_module(f"pretrain.{name}.pretrain_expert", UpstreamPretrainExpert=task_expert(name))
-    upstream_guards.install("upstream", ("baseline.extracter",))  # its own tasks import it by this name
+    upstream_guards.install("upstream", ("baseline.extracter",))  # s3prl's own tasks import the module by this name
     module = importlib.import_module("s3prl.run_pretrain")
     tasks = pretrain_tasks()
-    # its parser lists the tasks in 'pretrain/' of the working directory
+    # run_pretrain's parser lists the tasks in 'pretrain/' of the working directory
     listed = View(os, listdir=lambda path=".": tasks if path == "pretrain/" else os.listdir(path))
     module.os, module.torch = listed, View(torch, load=upstream_guards.load)  # type: ignore[attr-defined]
     return module
@@ -90,7 +90,7 @@ def mount_hub() -> ModuleType:
     compat.apply()
     hub = importlib.import_module("s3prl.hub")
     upstream_guards.install()
-    classified = importlib.import_module("s3prl.downstream.timit_phone.upstream_expert")  # its folder holds an upstream
+    classified = importlib.import_module("s3prl.downstream.timit_phone.upstream_expert")  # the folder holds an upstream
     classified.eval = downstream_experts.class_of(classified)  # type: ignore[attr-defined]
     added = [name for name in hubconf.__all__ if not hasattr(hub, name)]
     for name in hubconf.__all__:
@@ -160,7 +160,7 @@ def _mounted(argv: Sequence[str]) -> list[str]:
 
 def mount_downstream(cache: FeatureCache | None = None) -> None:
     """Runs `runner_checks` and `supply_expert` before the Runner builds upstream and expert; adds the cache, if any."""
-    from s3prl_gendistiller.host import runner_checks  # which imports this module
+    from s3prl_gendistiller.host import runner_checks  # runner_checks imports this module
 
     module = importlib.import_module("s3prl.downstream.runner")
     guard_runner(module)
@@ -209,7 +209,7 @@ def supply_expert(downstream: str, folder: Path, device: str) -> None:
         module.pickle = downstream_experts.PlainPickle
     if downstream == "sv_voxceleb1":
         module = importlib.import_module(f"{package}.dataset")
-        module.__file__ = str(folder.absolute() / "dataset.py")  # its cache lies beside its own file
+        module.__file__ = str(folder.absolute() / "dataset.py")  # the task writes its cache beside this file
         module.Parallel = downstream_experts.parallel_threads
         if device == "cpu":
             torch.Tensor.cuda = downstream_experts.stay  # type: ignore[method-assign, assignment]

@@ -1,4 +1,4 @@
-"""The runner configuration of run_pretrain.py: as it is given, and as s3prl's Runner reads it."""
+"""The runner configuration of run_pretrain.py: as the user gives it, and as s3prl's Runner reads it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def runner_for_host(task: str, content: Mapping[str, Any], source: str) -> dict[
     """The runner configuration for s3prl's Runner: values converted, and defaults filled in for the keys that it reads.
 
     `task` is the value of ``-u``, `content` a runner YAML with its overrides applied, `source` its origin, for the
-    message. UserError: the content is a model YAML; ConfigError: lists everything that is wrong.
+    message. UserError: the content is a model YAML; ConfigError: lists all problems.
     """
     if "student" in content or "teacher" in content:
         raise UserError(f"{source}: a model YAML, which -g takes; expected a runner YAML, with runner and optimizer")

@@ -1,7 +1,7 @@
 """A pretraining task for s3prl's Runner: data, student, loss, and the state to save.
 
-The Runner owns the loop, the optimiser and the files. The expert adds what the Runner lacks: the true step, the
-position in the data, the random state, and a held-out score.
+s3prl's Runner runs the loop and the optimiser, and writes the files. The expert adds the true step,
+the position in the data, the random state, and a held-out score.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ class PretrainExpert(nn.Module):
 
 
 def task_expert(name: str) -> type[PretrainExpert]:
-    """The class that s3prl's Runner asks for under ``pretrain.NAME.pretrain_expert``."""
+    """The class that s3prl's Runner looks up under ``pretrain.NAME.pretrain_expert``."""
     return type("UpstreamPretrainExpert", (PretrainExpert,), {"task_name": name})
 
 

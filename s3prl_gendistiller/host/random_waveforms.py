@@ -1,8 +1,8 @@
-"""Which waveforms of a batch a data set has drawn at random, so that the feature cache does not keep them.
+"""Detection of the waveforms that a data set has drawn at random; the feature cache does not keep these waveforms.
 
 s3prl's experts crop at random inside their data sets (KS its silence, SID and ASV their training utterances). Each such
-draw changes the state of a random generator, which is compared before and after each item and each batch. A data set
-with a generator of its own would not be noticed; s3prl has none.
+draw changes the state of a random generator, which is compared before and after each item and each batch. The check
+would miss a data set with a generator of its own; s3prl has no such data set.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def sample_key(wav: Any) -> str:
 class WatchedLoader:
     """A loader of s3prl that reports, before each batch, which of its waveforms were drawn at random.
 
-    Each batch of `loader` begins with a list of waveforms (S,). The function `tell` gets the `Drawn` of a batch.
+    Each batch of `loader` begins with a list of waveforms (S,). The function `report` gets the `Drawn` of a batch.
     """
 
-    def __init__(self, loader: Any, tell: Callable[[Drawn], None]) -> None:
+    def __init__(self, loader: Any, report: Callable[[Drawn], None]) -> None:
         self.loader = loader
-        self.tell = tell
+        self.report = report
         self.known = isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset)
         if self.known and not isinstance(loader.dataset, _Watched):
             watched = _Watched(loader.dataset)
@@ -50,7 +50,7 @@ class WatchedLoader:
     def __iter__(self) -> Iterator[Any]:
         for batch in self.loader:
             drawn, content = batch if self.known else (None, batch)
-            self.tell(drawn)
+            self.report(drawn)
             yield content
 
 
@@ -81,7 +81,7 @@ class _Collate:
         before = _generators()
         batch = tuple(self.collate(items))
         drawn, self.watched.drawn = self.watched.drawn, []
-        moved = _generators() != before  # ctc reads its audio here
+        moved = _generators() != before  # the data set of ctc reads its audio here
         if not drawn and not moved:
             return frozenset(), batch
         in_batch = frozenset(map(sample_key, batch[0]))

@@ -1,4 +1,5 @@
-"""A run that goes on: what `-o` may change of it, and whether teacher, speech and place are those of its checkpoint.
+"""Checks of a run that goes on: the keys that `-o` may change, and whether teacher, speech and position in the data
+are those of the checkpoint.
 
 Each change by `-o` takes effect, or is refused before anything is loaded.
 """
@@ -25,7 +26,7 @@ from s3prl_gendistiller.student_kinds import kind_of_weights, read_model_config
 ANOTHER = "leave it out, or begin another run with -n"
 ARGUMENTS = ("device", "expdir", "multi_gpu")
 """Arguments that pretraining reads after those of the checkpoint have replaced the command's."""
-HEAD = ("modelrc", "model", "text")  # sections that the shape of a downstream head follows from
+HEAD = ("modelrc", "model", "text")  # sections that decide the shape of a downstream head
 SPEECH = ("sets", "file_path", "libri_root")
 
 logger = logging.getLogger(__name__)
@@ -134,7 +135,7 @@ def batches_done(progress: Mapping[str, Any], epoch_batches: int) -> int:
 
 
 def random_state(stored: Any) -> dict[str, Any] | None:
-    """The stored states of torch's random generators; None where nothing is stored, UserError for anything else."""
+    """The stored states of torch's random generators; None if nothing is stored, UserError for anything else."""
     if stored is None:
         return None
     states = [stored.get("cpu"), *(stored.get("cuda") or [])]

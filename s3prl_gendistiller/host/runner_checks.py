@@ -67,7 +67,7 @@ def check_upstream(
 
 
 def check_layer(name: str, checkpoint: str | None, steps: int | None, layer: int | None) -> None:
-    """Checks ``-l`` where the checkpoint says how many hidden states there are; `selecting` checks the others.
+    """Checks ``-l`` for a checkpoint that states the number of hidden states; `selecting` checks all other upstreams.
 
     `steps` is the number of layers that a GenDistiller generates; None for all.
     """
@@ -140,16 +140,16 @@ def _reads_settings(name: str) -> bool:
 
 
 def _check_fit_for_runner(name: str, door: Door) -> None:
-    """s3prl's Runner passes a checkpoint to every upstream and calls its `get_downsample_rates`."""
+    """Refuses an upstream without ckpt or `get_downsample_rates`, which s3prl's Runner uses with every upstream."""
     expert = expert_class(name)
     if expert is None:
         return
     parameters = inspect.signature(expert.__init__).parameters.values()
     swallows = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
     if not swallows and "ckpt" not in {parameter.name for parameter in parameters}:
-        lack = "takes no checkpoint, not even none"
+        lack = "has no parameter ckpt, which s3prl always passes"
     elif not hasattr(expert, "get_downsample_rates"):
-        lack = "does not say how many frames a second it gives"
+        lack = "has no get_downsample_rates, so its frame rate is unknown"
     else:
         return
     raise UserError(

@@ -45,7 +45,7 @@ def save_checkpoint(states: Mapping[str, Any], path: Path, keep: int) -> None:
 
 
 def way_on(folder: Path, options: str = "", program: str = "") -> str:
-    """Advice: the flags that go on with a run that has ended.
+    """Advice on the flags that resume a run that has ended.
 
     `options` is text to add to the command, beginning with a space, `program` the launcher, if known, ending with one.
     """
@@ -64,6 +64,8 @@ def delete_surplus(written: Path, keep: int) -> None:
         try:
             whole = is_whole(path)
             order[path] = (path == written, whole, stored_step(path) if whole else 0, path.stat().st_mtime)
+        except FileNotFoundError:  # deleted meanwhile
+            continue
         except UserError as error:  # a file of a later version, or of no Runner, is left alone
             logger.warning("kept %s", error)
     surplus = sorted(order, key=order.__getitem__)[: max(0, len(order) - max(keep, 1))]
@@ -79,7 +81,7 @@ def _sync(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
-    except OSError:  # some file systems cannot
+    except OSError:  # some file systems cannot synchronise a folder
         logger.debug("%s: cannot be synchronised", folder)
     finally:
         os.close(descriptor)

@@ -180,7 +180,7 @@ class MixtureDataConfig:
     chunk_size: int = key(2000, low=1)
     subsampling: int = key(1, low=1)
     label_delay: int = key(0, low=0)
-    rate: int = key(16_000, low=16_000, high=16_000)  # what every upstream takes
+    rate: int = key(16_000, low=16_000, high=16_000)  # the rate of every upstream
     frame_shift: int | None = key(None, low=1)
     use_last_samples: bool = True
 

@@ -44,8 +44,8 @@ BEST = ("dev-best.ckpt", "dev-clean-best.ckpt")
 @dataclass(frozen=True)
 class SoftLabelConfig:
     teacher: str | None = None  # checkpoint or folder of a run of run_downstream.py on the same task with labels
-    temperature: float = key(1.0, above=0.0)  # of both softmaxes
-    hard_weight: float = key(0.0, low=0.0)  # of s3prl's loss with labels, added to the soft loss; 0 in GLMD
+    temperature: float = key(1.0, above=0.0)  # temperature of both softmaxes
+    hard_weight: float = key(0.0, low=0.0)  # weight of s3prl's loss with labels, added to the soft loss; 0 in GLMD
 
     def problems(self) -> Iterator[str]:
         if self.teacher is None:
@@ -76,7 +76,7 @@ def teacher_checkpoint(given: str | Path) -> Path:
 
 
 def check_teacher(states: Mapping[str, Any], path: Path, downstream: str, config: Mapping[str, Any]) -> None:
-    """UserError that names what differs, for a teacher of another task, fold or head than that of `config`."""
+    """Refuses a teacher of another task, fold or head than that of `config`; the UserError names the differences."""
     base = base_of(downstream)
     found = getattr(states.get("Args"), "downstream", None)
     if found != base or "Downstream" not in states:
@@ -119,7 +119,7 @@ class HeadedTeacher:
             ckpt=args.upstream_ckpt, model_config=args.upstream_model_config, refresh=False
         )
         self.upstream = self.upstream.to(device).requires_grad_(False).eval()
-        if "Upstream" in states:  # the run trained it
+        if "Upstream" in states:  # the run also trained its upstream
             self.upstream.load_state_dict(states["Upstream"])
         self.featurizer = Featurizer(
             upstream=self.upstream,
@@ -134,7 +134,7 @@ class HeadedTeacher:
         weights = states["Downstream"]
         self.projector = nn.Linear(*reversed(weights["projector.weight"].shape))
         self.model = copy.deepcopy(head)
-        self.model._forward_hooks.clear()  # they record the student's logits
+        self.model._forward_hooks.clear()  # the hooks of the copied head record the student's logits
         parts: tuple[tuple[str, nn.Module], ...] = (("projector", self.projector), ("model", self.model))
         for name, module in parts:
             state = {key.removeprefix(f"{name}."): w for key, w in weights.items() if key.startswith(f"{name}.")}
@@ -204,7 +204,7 @@ def distilled(base: Any) -> type:
             config = from_dict(SoftLabelConfig, downstream_expert.get(SECTION, {}), f"downstream_expert.{SECTION}")
             super().__init__(downstream_expert=downstream_expert, **kwargs)
             self.soft_labels = config
-            self._teacher: list[HeadedTeacher] = []  # in a list, so that it is neither trained nor saved
+            self._teacher: list[HeadedTeacher] = []  # in a list, so that the teacher is not trained or saved
             self.teacher_cache: FeatureCache | None = None  # for `HeadedTeacher`; set by `mount`
             self._seen: list[tuple[Tensor, Any]] = []
             self.model.register_forward_hook(lambda module, inputs, output: self._seen.append(output))

@@ -105,12 +105,12 @@ def _silence(arguments: list[str], rate_hz: int) -> Effect:
     above, rest = _periods(arguments, rate_hz)
     below, rest = _periods(rest, rate_hz) if rest else (None, rest)
     if rest or above.count < 0 or (below is not None and (below.count == 0 or below.count < above.count == 0)):
-        raise ValueError(arguments)  # sox itself behaves oddly for "0 -1 ...", which no task uses
+        raise ValueError(arguments)  # "0 -1 ...": no task uses it, and SoX's result is irregular
     return lambda waveform: (cut_silence(waveform, rate_hz, above, below), rate_hz)
 
 
 def _periods(arguments: list[str], rate_hz: int) -> tuple[Periods, list[str]]:
-    """Reads ``count duration threshold`` from the front; a count of 0 stands alone."""
+    """Reads ``count duration threshold`` from the front; a count of 0 has nothing behind it."""
     count = int(arguments[0])
     if count == 0:
         return Periods(0, 0, 0.0), arguments[1:]
@@ -118,7 +118,7 @@ def _periods(arguments: list[str], rate_hz: int) -> tuple[Periods, list[str]]:
 
 
 def _duration(written: str, rate_hz: int) -> int:
-    """sox reads a plain integer as samples, a number with a point as seconds."""
+    """Samples of a duration; sox reads a plain integer as samples, a number with a point as seconds."""
     if re.fullmatch(r"\d+s?", written):
         return int(written.rstrip("s"))
     if not re.fullmatch(r"\d*\.\d*t?|\d+t", written):
@@ -147,4 +147,4 @@ EFFECTS: dict[str, tuple[Callable[[list[str], int], Effect], str]] = {
     "norm": (_norm, "norm [DECIBELS]"),
     "silence": (_silence, "silence PERIODS DURATION THRESHOLD [PERIODS DURATION THRESHOLD]"),
 }
-"""By name: the function that reads an effect's arguments at a rate in Hz, and the usage for messages."""
+"""Effects by name: the function that reads an effect's arguments at a rate in Hz, and the usage for messages."""

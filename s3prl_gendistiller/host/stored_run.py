@@ -31,7 +31,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(_FLAGS.split(), (bool,)),
     **dict.fromkeys(("seed", "upstream_layer_selection"), (int, type(None))),
 }
-"""By name of an argument in `Args`."""
+"""Checks by the name of an argument in `Args`."""
 _WORDS = {str: "text", bool: "True or False", int: "a whole number"}
 
 
@@ -44,12 +44,12 @@ def check_stored_downstream(states: Mapping[str, Any], source: str | Path, overr
     if args.get("from_hf_hub") or args.get("hub") == "huggingface":
         raise UserError(
             f"{source}: its arguments would download code from the Hugging Face hub and run it; expected a run with an "
-            "upstream of s3prl.hub. If that code is wanted, begin again with -i and the flags --hub, -u and -d"
+            "upstream of s3prl.hub. To run that code, begin a new run with -i and the flags --hub, -u and -d"
         )
     if args.get("push_to_hf_hub") and "push_to_hf_hub" not in overrides.flags:
         raise UserError(
             f"{source}: its arguments would upload the run's folder to the Hugging Face hub; add "
-            "-o args.push_to_hf_hub=True if that is wanted, else -o args.push_to_hf_hub=False"
+            "-o args.push_to_hf_hub=True to upload the folder, or -o args.push_to_hf_hub=False to keep the folder local"
         )
     if "downstream" in args:
         check_stored_config(str(args["downstream"]), config, f"{source}: Config")

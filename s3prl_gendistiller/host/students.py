@@ -22,7 +22,7 @@ def build_student(source: str | Path | Mapping[str, Any] | ModelConfig, *, task:
     `task` is the kind of student that a YAML or its content describes; a configuration object has one kind only.
 
     Raises:
-        ConfigError: lists everything that is wrong with the configuration.
+        ConfigError: lists all problems of the configuration.
     """
     config = source if isinstance(source, ModelConfig) else read_model_config(task, source)
     student: Student = student_kinds.build(config)

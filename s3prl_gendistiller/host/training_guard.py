@@ -1,4 +1,4 @@
-"""Checks that s3prl's training loops lack: numbers that are not finite, and memory that never suffices.
+"""Two checks that s3prl's training loops lack: for numbers that are not finite, and for repeated shortage of memory.
 
 Without them both Runners train on with weights of NaN, or repeat the same step without end.
 """
@@ -32,9 +32,9 @@ logger = logging.getLogger(__name__)
 class TrainingGuard:
     """The guard of one training loop; `mount` puts its methods in place of torch's functions and of `print`.
 
-    A step costs two reads of a scalar: is the loss finite, and is the norm of the gradient, which clipping computes
-    anyway. Weights are checked when they are saved. `steps` counts the optimiser steps that this process has done or
-    skipped, `skipped` those whose update would have made weights not finite.
+    Each step reads two scalars: whether the loss is finite, and whether the norm of the gradient is finite. Clipping
+    computes that norm anyway. Weights are checked when they are saved. `steps` counts the optimiser steps that
+    this process has done or skipped, `skipped` the steps whose update would have made weights not finite.
     """
 
     def __init__(self) -> None:
@@ -61,11 +61,11 @@ class TrainingGuard:
 
     @property
     def step(self) -> int:
-        """The present step, or the last one."""
+        """The number of the present step, or of the last one."""
         return self._first + self.steps
 
     def check_loss(self, module: nn.Module, inputs: Any, output: Any) -> Any:
-        """Turns a loss that is not finite into NaN, so that no gradient of it is finite; some gradients of inf are."""
+        """Replaces a loss that is not finite by NaN, because some gradients of an infinite loss are finite."""
         loss = output[0] if isinstance(output, tuple) else output
         if not module.training or not isinstance(loss, Tensor) or bool(loss.detach().isfinite().all()):
             return None
@@ -105,7 +105,7 @@ class TrainingGuard:
         save_checkpoint(states, Path(path), keep)
 
     def say(self, *values: Any, **options: Any) -> None:
-        """`print` of a Runner, which says that it skips a batch for lack of memory; UserError if several follow."""
+        """`print` of a Runner, called when the Runner skips a batch for lack of memory; UserError if several follow."""
         builtins.print(*values, **options)
         if values and str(values[0]).startswith(OUT_OF_MEMORY):
             self._memory += 1
@@ -134,8 +134,8 @@ class TrainingGuard:
         options = f" -o config.optimizer.lr={lower}"
         return UserError(
             f"step {self.step}: {problem}, at learning rate {rate:g} (config.optimizer.lr {asked}); expected finite "
-            f"numbers. What was saved before stays; {way_on(self._folder, options)}; a "
-            "checkpoint in place of the folder goes on from there"
+            f"numbers. The saved checkpoints stay; {way_on(self._folder, options)}; a "
+            "checkpoint in place of the folder resumes the run at that checkpoint"
         )
 
     def _rate(self) -> float:

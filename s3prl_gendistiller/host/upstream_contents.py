@@ -1,7 +1,7 @@
 """Content of a checkpoint that a user passes to an upstream of s3prl, checked before s3prl loads it.
 
 `upstream_files.check_file` calls `check_contents` for every command. The stand-ins of `shims.upstream_guards` enforce
-the same rules inside s3prl, for whatever is loaded there; the message here names the flag and the file.
+the same rules inside s3prl, for every file that is loaded there; the message here names the flag and the file.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.shims.upstream_guards import EXPECTED, kaldi_feature, literal
 
 _SHAPES = re.compile(r".*(conv_feature_layers|conv_aggregator_layers|override_encoder_layers)")
-CONVERTED = ("task_cfg", "model_cfg", "model_weight")  # by s3prl, from fairseq
+CONVERTED = ("task_cfg", "model_cfg", "model_weight")  # keys of files that s3prl converted from fairseq
 SYMBOLS = "dictionaries_symbols"
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Keys under which the checkpoints of a family of upstreams hold what s3prl reads; a dot separates levels.
+    """Keys of the entries that s3prl reads in checkpoints of a family of upstreams; a dot separates levels.
 
-    `needed`: all keys that s3prl's expert reads; `settings`: key of the network's sizes, empty where they are not
+    `needed`: all keys that s3prl's expert reads; `settings`: key of the network's sizes, empty if they are not
     compared with the weights; `weights`: key of the state_dict.
     """
 
@@ -53,7 +53,7 @@ LAYOUTS = {
     **dict.fromkeys(("decoar", "decoar2", "decoar_layers"), _Layout(("model",))),
     "cpc": _Layout(("config", "weights")),
 }
-"""By family of upstreams."""
+"""Layouts by family of upstreams."""
 
 
 def check_contents(content: dict[str, Any], family: str, name: str, path: str | Path, label: str) -> None:

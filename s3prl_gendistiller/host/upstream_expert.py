@@ -40,8 +40,8 @@ class UpstreamExpert(UpstreamBase):
 class TransformersExpert(UpstreamBase):
     """All hidden states of the encoder in the folder `ckpt`, whose model_type chooses the class.
 
-    s3prl's own `hf_hubert_custom` loads any folder as a HuBERT, so a WavLM loses its position weights in silence.
-    UserError as `load_encoder`.
+    s3prl's own `hf_hubert_custom` loads any folder as a HuBERT, so a WavLM loses its position weights without
+    a message. UserError as `load_encoder`.
     """
 
     def __init__(self, ckpt: str, model_config: str | None = None, **kwargs: Any) -> None:

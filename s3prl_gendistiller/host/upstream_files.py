@@ -1,4 +1,4 @@
-"""Checkpoints that a user passes to an upstream of s3prl: what they hold, and which upstream reads them."""
+"""Checkpoints that a user passes to an upstream of s3prl: their content, and the upstream that reads them."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _reader(states: Mapping[str, Any]) -> str | None:
 
 
 def _described(states: Mapping[str, Any], checkpoint: str, door: Door, family: str = "hubert") -> str:
-    """What a checkpoint is and which upstream reads it; empty where that is not known."""
+    """The kind of a checkpoint and the upstream that reads it; empty if these are not known."""
     if "Downstream" in states:
         return "a run of run_downstream.py, expected an upstream; run_downstream.py -e goes on with such a run"
     reader = _reader(states)
@@ -161,7 +161,7 @@ def _conversion(family: str, checkpoint: str) -> str:
 def count_states(name: str, checkpoint: str | None, steps: int | None) -> int | None:
     """Number of hidden states of an upstream, by the configuration in a file that `check_file` has passed.
 
-    None where the number is not known. `steps` is the number of layers that a GenDistiller generates; None for all.
+    None if the number is not known. `steps` is the number of layers that a GenDistiller generates; None for all.
     """
     family = family_of(name)
     if family == "baseline":

@@ -1,7 +1,7 @@
-"""The upstreams of s3prl.hub: which there are, what each one reads, and one message where building one fails.
+"""The upstreams of s3prl.hub: their names, the files that they read, and one message for a failure to build one.
 
 The teacher's loader, run_downstream.py and the commands that take a student share these functions. `upstream_files`
-checks the checkpoint, `runner_checks` the rest of what s3prl's Runner would fail on.
+checks the checkpoint; `runner_checks` checks all else on which s3prl's Runner would fail.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FOLDERS_ENTRY = "transformers_local"  # our entry that reads a transformers fold
 FOREIGN_PACKAGES = {"ast": "timm", "ssast": "timm", "espnet_hubert": "espnet2", "pase": "pase", "byol_s_cvt": "einops"}
 # Exceptions of building an upstream that a user can resolve: no network, no or a wrong checkpoint, no package.
 FAILURES = (
-    OSError,  # also what urllib, requests and huggingface_hub raise without a network
+    OSError,  # urllib, requests and huggingface_hub raise subclasses without a network
     *(RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError, ArithmeticError),
     *(MemoryError, ImportError, EOFError, pickle.UnpicklingError),
 )
@@ -92,7 +92,7 @@ def is_ours(name: str) -> bool:
 
 
 def expert_class(name: str) -> Any:
-    """Class behind an entry; None where the entry's file has none."""
+    """Class behind an entry; None if the entry's file has none."""
     return getattr(mount.mount_hub(), name).__globals__.get("_UpstreamExpert")
 
 

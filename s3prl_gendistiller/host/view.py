@@ -1,4 +1,4 @@
-"""`View`: another look of a module for one importer, without a change to the module itself."""
+"""`View`: a module with some names replaced, for one importing module."""
 
 from __future__ import annotations
 

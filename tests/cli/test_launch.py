@@ -216,7 +216,7 @@ def test_a_folder_with_hours_of_training_in_it_stays(tmp_path: Path) -> None:
 def test_two_runs_do_not_train_in_one_folder_and_the_refused_one_takes_nothing_away(tmp_path: Path) -> None:
     with launch.new_folder(tmp_path / "run"):
         (tmp_path / "run/config.yaml").touch()
-        with pytest.raises(UserError, match="another run is training there"), launch.new_folder(tmp_path / "run"):
+        with pytest.raises(UserError, match="another run trains in that folder"), launch.new_folder(tmp_path / "run"):
             pass
         with launch.new_folder(tmp_path / "run", trains=False):  # an evaluation during training
             pass

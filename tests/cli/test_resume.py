@@ -102,7 +102,7 @@ def test_a_stopped_run_says_the_command_that_goes_on_with_it(
             RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."),
             "-o config.downstream_expert.datarc.num_workers=0 for none",
         ),
-        (RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"), "most likely for want of memory"),
+        (RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"), "most likely because memory was short"),
         (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "the GPU has too little memory"),
         (MemoryError(), "the machine has too little memory"),
     ],

@@ -127,7 +127,9 @@ def test_mistakes_are_named_before_anything_runs(
     assert "--jobs: found '0'" in refused(capsys, *mine, "--jobs", "0")
     assert "--tflops: found 0" in refused(capsys, *mine, "--tflops", "0")
     assert "--hardware: found 8gb with --preset small" in refused(capsys, *mine, "--hardware", "8gb")
-    assert "--lm: found without asr among the tasks" in refused(capsys, *mine, "--tasks", "ks", "--lm", "lm")
+    assert "--lm: only asr uses a language model; leave --lm out, or add asr to --tasks" in refused(
+        capsys, *mine, "--tasks", "ks", "--lm", "lm"
+    )
     assert "4-gram.arpa.gz (openslr.org/11)" in refused(capsys, *mine, "--tasks", "asr", "--lm", "lm")
     assert "--devices: found cuda:64" in refused(capsys, *mine, "--tasks", "ks", "--devices", "cuda:64")
     section = "{'name': 'linear_schedule_with_warmup', 'num_warmup_steps': 1}"

@@ -5,12 +5,14 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from s3prl_gendistiller import load_student
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host import checkpoint
 from s3prl_gendistiller.host.checkpoint import BrokenCheckpoint, newest_checkpoint, newest_student, read_checkpoint
 from s3prl_gendistiller.host.students import build_student
 from tests.conftest import TINY
@@ -144,6 +146,38 @@ def test_where_no_other_is_whole_the_best_on_dev_is_the_newest(tmp_path: Path) -
     assert newest_checkpoint(tmp_path) == left
     left.write_bytes(left.read_bytes()[:-200])
     assert newest_checkpoint(tmp_path) == best
+
+
+@pytest.mark.parametrize("reader", ["stored_step", "is_whole"])
+def test_a_file_that_a_running_training_deletes_counts_as_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, reader: str
+) -> None:
+    kept, deleted = (save_student(tmp_path / f"states-{step}.ckpt", step) for step in (3, 4))
+    read = getattr(checkpoint, reader)
+
+    def late(path: Path) -> object:
+        deleted.unlink(missing_ok=True)
+        return read(path)
+
+    monkeypatch.setattr(checkpoint, reader, late)
+    assert newest_checkpoint(tmp_path) == kept
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("function", ["_regular", "_stamp", "_damage", "_load"])
+def test_a_file_deleted_while_it_is_read_counts_as_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    kept, deleted = (save_student(tmp_path / f"states-{step}.ckpt", step) for step in (3, 4))
+    inner = getattr(checkpoint, function)
+
+    def late(path: Path, *rest: Any, **options: Any) -> object:
+        if path == deleted:
+            deleted.unlink(missing_ok=True)
+        return inner(path, *rest, **options)
+
+    monkeypatch.setattr(checkpoint, function, late)
+    assert newest_checkpoint(tmp_path) == kept
 
 
 def with_output(change: Callable[[torch.Tensor], object]) -> dict[str, object]:

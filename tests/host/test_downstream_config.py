@@ -118,7 +118,12 @@ def test_a_list_of_names_that_s3prl_evaluates_is_one_of_a_list_each() -> None:
         ("emotion/config.yaml", "downstream_expert.datarc.test_fold", "fold6", "found 'fold6', expected one of fold1"),
         ("emotion/config.yaml", "downstream_expert.modelrc.projector_dm", 1, "did you mean projector_dim?"),
         ("emotion/config.yaml", "downstream_expert.modelrc.UtteranceLevel.hiddens", [1], "hiddens: unknown key"),
-        ("emotion/config.yaml", "downstream_expert.glmd", {"teacher": "x"}, "only -d glmd_... learns from a teacher"),
+        (
+            "emotion/config.yaml",
+            "downstream_expert.glmd",
+            {"teacher": "x"},
+            "only the tasks that begin with glmd_ are trained on a teacher's outputs",
+        ),
         ("diarization/config.yaml", "downstream_expert.datarc.rate", 8000, "rate: found 8000, expected at least 16000"),
         ("sv_voxceleb1/config.yaml", "downstream_expert.modelrc.module", "Identity", "module_config.Identity: missing"),
         ("ctc/snips.yaml", "downstream_expert.text.slots_file", None, "slots_file: missing; mode character-slot reads"),

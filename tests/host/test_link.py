@@ -273,7 +273,7 @@ def test_the_commands_say_what_was_done_and_what_to_type_next(
     assert f"cd {package_folder(checkout)}" in said
     assert "python run_pretrain.py -u gendistiller -n my_student" in said
     assert "python -m s3prl_gendistiller run_downstream.py -u gendistiller_local -d asr" in said
-    assert "evaluate names in checkpoints" in said
+    assert "run text from checkpoints and configurations as Python" in said
     assert args.run(args) == 0
     assert "already linked" in capsys.readouterr().out
     args = parser.parse_args(["unlink", str(checkout)])

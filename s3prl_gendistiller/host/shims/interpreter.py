@@ -1,4 +1,4 @@
-"""What Python 3.12 no longer has or allows: the function of distutils that s3prl uses, and threads at exit.
+"""Stand-ins for what Python 3.12 removed or forbids: the function of distutils that s3prl uses, and threads at exit.
 
 This module stands for `atexit` in a library that starts a thread at the end of a process.
 """
@@ -15,7 +15,7 @@ FALSE_WORDS = ("n", "no", "f", "false", "off", "0")
 
 
 def register(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Callable[..., Any]:
-    """`atexit.register` of a function that ends silently if it can start no thread."""
+    """`atexit.register` of a function that ends without a message if it can start no thread."""
 
     @functools.wraps(function)
     def last() -> None:

@@ -26,12 +26,12 @@ class Filter:
 
 
 # Reference rate: the lower one of input and output.
-# By the larger side of the ratio, since sox rounds the number of taps at the raised rate.
+# Filters by the larger side of the ratio, because sox rounds the number of taps at the raised rate.
 STEEP = {
     larger_side: Filter(cutoff=0.95681386, beta=13.040, half_width=taps / larger_side / 2)
     for larger_side, taps in ((2, 389), (3, 581), (4, 777))
 }
-# Where a short interpolator follows: (times the rate is raised first, taps of the steep filter,
+# Filters before a short interpolator: (times the rate is raised first, taps of the steep filter,
 # interpolator). The interpolator's reference rate is that of the signal it reads.
 WIDE = Filter(cutoff=0.909965, beta=14.15, half_width=7.0)
 HALF_BAND = Filter(cutoff=0.911298, beta=14.02, half_width=8.0)

@@ -39,7 +39,7 @@ def cut_silence(waveform: torch.Tensor, rate_hz: int, above: Periods, below: Per
 
 
 def _next_sound(meter: _LoudnessMeter, origin: int, above: Periods, below: Periods | None) -> tuple[int, int, int]:
-    """The next part to keep, as (begin, end), and where to search on, or `SILENT_FOREVER`."""
+    """The next part to keep, as (begin, end), and the begin of the further search, or `SILENT_FOREVER`."""
     loudness = meter.percent_from(origin)  # (S - origin, C)
     length = len(loudness)
     begin = searched = 0
@@ -56,7 +56,7 @@ def _next_sound(meter: _LoudnessMeter, origin: int, above: Periods, below: Perio
 
 
 def _last_stretch(wanted: np.ndarray, periods: Periods) -> int:
-    """Where the `count`-th unbroken stretch of wanted samples begins; the length where there are too few."""
+    """Begin of the `count`-th unbroken stretch of wanted samples; the length if there are too few."""
     duration, missing = max(1, periods.duration_samples), abs(periods.count)
     edges = np.flatnonzero(np.diff(wanted, prepend=False, append=False))
     for begin, end in zip(edges[::2], edges[1::2], strict=True):
@@ -76,7 +76,7 @@ class _LoudnessMeter:
 
     def __init__(self, waveform: torch.Tensor, rate_hz: int) -> None:
         self.squares = waveform.T.double().numpy() ** 2  # (S, C)
-        self.window = max(1, int(rate_hz / WINDOWS_PER_SECOND))  # in frames
+        self.window = max(1, int(rate_hz / WINDOWS_PER_SECOND))  # number of frames
         self.sums = np.concatenate([[0.0], np.cumsum(self.squares.sum(axis=1))])  # (S + 1,)
 
     def percent_from(self, origin: int) -> np.ndarray:

@@ -143,7 +143,7 @@ class NoSubprocess:
 
 
 def find_audio(directory: str | os.PathLike[str]) -> list[str]:
-    """librosa's `find_files`, also where a folder's name holds a bracket."""
+    """librosa's `find_files`, also for a folder whose name holds a bracket."""
     return sorted(str(path) for path in files_below(Path(os.path.abspath(directory)), LISTED_SUFFIXES))
 
 
@@ -161,7 +161,7 @@ def _read(path: str | os.PathLike[str], read: Callable[[], tuple[Any, int]]) -> 
         return read()
     except UserError:
         raise
-    except (RuntimeError, OSError, ValueError) as error:  # of libsndfile, and of torchaudio's own readers
+    except (RuntimeError, OSError, ValueError) as error:  # errors of libsndfile and of torchaudio's own readers
         raise UserError(f"{path}: cannot be read as audio ({error}); fetch it again or remove it") from error
 
 

@@ -90,7 +90,7 @@ def load(path: str | Path, *unused: object, **settings: object) -> dict[str, Any
 
 
 _TORCH = View(torch, load=load)
-# By module of s3prl/upstream: name of the replaced global, and its stand-in.
+# Guards by module of s3prl/upstream: name of the replaced global, and its stand-in.
 GUARDS: dict[str, tuple[str, Callable[..., Any] | View]] = {
     "baseline.extracter": ("eval", kaldi_feature),
     "data2vec.data2vec_model": ("eval", literal),
