@@ -10,13 +10,13 @@ from typing import Any
 
 from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.export import EXPORT_FORMATS
 from s3prl_gendistiller.export.card import Card
-from s3prl_gendistiller.export.hub_folder import write_hub_folder
 from s3prl_gendistiller.host.students import check_steps
 from s3prl_gendistiller.host.upstream_files import check_file
 from s3prl_gendistiller.host.upstreams import STUDENT
 from s3prl_gendistiller.outputs import check_writable
-from s3prl_gendistiller.student_kinds import OWN_UPSTREAM
+from s3prl_gendistiller.student_kinds import OWN_UPSTREAM, function
 from s3prl_gendistiller.superb.cost import multiply_adds
 from s3prl_gendistiller.superb.entry.archive import (
     ARCHIVE,
@@ -57,7 +57,8 @@ def add_parser(subparsers: Any) -> None:
     add("--student", metavar="NAME", type=arguments.text, help="a student of the suite")
     add("--tasks", metavar="TASK", nargs="+", help="tasks of the suite; default: all")
     add("--out", "--output_dir", metavar="DIR", type=arguments.path, help="folder for predict.zip; default: submission")
-    add("--hub-folder", metavar="DIR", type=arguments.path, help="new folder for the student as an upstream")
+    for name, form in EXPORT_FORMATS.items():
+        add(_flag(name), metavar="DIR", type=arguments.path, help=form.help)
     checkpoint = "checkpoint of the student, or its run folder; default: as in the suite"
     add("--checkpoint", metavar="PATH", type=arguments.text, help=checkpoint)
     add("--steps", metavar="K", type=arguments.whole, help="number of layers that the upstream generates; default: all")
@@ -76,26 +77,31 @@ def run(args: argparse.Namespace) -> int:
     if args.suite is None:
         _refuse(args, ("student", "tasks"), "the folder of a suite")
     finished = None if args.suite is None else read_finished(args.suite, args.student)
-    if finished is None and not given and not problems and args.hub_folder is None:
+    exports = {name: getattr(args, name) for name in EXPORT_FORMATS if getattr(args, name) is not None}
+    if finished is None and not given and not problems and not exports:
         raise UserError("found no experiment; give the folder of a suite, or folders such as --asr DIR; see --help")
-    if args.hub_folder is None:
-        _refuse(args, ("checkpoint", "steps"), "--hub-folder")
-    elif args.hub_folder.exists() or args.hub_folder.is_symlink():
-        raise UserError(f"--hub-folder {args.hub_folder}: already there; give a new folder")
-    else:
-        check_writable(args.hub_folder, "--hub-folder", folder=True)
+    if not exports:
+        _refuse(args, ("checkpoint", "steps"), " or ".join(map(_flag, EXPORT_FORMATS)))
+    for name, folder in exports.items():
+        if folder.exists() or folder.is_symlink():
+            raise UserError(f"{_flag(name)} {folder}: already there; give a new folder")
+        check_writable(folder, _flag(name), folder=True)
     out = args.out or Path("submission")
     check_writable(out / ARCHIVE, "--out", folder=False)
-    student = None if args.hub_folder is None else _student(args, finished)
-    if given or problems or args.out is not None or args.hub_folder is None:
+    student = _student(args, finished, _flag(next(iter(exports)))) if exports else None
+    if given or problems or args.out is not None or student is None:
         checked = _checked(args, finished, given, problems)
         packed = {found.task.name for found in checked if not found.submission.optional}
         absent = ", ".join(task.upper() for task in TASKS if task not in packed)
         missing = f"without {absent}, which the leaderboard will not show" if absent else "all ten tasks"
         print("\n".join([*map(str, checked), missing, str(pack(checked, out))]))
     if student is not None:
-        _write_hub_folder(args.hub_folder, student, finished)
+        _export(exports, student, finished)
     return 0
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _given(args: argparse.Namespace) -> tuple[dict[str, Path], list[str]]:
@@ -146,16 +152,16 @@ def _tasks(asked: Sequence[str], finished: Finished) -> list[str]:
     return [name for name in names if name not in missing]
 
 
-def _write_hub_folder(folder: Path, student: BenchmarkedModel, finished: Finished | None) -> None:
-    assert student.checkpoint is not None  # checked by _student
+def _export(exports: dict[str, Path], student: BenchmarkedModel, finished: Finished | None) -> None:
     parameters, gmacs_per_s = multiply_adds.size(student)
-    card = Card(folder.resolve().name, parameters, gmacs_per_s, multiply_adds.SECONDS, *_scores(finished))
-    files = write_hub_folder(student.checkpoint, folder, card, student.steps)
-    print(f"{folder}: {', '.join(str(path) for path in files if len(path.parts) == 1)} and the modules")
+    for name, folder in exports.items():
+        card = Card(folder.resolve().name, parameters, gmacs_per_s, multiply_adds.SECONDS, *_scores(finished))
+        files = function(EXPORT_FORMATS[name].write)(student.checkpoint, folder, card, student.steps)
+        print(f"{folder}: {', '.join(str(path) for path in files if len(path.parts) == 1)} and the modules")
     print(f"{parameters:,} parameters, {gmacs_per_s:.3f} G multiply-adds per second of audio")
 
 
-def _student(args: argparse.Namespace, finished: Finished | None) -> BenchmarkedModel:
+def _student(args: argparse.Namespace, finished: Finished | None, flag: str) -> BenchmarkedModel:
     if args.checkpoint is not None and Path(args.checkpoint).is_file():
         check_file(OWN_UPSTREAM, args.checkpoint, replace(STUDENT, checkpoint="--checkpoint"))
     student = None if finished is None else finished.student
@@ -163,12 +169,12 @@ def _student(args: argparse.Namespace, finished: Finished | None) -> Benchmarked
         named = find_models([f"student={args.checkpoint}"])[0]
         student = named if student is None else replace(student, checkpoint=named.checkpoint)
     if student is None:
-        raise UserError("--hub-folder: found no student; give a suite and --student, or --checkpoint PATH")
+        raise UserError(f"{flag}: found no student; give a suite and --student, or --checkpoint PATH")
     if args.steps is not None:
         student = replace(student, steps=args.steps)
     if student.checkpoint is None or not student.checkpoint.is_file():
         raise UserError(
-            f"--hub-folder: found {student.checkpoint or student.upstream} as {student.name}, expected the checkpoint "
+            f"{flag}: found {student.checkpoint or student.upstream} as {student.name}, expected the checkpoint "
             "of a student; name it with --checkpoint"
         )
     check_steps(student.steps, student.checkpoint)
