@@ -24,6 +24,7 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat
 from s3prl_gendistiller.host.paths import VARIABLE
 from s3prl_gendistiller.host.soft_labels import BASES, PREFIX, SECTION, teacher_checkpoint
+from s3prl_gendistiller.shipped import shipped_folder
 from s3prl_gendistiller.student_kinds import student_upstreams
 from s3prl_gendistiller.superb.models import BenchmarkedModel
 from s3prl_gendistiller.superb.suite import processes
@@ -31,7 +32,7 @@ from s3prl_gendistiller.superb.suite.benchmark import run_suite
 from s3prl_gendistiller.superb.suite.results import RESULTS, Outcome
 from s3prl_gendistiller.superb.suite.suite import Suite
 from s3prl_gendistiller.superb.suite.table import markdown, mean_and_spread
-from s3prl_gendistiller.superb.tasks import TASKS
+from s3prl_gendistiller.superb.tasks import PRESETS, TASKS
 
 Scores = dict[str, list[float]]  # kind of student -> one number a seed
 
@@ -59,9 +60,11 @@ def second_stage(results: Mapping[str, Any], name: str, args: argparse.Namespace
         raise UserError(
             f"--students {named}: expected distilled ones of {args.results}, with one rate on {name} for all"
         )
+    # the second stage reads the YAML files of the task itself
+    small, official = (str(shipped_folder("downstream_runs") / task.config(preset)) for preset in PRESETS)
     return Suite(
         students,
-        [replace(task, downstream=PREFIX + name)],
+        [replace(task, downstream=PREFIX + name, configs=(small, official))],
         results["preset"],
         args.out / name,
         rates={name: tuple(rate for rate in rates if rate is not None)} if rates != {None} else {},

@@ -42,7 +42,7 @@ def write_hubert_folder(model: MaskedUnitModel, codebook: Codebook, folder: Path
         Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True).save_pretrained(partial)
         safetensors.torch.save_file(half, partial / WEIGHTS, metadata={"format": "pt"})
         head = {name: value.detach().contiguous() for name, value in model.head.state_dict().items()}
-        facts = {"temperature": str(model.head.temperature), "layer": str(config.num_hidden_layers)}
+        facts = {"temperature": str(model.head.number), "layer": str(config.num_hidden_layers)}
         safetensors.torch.save_file(head, partial / HEAD, metadata=facts)
         codebook.save(partial / CODEBOOK)
     return folder

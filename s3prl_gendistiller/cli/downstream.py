@@ -132,11 +132,11 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> Hos
     check_settings(args.upstream, args.upstream_model_config)
     if args.init_ckpt is not None:
         _check_weights(args.init_ckpt, args.downstream)
-    given = {"-m": args.mode, "-d": args.downstream, "-f": args.upstream_trainable, "-k": args.upstream_ckpt}
+    given = {"-d": args.downstream, "-f": args.upstream_trainable, "-k": args.upstream_ckpt}
     given["-t"] = None if args.mode == "train" else downstream_flags.check_split(args, args.downstream, config)
     given["-g"] = args.upstream_model_config if args.steps is None else generation_text(args.steps)
     given |= {"-i": args.init_ckpt, "-o": Overrides(args.overrides.flags).text()}
-    command += launch.given_flags(given)
+    command = ["-m", args.mode, *command, *launch.given_flags(given)]
     local = args.upstream_ckpt is not None and Path(args.upstream_ckpt).exists()
     return HostCall(command, folder, config, source=Path(args.upstream_ckpt) if local else None)
 

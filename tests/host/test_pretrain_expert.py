@@ -158,7 +158,8 @@ def test_metrics_are_means_over_the_log_window(make, tmp_path: Path) -> None:
 
 
 def test_the_shape_of_the_teacher_is_checked(make) -> None:
-    with pytest.raises(UserError, match=r"encoder_embed_dim: found 12, expected 24 \(the layerwise objective compares"):
+    wrong = r"encoder_embed_dim: found 12, expected 24 \(layerwise compares channel by channel"
+    with pytest.raises(UserError, match=wrong):
         make(student={"encoder_embed_dim": 12}, warm_start={"front_end": False, "position": False, "layer": None})
     with pytest.raises(UserError, match=r"encoder_ffn_embed_dim: found 64, expected 32 \(or warm_start\.layer: null\)"):
         make(student={"encoder_ffn_embed_dim": 64})

@@ -145,7 +145,7 @@ def test_a_stopped_suite_says_how_it_goes_on(
         patched.setattr(benchmark, "run_suite", stop)
         assert superb("--tasks", "ks") == 130
     error = capsys.readouterr().err
-    assert "same command goes on" in error and "-a" not in error.split()
+    assert "same command continues the suite" in error and "-a" not in error.split()
     assert superb("--tasks", "ks") == 0  # as it says
 
 
