@@ -21,7 +21,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from tqdm import tqdm
 
+from s3prl_gendistiller.cli.charts import chart
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.host.memory import available_gib, peak_resident_gib
 from s3prl_gendistiller.host.students import build_student
@@ -204,24 +205,16 @@ def table(rows: list[dict]) -> str:
 
 def draw(rows: list[dict], out: Path) -> None:
     """Draws time and memory against the length N T, one line for each variant."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for axis, key, label in zip(axes, ("seconds", "peak_gib"), ("seconds", "GiB above the module"), strict=True):
-        for name in VARIANTS:
-            points = sorted((row["steps"] * row["frames"], row[key][name]) for row in rows if name in row[key])
-            axis.plot(*zip(*points, strict=True), "o-", label=name, markersize=4)
-        axis.set(xscale="log", yscale="log", xlabel="frames of all steps, N T", ylabel=label)
-        axis.grid(alpha=0.3)
-        axis.legend()
-    figure.savefig(out, dpi=120)
-    pyplot.close(figure)
+    with chart(out, 5, 4, panels=2) as axes:
+        for axis, key, label in zip(axes, ("seconds", "peak_gib"), ("seconds", "GiB above the module"), strict=True):
+            for name in VARIANTS:
+                points = sorted((row["steps"] * row["frames"], row[key][name]) for row in rows if name in row[key])
+                axis.plot(*zip(*points, strict=True), "o-", label=name, markersize=4)
+            axis.set(xscale="log", yscale="log", xlabel="frames of all steps, N T", ylabel=label)
+            axis.legend()
 
 
-def run(argv: list[str]) -> int:
+def run(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, nargs="+", default=[3, 6, 12])
     parser.add_argument("--frames", type=int, nargs="+", default=[250, 750, 1500], help="20 ms each")
@@ -245,4 +238,4 @@ def run(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(lambda argv: run(list(argv)), None))
+    sys.exit(guarded(run, None))

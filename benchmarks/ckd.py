@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -70,7 +71,7 @@ def build(args: argparse.Namespace, variants: list[str]) -> dict[str, DistillTas
     }
 
 
-def run(argv: list[str]) -> int:
+def run(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=15.0, help="length of each utterance; 50 frames a second")
@@ -102,4 +103,4 @@ def run(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(lambda argv: run(list(argv)), None))
+    sys.exit(guarded(run, None))

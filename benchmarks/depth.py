@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from miniature.recipe import add_arguments, from_arguments
+from s3prl_gendistiller.cli.charts import chart
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat
@@ -57,30 +58,22 @@ def curves(results: Mapping[str, Any], task: str, key: str, cost: str) -> dict[s
 
 def draw(results: Mapping[str, Any], tasks: list[str], out: Path) -> None:
     """Draws a panel for each task: one line for each student, numbered by its layers, and the teacher as a level."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, len(tasks), figsize=(4.6 * len(tasks), 4), squeeze=False, layout="constrained")
-    for axis, task in zip(axes.flat, tasks, strict=True):
-        metric = TASKS[task].metrics[0]
-        for place, (name, points) in enumerate(curves(results, task, metric.key, "cpu_s_per_s").items()):
-            seconds, values = [point[1] * 1000 for point in points], [point[2] for point in points]
-            axis.plot(seconds, values, "o-", color=f"C{place}", label=name, markersize=4)
-            for (steps, *_), x, y in zip(points, seconds, values, strict=True):
-                axis.annotate(str(steps), (x, y), textcoords="offset points", xytext=(4, 4), fontsize=8)
-        if task in results["students"].get("teacher", {}).get("tasks", {}):
-            level = results["students"]["teacher"]["tasks"][task]["values"][metric.key]
-            axis.axhline(level, color="grey", linestyle="--", label="teacher")
-        axis.set(xlabel="CPU ms per second of audio", title=f"{task.upper()} {metric.label} {arrow(metric)}")
-        axis.grid(alpha=0.3)
-    axes.flat[0].legend(fontsize=8)
-    figure.savefig(out, dpi=120)
-    pyplot.close(figure)
+    with chart(out, 4.6, 4, len(tasks)) as axes:
+        for axis, task in zip(axes, tasks, strict=True):
+            metric = TASKS[task].metrics[0]
+            for place, (name, points) in enumerate(curves(results, task, metric.key, "cpu_s_per_s").items()):
+                seconds, values = [point[1] * 1000 for point in points], [point[2] for point in points]
+                axis.plot(seconds, values, "o-", color=f"C{place}", label=name, markersize=4)
+                for (steps, *_), x, y in zip(points, seconds, values, strict=True):
+                    axis.annotate(str(steps), (x, y), textcoords="offset points", xytext=(4, 4), fontsize=8)
+            if task in results["students"].get("teacher", {}).get("tasks", {}):
+                level = results["students"]["teacher"]["tasks"][task]["values"][metric.key]
+                axis.axhline(level, color="grey", linestyle="--", label="teacher")
+            axis.set(xlabel="CPU ms per second of audio", title=f"{task.upper()} {metric.label} {arrow(metric)}")
+        axes[0].legend(fontsize=8)
 
 
-def run(argv: list[str]) -> int:
+def run(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser, "result/depth")
     parser.add_argument("--student", metavar="NAME=RUN", action="append", required=True, help="one or several")
@@ -94,4 +87,4 @@ def run(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(lambda argv: run(list(argv)), None))
+    sys.exit(guarded(run, None))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from miniature.forms import form, form_name
@@ -61,7 +62,7 @@ def distances(place: Miniature, runs: Runs) -> str:
     return markdown([[*header, "layerwise loss"], *rows])
 
 
-def run(argv: list[str]) -> int:
+def run(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser, "result/forms")
     parser.add_argument("--forms", nargs="+", required=True)
@@ -82,4 +83,4 @@ def run(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(lambda argv: run(list(argv)), None))
+    sys.exit(guarded(run, None))

@@ -23,6 +23,7 @@ from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.config_gendistiller import GenDistillerConfig
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.host import memory
+from s3prl_gendistiller.models.front_end import frame_mask
 from s3prl_gendistiller.models.gendistiller import GenDistiller
 
 CONV = ((256, 10, 5), *((256, 3, 2),) * 4, *((256, 2, 2),) * 2)
@@ -52,7 +53,7 @@ def run(argv: Sequence[str]) -> None:
         lengths = torch.tensor([draw.randint(low, high) for _ in range(batch)])
         lengths[0] = high if args.same else lengths[0]
         wavs = torch.randn(batch, int(lengths.max()))
-        wavs *= torch.arange(wavs.shape[1]) < lengths.unsqueeze(1)
+        wavs *= frame_mask(lengths, wavs.shape[1])
         begin = time.process_time()
         if args.evaluate:
             student.generate(wavs, lengths)

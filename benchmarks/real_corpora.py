@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from recordings.corpora import REAL_TASKS, write_real
@@ -19,7 +20,7 @@ from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.outputs import check_writable
 
 
-def run(argv: list[str]) -> int:
+def run(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--real", type=Path, required=True, help="folder of the recordings, which is only read")
     parser.add_argument("--out", type=Path, default=Path("real_data"), help="the folder that SUPERB_DATA is to name")
@@ -33,4 +34,4 @@ def run(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(lambda argv: run(list(argv)), None))
+    sys.exit(guarded(run, None))

@@ -15,6 +15,7 @@ import os
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from hubert.random_teacher import write_random_teacher
@@ -65,7 +66,7 @@ def link(source: Path, target: Path) -> None:
     target.symlink_to(os.path.relpath(source.resolve(), target.parent.resolve()))
 
 
-def run(argv: list[str]) -> int:
+def run(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--real", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("result/real_speech"))
@@ -101,4 +102,4 @@ def run(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(lambda argv: run(list(argv)), None))
+    sys.exit(guarded(run, None))

@@ -10,10 +10,9 @@ student in `--students` are trained again without labels. A repeated command con
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from s3prl_gendistiller.student_kinds import student_upstreams
 from s3prl_gendistiller.superb.models import BenchmarkedModel
 from s3prl_gendistiller.superb.suite import processes
 from s3prl_gendistiller.superb.suite.benchmark import run_suite
-from s3prl_gendistiller.superb.suite.results import RESULTS, Outcome
+from s3prl_gendistiller.superb.suite.results import RESULTS, Outcome, read_content
 from s3prl_gendistiller.superb.suite.suite import Suite
 from s3prl_gendistiller.superb.suite.table import markdown, mean_and_spread
 from s3prl_gendistiller.superb.tasks import PRESETS, TASKS
@@ -98,7 +97,7 @@ def train(suite: Suite, jobs: int | None) -> dict[str, dict[str, Outcome]]:
     return found
 
 
-def run(argv: list[str]) -> int:
+def run(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="value of SUPERB_DATA")
     parser.add_argument("--results", type=Path, required=True, help="folder of a finished gendistiller superb")
@@ -113,7 +112,7 @@ def run(argv: list[str]) -> int:
     source = args.results / RESULTS
     if not source.is_file():
         raise UserError(f"{source}: no such file; expected the folder of a finished gendistiller superb")
-    results = json.loads(source.read_text(encoding="utf-8"))
+    results = read_content(source)
     os.environ[VARIABLE] = str(args.data.absolute())
     suites = [second_stage(results, name, args) for name in args.tasks]
     lines = [["task", "student", "with labels", "teacher's head, no labels", "the teacher itself"]]
@@ -132,4 +131,4 @@ def run(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(lambda argv: run(list(argv)), None))
+    sys.exit(guarded(run, None))

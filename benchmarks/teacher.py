@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from hubert.batches import Speech
+from hubert.codebook import CODEBOOK
 from hubert.folder import write_hubert_folder
 from hubert.recipe import HubertRecipe
 from hubert.training import pretrain, round_folder
-from hubert.units import CODEBOOK, make_codebook, unit_features
+from hubert.units import make_codebook, unit_features
 from recordings.tables import read_table
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.distill.manifest import Utterance, read_manifest, write_manifest
@@ -52,7 +54,7 @@ def real_speech(real: Path) -> list[Utterance]:
     ]
 
 
-def run(argv: list[str]) -> int:
+def run(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--real", type=Path, help="folder of recordings; without it, all speech is synthetic")
@@ -98,4 +100,4 @@ def draw(out: Path, rounds: int, picture: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(lambda argv: run(list(argv)), None))
+    sys.exit(guarded(run, None))

@@ -101,9 +101,7 @@ def labelled(corpus: Path) -> dict[str, list[Clip]]:
     return {"KS": commands, "SID": speakers, "IC": intents}
 
 
-def phone_scores(
-    encode: Encode, spoken: Sequence[tuple[torch.Tensor, np.ndarray]], name: str
-) -> list[dict[str, float]]:
+def phone_scores(encode: Encode, spoken: Sequence[Labelled], name: str) -> list[dict[str, float]]:
     """Purity scores of each layer."""
     layers = list(zip(*(encode(wav) for wav, _ in tqdm(spoken, desc=f"phones, {name}")), strict=True))
     half = len(spoken) // 2
@@ -163,7 +161,7 @@ def draw(found: dict[str, dict[str, list[float]]], out: Path) -> None:
     figure.savefig(out, dpi=110)
 
 
-def run(argv: list[str]) -> int:
+def run(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--teacher", type=Path, default=shipped_folder("teachers") / "hubert_mini")
     parser.add_argument("--corpus", type=Path, required=True)
@@ -199,4 +197,4 @@ def run(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(lambda argv: run(list(argv)), None))
+    sys.exit(guarded(run, None))

@@ -10,7 +10,7 @@ import argparse
 import ast
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,28 +39,38 @@ EVALUATION = (
 DRIVERS = ((TRAINING, "host.pretrain_expert"), (EVALUATION, "cli.superb"))
 
 
+def dotted(path: Path, package: Path = ROOT / PACKAGE) -> tuple[str, ...]:
+    """A module's name inside the package, as parts: () for the package itself."""
+    parts = path.relative_to(package).with_suffix("").parts
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
 def read_modules(package: Path = ROOT / PACKAGE) -> dict[str, ast.Module]:
     """Syntax trees by dotted name below the package; "" is the package itself."""
-    trees = {}
-    for path in sorted(package.rglob("*.py")):
-        parts = path.relative_to(package).with_suffix("").parts
-        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        trees[name] = ast.parse(path.read_text(encoding="utf-8"))
-    return trees
+    paths = sorted(package.rglob("*.py"))
+    return {".".join(dotted(path, package)): ast.parse(path.read_text(encoding="utf-8")) for path in paths}
+
+
+def imported(tree: ast.Module, inside: Sequence[str]) -> Iterator[str]:
+    """The absolute dotted name of everything that a module of a package imports, wherever the import stands.
+
+    Args:
+        inside: the names of the package and of the packages below it down to the module.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = list(inside[: len(inside) - node.level + 1]) if node.level else []
+            base += node.module.split(".") if node.module else []
+            yield from (".".join([*base, alias.name]) for alias in node.names)
 
 
 def imports_of(name: str, trees: Mapping[str, ast.Module]) -> set[str]:
-    """Modules of the package that a module imports, wherever in the file the import stands."""
-    found = set()
-    for node in ast.walk(trees[name]):
-        if isinstance(node, ast.Import):
-            named = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            named = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        found |= {one.removeprefix(f"{PACKAGE}.") for one in named if one.startswith(f"{PACKAGE}.")}
-    return found & set(trees)
+    """Modules of the package that a module imports, with the packages of these."""
+    names = imported(trees[name], [PACKAGE, *name.split(".")[:-1]])
+    below = {one.removeprefix(f"{PACKAGE}.") for one in names if one.startswith(f"{PACKAGE}.")}
+    return ({*below, *(one.rpartition(".")[0] for one in below)} & set(trees)) - {""}
 
 
 def named_by(name: str, trees: Mapping[str, ast.Module]) -> set[str]:
@@ -89,16 +99,19 @@ def room_edges(trees: Mapping[str, ast.Module]) -> set[tuple[str, str]]:
 
 def _is_implied(above: str, below: str, edges: set[tuple[str, str]]) -> bool:
     """Whether a way of two or more other edges leads from one room to another."""
-    waiting = [target for source, target in edges if source == above and target != below]
-    seen = set()
+    others = [target for source, target in edges if source == above and target != below]
+    return below in _reached(others, lambda room: [target for source, target in edges if source == room])
+
+
+def _reached(start: Iterable[str], following: Callable[[str], Iterable[str]]) -> set[str]:
+    """The nodes of a graph that the edges reach from some nodes, these included."""
+    waiting, seen = [*start], set()
     while waiting:
-        room = waiting.pop()
-        if room == below:
-            return True
-        if room not in seen:
-            seen.add(room)
-            waiting += [target for source, target in edges if source == room]
-    return False
+        node = waiting.pop()
+        if node not in seen:
+            seen.add(node)
+            waiting += following(node)
+    return seen
 
 
 def check_steps(trees: Mapping[str, ast.Module]) -> None:
@@ -107,12 +120,7 @@ def check_steps(trees: Mapping[str, ast.Module]) -> None:
         ValueError: a step is no class or function of its module, or its driver neither imports nor names the module.
     """
     for steps, driver in DRIVERS:
-        reached, waiting = set(), [driver]
-        while waiting:
-            name = waiting.pop()
-            if name not in reached:
-                reached.add(name)
-                waiting += imports_of(name, trees) | named_by(name, trees)
+        reached = _reached([driver], lambda name: imports_of(name, trees) | named_by(name, trees))
         for module, name, _ in steps:
             if module not in trees:
                 raise ValueError(f"{module}: found no such module; correct the steps in {Path(__file__).name}")
@@ -133,12 +141,11 @@ def draw_rooms(trees: Mapping[str, ast.Module]) -> str:
 def draw_steps() -> str:
     """A Mermaid flowchart of the steps of a batch; an arrow carries what a step passes on."""
     lines = ["```mermaid", "flowchart LR", '    file(["audio file"]) --> t0']
-    for letter, steps in (("t", TRAINING), ("e", EVALUATION)):
-        lines += [f'    {letter}{index}["{module}<br>{name}"]' for index, (module, name, _) in enumerate(steps)]
-    chain = [(f"t{index}", given) for index, (*_, given) in enumerate(TRAINING)]
-    chain += [(f"e{index}", given) for index, (*_, given) in enumerate(EVALUATION)]
-    targets = [*(step for step, _ in chain[1:]), 'score(["table and SUPERB score"])']
-    lines += [f'    {step} -- "{given}" --> {target}' for (step, given), target in zip(chain, targets, strict=True)]
+    parts = (("t", TRAINING), ("e", EVALUATION))
+    steps = [(f"{letter}{index}", *step) for letter, part in parts for index, step in enumerate(part)]
+    lines += [f'    {key}["{module}<br>{name}"]' for key, module, name, _ in steps]
+    targets = [*(key for key, *_ in steps[1:]), 'score(["table and SUPERB score"])']
+    lines += [f'    {key} -- "{given}" --> {target}' for (key, *_, given), target in zip(steps, targets, strict=True)]
     return "\n".join([*lines, "```"])
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGE = "s3prl_gendistiller"
+from docs.architecture import PACKAGE, ROOT, dotted, imported
+
 MODULES = sorted((ROOT / PACKAGE).rglob("*.py"))
 ROOMS = (PACKAGE, "upstream", "pretrain_configs", "downstream_runs", "teachers", "tests", "docs", "benchmarks")
 LINES_AT_MOST = 300
@@ -85,22 +85,10 @@ def label(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def dotted(path: Path) -> tuple[str, ...]:
-    """A module's name inside the package, as parts: () for the package itself."""
-    parts = path.relative_to(ROOT / PACKAGE).with_suffix("").parts
-    return parts[:-1] if parts[-1] == "__init__" else parts
-
-
-def imported(path: Path) -> Iterator[str]:
-    """The absolute dotted name of everything that a file imports, wherever in the file it does so."""
+def imports(path: Path) -> Iterator[str]:
+    """The absolute dotted name of everything that a file imports."""
     inside = (PACKAGE, *path.relative_to(ROOT / PACKAGE).parent.parts)
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = list(inside[: len(inside) - node.level + 1]) if node.level else []
-            base += node.module.split(".") if node.module else []
-            yield from (".".join([*base, alias.name]) for alias in node.names)
+    return imported(ast.parse(path.read_text(encoding="utf-8")), inside)
 
 
 def may_import(room: str, name: str) -> bool:
@@ -170,7 +158,7 @@ def test_there_are_modules_to_look_at() -> None:
 def test_imports_point_downwards(path: Path) -> None:
     room = (dotted(path) or ("",))[0]
     assert room in MAY_IMPORT, f"{label(path)}: a new room; say in MAY_IMPORT what it may import"
-    below = [name.partition(".")[2] for name in imported(path) if name.split(".")[0] == PACKAGE]
+    below = [name.partition(".")[2] for name in imports(path) if name.split(".")[0] == PACKAGE]
     assert [name for name in below if not may_import(room, name)] == []
 
 
@@ -180,13 +168,13 @@ TASK_FILES = [path for path in MODULES if dotted(path)[:2] == ("superb", "tasks"
 @pytest.mark.parametrize("path", TASK_FILES, ids=label)
 def test_a_task_knows_neither_the_suite_nor_the_host(path: Path) -> None:
     known = ("errors.", "outputs.", "distill.", "formats.", "superb.tasks.", "superb.corpus.sizes.", "superb.checks.")
-    below = [name.partition(".")[2] for name in imported(path) if name.split(".")[0] == PACKAGE]
+    below = [name.partition(".")[2] for name in imports(path) if name.split(".")[0] == PACKAGE]
     assert [name for name in below if not name.startswith(known)] == []
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if dotted(path)[:1] != ("host",)], ids=label)
 def test_only_the_host_room_knows_s3prl_and_torchaudio(path: Path) -> None:
-    assert [name for name in imported(path) if name.split(".")[0] in HOST_NAMES] == []
+    assert [name for name in imports(path) if name.split(".")[0] in HOST_NAMES] == []
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if not MAY_TOUCH_GLOBALS.search(label(path))], ids=label)

@@ -85,7 +85,7 @@ def test_every_file_and_folder_that_is_named_exists(name: str) -> None:
     modules = re.findall(r"`(superb/[\w/]+\.py)`", DOCUMENTS[name])
     paths = [(ROOT / name).parent / link for link in links]
     paths += [ROOT / path for path in shipped] + [ROOT / "s3prl_gendistiller" / path for path in modules]
-    assert paths
+    assert len(paths) > 5 or name != "README.md" and paths
     assert [path for path in paths if not path.exists()] == []
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.outputs import replacing
 
+CODEBOOK = "codebook.safetensors"
 _ASSIGN_ROWS = 65_536
 
 

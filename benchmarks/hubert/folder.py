@@ -6,12 +6,13 @@ from pathlib import Path
 
 import torch
 
-from hubert.codebook import Codebook
+from hubert.codebook import CODEBOOK, Codebook
 from hubert.model import MaskedUnitModel
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.teacher_units import HEAD_FILE
 from s3prl_gendistiller.outputs import atomic_folder
 
-WEIGHTS, HEAD, CODEBOOK = "model.safetensors", "unit_head.safetensors", "codebook.safetensors"
+WEIGHTS = "model.safetensors"
 
 
 def write_hubert_folder(model: MaskedUnitModel, codebook: Codebook, folder: Path) -> Path:
@@ -43,6 +44,6 @@ def write_hubert_folder(model: MaskedUnitModel, codebook: Codebook, folder: Path
         safetensors.torch.save_file(half, partial / WEIGHTS, metadata={"format": "pt"})
         head = {name: value.detach().contiguous() for name, value in model.head.state_dict().items()}
         facts = {"temperature": str(model.head.number), "layer": str(config.num_hidden_layers)}
-        safetensors.torch.save_file(head, partial / HEAD, metadata=facts)
+        safetensors.torch.save_file(head, partial / HEAD_FILE, metadata=facts)
         codebook.save(partial / CODEBOOK)
     return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -106,15 +107,9 @@ class HubertRecipe:
 
     def transformers_config(self) -> dict[str, Any]:
         """Arguments of HubertConfig."""
-        shape = self.shape
         return {
-            "hidden_size": shape.hidden_size,
-            "num_hidden_layers": shape.num_hidden_layers,
-            "num_attention_heads": shape.num_attention_heads,
-            "intermediate_size": shape.intermediate_size,
-            "conv_dim": [shape.conv_dim] * 7,
-            "num_conv_pos_embeddings": shape.num_conv_pos_embeddings,
-            "num_conv_pos_embedding_groups": shape.num_conv_pos_embedding_groups,
+            **dataclasses.asdict(self.shape),
+            "conv_dim": [self.shape.conv_dim] * 7,
             # in few epochs nothing is overfitted
             **dict.fromkeys(("hidden_dropout", "attention_dropout", "activation_dropout", "layerdrop"), 0.0),
             **dict.fromkeys(("feat_proj_dropout", "final_dropout"), 0.0),

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from hubert.batches import Speech, frames_of
-from hubert.codebook import Codebook
+from hubert.codebook import CODEBOOK, Codebook
 from hubert.mfcc import mfcc
 from hubert.model import MaskedUnitModel
 from hubert.recipe import HubertRecipe, RoundConfig
@@ -22,7 +22,7 @@ from s3prl_gendistiller.distill.kmeans import fit_centroids, frames_to_cluster
 from s3prl_gendistiller.distill.manifest import Utterance
 from s3prl_gendistiller.outputs import replacing
 
-UNITS, CODEBOOK = "units.npz", "codebook.safetensors"
+UNITS = "units.npz"
 Input = Utterance | np.ndarray
 """An utterance to read, or the frames (T, C) of a CNN for it."""
 Features = Callable[[Tensor], Tensor]

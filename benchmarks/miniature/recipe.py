@@ -19,13 +19,13 @@ from s3prl_gendistiller.config import TeacherConfig
 from s3prl_gendistiller.distill.data import HeldOutLoader
 from s3prl_gendistiller.distill.objectives.layerwise import Layerwise
 from s3prl_gendistiller.distill.task import DistillTask, score
-from s3prl_gendistiller.documents import read_json
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint, student_kind
 from s3prl_gendistiller.host.students import load_student
 from s3prl_gendistiller.host.teachers import load_teacher
 from s3prl_gendistiller.shipped import shipped_folder
 from s3prl_gendistiller.student_kinds import read_model_config
+from s3prl_gendistiller.superb.suite.results import RESULTS, read_content
 
 TARGETS = (2, 4, 6)
 TRAINED_ON, HELD_OUT = "train-clean-100", "dev-clean"
@@ -85,7 +85,7 @@ class Miniature:
         print(f"$ gendistiller {' '.join(command)}", flush=True)
         if main(command):
             raise UserError(f"{out}: the suite is not complete; the same command continues")
-        return dict(read_json(out / "results.json"))
+        return read_content(out / RESULTS)
 
     def distance(self, run: Path) -> dict[str, float]:
         """Distance of a distilled student from the teacher on held-out speech, whatever objective it was trained with.

@@ -162,10 +162,10 @@ def test_the_processors_file_comes_first_as_in_transformers(folder: Path) -> Non
 
 
 HOSTILE: dict[str, tuple[str, str]] = {
-    "NaN": ('{"model_type": "hubert", "layer_norm_eps": NaN}', "found NaN, expected a finite number"),
-    "Infinity": ('{"model_type": "hubert", "hidden_dropout": -Infinity}', "found -Infinity"),
-    "deep": ('{"a":' * 100_000 + "1" + "}" * 100_000, "nested too deep for JSON"),
-    "digits": ('{"model_type": "hubert", "hidden_size": ' + "9" * 5000 + "}", "found a whole number of 5000 digits"),
+    "NaN": ('{"model_type": "hubert", "layer_norm_eps": NaN}', ": found NaN, expected a finite number"),
+    "Infinity": ('{"model_type": "hubert", "hidden_dropout": -Infinity}', ": found -Infinity"),
+    "deep": ('{"a":' * 100_000 + "1" + "}" * 100_000, ": nested too deep for JSON"),
+    "digits": ('{"model_type": "hubert", "hidden_size": ' + "9" * 5000 + "}", ": found a whole number of 5000 digits"),
     "width": ('{"model_type": "hubert", "hidden_size": 1000000000}', "hidden_size: found 1000000000, expected at most"),
     "layers": ('{"model_type": "wavlm", "num_hidden_layers": 1000000000}', "num_hidden_layers: found 1000000000"),
     "negative": ('{"model_type": "wavlm", "num_attention_heads": -1}', "num_attention_heads: found -1"),
@@ -177,9 +177,9 @@ HOSTILE: dict[str, tuple[str, str]] = {
     "act": ('{"model_type": "hubert", "hidden_act": "__import__"}', "__import__"),
     "large": (
         '{"model_type": "hubert", "x": "' + "x" * 10_000_000 + '"}',
-        "bytes, expected a JSON file of at most 10,000,000",
+        ": found .* bytes, expected a JSON file of at most 10,000,000",
     ),
-    "bytes": ("\udcff", "not UTF-8 at byte 0"),
+    "bytes": ("\udcff", ": not UTF-8 at byte 0"),
 }
 
 
@@ -188,7 +188,9 @@ def test_a_hostile_configuration_is_refused_at_once(kind: str, folder: Path) -> 
     content, message = HOSTILE[kind]
     (folder / "config.json").write_bytes(content.encode("utf-8", "surrogateescape"))
     started = time.monotonic()
-    with pytest.raises(UserError, match=rf"teacher\.folder: {folder}/config\.json:? .*{message}"):
+    with pytest.raises(
+        UserError, match=rf"teacher\.folder: {folder}/config\.json{'' if message[0] == ':' else ' .*'}{message}"
+    ):
         load_transformers_teacher(folder)
     assert time.monotonic() - started < 5
 

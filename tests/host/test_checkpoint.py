@@ -148,7 +148,7 @@ def test_where_no_other_is_whole_the_best_on_dev_is_the_newest(tmp_path: Path) -
     assert newest_checkpoint(tmp_path) == best
 
 
-@pytest.mark.parametrize("reader", ["stored_step", "is_whole"])
+@pytest.mark.parametrize("reader", ["stored_step", "whole_step"])
 def test_a_file_that_a_running_training_deletes_counts_as_absent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, reader: str
 ) -> None:

@@ -10,9 +10,6 @@ from hubert.batches import Speech
 from hubert.recipe import HubertRecipe, RoundConfig, ShapeConfig
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.distill.manifest import Utterance
-from s3prl_gendistiller.host import compat
-
-compat.apply()  # transformers imports torchaudio
 
 SHAPE = ShapeConfig(
     hidden_size=16,

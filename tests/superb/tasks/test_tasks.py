@@ -59,6 +59,15 @@ def test_a_configuration_is_of_one_task_whose_head_it_describes(name: str, prese
         assert len(task.learning_rates(preset)) > 1
 
 
+@pytest.mark.parametrize("name", TASKS)
+def test_two_presets_have_two_configurations(name: str) -> None:
+    assert len({TASKS[name].config(preset) for preset in PRESETS}) == 2
+
+
+def test_emotion_has_five_folds() -> None:
+    assert TASKS["er"].folds == ("fold1", "fold2", "fold3", "fold4", "fold5")
+
+
 def test_every_fold_is_run_and_submitted_and_others_only_once() -> None:
     for task in TASKS.values():
         submitted = [one for one in task.submissions if not one.optional]
