@@ -21,7 +21,7 @@ from s3prl_gendistiller.distill.teacher import Encode, Teacher
 from s3prl_gendistiller.distill.transformers_folder import CLASSES, FolderShape, read_encoder_weights, read_shape
 from s3prl_gendistiller.distill.weights import check_weights
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.models.front_end import normalise_samples
+from s3prl_gendistiller.models.front_end import frame_mask, normalise_samples
 
 TEACHER_KEY = "teacher.folder"
 
@@ -99,7 +99,7 @@ def _encode(
     shortest = int(lengths.min())
     if int(model._get_feat_extract_output_lengths(lengths.min())) < 1:
         raise ValueError(f"found an utterance of {shortest} samples, expected at least one frame (400 samples)")
-    real = torch.arange(wavs.shape[1], device=wavs.device) < lengths.unsqueeze(1)  # (B, S)
+    real = frame_mask(lengths, wavs.shape[1])  # (B, S)
     if normalise:
         wavs = normalise_samples(wavs, real)
     # The mask also zeroes padded frames before the positional convolution. Attention is faster without a mask.

@@ -21,7 +21,9 @@ import torch
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat
-from s3prl_gendistiller.student_kinds import STUDENT_KINDS, StudentKind, kind_of_weights
+from s3prl_gendistiller.student_kinds import DEFAULT_KIND, STUDENT_KINDS, StudentKind, kind_of_weights
+
+REGULAR, BEST = "states-*.ckpt", "*best*.ckpt"  # names of checkpoints in a run's folder
 
 FORMAT_VERSION = 1
 NO_CHECKPOINT = "not a checkpoint; expected a file written by torch.save; name another one"
@@ -151,7 +153,7 @@ def _check_entries(states: Mapping[str, Any], path: Path) -> None:
 
 def _inside(folder: Path) -> str:
     """Advice on the file to name in place of a folder."""
-    files = sorted(folder.glob("states-*.ckpt"), key=lambda path: path.stat().st_mtime)
+    files = sorted(folder.glob(REGULAR), key=lambda path: path.stat().st_mtime)
     if files:
         return f"name one in it, such as {files[-1].name}"
     model = ", but a model of transformers" if (folder / "config.json").is_file() else ""
@@ -165,7 +167,7 @@ def student_kind(states: dict[str, Any], path: str | Path) -> StudentKind:
         keys = " or ".join(kind.weights for kind in STUDENT_KINDS.values())
         raise UserError(
             f"{path}: found {', '.join(map(str, sorted(states, key=str)[:8])) or 'nothing'}, expected the weights of a "
-            f"student (key {keys}); give a checkpoint that run_pretrain.py -u {next(iter(STUDENT_KINDS))} wrote"
+            f"student (key {keys}); give a checkpoint that run_pretrain.py -u {DEFAULT_KIND} wrote"
         )
     if "Upstream_Config" not in states:
         raise UserError(
@@ -177,15 +179,22 @@ def student_kind(states: dict[str, Any], path: str | Path) -> StudentKind:
 
 def stored_step(path: str | Path) -> int:
     """The optimiser step in a checkpoint; the tensors are not read. UserError if the checkpoint holds no step."""
-    step = _load(_regular(path), mmap=True).get("Step")
+    return _step(_load(_regular(path), mmap=True), path)
+
+
+def whole_step(path: Path) -> int | None:
+    """The step in a whole checkpoint; None for a file that is broken, with a warning, or deleted.
+
+    UserError: the checkpoint is whole and of no use.
+    """
+    return _unless_broken(lambda path: _step(read_checkpoint(path, mmap=True), path), path)
+
+
+def _step(states: Mapping[str, Any], path: str | Path) -> int:
+    step = states.get("Step")
     if step is None:
         raise UserError(f"{path}: found no Step in it, expected a checkpoint of s3prl's Runner")
     return int(step)
-
-
-def is_whole(path: Path) -> bool:
-    """Whether a checkpoint is there and whole; logs a warning if it is broken. UserError: it is whole and of no use."""
-    return _unless_broken(lambda path: read_checkpoint(path, mmap=True), path) is not None
 
 
 def _unless_broken(read: Callable[[Path], T], path: Path) -> T | None:
@@ -207,15 +216,15 @@ def newest_checkpoint(folder: str | Path) -> Path | None:
     The step inside a file decides, not the file's name: s3prl names the last checkpoint of a run states-epoch-N, which
     sorts before states-1000. A file that a running training deletes meanwhile counts as absent.
     """
-    for pattern in ("states-*.ckpt", "*best*.ckpt"):
+    for pattern in (REGULAR, BEST):
         ages: dict[Path, tuple[int, float]] = {}
         for path in sorted(path for path in Path(folder).glob(pattern) if path.is_file()):
             age = _unless_broken(lambda path: (stored_step(path), path.stat().st_mtime), path)
             if age is not None:
                 ages[path] = age
-        found = next(filter(is_whole, sorted(ages, key=ages.__getitem__, reverse=True)), None)
-        if found is not None:
-            return found
+        for path in sorted(ages, key=ages.__getitem__, reverse=True):
+            if whole_step(path) is not None:
+                return path
     return None
 
 
@@ -225,7 +234,7 @@ def newest_student(root: str | Path, *kinds: str) -> Path | None:
     Runs are ordered by the time of their last checkpoint, checkpoints inside a run by the stored step.
     """
     written: dict[Path, float] = {}
-    for path in Path(root).rglob("states-*.ckpt"):
+    for path in Path(root).rglob(REGULAR):
         time = _unless_broken(lambda path: path.stat().st_mtime, path) or 0.0
         written[path.parent] = max(written.get(path.parent, 0.0), time)
     for folder in sorted(written, key=lambda folder: written[folder], reverse=True):

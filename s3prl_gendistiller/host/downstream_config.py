@@ -135,7 +135,7 @@ def check_stored_config(downstream: str, content: Mapping[str, Any], source: str
 
 
 def _reader(downstream: str, content: Mapping[str, Any], source: str) -> type:
-    base = soft_labels.BASES.get(downstream, downstream)
+    base = soft_labels.stock_task(downstream)
     if base not in tasks():
         raise UserError(f"-d: found {downstream!r}, {one_of(str(downstream), [*EXPERTS, *soft_labels.BASES])}")
     if "student" in content or "pretrain_expert" in content:
@@ -148,7 +148,7 @@ def _reader(downstream: str, content: Mapping[str, Any], source: str) -> type:
 
 def splits(downstream: str, content: Mapping[str, Any]) -> tuple[str, ...]:
     """Splits that ``-t`` can name; empty for tasks outside SUPERB. The configuration `content` names those of ASR."""
-    base = soft_labels.BASES.get(downstream, downstream)
+    base = soft_labels.stock_task(downstream)
     if base not in EXPERTS:
         return ()
     if base == "quesst14_dtw":

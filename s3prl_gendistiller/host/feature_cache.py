@@ -89,9 +89,7 @@ class CachedUpstream(nn.Module):
         drawn = self.cache.drawn is None or key in self.cache.drawn
         states = None if drawn else self.cache.load(path, key, self.layer)
         if states is None or self.width not in (None, states.shape[2]):
-            found = self.upstream([wav])[self.selection]
-            found = list(found.values()) if isinstance(found, dict) else found
-            states = (torch.cat(list(found)) if isinstance(found, list | tuple) else found).cpu().numpy()
+            states = torch.cat(listed_states(self.upstream([wav])[self.selection])).cpu().numpy()
             if not drawn:
                 self.cache.keep(path, states, key, len(wav))
             if self.layer is not None and len(states) > 1:
@@ -144,3 +142,10 @@ def watch_loaders(expert: Any, cache: FeatureCache) -> None:
         return cache.watched(stock(*args, **kwargs))
 
     expert.get_dataloader = watched
+
+
+def listed_states(found: Any) -> list[Tensor]:
+    """The hidden states in one entry of an upstream's output: a tensor, or a list, tuple or dictionary of tensors."""
+    if isinstance(found, dict):
+        return list(found.values())
+    return list(found) if isinstance(found, list | tuple) else [found]

@@ -23,7 +23,7 @@ import numpy as np
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.random_waveforms import Drawn, WatchedLoader
-from s3prl_gendistiller.outputs import check_writable, replacing
+from s3prl_gendistiller.outputs import PARTS, check_writable, replacing
 
 CACHE_FLAG, LIMIT_FLAG = "--cache-features", "--cache-limit"
 FREE_BYTES = 10**9  # bytes that stay free on the disk for checkpoints
@@ -64,7 +64,7 @@ class FeatureCache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             check_writable(self.folder, CACHE_FLAG, folder=True)
-            for part in self.folder.rglob(".*.part-*"):  # a file of a killed process
+            for part in self.folder.rglob(PARTS):  # a file of a killed process
                 if part.stat().st_mtime < time.time() - _ABANDONED_S:
                     part.unlink()
             if limit is not None:

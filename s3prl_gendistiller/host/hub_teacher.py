@@ -15,6 +15,7 @@ from s3prl_gendistiller.distill.teacher import EncoderLayout, Teacher
 from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher
 from s3prl_gendistiller.distill.weights import check_finite
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.feature_cache import listed_states
 from s3prl_gendistiller.host.upstream_files import check_file
 from s3prl_gendistiller.host.upstreams import (
     FOLDERS_ENTRY,
@@ -161,7 +162,7 @@ def _encode(expert: Any, wavs: Tensor, lengths: Tensor, highest: int = 0) -> Seq
     samples = lengths.tolist()
     with _ONE_AT_A_TIME:
         states = expert([wav[:length] for wav, length in zip(wavs, samples, strict=True)]).get("hidden_states") or ()
-    states = list(states.values()) if isinstance(states, dict) else list(states)
+    states = listed_states(states)
     # A replica of DataParallel may lack the longest item of the batch, while the student gets all S samples.
     rate = expert.get_downsample_rates("hidden_states") if hasattr(expert, "get_downsample_rates") else 320
     surplus = round((wavs.shape[1] - max(samples)) / rate)

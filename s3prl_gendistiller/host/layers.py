@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
-from s3prl_gendistiller.host.feature_cache import identity
+from s3prl_gendistiller.host.feature_cache import identity, listed_states
 from s3prl_gendistiller.host.students import generation_text
 from s3prl_gendistiller.host.upstream_files import check_file
 from s3prl_gendistiller.host.upstreams import STUDENT, building, require_upstream
@@ -54,7 +54,6 @@ def kept_features(upstream: str, checkpoint: Path | None, steps: int | None, sel
     if not expert.state_dict():
         return Features(folder, 0.0)
     with torch.no_grad():
-        found = expert([torch.randn(SAMPLE_RATE)])[selection]
-    layers = found if isinstance(found, list | tuple) else list(found.values()) if isinstance(found, dict) else [found]
+        layers = listed_states(expert([torch.randn(SAMPLE_RATE)])[selection])
     frame = sum(layer[0, 0].numel() * layer.element_size() for layer in layers)
     return Features(folder, frame * SAMPLE_RATE / float(expert.get_downsample_rates(selection)))

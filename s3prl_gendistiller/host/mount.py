@@ -50,7 +50,7 @@ def mount_pretrain() -> ModuleType:
     tasks = pretrain_tasks()
     # run_pretrain's parser lists the tasks in 'pretrain/' of the working directory
     listed = View(os, listdir=lambda path=".": tasks if path == "pretrain/" else os.listdir(path))
-    module.os, module.torch = listed, View(torch, load=upstream_guards.load)  # type: ignore[attr-defined]
+    module.os, module.torch = listed, upstream_guards.TORCH  # type: ignore[attr-defined]
     return module
 
 
@@ -136,7 +136,7 @@ def run_downstream(argv: Sequence[str]) -> None:
     mount_hub()
     argv = _mounted(argv)
     module = importlib.import_module("s3prl.run_downstream")
-    module.torch = View(torch, load=upstream_guards.load)  # type: ignore[attr-defined]
+    module.torch = upstream_guards.TORCH  # type: ignore[attr-defined]
     _run_main(module, argv)
 
 

@@ -23,6 +23,15 @@ def teacher_folder(given: str) -> Path:
     return existing_or_shipped(expand(given, "teacher.folder"))
 
 
+def speech_folders(libri_root: str, file_path: str) -> tuple[str, Path]:
+    """The folders of audio and of manifests that `pretrain_expert.datarc` names, expanded."""
+    root, manifests = (
+        expand(text, f"pretrain_expert.datarc.{key}")
+        for key, text in (("libri_root", libri_root), ("file_path", file_path))
+    )
+    return root, Path(manifests)
+
+
 def expand(text: str, key: str, *, here: Path | None = None, must_exist: bool = True) -> str:
     """Fills in ``${SUPERB_DATA}`` (environment), ``${HERE}`` (folder of the configuration file) and ``~`` (home).
 

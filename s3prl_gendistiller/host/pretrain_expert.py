@@ -12,7 +12,6 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,7 +30,7 @@ from s3prl_gendistiller.distill.weights import values_hash
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
 from s3prl_gendistiller.host.checkpoint import FORMAT_VERSION
-from s3prl_gendistiller.host.paths import expand, with_absolute_files
+from s3prl_gendistiller.host.paths import speech_folders, with_absolute_files
 from s3prl_gendistiller.host.resume import batches_done, check_fingerprints, random_state
 from s3prl_gendistiller.host.students import build_student, load_weights
 from s3prl_gendistiller.host.teachers import load_teacher, warm_start_student
@@ -187,8 +186,7 @@ def task_expert(name: str) -> type[PretrainExpert]:
 
 
 def _loaders(data: DataConfig) -> tuple[TrainLoader, HeldOutLoader | None]:
-    root = expand(data.libri_root, "pretrain_expert.datarc.libri_root")
-    folder = Path(expand(data.file_path, "pretrain_expert.datarc.file_path"))
+    root, folder = speech_folders(data.libri_root, data.file_path)
     options: dict[str, Any] = {name: getattr(data, name) for name in ("crop_samples", "num_workers", "skip_bad")}
     options["batch_size"] = data.train_batch_size
     seed = torch.initial_seed() % 2**32  # the host seeds torch with --seed before it builds the task

@@ -13,6 +13,7 @@ import torch
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
+from s3prl_gendistiller.host.feature_cache import listed_states
 from s3prl_gendistiller.host.locate import find_host
 from s3prl_gendistiller.host.upstream_files import check_file, count_states
 from s3prl_gendistiller.host.upstreams import (
@@ -112,7 +113,7 @@ def _check_selection(upstream: Any, args: Any) -> None:
     key, layer = args.upstream_feature_selection, args.upstream_layer_selection
     if key not in found:
         raise UserError(f"-s: found {key}, expected one of {', '.join(found)}, which {args.upstream} gives")
-    states = len(found[key]) if isinstance(found[key], dict | list | tuple) else 1
+    states = len(listed_states(found[key]))
     if args.upstream_feature_normalize and states == 1:
         raise UserError(
             f"--upstream_feature_normalize: found with one state alone ({key}), which s3prl leaves as it is"

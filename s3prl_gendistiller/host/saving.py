@@ -15,10 +15,9 @@ from typing import Any
 import torch
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.checkpoint import is_whole, newest_checkpoint, stored_step
+from s3prl_gendistiller.host.checkpoint import REGULAR, newest_checkpoint, whole_step
 from s3prl_gendistiller.outputs import replacing
 
-REGULAR = "states-*.ckpt"
 PARTIAL = ".*.ckpt.part-*"
 
 logger = logging.getLogger(__name__)
@@ -62,8 +61,8 @@ def delete_surplus(written: Path, keep: int) -> None:
     order: dict[Path, tuple[bool, bool, int, float]] = {}
     for path in written.parent.glob(REGULAR):
         try:
-            whole = is_whole(path)
-            order[path] = (path == written, whole, stored_step(path) if whole else 0, path.stat().st_mtime)
+            step = whole_step(path)
+            order[path] = (path == written, step is not None, step or 0, path.stat().st_mtime)
         except FileNotFoundError:  # deleted meanwhile
             continue
         except UserError as error:  # a file of a later version, or of no Runner, is left alone

@@ -26,6 +26,7 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
 from s3prl_gendistiller.host.feature_cache import cached
 from s3prl_gendistiller.host.feature_store import FeatureCache
+from s3prl_gendistiller.models.front_end import frame_mask
 from s3prl_gendistiller.schema import from_dict, key
 
 PREFIX = "glmd_"
@@ -50,6 +51,11 @@ class SoftLabelConfig:
     def problems(self) -> Iterator[str]:
         if self.teacher is None:
             yield "teacher: missing; give --teacher with a run of the same task that was trained with labels"
+
+
+def stock_task(downstream: str) -> str:
+    """The task of s3prl behind a task of the second stage; any other name is returned as it is."""
+    return BASES.get(downstream, downstream)
 
 
 def base_of(downstream: str) -> str:
@@ -174,7 +180,7 @@ def frame_loss(teacher: Tensor, student: Tensor, frames: tuple[Tensor, Tensor], 
     theirs, ours = (torch.as_tensor(count).long().to(student.device) for count in frames)
     shared = common_frames(theirs, ours, "Use a head and a student of the same frame rate")
     common = min(teacher.shape[1], student.shape[1])
-    real = torch.arange(common, device=student.device) < shared[:, None]
+    real = frame_mask(shared, common)
     losses = soft_cross_entropy(teacher[:, :common], student[:, :common], temperature)
     return losses.masked_fill(~real, 0.0).sum() / real.sum().clamp(min=1)
 

@@ -73,8 +73,7 @@ def checked_effects(apply: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(apply)
     def effects(path: str | os.PathLike[str], *arguments: Any, **options: Any) -> tuple[torch.Tensor, int]:
         waveform, rate_hz = _read(path, lambda: apply(path, *arguments, **options))
-        if not torch.isfinite(waveform).all():
-            raise UserError(f"{path}: holds NaN or infinite samples; expected finite numbers; remove the file")
+        _check_finite(path, waveform)
         return waveform, rate_hz
 
     return effects
@@ -109,8 +108,12 @@ def check_samples(
         raise UserError(f"{name}: {wrong_form(rate_hz, channels, expected_hz)}")
     if samples < least * rate_hz / SAMPLE_RATE:
         raise UserError(f"{name}: {too_short(samples, rate_hz)}")
+    _check_finite(name, waveform)
+
+
+def _check_finite(path: str | os.PathLike[str], waveform: torch.Tensor) -> None:
     if not torch.isfinite(waveform).all():
-        raise UserError(f"{name}: holds NaN or infinite samples; expected finite numbers; remove the file")
+        raise UserError(f"{path}: holds NaN or infinite samples; expected finite numbers; remove the file")
 
 
 class VisiblePath(type(Path())):  # type: ignore[misc]

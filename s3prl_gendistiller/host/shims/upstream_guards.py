@@ -89,18 +89,18 @@ def load(path: str | Path, *unused: object, **settings: object) -> dict[str, Any
     return read_checkpoint(path)
 
 
-_TORCH = View(torch, load=load)
+TORCH = View(torch, load=load)
 # Guards by module of s3prl/upstream: name of the replaced global, and its stand-in.
 GUARDS: dict[str, tuple[str, Callable[..., Any] | View]] = {
     "baseline.extracter": ("eval", kaldi_feature),
     "data2vec.data2vec_model": ("eval", literal),
-    "distiller.builder": ("torch", _TORCH),
+    "distiller.builder": ("torch", TORCH),
     "distiller.model": ("eval", literal),
     "hubert.hubert_model": ("eval", literal),
     "lighthubert.lighthubert.lighthubert": ("eval", literal),
-    "mockingjay.builder": ("torch", _TORCH),
+    "mockingjay.builder": ("torch", TORCH),
     "multires_hubert.hubert_model": ("eval", literal),
-    "roberta.convert": ("torch", _TORCH),
+    "roberta.convert": ("torch", TORCH),
     "roberta.roberta_model": ("eval", literal),
     "wav2vec.wav2vec_model": ("eval", literal),
     "wav2vec2.wav2vec2_model": ("eval", literal),
