@@ -12,7 +12,7 @@ from s3prl_gendistiller.corpora import folder
 from s3prl_gendistiller.corpora.espeak import Espeak
 from s3prl_gendistiller.corpora.lexicon import pronunciations
 from s3prl_gendistiller.errors import UserError, shortened
-from s3prl_gendistiller.superb.corpus.check import Report, Shelf, check, need
+from s3prl_gendistiller.superb.corpus.check import ABSENT, COMPLETE, SYNTHETIC, Report, Shelf, check, need
 from s3prl_gendistiller.superb.corpus.lists import content_faults
 from s3prl_gendistiller.superb.corpus.make import find_sources, make
 from s3prl_gendistiller.superb.suite.table import markdown
@@ -67,7 +67,6 @@ def run(args: argparse.Namespace) -> int:
                 continue  # SUPERB's lists do not fit a synthetic corpus; `gendistiller corpus` writes its own
             for line in make(wanted, sources, progress=not args.no_progress):
                 print(line)
-        needs = [need(wanted.task) for wanted in needs]
     shelf = Shelf(sample=0 if args.no_durations else None, progress=not args.no_progress)
     reports = [
         check(wanted, shelf, stamp).with_problems(content_faults(wanted, lambda audio: shelf.audio(audio).files))
@@ -106,7 +105,7 @@ def _expected(report: Report) -> str:
 
 def _to_do(report: Report) -> str:
     where = report.need.task.corpus.where
-    whole = {"synthetic": "nothing; this is a synthetic corpus", "complete": "", "absent": f"get {where}"}
+    whole = {SYNTHETIC: "nothing; this is a synthetic corpus", COMPLETE: "", ABSENT: f"get {where}"}
     if report.state in whole:
         return whole[report.state]
     steps = [] if report.audible else [f"get the rest of {where}"]

@@ -19,9 +19,8 @@ from s3prl_gendistiller.cli.resume import refuse_other_than_begun, resume_overri
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import feature_cache, mount, soft_labels
 from s3prl_gendistiller.host.checkpoint import newest_student, read_checkpoint
-from s3prl_gendistiller.host.downstream_config import check_downstream
+from s3prl_gendistiller.host.downstream_config import check_downstream, tasks
 from s3prl_gendistiller.host.feature_store import CACHE_FLAG, LIMIT_FLAG, FeatureCache, read_size
-from s3prl_gendistiller.host.locate import find_host
 from s3prl_gendistiller.host.overrides import Overrides
 from s3prl_gendistiller.host.paths import expand_tree
 from s3prl_gendistiller.host.resume import check_changes, check_sections
@@ -56,7 +55,7 @@ def _complete(args: argparse.Namespace, device: str, checkpoint: Path | None, fi
     if args.mode != "inference":
         config = call.config or call.read_by
         if isinstance(args.downstream, str) and isinstance(config, dict):
-            base = soft_labels.BASES.get(args.downstream, args.downstream)
+            base = soft_labels.stock_task(args.downstream)
             refuse_unfit(base, config.get("downstream_expert", {}))
     return replace(call, command=[*call.command, *passed], trains=args.mode == "train")
 
@@ -147,10 +146,9 @@ def _check_downstream(args: argparse.Namespace) -> None:
         raise UserError(f"-d: found {args.downstream!r}, expected the name of a task, such as asr")
     if args.downstream.startswith(soft_labels.PREFIX):
         soft_labels.base_of(args.downstream)
-    base = soft_labels.BASES.get(args.downstream, args.downstream)
-    folder = find_host().package / "downstream"
-    if args.config is not None and not (folder / base / "expert.py").is_file():
-        known = [path.parent.name for path in folder.glob("*/expert.py")] + list(soft_labels.BASES)
+    base = soft_labels.stock_task(args.downstream)
+    if args.config is not None and base not in tasks():
+        known = [*tasks(), *soft_labels.BASES]
         close = ", ".join(difflib.get_close_matches(args.downstream, known, n=3)) or ", ".join(sorted(known))
         raise UserError(f"-d {args.downstream}: no such task in s3prl.downstream; expected one such as {close}")
     if args.mode == "inference" and base != "asr":

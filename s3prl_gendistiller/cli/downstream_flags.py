@@ -103,7 +103,7 @@ def check_variant(variant: str | None, downstream: str, config: Mapping[str, Any
     """Checks ``-v``: only s3prl's emotion reads it, and only where the configuration names no fold."""
     if variant is None:
         return
-    if soft_labels.BASES.get(downstream, downstream) != "emotion":
+    if soft_labels.stock_task(downstream) != "emotion":
         raise UserError(f"-v: found {variant} with -d {downstream}; emotion alone has variants, leave it out")
     fold = config.get("downstream_expert", {}).get("datarc", {}).get("test_fold")
     if fold not in (None, variant):

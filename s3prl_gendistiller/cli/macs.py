@@ -15,7 +15,7 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.runner_checks import check_upstream
 from s3prl_gendistiller.host.upstreams import STUDENT
 from s3prl_gendistiller.outputs import check_writable
-from s3prl_gendistiller.superb.cost.counted_models import CountedModel, ModelSource, counted_models, model_sources
+from s3prl_gendistiller.superb.cost.counted_models import ALL, CountedModel, ModelSource, counted_models, model_sources
 from s3prl_gendistiller.superb.cost.leaderboard_protocol import (
     LENGTHS,
     SECONDS,
@@ -56,7 +56,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _step(text: str) -> int | str:
-    if text == "all":
+    if text == ALL:
         return text
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number of at least 1, or all")

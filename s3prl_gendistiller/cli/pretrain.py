@@ -27,7 +27,7 @@ from s3prl_gendistiller.host.checkpoint import read_checkpoint
 from s3prl_gendistiller.host.hub_teacher import check_hub_teacher
 from s3prl_gendistiller.host.locate import find_host
 from s3prl_gendistiller.host.overrides import Overrides
-from s3prl_gendistiller.host.paths import expand, teacher_folder, with_absolute_files
+from s3prl_gendistiller.host.paths import expand, speech_folders, teacher_folder, with_absolute_files
 from s3prl_gendistiller.host.pretrain_config import runner_for_host
 from s3prl_gendistiller.host.resume import check_changes
 from s3prl_gendistiller.host.stored_run import check_stored_pretrain
@@ -146,8 +146,7 @@ def _check_teacher(model: ModelConfig) -> None:
 
 def _check_data(runner: RunnerConfig) -> None:
     data = runner.pretrain_expert.datarc
-    root = expand(data.libri_root, "pretrain_expert.datarc.libri_root")
-    manifests = Path(expand(data.file_path, "pretrain_expert.datarc.file_path"))
+    root, manifests = speech_folders(data.libri_root, data.file_path)
     missing = [name for name in (*data.sets, *data.valid_sets) if not (manifests / f"{name}.csv").is_file()]
     if missing:
         there = ", ".join(sorted(path.stem for path in manifests.glob("*.csv"))) or "no manifest"
@@ -156,14 +155,13 @@ def _check_data(runner: RunnerConfig) -> None:
             f"write manifests with `gendistiller manifest {root} --out {manifests}`"
         )
     if runner.runner.n_epochs > 0:
-        _check_epochs(runner, manifests)
+        _check_epochs(runner, root, manifests)
 
 
-def _check_epochs(runner: RunnerConfig, manifests: Path) -> None:
+def _check_epochs(runner: RunnerConfig, root: str, manifests: Path) -> None:
     """Refuses log_step and save_step that a run of epochs never reaches; s3prl asserts the same after loading."""
     section, data = runner.runner, runner.pretrain_expert.datarc
     paths = [manifests / f"{name}.csv" for name in data.sets]
-    root = expand(data.libri_root, "pretrain_expert.datarc.libri_root")
     utterances = len(read_manifest(paths, root, skip_bad=data.skip_bad))
     batches = math.ceil(utterances / data.train_batch_size)
     steps = section.n_epochs * batches // section.gradient_accumulate_steps

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
+from s3prl_gendistiller.host.checkpoint import BEST, REGULAR, newest_checkpoint, read_checkpoint
 from s3prl_gendistiller.host.overrides import Overrides
 
 logger = logging.getLogger(__name__)
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 def refuse_to_overwrite(folder: Path, auto: bool = False) -> None:
     """Refuses a folder with checkpoints of an earlier run, which s3prl would delete one by one."""
-    found = sorted(folder.glob("states-*.ckpt"))
+    found = sorted(folder.glob(REGULAR))
     if found and not auto:  # with ``-a``, no checkpoint is whole: see `set_aside`
         raise UserError(
             f"{folder}: holds {len(found)} checkpoints of an earlier run ({found[-1].name}); expected a new folder. "
@@ -44,7 +44,7 @@ def checkpoint_to_resume(past: str | None, auto: bool, folder: Path | None, prog
 
 def set_aside(folder: Path) -> None:
     """Renames the broken checkpoints of a run that was killed in its first save, so that the run can begin again."""
-    broken = sorted(path for pattern in ("states-*.ckpt", "*best*.ckpt") for path in folder.glob(pattern))
+    broken = sorted(path for pattern in (REGULAR, BEST) for path in folder.glob(pattern))
     for path in broken:
         path.replace(path.with_name(f"{path.name}.broken"))
     if broken:

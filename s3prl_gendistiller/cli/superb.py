@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         plan = planned_work(suite, layers)
         _print_estimate(args, suite, plan, at_a_time, on_gpu and "cpu" not in args.devices)
         if suite.cache is not None:
-            print(f"# {cache_size.describe(suite, suite.cache, kept)}")
+            print(f"# {cache_size.describe(suite, suite.cache, kept, cache_size.cached_seconds(suite))}")
         print("\n".join(f"run_downstream.py {shlex.join(work.command)}" for work in plan))
         return 0
     for device in args.devices:
@@ -55,8 +55,9 @@ def run(args: argparse.Namespace) -> int:
     results.require_same_settings(suite)
     record.require_own_folders(suite)
     if suite.cache is not None:
-        cache_size.require_room(suite, suite.cache, kept)
-        logger.info("%s", cache_size.describe(suite, suite.cache, kept))
+        seconds = cache_size.cached_seconds(suite)
+        cache_size.require_room(suite, suite.cache, kept, seconds)
+        logger.info("%s", cache_size.describe(suite, suite.cache, kept, seconds))
     jobs = processes.jobs_that_fit(args.jobs, args.devices)
     if suite.preset == "official":
         _print_estimate(args, suite, planned_work(suite, layers), jobs, processes.needs_gpu(args.devices))

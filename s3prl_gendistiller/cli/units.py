@@ -60,7 +60,7 @@ def add_parser(subparsers: Any) -> None:
     add("--clusters", type=arguments.count(), help="number of k-means clusters (500)")
     add("--frames", type=arguments.count(), help="frames that k-means is fitted on (200000)")
     add("--seed", type=arguments.seed, default=0, help="seed of k-means and of the choice of its frames")
-    add("--device", type=arguments.text, default="cuda" if torch.cuda.is_available() else "cpu")
+    add("--device", type=arguments.text)
     add("--no-progress", action="store_true")
 
 
@@ -70,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out.exists():
         raise UserError(f"--out {args.out}: already exists; remove it or name another file")
     check_writable(args.out, "--out", folder=False)
+    args.device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     check_device(args.device, "--device")
     if args.source == "head":
         _refuse_of_kmeans(args, "beside --source head, which reads the last layer; leave it out")

@@ -71,7 +71,7 @@ def plans(engine: Espeak, size: str, seed: int) -> list[CorpusPlan]:
     spoken: dict[str, list[Spoken]] = {}
     for i, split in enumerate(SPLITS):
         named = [(next(voices), speaker_name(split, f"{seed}/{n}")) for n in range(shape.speakers[i])]
-        spoken[split] = list(_clips(studio, split, named, shape.takes[i], shape.others[i]))
+        spoken[split] = list(_clips(studio, named, shape.takes[i], shape.others[i]))
     recipe = {"corpus": FOLDER, "seed": seed, "size": shape._asdict()}
     noises = background(seed, shape.noise_s)
     lists = {
@@ -121,9 +121,7 @@ def split_of(speaker: str) -> str:
     return "valid" if percent < 10 else "test" if percent < 20 else "train"
 
 
-def _clips(
-    studio: Studio, split: str, speakers: Sequence[tuple[str, str]], takes: int, others: int
-) -> Iterator[Spoken]:
+def _clips(studio: Studio, speakers: Sequence[tuple[str, str]], takes: int, others: int) -> Iterator[Spoken]:
     for number, (voice, name) in enumerate(speakers):
         # Each of the other words occurs equally often, whatever the number of speakers.
         rest = [OTHERS[(number * others + i) % len(OTHERS)] for i in range(others)]

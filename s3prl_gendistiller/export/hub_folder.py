@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from s3prl_gendistiller._version import __version__
 from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.export.card import Card, render
+from s3prl_gendistiller.export.expert import CONFIG, WEIGHTS
 from s3prl_gendistiller.host.checkpoint import read_checkpoint, student_kind
 from s3prl_gendistiller.host.students import check_steps, load_student
 from s3prl_gendistiller.outputs import atomic_folder
@@ -29,7 +30,7 @@ from s3prl_gendistiller.student_kinds import STUDENT_KINDS, read_model_config
 PACKAGE, SUBPACKAGE = "s3prl_gendistiller", "gendistiller_student"
 HERE = Path(__file__).parent
 EXPERT = HERE / "expert.py"
-CONFIG, WEIGHTS, REQUIREMENTS, README = "config.json", "model.safetensors", "requirements.txt", "README.md"
+REQUIREMENTS, README = "requirements.txt", "README.md"
 REQUIRED = ("torch>=2.1", "safetensors>=0.4", "pyyaml>=6.0")
 
 _IMPORT = re.compile(rf"^(\s*(?:from|import) ){PACKAGE}\b", flags=re.MULTILINE)

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.checkpoint import REGULAR
 from s3prl_gendistiller.superb.entry.archive import fold_folders
 from s3prl_gendistiller.superb.models import BenchmarkedModel
 from s3prl_gendistiller.superb.suite.record import RECORD, checked_record
 from s3prl_gendistiller.superb.suite.results import RESULTS, read_content
-from s3prl_gendistiller.superb.suite.run import RUNS
+from s3prl_gendistiller.superb.suite.run import RUNS, TEST
 from s3prl_gendistiller.superb.tasks import TASKS, Task
 
 T = TypeVar("T")
@@ -125,8 +126,8 @@ def _moved(root: Path, name: str, folder: str) -> Path:
 
 def _of_another_checkpoint(task: Task, folder: Path) -> list[str]:
     """A problem if every checkpoint was tested and the stored predictions are not those of the best checkpoint."""
-    count = len(list(folder.glob("states-*.ckpt")))
-    tested = _record(folder).get("tested", {})
+    count = len(list(folder.glob(REGULAR)))
+    tested = _record(folder).get(TEST, {})
     if count < 2 or "checkpoint" in tested:
         return []
     tested_last = f"tested {count} checkpoints, and its predictions are of the last, not of the best"

@@ -75,5 +75,9 @@ def overall_score(values: Values, references: References) -> float | None:
 def _top_is_better(task: str, references: References) -> bool:
     """Whether the top is better in every counted metric; False where a reference lacks a number."""
     base, top = references.base.get(task, {}), references.top.get(task, {})
-    counted = {metric.key: 1 if metric.higher_is_better else -1 for metric in TASKS[task].metrics if metric.references}
+    counted = {
+        metric.key: 1 if metric.higher_is_better else -1
+        for metric in TASKS[task].metrics
+        if metric.references is not None
+    }
     return all(key in base and key in top and (top[key] - base[key]) * sign > 0 for key, sign in counted.items())

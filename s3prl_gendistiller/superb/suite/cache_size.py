@@ -41,9 +41,13 @@ def cached_seconds(suite: Suite) -> float:
     return sum(found.values())
 
 
-def describe(suite: Suite, cache: Path, kept: Mapping[str, Features]) -> str:
-    """One line: the size of the cache, its folder, and the free space of the disk; `kept` holds features by model."""
-    seconds = cached_seconds(suite)
+def describe(suite: Suite, cache: Path, kept: Mapping[str, Features], seconds: float) -> str:
+    """One line: the size of the cache, its folder, and the free space of the disk.
+
+    Args:
+        kept: features by model.
+        seconds: of `cached_seconds`.
+    """
     needed = sum(one.bytes_per_s for one in kept.values()) * seconds
     sizes = ", ".join(f"{name} {in_words(round(one.bytes_per_s * seconds))}" for name, one in kept.items())
     limit = "" if suite.cache_limit is None else f", and at most {in_words(suite.cache_limit)} are kept"
@@ -54,12 +58,12 @@ def describe(suite: Suite, cache: Path, kept: Mapping[str, Features]) -> str:
     )
 
 
-def require_room(suite: Suite, cache: Path, kept: Mapping[str, Features]) -> None:
+def require_room(suite: Suite, cache: Path, kept: Mapping[str, Features], seconds: float) -> None:
     """UserError if the disk has less free space than the features may take, and no limit was given."""
-    needed = sum(one.bytes_per_s for one in kept.values()) * cached_seconds(suite)
+    needed = sum(one.bytes_per_s for one in kept.values()) * seconds
     if suite.cache_limit is None and needed - _there(cache, kept) + FREE_BYTES > _free(cache):
         remedy = f"give {LIMIT_FLAG} (such as 50G) to keep a part of them, or a folder on another disk"
-        raise UserError(f"{describe(suite, cache, kept)}; {remedy}")
+        raise UserError(f"{describe(suite, cache, kept, seconds)}; {remedy}")
 
 
 def _there(cache: Path, kept: Mapping[str, Features]) -> int:

@@ -76,15 +76,16 @@ def estimate(suite: Suite, plan: Sequence[Work], gmacs: Mapping[str, float], tfl
     found: dict[tuple[str, str], list[Work]] = defaultdict(list)
     for work in plan:
         found[work.run.model.group, work.run.task.name].append(work)
+    contents = {task.name: suite.content(task) for task in suite.tasks}
     return [
         Estimate(
             group,
             task,
             runs=len({work.run.folder for work in works}),
             steps=sum(work.steps for work in works),
-            seeds=_hours_of_seeds(works, gmacs, tflops),
+            seeds=_hours_of_seeds(works, contents[task], gmacs, tflops),
             searched=len(suite.candidates(works[0].run.task)) > 1,
-            gigabytes=_kept_bytes(works) / 1e9,
+            gigabytes=_kept_bytes(works, contents[task]) / 1e9,
         )
         for (group, task), works in found.items()
     ]
@@ -146,24 +147,25 @@ def describe(estimates: Sequence[Estimate], tflops: float, at_a_time: int, on_gp
     )
 
 
-def _hours_of_seeds(works: Sequence[Work], gmacs: Mapping[str, float], tflops: float) -> list[float]:
+def _hours_of_seeds(
+    works: Sequence[Work], content: Mapping[str, Any], gmacs: Mapping[str, float], tflops: float
+) -> list[float]:
     seconds: dict[str, float] = defaultdict(float)
     for work in works:
         model = work.run.model.name
-        seconds[model] += _seconds(work, gmacs[model] * 1e9, tflops * 1e12)
+        seconds[model] += _seconds(work, content, gmacs[model] * 1e9, tflops * 1e12)
     return [one / 3600 for one in seconds.values()]
 
 
-def _seconds(work: Work, upstream: float, rate: float) -> float:
-    suite, task = work.run.suite, work.run.task
-    speech = task.speech_of(suite.preset)
-    expert = suite.content(task)["downstream_expert"]
+def _seconds(work: Work, content: Mapping[str, Any], upstream: float, rate: float) -> float:
+    task = work.run.task
+    speech = task.speech_of(work.run.suite.preset)
+    expert, runner = content["downstream_expert"], content["runner"]
     head = FRAMES_PER_S * task.head_parameters(expert) if task.trained else 0
     if not work.steps:
         audio_s = speech.dev_s if work.split == task.dev else speech.test_s
         warping = speech.pairs * PAIR_S / (os.cpu_count() or 1)
         return work.checkpoints * (2 * audio_s * (upstream + head) / rate + warping)
-    runner = suite.content(task)["runner"]
     splits = {task.dev: speech.dev_s, task.test: speech.test_s}
     dev_s = sum(splits[split] for split in runner["eval_dataloaders"]) * (work.steps // runner["eval_step"])
     batches = work.steps * runner["gradient_accumulate_steps"]
@@ -176,12 +178,11 @@ def _longest_s(expert: Mapping[str, Any]) -> float:
     return float(expert.get("datarc", {}).get("max_timestep", 10**9)) / SAMPLE_RATE
 
 
-def _kept_bytes(works: Sequence[Work]) -> int:
+def _kept_bytes(works: Sequence[Work], content: Mapping[str, Any]) -> int:
     """Bytes of the checkpoints that s3prl leaves in the folders of trained runs: the newest few and the best."""
     kept = 0
     for folder, run in {work.run.folder: work.run for work in works}.items():
         if steps := sum(work.steps for work in works if work.run.folder == folder):
-            content = run.suite.content(run.task)
             newest = min(content["runner"]["max_keep"], steps // content["runner"]["save_step"])
             weights = run.task.head_parameters(content["downstream_expert"])
             kept += (newest + bool(run.task.best)) * BYTES_PER_WEIGHT * weights

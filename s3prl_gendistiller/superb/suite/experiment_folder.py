@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.checkpoint import newest_checkpoint
+from s3prl_gendistiller.host.checkpoint import REGULAR, newest_checkpoint
 from s3prl_gendistiller.outputs import replacing, write_text
 from s3prl_gendistiller.superb.suite.record import Record, read_record, write_record
 from s3prl_gendistiller.superb.suite.run import DEV, Run
@@ -40,7 +40,7 @@ class ExperimentFolders:
 
     def train(self, run: Run, record: Record, steps: int | None) -> float:
         """`Executor.train`; UserError if the training failed, or none of several checkpoints is whole."""
-        found = sorted(run.folder.glob("states-*.ckpt"))
+        found = sorted(run.folder.glob(REGULAR))
         if found and newest_checkpoint(run.folder) is None:
             if len(found) > 1:  # a kill breaks the checkpoint that is being written, and no other
                 left = f"was left with {len(found)} checkpoints and none of them is whole ({found[-1].name})"
@@ -111,7 +111,7 @@ def _checkpoints(run: Run, steps: int | None) -> tuple[Sequence[Path | None], st
     if run.task.best:  # s3prl saves a best checkpoint only above its start value (0 for accuracies, 100 for ASR's WER)
         reason = "no value on dev was better than s3prl's start value, so s3prl saved no best checkpoint"
         return [newest], f"{reason} and {newest.name} was tested"
-    return sorted(run.folder.glob("states-*.ckpt")), None
+    return sorted(run.folder.glob(REGULAR)), None
 
 
 def _text(log: Path) -> str:

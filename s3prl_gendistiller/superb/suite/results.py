@@ -20,6 +20,7 @@ from s3prl_gendistiller.superb.checks import one_line, or_null, unquoted, wrong
 from s3prl_gendistiller.superb.cost.multiply_adds import Cost
 from s3prl_gendistiller.superb.leaderboard.scores import References, overall_score, scored_tasks
 from s3prl_gendistiller.superb.models import FEATURES, NAME, BenchmarkedModel
+from s3prl_gendistiller.superb.suite.record import finite
 from s3prl_gendistiller.superb.suite.suite import Suite
 from s3prl_gendistiller.superb.tasks import PRESETS, TASKS
 
@@ -102,7 +103,7 @@ def _plain(outcome: Outcome) -> dict[str, Any]:
     """An outcome for JSON; a learning rate that diverged has null on dev in place of NaN."""
     content = asdict(outcome)
     for reached in (content["dev"], *content["trials"].values()):
-        reached.update({key: None for key, value in reached.items() if value is None or not math.isfinite(value)})
+        reached.update({key: finite(value) for key, value in reached.items()})
     return content
 
 

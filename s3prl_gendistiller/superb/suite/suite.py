@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from s3prl_gendistiller.documents import leaves
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.overrides import apply_overrides
 from s3prl_gendistiller.host.paths import VARIABLE, expand_tree
@@ -93,7 +94,12 @@ class Suite:
 
     def paths(self) -> list[tuple[str, str]]:
         """Task and path, of each path below SUPERB_DATA in a configuration, with the variable in it."""
-        found = [(task.name, text) for task in self.tasks for text in texts(self.content(task)) if VARIABLE in text]
+        found = [
+            (task.name, text)
+            for task in self.tasks
+            for _, text in leaves(self.content(task))
+            if isinstance(text, str) and VARIABLE in text
+        ]
         return list(dict.fromkeys(found))
 
     def config(self, task: Task) -> dict[str, Any]:
@@ -103,12 +109,3 @@ class Suite:
             return dict(expand_tree(read_layered_yaml(source), "", here=source.parent))
         except UserError as error:
             raise UserError(f"{task.name}: {error}") from error
-
-
-def texts(content: Any) -> Iterator[str]:
-    """Every text of nested mappings and lists."""
-    if isinstance(content, str):
-        yield content
-    elif isinstance(content, Mapping | list):
-        for value in content.values() if isinstance(content, Mapping) else content:
-            yield from texts(value)
