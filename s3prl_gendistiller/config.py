@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from s3prl_gendistiller.config_objectives import ENTRY, LayerwiseConfig, ObjectiveConfig, TargetsConfig
+from s3prl_gendistiller.front_ends import FRONT_ENDS, unread_keys
 from s3prl_gendistiller.schema import key
 
 HUBERT_CONV_LAYERS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
@@ -23,6 +24,11 @@ HUBERT_CONV_LAYERS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
 class BackboneConfig:
     """Architecture that all students share: CNN, positional convolution and transformer layer (HuBERT Base)."""
 
+    front_end: str = key("conv", choices=tuple(FRONT_ENDS))  # "conv": HuBERT's convolutions; "mel": log-mel energies
+    mel_bins: int = key(80, low=1, high=256)
+    mel_channels: int = key(256, low=1)  # of each convolution over the energies
+    mel_convolutions: int = key(2, low=1, high=4)
+    mel_norm: str = key("utterance", choices=("utterance", "bin", "none"))  # over what mean and variance are taken
     # "default": GroupNorm over time, in the first layer only
     extractor_mode: str = key("default", choices=("default", "layer_norm"))
     extractor_conv_feature_layers: tuple[tuple[int, int, int], ...] = HUBERT_CONV_LAYERS  # [channels, kernel, stride]
@@ -40,6 +46,9 @@ class BackboneConfig:
     activation_dropout: float = key(0.1, low=0.0, high=1.0)
 
     def problems(self) -> Iterator[str]:
+        for name, other in unread_keys(self.front_end).items():
+            if getattr(self, name) != self.__dataclass_fields__[name].default:
+                yield f"{name}: found with front_end {self.front_end}, expected front_end {other}, which alone reads it"
         width = self.encoder_embed_dim
         for name in ("encoder_attention_heads", "conv_pos_groups"):
             if width % getattr(self, name):
@@ -100,6 +109,12 @@ class ModelConfig:
     objectives: tuple[ObjectiveConfig, ...] = key((LayerwiseConfig(),), variants=ENTRY)
 
     def problems(self) -> Iterator[str]:
+        front_end = self.student.front_end
+        if self.warm_start.front_end and not FRONT_ENDS[front_end].copies:
+            yield (
+                f"warm_start.front_end: found true with student.front_end {front_end}, expected false; the teacher's "
+                "convolutions have no place in it"
+            )
         names = [objective.name for objective in self.objectives]
         if not names:
             yield "objectives: found an empty list, expected at least one objective"

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from s3prl_gendistiller.documents import read_yaml
 from s3prl_gendistiller.errors import ConfigError, UserError
+from s3prl_gendistiller.front_ends import FRONT_ENDS, unread_keys
 from s3prl_gendistiller.schema_values import convert_scalar, one_of, shown, suggest, with_type
 from s3prl_gendistiller.shipped import existing_or_shipped
 
@@ -152,8 +153,12 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def merge(base: Mapping[str, Any], difference: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `difference`; sections are merged key by key, lists are replaced whole."""
-    merged = dict(base)
+    """`base` with the values of `difference`; sections are merged key by key, lists are replaced whole.
+
+    A section that names a front end drops the keys of `base` that this front end does not read.
+    """
+    dropped = unread_keys(difference["front_end"]) if difference.get("front_end") in FRONT_ENDS else ()
+    merged = {name: value for name, value in base.items() if name not in dropped}
     for name, value in difference.items():
         old = merged.get(name)
         merged[name] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value

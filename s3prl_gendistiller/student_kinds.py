@@ -76,7 +76,7 @@ STUDENT_KINDS: dict[str, StudentKind] = {
         warm_start=".distill.warm_start:warm_start_distiller",
         weights="Distiller",
         upstream="distiller_local",
-        unknown_to_upstream={"out_layer_type": "linear", "feature_norm": True},
+        unknown_to_upstream={"out_layer_type": "linear", "feature_norm": True, "front_end": "mel"},
         heads=True,
         packages=("s3prl",),
     ),

@@ -10,6 +10,7 @@ from typing import Any
 from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.distill.teacher import EncoderLayout
 from s3prl_gendistiller.errors import ConfigError
+from s3prl_gendistiller.front_ends import FRONT_ENDS
 
 
 def check_fit(
@@ -35,11 +36,14 @@ def check_fit(
     """
     problems = list(_target_problems(config, num_layers, width))
     if layout is not None and layout.convolutions is not None:
+        fixed = FRONT_ENDS[config.student.front_end].frame_samples
+        key = "extractor_conv_feature_layers" if fixed is None else "front_end"
         both = (config.student.extractor_conv_feature_layers, layout.convolutions)
         ours, theirs = (math.prod(stride for _, _, stride in convolutions) for convolutions in both)
+        ours = ours if fixed is None else fixed
         if ours != theirs and not (warm_start and config.warm_start.front_end):  # else all of them are compared
             problems.append(
-                f"student.extractor_conv_feature_layers: found a frame every {ours} samples, expected {theirs}; the "
+                f"student.{key}: found a frame every {ours} samples, expected {theirs}; the "
                 "two are compared frame by frame"
             )
     if warm_start:

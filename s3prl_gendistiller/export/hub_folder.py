@@ -21,6 +21,7 @@ from s3prl_gendistiller._version import __version__
 from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.export.card import Card, render
 from s3prl_gendistiller.export.expert import CONFIG, WEIGHTS
+from s3prl_gendistiller.front_ends import FRONT_ENDS
 from s3prl_gendistiller.host.checkpoint import read_checkpoint, student_kind
 from s3prl_gendistiller.host.students import check_steps, load_student
 from s3prl_gendistiller.outputs import atomic_folder
@@ -71,6 +72,7 @@ def write_hub_folder(checkpoint: Path, folder: Path, card: Card, steps: int | No
 def needed_modules(start: Path) -> list[Path]:
     """Modules of this package that `start` and the networks of all students import, and the packages around them."""
     builders = [kind.build.partition(":")[0] for kind in STUDENT_KINDS.values()]
+    builders += [front_end.module for front_end in FRONT_ENDS.values()]
     found = {_module_file(name[1:]) for name in builders if name.startswith(".")}
     waiting = [start, *found]
     while waiting:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from s3prl_gendistiller.config_distilhubert import DistilHubertModelConfig
 from s3prl_gendistiller.config_objectives import LayerwiseConfig
+from s3prl_gendistiller.front_ends import FRONT_ENDS
+from s3prl_gendistiller.models.front_end import build_front_end
 from s3prl_gendistiller.models.student import Student, StudentOutput
 
 
@@ -51,7 +53,11 @@ class DistilHubert(Student):
         self.config = config
         module = importlib.import_module("s3prl.upstream.distiller.model")
         with contextlib.redirect_stdout(io.StringIO()):  # s3prl prints the settings, which our configuration states
-            self.distiller = module.DistillerModel(module.DistillerConfig(self.host_config()["distiller"]))
+            stated = self.host_config()["distiller"]
+            if FRONT_ENDS[config.student.front_end].copies:
+                self.distiller = module.DistillerModel(module.DistillerConfig(stated))
+            else:
+                self.distiller = _with_front_end(module, stated, build_front_end(config.student))
         if config.student.out_layer_type == "linear":
             self.distiller.output_layer = LinearHeads(
                 config.student.encoder_embed_dim, len(config.distill.target_layers)
@@ -86,6 +92,23 @@ class DistilHubert(Student):
         _, frames, predictions, mask, layers = self.distiller(wavs, wave_mask, get_hidden=True)
         predicted = list(predictions.unbind(1))  # N of (B, T, D)
         return StudentOutput([frames, *layers, *predicted], mask.bool(), num_predicted=len(predicted))
+
+
+def _with_front_end(module: Any, stated: dict[str, Any], front_end: Any) -> nn.Module:
+    """s3prl's `DistillerModel` with another front end than its seven convolutions."""
+
+    class Distiller(module.DistillerModel):
+        def __init__(self) -> None:
+            # one small convolution gives the projection its width, and the front end takes its place
+            channels = str([(front_end.channels, 1, 1)])
+            super().__init__(module.DistillerConfig({**stated, "extractor_conv_feature_layers": channels}))
+            self.feature_extractor = front_end
+
+        def forward_feature(self, wave: Tensor, pad_mask: Tensor) -> tuple[Tensor, Tensor]:
+            features, mask = self.feature_extractor(wave, (pad_mask > 0).sum(1))
+            return features, mask.to(pad_mask.dtype)
+
+    return Distiller()
 
 
 def host_config(config: DistilHubertModelConfig) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from s3prl_gendistiller import student_kinds
 from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.distill.weights import check_weights, is_plain
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.front_ends import unread_keys
 from s3prl_gendistiller.host.checkpoint import read_checkpoint, student_kind
 from s3prl_gendistiller.models.student import Student
 from s3prl_gendistiller.schema import to_dict
@@ -83,7 +84,10 @@ def check_size(student: Any, weights: Any, path: str | Path) -> None:
     """
     found = weights.values() if isinstance(weights, Mapping) else ()
     largest = max((size for value in found if is_plain(value) for size in value.shape), default=0)
+    unread = unread_keys(student.front_end)
     for name, value in to_dict(student).items():
+        if name in unread:
+            continue
         numbers = [number for layer in value for number in layer] if isinstance(value, list) else [value]
         if any(isinstance(number, int) and number > max(largest, 1) for number in numbers):
             raise UserError(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
+
+from s3prl_gendistiller.config import BackboneConfig
+from s3prl_gendistiller.front_ends import FRONT_ENDS
 
 ConvShape = tuple[int, int, int]  # channels, kernel, stride
 
@@ -104,6 +108,7 @@ class ConvFrontEnd(nn.Module):
     def __init__(self, conv_layers: Sequence[ConvShape], *, mode: str, dropout: float, grad_mult: float) -> None:
         super().__init__()
         self.conv_layers = tuple(conv_layers)
+        self.channels = self.conv_layers[-1][0]
         self.grad_mult = grad_mult
         channels_in = [1, *(channels for channels, _, _ in self.conv_layers)]
         self.layers = nn.ModuleList(
@@ -137,6 +142,22 @@ class ConvFrontEnd(nn.Module):
             x = ScaleGradient.apply(x, self.grad_mult)
         x = x.transpose(1, 2)  # (B, T, C)
         return x, frame_mask(frames, x.shape[1])
+
+
+def build(config: BackboneConfig) -> ConvFrontEnd:
+    """The front end of the row `conv` of `front_ends.FRONT_ENDS`."""
+    return ConvFrontEnd(
+        config.extractor_conv_feature_layers,
+        mode=config.extractor_mode,
+        dropout=config.extractor_dropout,
+        grad_mult=config.feature_grad_mult,
+    )
+
+
+def build_front_end(config: BackboneConfig) -> Any:
+    """The front end that a student's configuration names, called as `front_ends` says."""
+    module = importlib.import_module(FRONT_ENDS[config.front_end].module, (__package__ or "").rpartition(".")[0])
+    return module.build(config)
 
 
 class ConvPosition(nn.Module):

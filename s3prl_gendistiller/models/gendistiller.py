@@ -28,7 +28,7 @@ from s3prl_gendistiller.config_gendistiller import GenDistillerConfig, GenDistil
 from s3prl_gendistiller.forms import HISTORY_INPUTS, SKIP_CONNECTIONS
 from s3prl_gendistiller.models.attention import KeyValues
 from s3prl_gendistiller.models.encoder_layer import EncoderLayer
-from s3prl_gendistiller.models.front_end import ConvFrontEnd, ConvPosition, frame_mask, normalise_samples
+from s3prl_gendistiller.models.front_end import ConvPosition, build_front_end, frame_mask, normalise_samples
 from s3prl_gendistiller.models.student import Student, StudentOutput
 
 
@@ -50,17 +50,10 @@ class GenDistiller(Student):
         form = HISTORY_INPUTS[config.history_input]
         self.num_steps = num_steps
         width = config.encoder_embed_dim
-        conv_layers = config.extractor_conv_feature_layers
-        conv_width = conv_layers[-1][0]
-
-        self.front_end = ConvFrontEnd(
-            conv_layers,
-            mode=config.extractor_mode,
-            dropout=config.extractor_dropout,
-            grad_mult=config.feature_grad_mult,
-        )
-        self.feature_norm = nn.LayerNorm(conv_width) if config.feature_norm else None
-        self.feature_projection = nn.Linear(conv_width, width)
+        self.front_end = build_front_end(config)
+        channels = self.front_end.channels
+        self.feature_norm = nn.LayerNorm(channels) if config.feature_norm else None
+        self.feature_projection = nn.Linear(channels, width)
         self.position = ConvPosition(width, kernel=config.conv_pos, groups=config.conv_pos_groups)
         self.encoder_norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(config.dropout)

@@ -1,0 +1,85 @@
+"""Every front end that is not HuBERT's: trained, gone on with, loaded and exported through the real commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from s3prl_gendistiller import build_student, load_student
+from s3prl_gendistiller.cli import downstream
+from s3prl_gendistiller.errors import ConfigError
+from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
+from s3prl_gendistiller.host.layers import load_upstream
+from s3prl_gendistiller.models.mel import MelFrontEnd
+from s3prl_gendistiller.student_kinds import STUDENT_KINDS, read_model_config
+from s3prl_gendistiller.superb.models import find_models
+from tests.bench import Bench
+from tests.conftest import run_python
+from tests.host.test_launchers import succeed
+
+MEL = {"front_end": "mel", "mel_bins": 20, "mel_channels": 12}
+LAUNCH = "import sys; from s3prl_gendistiller.cli.pretrain import main; raise SystemExit(main(sys.argv[1:]))"
+
+
+def behind_mel(bench: Bench, kind: str, folder: Path) -> Path:
+    content = {"base": str(bench.model(folder, kind)), "student": MEL, "warm_start": {"front_end": False}}
+    path = folder / "mel.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.mark.parametrize("kind", STUDENT_KINDS)
+def test_a_student_behind_log_mel_is_trained_gone_on_with_and_loaded(
+    kind: str, bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = behind_mel(bench, kind, tmp_path)
+    files = ("-g", model, "-c", bench.runner(tmp_path, kind))
+    succeed(run_python("-c", LAUNCH, "-u", kind, "-n", "x", *files, cwd=tmp_path, env=bench.environment))
+    run = tmp_path / "result/pretrain/x"
+    longer = ("-e", run, "-o", "config.runner.total_steps=8")
+    succeed(run_python("-c", LAUNCH, *longer, cwd=tmp_path, env=bench.environment))
+    newest = newest_checkpoint(run)
+    assert newest is not None and read_checkpoint(newest)["Step"] == 8
+    student, wavs = load_student(newest), [torch.randn(4000), torch.randn(2700)]
+    assert any(isinstance(module, MelFrontEnd) for module in student.modules())
+    (found,) = find_models([f"mine={run}"])
+    assert found.flags()[:2] == ["-u", "gendistiller_local"]
+    with torch.no_grad():
+        states = load_upstream(found.upstream, found.checkpoint)(wavs)["hidden_states"]
+        alone = load_upstream(found.upstream, found.checkpoint)(wavs[1:])["hidden_states"]
+    assert [state.shape[1] for state in states] == [12] * len(states)
+    for together, by_itself in zip(states, alone, strict=True):
+        assert torch.allclose(together[1, : by_itself.shape[1]], by_itself[0], atol=1e-4)
+    if kind == "distilhubert":
+        monkeypatch.chdir(tmp_path)
+        assert downstream.main(["-u", "distiller_local", "-k", str(newest), "-d", "asr"]) == 2
+        assert "gendistiller_local" in capsys.readouterr().err
+
+
+def test_a_warm_start_that_the_front_end_cannot_take_is_refused(bench: Bench, tmp_path: Path) -> None:
+    model = behind_mel(bench, "gendistiller", tmp_path)
+    model.write_text(model.read_text().replace("front_end: false", "front_end: true"))
+    with pytest.raises(ConfigError, match="warm_start.front_end: found true with student.front_end mel"):
+        build_student(model)
+
+
+@pytest.mark.parametrize("kind", STUDENT_KINDS)
+def test_keys_of_another_front_end_are_refused_in_the_file_that_names_one(
+    kind: str, bench: Bench, tmp_path: Path
+) -> None:
+    base = bench.model(tmp_path, kind)  # states extractor_conv_feature_layers, which belongs to the base's front end
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(f"base: {base}\nstudent: {{front_end: mel, mel_bins: 40}}\nwarm_start: {{front_end: false}}\n")
+    assert read_model_config(kind, mine).student.mel_bins == 40
+    mine.write_text(f"base: {base}\nstudent: {{front_end: mel, extractor_mode: layer_norm, conv_pos_groups: 7}}\n")
+    with pytest.raises(ConfigError) as caught:
+        read_model_config(kind, mine)
+    message = str(caught.value)
+    assert "student.extractor_mode: found with front_end mel" in message
+    assert "conv_pos_groups: 7 does not divide encoder_embed_dim" in message
+    mine.write_text(f"base: {base}\nstudent: {{mel_bins: 40}}\n")
+    with pytest.raises(ConfigError, match="student.mel_bins: found with front_end conv, expected front_end mel"):
+        read_model_config(kind, mine)
