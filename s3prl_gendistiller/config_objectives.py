@@ -18,6 +18,9 @@ class TargetsConfig:
     """Teacher layers that are distilled, in s3prl's counting (n = output of transformer layer n)."""
 
     target_layers: tuple[int, ...] = (4, 8, 12)
+    # optimiser steps at the beginning in which the front end alone is trained, to give the teacher's z: the frames that
+    # enter the teacher's first layer
+    front_end_steps: int = key(0, low=0)
 
     @property
     def feeds_teacher_back(self) -> bool:

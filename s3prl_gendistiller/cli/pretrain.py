@@ -7,7 +7,7 @@ import atexit
 import math
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,13 +126,25 @@ def _check(task: str, model_path: str, runner_path: str, overrides: Overrides) -
         content = runner_for_host(task, overrides.apply(read_layered_yaml(runner_path)), runner_path)
     except UserError as error:
         problems.append(str(error))
+    runner = from_dict(RunnerConfig, content, runner_path) if content else None
+    if model is not None and runner is not None:
+        problems += _front_end_problems(model, runner, model_path)
     if problems:
         raise UserError("\n".join(problems))
-    assert model is not None
+    assert model is not None and runner is not None
     _check_teacher(model)
     check_files([with_absolute_files(objective) for objective in model.objectives])
-    _check_data(from_dict(RunnerConfig, content, runner_path))
+    _check_data(runner)
     return content
+
+
+def _front_end_problems(model: ModelConfig, runner: RunnerConfig, path: str) -> Iterator[str]:
+    alone, total = model.distill.front_end_steps, runner.runner.total_steps
+    if runner.runner.n_epochs <= 0 and alone >= total:
+        yield (
+            f"{path}: distill.front_end_steps: found {alone}, expected less than runner.total_steps {total}; after "
+            "these steps, the whole student is trained"
+        )
 
 
 def _check_teacher(model: ModelConfig) -> None:

@@ -57,6 +57,9 @@ def _target_problems(config: ModelConfig, num_layers: int, width: int) -> Iterat
     if wrong:
         found = ", ".join(map(str, wrong))
         yield f"distill.target_layers: found {found}, expected 1..{num_layers} (the teacher has {num_layers} layers)"
+    if config.distill.front_end_steps and not _compares_layers(config):
+        remark = "distill.front_end_steps compares the frames that enter the first layers channel by channel"
+        yield from _differs("encoder_embed_dim", config, width, remark)
     if _compares_layers(config):
         yield from _differs("encoder_embed_dim", config, width, "layerwise compares channel by channel")
 

@@ -9,9 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_gendistiller.distill.data import Batch
+from s3prl_gendistiller.distill.objectives.layerwise import Layerwise
 from s3prl_gendistiller.distill.teacher import Teacher, trim_to_shorter
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.models.student import Student
 
+Terms = dict[str, tuple[Tensor, Tensor]]
+"""Sum and count of each term."""
 
 class DistillTask(nn.Module):
     """One training or scoring pass over a batch.
@@ -24,6 +28,7 @@ class DistillTask(nn.Module):
         target_layers: the teacher layers that are distilled.
         random_depth: train each batch on the first k layers only, k drawn from 1..N. The loss of a batch holds only
             the layers that were generated.
+        front_end: the task can train the front end alone, see `forward`.
 
     Raises:
         UserError: the teacher has no such layer.
@@ -37,6 +42,7 @@ class DistillTask(nn.Module):
         target_layers: Sequence[int],
         *,
         random_depth: bool = False,
+        front_end: bool = False,
     ) -> None:
         super().__init__()
         check_layers(target_layers, teacher.num_layers, teacher.name)
@@ -45,22 +51,41 @@ class DistillTask(nn.Module):
         self.objectives = objectives
         self.target_layers = tuple(target_layers)
         self.random_depth = random_depth
+        self.front_end = Layerwise([0]) if front_end else None
         self.terms: dict[str, float] = {}
-        for objective in objectives:
-            self.terms.update(objective.terms)  # type: ignore[arg-type]
+        for objective in (*objectives, *([self.front_end] if self.front_end else [])):
+            self.terms.update(objective.terms)
         self._sources: list[int | None] = [getattr(objective, "source_layer", None) for objective in objectives]
 
-    def forward(self, wavs: Tensor, lengths: Tensor, teacher_probability: float = 0.0) -> Tensor:
+    def forward(
+        self, wavs: Tensor, lengths: Tensor, teacher_probability: float = 0.0, front_end_only: bool = False
+    ) -> Tensor:
         """Sums and counts of all terms for a batch.
 
         Args:
             wavs: (B, S), zero padded; lengths: (B,) samples.
             teacher_probability: probability that a teacher layer replaces the generated layer as history.
+            front_end_only: compare only the frames that enter the first layers of teacher and student, as layer 0.
 
         Returns:
             (1, K, 2): sum and count of every term, in the order of `terms`. DataParallel gathers its replicas along the
             first axis, and `loss` adds them before it divides.
         """
+        values = self._front_end(wavs, lengths) if front_end_only else self._layers(wavs, lengths, teacher_probability)
+        none = wavs.new_zeros((), dtype=torch.float32)
+        pairs = (values.get(name, (none, none)) for name in self.terms)
+        return torch.stack([torch.stack((total.float(), count.float())) for total, count in pairs]).unsqueeze(0)
+
+    def _front_end(self, wavs: Tensor, lengths: Tensor) -> Terms:
+        assert self.front_end is not None and isinstance(self.student, Student)
+        taught = self.teacher(wavs, lengths, [0])  # (B, 1, T', D)
+        z, mask = self.student.encode(wavs, lengths)
+        taught, own, mask = trim_to_shorter(taught, z.unsqueeze(1), mask)
+        with torch.autocast(wavs.device.type, enabled=False):
+            terms: Terms = self.front_end(taught, own.float(), mask)
+        return terms
+
+    def _layers(self, wavs: Tensor, lengths: Tensor, teacher_probability: float) -> Terms:
         options: dict[str, Any] = {}
         depth = len(self.target_layers)
         if self.random_depth and self.training:
@@ -74,14 +99,12 @@ class DistillTask(nn.Module):
         output = self.student(wavs, lengths, **options)
         taught, predictions, mask = trim_to_shorter(taught, output.predictions, output.frame_mask)
         with torch.autocast(wavs.device.type, enabled=False):
-            values: dict[str, tuple[Tensor, Tensor]] = {}
+            values: Terms = {}
             for objective, source in zip(self.objectives, self._sources, strict=True):
                 if source in (None, *layers):  # otherwise the source is a target layer beyond this batch's depth
                     given = taught[:, :depth] if source is None else taught[:, [layers.index(source)]]
                     values.update(objective(given, predictions.float(), mask))
-        none = predictions.new_zeros((), dtype=torch.float32)
-        pairs = (values.get(name, (none, none)) for name in self.terms)
-        return torch.stack([torch.stack((total.float(), count.float())) for total, count in pairs]).unsqueeze(0)
+        return values
 
     def loss(self, sums: Tensor) -> Tensor:
         """The weighted loss, a scalar, from gathered sums (R, K, 2)."""
@@ -89,8 +112,9 @@ class DistillTask(nn.Module):
         return (self._means(sums) * weights).sum()
 
     def report(self, sums: Tensor) -> dict[str, float]:
-        """The mean of every term from sums (R, K, 2) of any number of batches."""
-        return dict(zip(self.terms, self._means(sums).tolist(), strict=True))
+        """The mean of every term from sums (R, K, 2) of any number of batches; a term without a frame is left out."""
+        means, counts = self._means(sums).tolist(), sums.sum(0)[:, 1].tolist()
+        return {name: mean for name, mean, count in zip(self.terms, means, counts, strict=True) if count}
 
     @staticmethod
     def _means(sums: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from s3prl_gendistiller.config_distilhubert import DistilHubertModelConfig
 from s3prl_gendistiller.config_objectives import LayerwiseConfig
 from s3prl_gendistiller.front_ends import FRONT_ENDS
-from s3prl_gendistiller.models.front_end import build_front_end
+from s3prl_gendistiller.models.front_end import build_front_end, frame_mask
 from s3prl_gendistiller.models.student import Student, StudentOutput
 
 
@@ -87,11 +87,22 @@ class DistilHubert(Student):
         """
         if steps not in (None, self.distiller.n_tasks):
             raise ValueError(f"steps: found {steps}; DistilHuBERT predicts its {self.distiller.n_tasks} layers at once")
-        positions = torch.arange(wavs.shape[1], device=wavs.device)
-        wave_mask = (positions < lengths.unsqueeze(1)).to(wavs.dtype)  # (B, S)
-        _, frames, predictions, mask, layers = self.distiller(wavs, wave_mask, get_hidden=True)
+        _, frames, predictions, mask, layers = self.distiller(wavs, _wave_mask(wavs, lengths), get_hidden=True)
         predicted = list(predictions.unbind(1))  # N of (B, T, D)
         return StudentOutput([frames, *layers, *predicted], mask.bool(), num_predicted=len(predicted))
+
+    def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        features, real = self.distiller.forward_feature(wavs, _wave_mask(wavs, lengths))  # (B, T, C), (B, T)
+        project, encoder, mask = self.distiller.post_extract_proj, self.distiller.encoder, real.bool()
+        x = features if project is None else project(features)
+        x = x.masked_fill(~mask.unsqueeze(-1), 0.0)
+        x = x + encoder.pos_conv(x.transpose(1, 2)).transpose(1, 2)
+        return (x if encoder.layer_norm_first else encoder.layer_norm(x)), mask
+
+
+def _wave_mask(wavs: Tensor, lengths: Tensor) -> Tensor:
+    """(B, S), 1 = real sample, as s3prl's distiller takes it."""
+    return frame_mask(lengths, wavs.shape[1]).to(wavs.dtype)
 
 
 def _with_front_end(module: Any, stated: dict[str, Any], front_end: Any) -> nn.Module:

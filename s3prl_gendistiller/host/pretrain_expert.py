@@ -78,7 +78,8 @@ class PretrainExpert(nn.Module):
         objectives = build_objectives(self.config.objectives, setting)
         self.model = nn.ModuleDict({"student": student, "objectives": objectives})
         distill = self.config.distill
-        self.task = DistillTask(student, teacher, objectives, distill.target_layers, random_depth=distill.random_depth)
+        options = {"random_depth": distill.random_depth, "front_end": distill.front_end_steps > 0}
+        self.task = DistillTask(student, teacher, objectives, distill.target_layers, **options)
         self.forward_task = nn.DataParallel(self.task) if multi_gpu else self.task
 
         self._step = 0
@@ -88,6 +89,8 @@ class PretrainExpert(nn.Module):
         self._clock = time.perf_counter()
         self._fingerprints = {"teacher": values_hash(teacher.encoder), "data": speech_hash(self.train_loader.crops)}
         _log_parameters(student, teacher)
+        if distill.front_end_steps:
+            logger.info("the first %s steps train the front end alone", f"{distill.front_end_steps:,}")
 
     def forward(
         self, data: Batch, records: dict[str, list], global_step: int = 0, log_step: int = 1000, **kwargs: Any
@@ -98,8 +101,10 @@ class PretrainExpert(nn.Module):
         self._restore_random_state()
         self._step = global_step
         batch = data.to(self.device)
-        probability = self.config.distill.teacher_probability(global_step)
-        sums = self.forward_task(batch.wavs, batch.lengths, probability)
+        distill = self.config.distill
+        front_end_only = global_step <= distill.front_end_steps
+        probability = distill.teacher_probability(global_step)
+        sums = self.forward_task(batch.wavs, batch.lengths, probability, front_end_only)
         self._train_sums.append(sums.detach().sum(0, keepdim=True))
         return self.task.loss(sums), records
 

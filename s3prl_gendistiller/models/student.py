@@ -40,6 +40,15 @@ class Student(nn.Module):
         """The module whose state_dict a checkpoint stores."""
         return self
 
+    def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The frames z (B, T, D) that enter the first transformer layer, and the frame mask (B, T).
+
+        Args:
+            wavs: (B, S) samples at 16 kHz, zero after each item's end.
+            lengths: (B,) samples.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not give the input of its first layer")
+
     def host_config(self) -> Mapping[str, Any]:
         """Sections beside our own that a checkpoint's `Config` holds, so that a class of s3prl can load it."""
         return {}
