@@ -113,8 +113,9 @@ def _renamed(path: Path) -> str:
 
 
 def _portable(config: ModelConfig) -> dict[str, Any]:
-    """The keys that build the student, without those of its training and without paths of this machine."""
+    """The keys that build the student, and those that must fit them, without paths of this machine."""
     content, teacher = to_dict(config), config.teacher
     named = {"folder": Path(teacher.folder).name} if teacher.folder is not None else {"upstream": teacher.upstream}
     targets = {"target_layers": content["distill"]["target_layers"]}
-    return {"teacher": named, "student": content["student"], "distill": targets}
+    kept = {name: content[name] for name in ("student", "warm_start")}
+    return {"teacher": named, **kept, "distill": targets}
