@@ -84,11 +84,12 @@ def checked_control(args: argparse.Namespace) -> str:
     """The name of the control form, the first one if none is named.
 
     Raises:
-        UserError: no form of the command has that name, or the name of the suite is no name of a folder.
+        UserError: no form of the command has that name, two have the same, or the suite's name is no name of a folder.
     """
     names = [run_name(text, rate, args.rates) for text in args.forms for rate in args.rates]
     control = names[0] if args.control is None else form_name(args.control)
-    problems = []
+    taken = sorted({name for name in names if names.count(name) > 1})
+    problems = [f"--forms: found {name} more than once, expected a name of its own for each form" for name in taken]
     if control not in names:
         problems.append(f"--control: found {args.control}, expected one of {', '.join(names)}")
     if not NAME.fullmatch(args.suite):

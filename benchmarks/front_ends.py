@@ -93,6 +93,8 @@ def contenders(texts: Sequence[str]) -> dict[str, Contender]:
             expected = f"@1 to @{layers}" if layers else "no @, because it generates no layers"
             problems.append(f"form of a student: found {text}, expected {expected}")
         name = f"{form_name(stem)}@{steps}" if steps else form_name(stem)
+        if name in found:
+            problems.append(f"--forms: found {name} more than once, expected a name of its own for each form")
         found[name] = Contender(config, int(steps) if steps else None)
     if problems:
         raise UserError("\n".join(problems))

@@ -57,12 +57,13 @@ def test_forms_are_of_paper_scale_and_may_stop_early() -> None:
 
 def test_every_wrong_form_is_named() -> None:
     with pytest.raises(UserError) as raised:
-        load("front_ends").contenders(["nothing", "mel@4", "distilhubert@1", "recur+distilhubert_mel", "mel"])
-    nothing, beyond, baseline, two = str(raised.value).splitlines()
+        load("front_ends").contenders(["nothing", "mel@4", "distilhubert@1", "recur+distilhubert_mel", "mel", "mel"])
+    nothing, beyond, baseline, two, twice = str(raised.value).splitlines()
     assert "found nothing, expected a YAML file or one of" in nothing
     assert "found mel@4, expected @1 to @3" in beyond
     assert "found distilhubert@1, expected no @, because it generates no layers" in baseline
     assert "parts of distilhubert and gendistiller" in two
+    assert twice == "--forms: found mel more than once, expected a name of its own for each form"
 
 
 def test_functions_alternate_and_the_first_round_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,6 +140,8 @@ def test_forms_refuses_an_unknown_control_and_a_suite_that_is_no_folder(tmp_path
         load("forms").run([*command, "--control", "echo", "--suite", "../x"])
     with pytest.raises(UserError, match="--control: found mel, expected one of mel-lr0.002, mel-lr0.004, recur"):
         load("forms").run([*command, "--control", "mel", "--rates", "2e-3", "4e-3"])
+    with pytest.raises(UserError, match="--forms: found mel more than once"):
+        load("forms").run([*command, str(tmp_path / "mel.yaml")])
     assert not out.exists()
 
 
