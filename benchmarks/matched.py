@@ -17,10 +17,10 @@ import itertools
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from miniature.ablation import NOT_APART, against, scores
 from miniature.forms import CONTENDERS
 from miniature.recipe import Miniature, add_arguments, from_arguments
 from s3prl_gendistiller.cli.curves import draw
@@ -79,16 +79,12 @@ def comparison(results: dict[str, Any], distance: dict[str, dict[str, list[float
     rows = [["measure", *CONTENDERS, "better", "seeds apart"]]
     for name in distance["gendistiller"]:
         rows.append(_compared(name, [distance[kind][name] for kind in CONTENDERS], name.startswith("cosine"), 3))
+    students = {
+        kind: [name for name, student in results["students"].items() if student["kind"] == kind] for kind in CONTENDERS
+    }
     for task in TASKS.values():
         for metric in task.metrics:
-            values = [
-                [
-                    student["tasks"][task.name]["values"][metric.key]
-                    for student in results["students"].values()
-                    if student["kind"] == kind and task.name in student["tasks"]
-                ]
-                for kind in CONTENDERS
-            ]
+            values = [scores(results, names, task, metric) for names in students.values()]
             if all(values):
                 rows.append(_compared(f"{task.name.upper()} {metric.label}", values, metric.higher_is_better, 2))
     return markdown(rows)
@@ -97,8 +93,8 @@ def comparison(results: dict[str, Any], distance: dict[str, dict[str, list[float
 def _compared(name: str, values: list[list[float]], higher: bool, decimals: int) -> list[str]:
     means = [statistics.fmean(part) for part in values]
     cells = [mean_and_spread(part, decimals) for part in values]
-    ours, theirs = values if higher else ([-value for value in part] for part in values)
-    apart = min(ours) > max(theirs) or max(ours) < min(theirs)
+    ours, theirs = values
+    apart = against(ours, theirs, higher) != NOT_APART
     better = "=" if means[0] == means[1] else list(CONTENDERS)[0 if (means[0] > means[1]) == higher else 1]
     return [name, *cells, better, "yes" if apart else "no"]
 
@@ -124,8 +120,7 @@ def run(argv: Sequence[str]) -> int:
         draw({kind: seeds[seed] for kind, seeds in runs.items()}, args.out / f"seed{seed}.png")
     students = [f"{kind}.{seed}={run}" for kind, seeds in runs.items() for seed, run in seeds.items()]
     for features in args.features:
-        suite = replace(place, suite_options=[*place.suite_options, "--features", features])
-        text = comparison(suite.suite(students, f"superb_{features}"), held_out(runs))
+        text = comparison(place.suite(students, f"superb_{features}", features), held_out(runs))
         (args.out / f"comparison_{features}.md").write_text(text, encoding="utf-8")
         print(f"\n{features}\n{text}", flush=True)
     return 0

@@ -47,14 +47,17 @@ def form(text: str) -> Contender:
     """
     if text in CONTENDERS:
         return CONTENDERS[text]
+    stated = joined(text)
+    return Contender(stated.task, merge(CONTENDERS[stated.task].difference, stated.difference))
+
+
+def joined(text: str) -> Contender:
+    """The student of ablations and YAML files joined by +, by what these alone state; errors as of `form`."""
     parts = [contender(part) for part in text.split("+")]
     tasks = sorted({part.task for part in parts})
     if len(tasks) > 1:
         raise UserError(f"form of a student: found {text}, parts of {' and '.join(tasks)}; expected those of one")
-    difference = CONTENDERS[tasks[0]].difference
-    for part in parts:
-        difference = merge(difference, part.difference)
-    return Contender(tasks[0], difference)
+    return Contender(tasks[0], merge_layers([part.difference for part in reversed(parts)]))
 
 
 def form_name(text: str) -> str:

@@ -73,13 +73,18 @@ class Miniature:
         with ThreadPoolExecutor(self.jobs) as pool:
             list(pool.map(lambda turn: turn[0].distil(turn[1]), turns))
 
-    def suite(self, students: Sequence[str], folder: str) -> dict[str, Any]:
-        """Results of `gendistiller superb` on students, in its notation, and on the references."""
+    def suite(self, students: Sequence[str], folder: str, features: str = "weighted") -> dict[str, Any]:
+        """Results of `gendistiller superb` on students, in its notation, and on the references.
+
+        Args:
+            folder: folder of the suite below `out`.
+            features: as `gendistiller superb --features`.
+        """
         out, random = self.out / folder, self.out.absolute() / "random_teacher"
         if not random.exists():
             write_random_like(self.teacher, random)
         students = ["fbank", f"teacher={self.teacher}", f"random={random}", *students]
-        command = ["superb", "--out", str(out), *self.suite_options]
+        command = ["superb", "--out", str(out), "--features", features, *self.suite_options]
         command += [part for student in students for part in ("--student", student)]
         os.environ["SUPERB_DATA"] = str(self.data.absolute())
         print(f"$ gendistiller {' '.join(command)}", flush=True)

@@ -131,3 +131,37 @@ def test_the_second_stage_takes_heads_students_and_rates_from_a_suite(tmp_path: 
     students["mine.2"]["tasks"]["ks"]["lr"] = 1e-3
     with pytest.raises(UserError, match="with one rate on ks for all"):
         script.second_stage(results, "ks", args)
+
+
+def test_forms_refuses_an_unknown_control_and_a_suite_that_is_no_folder(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = ["--speech", str(tmp_path), "--data", str(tmp_path), "--out", str(out), "--forms", "mel", "recur"]
+    with pytest.raises(UserError, match="--control: found echo, expected one of mel, recur\n--suite: found '../x'"):
+        load("forms").run([*command, "--control", "echo", "--suite", "../x"])
+    with pytest.raises(UserError, match="--control: found mel, expected one of mel-lr0.002, mel-lr0.004, recur"):
+        load("forms").run([*command, "--control", "mel", "--rates", "2e-3", "4e-3"])
+    with pytest.raises(UserError, match="--forms: found mel more than once"):
+        load("forms").run([*command, str(tmp_path / "mel.yaml")])
+    assert not out.exists()
+
+
+def test_forms_writes_the_scores_of_a_suite_beside_the_distances(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forms, asked = load("forms"), []
+    place = forms.Miniature(tmp_path, tmp_path, tmp_path)
+
+    def suite(self: object, students: list[str], folder: str, features: str) -> dict:
+        asked.append((students, folder, features))
+        return {"students": {"mel.1": student("mel", 90, 30), "recur.1": student("recur", 80, 31)}}
+
+    monkeypatch.setattr(forms.Miniature, "suite", suite)
+    args = argparse.Namespace(suite="superb_last", features="last")
+    near = {f"{part}_layer{layer}": 0.1 * layer for part in ("l1", "cosine_loss") for layer in forms.TARGETS}
+    distances = {"mel": [near], "recur": [{name: near[name] for name in near if "6" not in name}]}
+    runs = {"mel": {1: tmp_path / "a" / "mel"}, "recur": {1: tmp_path / "a" / "recur"}}
+    text = forms.tasks(place, runs, distances, args, "mel")
+    students = [f"mel.1={tmp_path}/a/mel", f"recur.1={tmp_path}/a/recur"]
+    assert asked == [(students, "superb_last", "last")]
+    rows = {line.split("|")[1].strip(): line.split("|")[4].strip() for line in text.splitlines() if line.count("|") > 6}
+    assert rows["mel"] == "0.8000" and rows["recur"] == ""

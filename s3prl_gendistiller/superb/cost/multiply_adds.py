@@ -1,12 +1,14 @@
 """Multiply-adds of a forward pass, and with them the cost of a model: parameters, multiply-adds and CPU time.
 
-Multiply-adds are counted on the operations that torch executes when s3prl runs the model, not by a formula.
+Multiply-adds are counted on the operations that torch executes when s3prl runs the model, not by a formula of the whole
+model. A Fourier transform counts as the fast transform that it is, see `fourier_multiply_adds`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,8 +28,8 @@ from s3prl_gendistiller.superb.cost.shapes import ShapesOnly
 from s3prl_gendistiller.superb.models import BenchmarkedModel
 
 UNCOUNTED = (
-    *("mv", "addmv", "dot", "vdot", "addbmm", "addr", "_trilinear", "_cdist_forward", "_fft_r2c", "_fft_c2c"),
-    *("_fft_c2r", "mkldnn_rnn_layer", "_native_multi_head_attention", "_transformer_encoder_layer_fwd"),
+    *("mv", "addmv", "dot", "vdot", "addbmm", "addr", "_trilinear", "_cdist_forward", "mkldnn_rnn_layer"),
+    *("_native_multi_head_attention", "_transformer_encoder_layer_fwd"),
 )
 """Operations that multiply and add, and that torch's counter leaves out."""
 SECONDS = 8
@@ -41,7 +43,8 @@ class Count(NamedTuple):
     """Multiply-adds of one forward pass.
 
     Attributes:
-        multiply_adds: sum over matrix products and convolutions; additions, norms and activations do not count.
+        multiply_adds: sum over matrix products, convolutions and Fourier transforms; additions, norms and activations
+            do not count.
         uncounted: names of operations that multiply and add, and that `multiply_adds` leaves out.
     """
 
@@ -110,9 +113,26 @@ def count_executed(expert: nn.Module, wavs: Any) -> Count:
     # The counter hooks every tensor that requires gradients, and cannot hook a view of a parameter (a row of
     # step_norms) made without them. Counting with gradients would keep every intermediate result.
     expert.requires_grad_(False)
-    with _no_fused_kernels(), _Executed() as executed, FlopCounterMode(display=False) as counter:
+    with _no_fused_kernels(), _Executed() as executed, _flop_counter() as counter:
         expert(wavs)
     return Count(counter.get_total_flops() // 2, frozenset(executed.names.intersection(UNCOUNTED)))
+
+
+def fourier_multiply_adds(values: int, points: int, *, real: bool) -> int:
+    """Multiply-adds of fast Fourier transforms, by the radix-2 algorithm whatever the number of points.
+
+    A complex transform of N points has N / 2 log2 N butterflies of ten operations each: four multiplications and two
+    additions for a complex product, four additions for two complex sums. That is 5 N log2 N operations, the convention
+    of FFTW's benchmark, and 2.5 N log2 N multiply-adds, because torch's counter takes a multiply-add as two operations.
+    A transform between real and complex values takes half of them.
+
+    Args:
+        values: number of values of all transforms, on the real side of a `real` one.
+        points: N of each transform, the product over its dimensions.
+
+    Source: M. Frigo and S. G. Johnson, The design and implementation of FFTW3, Proceedings of the IEEE 93, 2005.
+    """
+    return round((1.25 if real else 2.5) * values * math.log2(points))
 
 
 def _size(expert: nn.Module) -> tuple[int, float]:
@@ -131,6 +151,27 @@ def _run(expert: nn.Module, wav: Tensor) -> object:
 def _utterance() -> Tensor:
     """Noise of `SECONDS` (S,), the same in each call."""
     return torch.randn(SECONDS * SAMPLE_RATE, generator=torch.Generator().manual_seed(0)) / 10
+
+
+def _flop_counter() -> FlopCounterMode:
+    """torch's counter, with the Fourier transforms that it leaves out; it takes a multiply-add as two operations."""
+
+    def transform(shape: Sequence[int], dimensions: Sequence[int], *, real: bool) -> int:
+        points = math.prod(shape[dimension] for dimension in dimensions)
+        return 2 * fourier_multiply_adds(math.prod(shape), points, real=real)
+
+    def to_complex(shape: Any, dimensions: Any, *_: Any, **__: Any) -> int:
+        return transform(shape, dimensions, real=True)
+
+    def between_complex(shape: Any, dimensions: Any, *_: Any, **__: Any) -> int:
+        return transform(shape, dimensions, real=False)
+
+    def to_real(shape: Any, dimensions: Any, *_: Any, out_shape: Any, **__: Any) -> int:
+        return transform(out_shape, dimensions, real=True)
+
+    aten = torch.ops.aten
+    transforms = {aten._fft_r2c: to_complex, aten._fft_c2c: between_complex, aten._fft_c2r: to_real}
+    return FlopCounterMode(display=False, custom_mapping=transforms)
 
 
 @contextlib.contextmanager

@@ -33,3 +33,27 @@ def test_a_distance_is_what_training_measured_and_needs_no_layerwise_objective(
     assert place.distance(tmp_path / "runs" / "related")["l1_layer3"] > 0
     with pytest.raises(UserError, match="nowhere: holds no whole checkpoint"):
         place.distance(tmp_path / "nowhere")
+
+
+def test_a_suite_has_the_references_the_features_and_a_folder_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = []
+
+    def main(command: list[str]) -> int:
+        commands.append(command)
+        folder = tmp_path / command[command.index("--out") + 1]
+        folder.mkdir()
+        (folder / "results.json").write_text('{"students": {"mel.1": {"tasks": {"ks": {"values": {"acc": 50.0}}}}}}')
+        return 0
+
+    (tmp_path / "random_teacher").mkdir()
+    monkeypatch.setattr(miniature, "main", main)
+    monkeypatch.setenv("SUPERB_DATA", "")
+    place = Miniature(tmp_path, tmp_path, tmp_path, suite_options=["--tasks", "ks"])
+    found = place.suite(["mel.1=run"], "real", "last")
+    assert found["students"]["mel.1"]["tasks"]["ks"]["values"] == {"acc": 50.0}
+    (command,) = commands
+    assert command[:7] == ["superb", "--out", str(tmp_path / "real"), "--features", "last", "--tasks", "ks"]
+    students = [command[index + 1] for index, part in enumerate(command) if part == "--student"]
+    assert [student.partition("=")[0] for student in students] == ["fbank", "teacher", "random", "mel.1"]

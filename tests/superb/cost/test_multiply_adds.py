@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,42 @@ def test_nothing_is_kept_for_gradients() -> None:
     model.register_forward_hook(lambda module, inputs, output: kept.append(output["hidden_states"][0].requires_grad))
     count(model, [torch.randn(1000)])
     assert kept == [False]
+
+
+class Spectra(nn.Module):
+    """Fourier transforms in place of an upstream."""
+
+    def __init__(self, transform: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.transform = transform
+
+    def forward(self, wavs: list[Tensor]) -> Tensor:
+        return self.transform(torch.stack(wavs))
+
+
+REAL, COMPLEX = 1.25 * 512 * 9, 2.5 * 512 * 9
+"""512 points by hand: 256 butterflies of ten operations at each of nine stages, of which a real signal takes half."""
+
+
+@pytest.mark.parametrize(
+    ("transform", "by_hand"),
+    [
+        (lambda x: torch.fft.rfft(x.unfold(-1, 400, 160), n=512), 4 * REAL),
+        (lambda x: torch.stft(x, 512, 160, center=False, return_complex=True, window=torch.ones(512)), 4 * REAL),
+        (lambda x: torch.fft.fft(x.unfold(-1, 512, 160) + 0j), 4 * COMPLEX),
+        (lambda x: torch.fft.irfft(torch.ones(2, 257) + 0j), 2 * REAL),
+        (lambda x: torch.fft.rfft2(x[:, :512].view(16, 32)), REAL),  # 512 points in two dimensions
+        (lambda x: torch.fft.rfft(x[:, :1]), 0),
+    ],
+)
+def test_a_fourier_transform_counts_as_its_butterflies(transform: Callable[[Tensor], Tensor], by_hand: float) -> None:
+    found = count(Spectra(transform), [torch.randn(1000)])
+    assert found == (by_hand, frozenset())
+
+
+def test_a_fourier_transform_behind_a_product_is_counted_by_its_shape() -> None:
+    found = count(Spectra(lambda x: torch.fft.rfft(x @ torch.ones(1000, 512))), [torch.randn(1000)])
+    assert found.multiply_adds == 1000 * 512 + REAL
 
 
 def test_students_are_measured_as_s3prl_runs_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""s3prl's own models with random weights, to measure against."""
