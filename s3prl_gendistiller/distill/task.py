@@ -17,6 +17,7 @@ from s3prl_gendistiller.models.student import Student
 Terms = dict[str, tuple[Tensor, Tensor]]
 """Sum and count of each term."""
 
+
 class DistillTask(nn.Module):
     """One training or scoring pass over a batch.
 

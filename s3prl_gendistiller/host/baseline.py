@@ -110,10 +110,11 @@ def _with_front_end(module: Any, stated: dict[str, Any], front_end: Any) -> nn.M
 
     class Distiller(module.DistillerModel):
         def __init__(self) -> None:
-            # one small convolution gives the projection its width, and the front end takes its place
-            channels = str([(front_end.channels, 1, 1)])
-            super().__init__(module.DistillerConfig({**stated, "extractor_conv_feature_layers": channels}))
+            # one small convolution is built in the place of the front end
+            super().__init__(module.DistillerConfig({**stated, "extractor_conv_feature_layers": "[(1, 1, 1)]"}))
             self.feature_extractor = front_end
+            # s3prl leaves the projection out where both widths are equal; GenDistiller always has one
+            self.post_extract_proj = nn.Linear(front_end.channels, stated["encoder_embed_dim"])
 
         def forward_feature(self, wave: Tensor, pad_mask: Tensor) -> tuple[Tensor, Tensor]:
             features, mask = self.feature_extractor(wave, (pad_mask > 0).sum(1))

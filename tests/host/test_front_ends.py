@@ -17,7 +17,7 @@ from s3prl_gendistiller.models.mel import MelFrontEnd
 from s3prl_gendistiller.student_kinds import STUDENT_KINDS, read_model_config
 from s3prl_gendistiller.superb.models import find_models
 from tests.bench import Bench
-from tests.conftest import run_python
+from tests.conftest import TINY, run_python
 from tests.host.test_launchers import succeed
 
 MEL = {"front_end": "mel", "mel_bins": 20, "mel_channels": 12}
@@ -57,6 +57,18 @@ def test_a_student_behind_log_mel_is_trained_gone_on_with_and_loaded(
         monkeypatch.chdir(tmp_path)
         assert downstream.main(["-u", "distiller_local", "-k", str(newest), "-d", "asr"]) == 2
         assert "gendistiller_local" in capsys.readouterr().err
+
+
+def test_a_baseline_whose_front_end_is_as_wide_as_its_layers_is_trained(bench: Bench, tmp_path: Path) -> None:
+    model = behind_mel(bench, "distilhubert", tmp_path)
+    content = yaml.safe_load(model.read_text())
+    content["student"] |= {"mel_channels": TINY["encoder_embed_dim"], "feature_grad_mult": 0.1}
+    config = read_model_config("distilhubert", content)
+    student = build_student(config)
+    output = student(torch.randn(2, 4000), torch.tensor([4000, 2700]))
+    output.predictions.sum().backward()
+    assert all(p.grad is not None for name, p in student.named_parameters() if "feature_extractor" in name)
+    assert student.distiller.post_extract_proj.in_features == TINY["encoder_embed_dim"]
 
 
 def test_a_warm_start_that_the_front_end_cannot_take_is_refused(bench: Bench, tmp_path: Path) -> None:
