@@ -18,10 +18,12 @@ from s3prl_gendistiller.export.card import Card
 from s3prl_gendistiller.export.hub_folder import SUBPACKAGE, write_hub_folder
 from s3prl_gendistiller.host.checkpoint import read_checkpoint
 from s3prl_gendistiller.host.students import build_student
+from s3prl_gendistiller.schema import merge
 from tests.conftest import TINY, run_python
 from tests.host.test_checkpoint import save_student
 
 CARD = Card("mine", 123_456, 0.5, 8, [("KS", "acc %", "50.00")], "preset small")
+THIN = {"front_end": "thin", "thin_channels": [6, 8, 8, 8, 8, 10, 12]}
 CONFIG = {"teacher": {"folder": "/home/someone/teacher"}, "student": TINY, "distill": {"target_layers": [1, 2, 3]}}
 NO_PACKAGE = """
 import sys
@@ -73,7 +75,7 @@ print("states", len(found["hidden_states"]))
 
 def save(path: Path, task: str = "gendistiller", **student: object) -> Path:
     torch.manual_seed(1)
-    config = {**CONFIG, "student": {**TINY, **student}}
+    config = merge(CONFIG, {"student": student})
     built = build_student(config, task=task)
     if task == "gendistiller":
         return save_student(path, GenDistiller=built.state_dict(), Upstream_Config=config)
@@ -91,7 +93,7 @@ def succeed(answer: subprocess.CompletedProcess[str]) -> str:
     return answer.stdout
 
 
-@pytest.mark.parametrize("student", [{"position_bias": "gated"}, {"history": "all"}])
+@pytest.mark.parametrize("student", [{"position_bias": "gated"}, {"history": "all"}, THIN])
 def test_s3prl_loads_the_folder_without_this_package_and_hears_the_same(tmp_path: Path, student: dict) -> None:
     checkpoint = save(tmp_path / "x.ckpt", **student)
     write_hub_folder(checkpoint, tmp_path / "hub", CARD)
@@ -99,7 +101,7 @@ def test_s3prl_loads_the_folder_without_this_package_and_hears_the_same(tmp_path
     assert "states 4" in said and "0. torch>=2.1" in said and "1. safetensors" in said
 
 
-@pytest.mark.parametrize("student", [{}, {"out_layer_type": "linear", "feature_norm": True}])
+@pytest.mark.parametrize("student", [{}, {"out_layer_type": "linear", "feature_norm": True}, THIN])
 def test_a_baseline_is_built_of_the_hosts_own_model(tmp_path: Path, student: dict) -> None:
     checkpoint = save(tmp_path / "x.ckpt", "distilhubert", **student)
     write_hub_folder(checkpoint, tmp_path / "hub", CARD)
