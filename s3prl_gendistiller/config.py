@@ -18,17 +18,22 @@ from s3prl_gendistiller.front_ends import FRONT_ENDS, unread_keys
 from s3prl_gendistiller.schema import key
 
 HUBERT_CONV_LAYERS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
+# As many multiply-adds as the CNN of ARMHuBERT-S (arXiv 2305.11685): 175 G of HuBERT's 552 G on the leaderboard's 32
+# files. That CNN has 128, 256 and 432 channels, and two more convolutions, of kernel 1.
+THIN_CHANNELS = (192, 320, 320, 320, 320, 432, 432)
 
 
 @dataclass(frozen=True)
 class BackboneConfig:
     """Architecture that all students share: CNN, positional convolution and transformer layer (HuBERT Base)."""
 
-    front_end: str = key("conv", choices=tuple(FRONT_ENDS))  # "conv": HuBERT's convolutions; "mel": log-mel energies
+    # "conv": HuBERT's convolutions; "mel": log-mel energies; "thin": HuBERT's convolutions with fewer channels
+    front_end: str = key("conv", choices=tuple(FRONT_ENDS))
     mel_bins: int = key(80, low=1, high=256)
     mel_channels: int = key(256, low=1)  # of each convolution over the energies
     mel_convolutions: int = key(2, low=1, high=4)
     mel_norm: str = key("utterance", choices=("utterance", "bin", "none"))  # over what mean and variance are taken
+    thin_channels: tuple[int, ...] = THIN_CHANNELS  # of each convolution
     # "default": GroupNorm over time, in the first layer only
     extractor_mode: str = key("default", choices=("default", "layer_norm"))
     extractor_conv_feature_layers: tuple[tuple[int, int, int], ...] = HUBERT_CONV_LAYERS  # [channels, kernel, stride]
@@ -48,7 +53,10 @@ class BackboneConfig:
     def problems(self) -> Iterator[str]:
         for name, other in unread_keys(self.front_end).items():
             if getattr(self, name) != self.__dataclass_fields__[name].default:
-                yield f"{name}: found with front_end {self.front_end}, expected front_end {other}, which alone reads it"
+                yield (
+                    f"{name}: found with front_end {self.front_end}, expected front_end {other}; "
+                    f"{self.front_end} does not read this key"
+                )
         width = self.encoder_embed_dim
         for name in ("encoder_attention_heads", "conv_pos_groups"):
             if width % getattr(self, name):
@@ -58,6 +66,16 @@ class BackboneConfig:
         for index, layer in enumerate(self.extractor_conv_feature_layers):
             if min(layer) < 1:
                 yield f"extractor_conv_feature_layers[{index}]: found {list(layer)}, expected three positive numbers"
+        count = len(HUBERT_CONV_LAYERS)
+        if len(self.thin_channels) != count or min(self.thin_channels) < 1:
+            found = list(self.thin_channels)
+            yield f"thin_channels: found {found}, expected {count} positive numbers, one for each convolution of HuBERT"
+
+    @property
+    def thin_conv_layers(self) -> tuple[tuple[int, int, int], ...]:
+        """Channels, kernel and stride of each convolution of the front end `thin`."""
+        kernels = ((kernel, stride) for _, kernel, stride in HUBERT_CONV_LAYERS)
+        return tuple((channels, *shape) for channels, shape in zip(self.thin_channels, kernels, strict=True))
 
 
 @dataclass(frozen=True)
@@ -110,7 +128,7 @@ class ModelConfig:
 
     def problems(self) -> Iterator[str]:
         front_end = self.student.front_end
-        if self.warm_start.front_end and not FRONT_ENDS[front_end].copies:
+        if self.warm_start.front_end and FRONT_ENDS[front_end].copies == "nothing":
             yield (
                 f"warm_start.front_end: found true with student.front_end {front_end}, expected false; the teacher's "
                 "convolutions have no place in it"

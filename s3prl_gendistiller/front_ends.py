@@ -8,6 +8,10 @@ No torch is imported here, because the configuration reads its choices from this
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+STOCK = "conv"
+"""The front end of HuBERT, and the only one that s3prl's own networks have."""
 
 
 @dataclass(frozen=True)
@@ -17,25 +21,32 @@ class FrontEnd:
     Attributes:
         module: the module that builds it, relative to this package or absolute.
         keys: the keys of the student that this front end reads and another one may not.
-        copies: a warm start can copy the teacher's convolutions and projection into it.
+        copies: what a warm start copies into it of the teacher's convolutions and projection: all of them, which needs
+            the same sizes; the most important channels (`distill.channels`); or nothing.
         frame_samples: samples from frame to frame; None where the keys decide.
     """
 
     module: str
     keys: tuple[str, ...]
-    copies: bool = False
+    copies: Literal["all", "channels", "nothing"] = "nothing"
     frame_samples: int | None = None
 
 
 FRONT_ENDS: dict[str, FrontEnd] = {
     # HuBERT's convolutions over samples
-    "conv": FrontEnd(".models.front_end", ("extractor_mode", "extractor_conv_feature_layers"), copies=True),
+    STOCK: FrontEnd(".models.front_end", ("extractor_mode", "extractor_conv_feature_layers"), copies="all"),
     # log-mel energies and a few convolutions
     "mel": FrontEnd(".models.mel", ("mel_bins", "mel_channels", "mel_convolutions", "mel_norm"), frame_samples=320),
+    # HuBERT's convolutions with fewer channels
+    "thin": FrontEnd(".models.thin", ("extractor_mode", "thin_channels"), copies="channels", frame_samples=320),
 }
 
 
 def unread_keys(front_end: str) -> dict[str, str]:
-    """The keys that a front end does not read, each with the front end that reads it."""
-    read = FRONT_ENDS[front_end].keys
-    return {name: other for other, row in FRONT_ENDS.items() for name in row.keys if name not in read}
+    """The keys that a front end does not read, each with the front ends that read it: "conv or thin"."""
+    every = dict.fromkeys(name for row in FRONT_ENDS.values() for name in row.keys)
+    return {
+        name: " or ".join(other for other, row in FRONT_ENDS.items() if name in row.keys)
+        for name in every
+        if name not in FRONT_ENDS[front_end].keys
+    }

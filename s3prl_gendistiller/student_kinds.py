@@ -18,6 +18,7 @@ from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.config_distilhubert import DistilHubertModelConfig
 from s3prl_gendistiller.config_gendistiller import GenDistillerModelConfig
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.front_ends import FRONT_ENDS, STOCK
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml
 
 OWN_UPSTREAM = "gendistiller_local"
@@ -37,7 +38,8 @@ class StudentKind:
             `WarmStartConfig.options`.
         weights: the key of the student's weights in a checkpoint.
         upstream: the entry of s3prl.hub that reads the student's checkpoints.
-        unknown_to_upstream: settings of the section `student` that `upstream` cannot read, where it is s3prl's own.
+        unknown_to_upstream: values of keys of the section `student` that `upstream` cannot read, where it is s3prl's
+            own.
         stepwise: the student generates one layer after another and can stop after any of them.
         heads: the predictions are heads on the student's last layer, which an upstream offers as "paper".
         packages: packages that the student needs beside torch, for requirements.txt.
@@ -49,14 +51,14 @@ class StudentKind:
     warm_start: str
     weights: str
     upstream: str = OWN_UPSTREAM
-    unknown_to_upstream: Mapping[str, Any] = field(default_factory=dict)
+    unknown_to_upstream: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     stepwise: bool = False
     heads: bool = False
     packages: tuple[str, ...] = ()
 
     def upstream_for(self, student: Mapping[str, Any]) -> str:
         """The entry of s3prl.hub that reads a student with these settings of the section `student`."""
-        unknown = any(student.get(key) == value for key, value in self.unknown_to_upstream.items())
+        unknown = any(student.get(key) in values for key, values in self.unknown_to_upstream.items())
         return OWN_UPSTREAM if unknown else self.upstream
 
 
@@ -76,7 +78,11 @@ STUDENT_KINDS: dict[str, StudentKind] = {
         warm_start=".distill.warm_start:warm_start_distiller",
         weights="Distiller",
         upstream="distiller_local",
-        unknown_to_upstream={"out_layer_type": "linear", "feature_norm": True, "front_end": "mel"},
+        unknown_to_upstream={
+            "out_layer_type": ("linear",),
+            "feature_norm": (True,),
+            "front_end": tuple(name for name in FRONT_ENDS if name != STOCK),
+        },
         heads=True,
         packages=("s3prl",),
     ),

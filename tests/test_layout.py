@@ -52,7 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": {"schema", "config_objectives", "front_ends"},
     "config_gendistiller": {"config", "config_objectives", "forms", "schema"},
     "config_distilhubert": {"config", "schema"},
-    "student_kinds": {"errors", "schema", "config", "config_gendistiller", "config_distilhubert"},
+    "student_kinds": {"errors", "front_ends", "schema", "config", "config_gendistiller", "config_distilhubert"},
     "shipped": {"errors"},
     "outputs": {"errors"},
     "formats": {"errors", "distill.audio", "distill.files"},

@@ -79,7 +79,8 @@ class Experiment:
     def recognise(self, name: str) -> tuple[float, float]:
         """Trains s3prl's ASR on a distilled student; returns letter and word error on test-clean, in percent."""
         steps, folder = self.recipe.asr_steps, self.folder / f"{name}_asr"
-        upstream = STUDENT_KINDS[self.contenders[name].task].upstream
+        contender = self.contenders[name]
+        upstream = STUDENT_KINDS[contender.task].upstream_for(contender.difference.get("student", {}))
         student = newest_checkpoint(self.folder / name)
         length = ",,".join(f"config.runner.{key}={steps}" for key in ("total_steps", "eval_step", "save_step"))
         source = ["-u", upstream, "-k", str(student), "-c", "downstream_runs/asr/small.yaml"]

@@ -36,12 +36,14 @@ def check_fit(
     """
     problems = list(_target_problems(config, num_layers, width))
     if layout is not None and layout.convolutions is not None:
-        fixed = FRONT_ENDS[config.student.front_end].frame_samples
+        front_end = FRONT_ENDS[config.student.front_end]
+        fixed = front_end.frame_samples
         key = "extractor_conv_feature_layers" if fixed is None else "front_end"
         both = (config.student.extractor_conv_feature_layers, layout.convolutions)
         ours, theirs = (math.prod(stride for _, _, stride in convolutions) for convolutions in both)
         ours = ours if fixed is None else fixed
-        if ours != theirs and not (warm_start and config.warm_start.front_end):  # else all of them are compared
+        compared = warm_start and config.warm_start.front_end and front_end.copies == "all"  # with all their sizes
+        if ours != theirs and not compared:
             problems.append(
                 f"student.{key}: found a frame every {ours} samples, expected {theirs}; the "
                 "two are compared frame by frame"
@@ -77,10 +79,13 @@ def _warm_start_problems(
     yield from wanted.layer_problems(config.student, num_layers)
     if layout is None:
         return
+    thin = FRONT_ENDS[config.student.front_end].copies == "channels"
+    if thin and wanted.front_end and layout.convolutions is not None:
+        yield from _thin_problems(config, layout.convolutions)
     rows: dict[str, dict[str, Any]] = {
         "front_end": {
             "extractor_mode": layout.extractor_mode,
-            "extractor_conv_feature_layers": layout.convolutions,
+            "extractor_conv_feature_layers": None if thin else layout.convolutions,
             "normalize": layout.normalize,
             # a norm that only the teacher has is left out, and logged
             "feature_norm": False if layout.feature_norm is False else None,
@@ -101,6 +106,23 @@ def _warm_start_problems(
         yield (
             "warm_start.position: found true, expected false; the teacher's positional convolution has a batch norm, "
             "which the student lacks"
+        )
+
+
+def _thin_problems(config: ModelConfig, theirs: tuple[tuple[int, int, int], ...]) -> Iterator[str]:
+    """A front end with some of the teacher's channels needs the teacher's kernels and strides, and no more channels."""
+    ours = config.student.thin_conv_layers
+    shapes, expected = ([list(shape) for _, *shape in layers] for layers in (ours, theirs))
+    if shapes != expected:
+        yield (
+            f"warm_start.front_end: found true with student.front_end {config.student.front_end}, expected false; the "
+            f"teacher's kernels and strides are {expected}, those of this front end {shapes}"
+        )
+    elif any(count > total for (count, _, _), (total, _, _) in zip(ours, theirs, strict=True)):
+        found, most = config.student.thin_channels, [channels for channels, _, _ in theirs]
+        yield (
+            f"student.thin_channels: found {list(found)}, expected at most {most}, the teacher's channels (or "
+            "warm_start.front_end: false)"
         )
 
 

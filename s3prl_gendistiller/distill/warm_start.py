@@ -2,7 +2,8 @@
 
 The weights of a teacher have fairseq's names (s3prl's own HuBERT, WavLM, wav2vec 2.0) or transformers' names. Both are
 translated into the names of `models.gendistiller`, with ``layers.N.`` for transformer layer N + 1. The weights of
-s3prl's DistillerModel have fairseq's names, too, so the same table translates the baseline's.
+s3prl's DistillerModel have fairseq's names, too, so the same table translates the baseline's. A student with the front
+end `thin` takes the teacher's most important channels (`distill.channels`).
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from s3prl_gendistiller.distill.channels import PROJECTION, choose_channels, slice_channels
 from s3prl_gendistiller.distill.weights import current_name
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.models.thin import ThinFrontEnd
 
 NAMES: dict[str, tuple[tuple[str, str], ...]] = {
     "fairseq": (
         (r"^feature_extractor\.conv_layers\.(\d+)\.0\.", r"front_end.layers.\1.conv."),
         (r"^feature_extractor\.conv_layers\.(\d+)\.2\.(?:1\.)?", r"front_end.layers.\1.norm."),
+        (r"^feature_extractor\.layers\.", "front_end.layers."),  # our front end in a DistilHuBERT
         (r"^layer_norm\.", "feature_norm."),
         (r"^post_extract_proj\.norm\.", "feature_norm."),  # the norm of a DistilHuBERT with feature_norm
         (r"^post_extract_proj\.", "feature_projection."),
@@ -73,10 +77,14 @@ class WarmStartReport:
     untouched: tuple[
         str, ...
     ]  # the student's weights that the teacher lacks although they were requested; their values are random
+    kept: tuple[tuple[int, int], ...] = ()  # of each convolution of the front end `thin`: channels kept, teacher's
 
     def summary(self) -> str:
         """Text for the log: the number of copied weights, and all weights that were not copied."""
         lines = [f"copied {len(self.copied)} weights ({', '.join(_parts(self.copied)) or 'nothing'})"]
+        if self.kept:
+            kept = ", ".join(f"{count} of {total}" for count, total in self.kept)
+            lines.append(f"kept {kept} channels of the {len(self.kept)} convolutions, the most important ones")
         for reason in dict.fromkeys(reason for _, reason in self.left_out):
             names = [name for name, why in self.left_out if why == reason]
             lines.append(f"left out {', '.join(_parts(names))}: {reason}")
@@ -104,7 +112,7 @@ def warm_start(
     Args:
         student: a `GenDistiller`.
         teacher_state: `Teacher.encoder_state()`, with the names of `naming` ("fairseq" or "transformers").
-        front_end: CNN, its norms, and the projection.
+        front_end: CNN, its norms, and the projection; of the front end `thin`, the most important channels.
         position: positional convolution and the LayerNorm after it.
         layer: number of the transformer layer that becomes the shared layer, from 1; None for none.
 
@@ -118,9 +126,8 @@ def warm_start(
     if layer is not None and not renamed:
         raise UserError(f"warm_start.layer: found {layer}, expected 1..{_num_layers(teacher)}, the teacher's layers")
     wanted = _sections(front_end, position) + (("layer.",) if layer is not None else ())
-    own = student.state_dict()
-    targets = {name: name for name in own if name.startswith(wanted)}
-    return _copy(own, targets, {**teacher, **renamed, **shared}, wanted)
+    targets = {name: name for name in student.state_dict() if name.startswith(wanted)}
+    return _copy(student, targets, {**teacher, **renamed, **shared}, wanted)
 
 
 def warm_start_distiller(
@@ -148,15 +155,16 @@ def warm_start_distiller(
     wanted = _sections(front_end, position)
     wanted = tuple(part for part in wanted if norms or part != "encoder_norm.")
     wanted += tuple(f"layers.{index}." for index in range(layers)) + ((POSITION_BIAS,) if layers else ())
-    own = distiller.state_dict()
-    names = {_translate(name, "fairseq"): name for name in own}
-    return _copy(own, {ours: name for ours, name in names.items() if ours.startswith(wanted)}, teacher, wanted)
+    names = {_translate(name, "fairseq"): name for name in distiller.state_dict()}
+    return _copy(distiller, {ours: name for ours, name in names.items() if ours.startswith(wanted)}, teacher, wanted)
 
 
-def _copy(
-    own: Mapping[str, Tensor], targets: Mapping[str, str], teacher: Weights, wanted: tuple[str, ...]
-) -> WarmStartReport:
-    """Copies ``teacher[ours]`` into ``own[targets[ours]]``, the storage of the student's weights."""
+def _copy(student: nn.Module, targets: Mapping[str, str], teacher: Weights, wanted: tuple[str, ...]) -> WarmStartReport:
+    """Copies ``teacher[ours]`` into the student's weight ``targets[ours]``."""
+    own = student.state_dict()  # shares its storage with the student
+    kept: tuple[tuple[int, int], ...] = ()
+    if any(isinstance(module, ThinFrontEnd) for module in student.modules()):
+        teacher, kept = _with_kept_channels(own, targets, teacher)
     missing = sorted(ours for ours in targets if ours not in teacher)
     broken = [ours for ours in missing if POSITION_BIAS not in ours]
     surplus = sorted(name for name in teacher if name.startswith(wanted) and name not in targets)
@@ -178,7 +186,25 @@ def _copy(
         for ours in copied:
             own[targets[ours]].copy_(teacher[ours][1])
     left_out = tuple((teacher[name][0], next(why for part, why in REASONS.items() if part in name)) for name in surplus)
-    return WarmStartReport(tuple(targets[ours] for ours in copied), left_out, tuple(missing))
+    return WarmStartReport(tuple(targets[ours] for ours in copied), left_out, tuple(missing), kept)
+
+
+def _with_kept_channels(
+    own: Mapping[str, Tensor], targets: Mapping[str, str], teacher: Weights
+) -> tuple[Weights, tuple[tuple[int, int], ...]]:
+    """The teacher with as many channels as the student has, and the channels kept of each convolution's.
+
+    A teacher that lacks a weight or has too few channels stays as it is, for the messages of `_copy`.
+    """
+    convolutions = [ours for ours in targets if re.fullmatch(r"front_end\.layers\.\d+\.conv\.weight", ours)]
+    if not convolutions or not {*convolutions, PROJECTION} <= teacher.keys():
+        return teacher, ()
+    kept = tuple((len(own[targets[ours]]), len(teacher[ours][1])) for ours in convolutions)
+    if any(count > total for count, total in kept):
+        return teacher, ()
+    values = {ours: value for ours, (_, value) in teacher.items() if ours.startswith(FRONT_END)}
+    sliced = slice_channels(values, choose_channels(values, [count for count, _ in kept]))
+    return {**teacher, **{ours: (teacher[ours][0], value) for ours, value in sliced.items()}}, kept
 
 
 def _remedy(ours: str) -> str:

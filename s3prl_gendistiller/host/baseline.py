@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from s3prl_gendistiller.config_distilhubert import DistilHubertModelConfig
 from s3prl_gendistiller.config_objectives import LayerwiseConfig
-from s3prl_gendistiller.front_ends import FRONT_ENDS
+from s3prl_gendistiller.front_ends import STOCK
 from s3prl_gendistiller.models.front_end import build_front_end, frame_mask
 from s3prl_gendistiller.models.student import Student, StudentOutput
 
@@ -43,7 +43,8 @@ class NormedProjection(nn.Linear):
 class DistilHubert(Student):
     """s3prl's distiller behind ``student(wavs, lengths) -> StudentOutput``.
 
-    s3prl's `distiller_local` loads the state_dict of `distiller`, except with linear heads or a feature norm.
+    s3prl's `distiller_local` loads the state_dict of `distiller`, except with linear heads, a feature norm or
+    another front end than HuBERT's.
     """
 
     ignores_padding = False  # like HuBERT, s3prl's DistillerModel normalises over the padding too
@@ -54,7 +55,7 @@ class DistilHubert(Student):
         module = importlib.import_module("s3prl.upstream.distiller.model")
         with contextlib.redirect_stdout(io.StringIO()):  # s3prl prints the settings, which our configuration states
             stated = self.host_config()["distiller"]
-            if FRONT_ENDS[config.student.front_end].copies:
+            if config.student.front_end == STOCK:
                 self.distiller = module.DistillerModel(module.DistillerConfig(stated))
             else:
                 self.distiller = _with_front_end(module, stated, build_front_end(config.student))

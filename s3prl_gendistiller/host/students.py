@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +88,17 @@ def check_size(student: Any, weights: Any, path: str | Path) -> None:
     for name, value in to_dict(student).items():
         if name in unread:
             continue
-        numbers = [number for layer in value for number in layer] if isinstance(value, list) else [value]
-        if any(isinstance(number, int) and number > max(largest, 1) for number in numbers):
+        if any(isinstance(number, int) and number > max(largest, 1) for number in _numbers(value)):
             raise UserError(
                 f"{path}: found {name} {value} in its Upstream_Config, expected at most {largest}, the largest "
                 "dimension of its weights; use another file"
             )
+
+
+def _numbers(value: Any) -> Iterator[Any]:
+    """A value of a section and, in place of a list, everything in it."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _numbers(item)
+    else:
+        yield value

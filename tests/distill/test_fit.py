@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from s3prl_gendistiller.distill.transformers_teacher import read_teacher_shape
 from s3prl_gendistiller.errors import ConfigError
 from s3prl_gendistiller.host.students import build_student
 from s3prl_gendistiller.host.teachers import load_teacher, warm_start_student
-from s3prl_gendistiller.schema import merge
+from s3prl_gendistiller.schema import merge, read_layered_yaml
+from s3prl_gendistiller.shipped import shipped_folder
 from s3prl_gendistiller.student_kinds import STUDENT_KINDS, read_model_config
 from tests.bench import TINY_TEACHER
 from tests.conftest import TINY, TINY_CONV
@@ -123,6 +125,47 @@ def test_what_is_not_copied_may_differ_but_not_the_frame_rate(tmp_path: Path) ->
     config, shape = read("gendistiller", folder, {"warm_start": nothing}), read_teacher_shape(folder)
     with pytest.raises(ConfigError, match="1 problem\n.*found a frame every 320 samples, expected 160"):
         check_fit(config, str(folder), shape.num_layers, shape.width, shape.layout)
+
+
+@pytest.mark.parametrize("task", STUDENT_KINDS)
+def test_a_thin_front_end_takes_no_more_channels_than_the_teacher_has(task: str, tmp_path: Path) -> None:
+    folder = save(tmp_path / "t", conv_dim=[16, 16, 8, 16, 16, 16, 16], num_attention_heads=4)
+    thin = {"front_end": "thin", "thin_channels": [8, 16, 9, 16, 16, 17, 4]}
+    assert [line for line in problems(task, folder, {"student": thin}) if "attention" not in line] == [
+        "student.thin_channels: found [8, 16, 9, 16, 16, 17, 4], expected at most [16, 16, 8, 16, 16, 16, 16], the "
+        "teacher's channels (or warm_start.front_end: false)"
+    ]
+    followed = {**thin, "thin_channels": [8, 16, 8, 16, 16, 16, 4], "encoder_attention_heads": 4}
+    assert problems(task, folder, {"student": followed}) == []
+    assert len(problems(task, folder, {"student": thin, "warm_start": {"front_end": False}})) == 1  # the heads
+
+
+@pytest.mark.parametrize("task", STUDENT_KINDS)
+def test_a_thin_front_end_needs_the_teachers_kernels_norms_and_frame_rate(task: str, tmp_path: Path) -> None:
+    folder = save(tmp_path / "t", conv_stride=[5, 2, 2, 2, 2, 2, 1], feat_extract_norm="layer")
+    content: dict[str, Any] = {"student": {"front_end": "thin", "thin_channels": [8] * 7}}
+    found = problems(task, folder, content)
+    assert [line.partition(": found ")[0] for line in found if "normalize" not in line] == [
+        "student.front_end",
+        "warm_start.front_end",
+        "student.extractor_mode",
+    ]
+    assert "found a frame every 320 samples, expected 160" in found[0]
+    assert "found true with student.front_end thin, expected false; the teacher's kernels and strides" in found[1]
+
+
+@pytest.mark.parametrize("name", ["thin", "distilhubert_thin"])
+def test_the_ablation_with_a_quarter_of_the_channels_fits_the_embedded_teacher(name: str) -> None:
+    task, folder = "distilhubert" if "distil" in name else "gendistiller", shipped_folder("teachers") / "hubert_mini"
+    sizes = {"encoder_embed_dim": 256, "encoder_ffn_embed_dim": 1024, "encoder_attention_heads": 4}
+    rest = {"teacher": {"upstream": None, "folder": str(folder)}, "student": sizes, "distill": {"target_layers": [2]}}
+    shape, found = read_teacher_shape(folder), []
+    for ablation in (name, f"{name}_quarter"):
+        content = merge(read_layered_yaml(f"pretrain_configs/ablations/{ablation}.yaml"), rest)
+        with contextlib.suppress(ConfigError):
+            check_fit(read_model_config(task, content), "mini", shape.num_layers, shape.width, shape.layout)
+            found.append(ablation)
+    assert found == [f"{name}_quarter"]
 
 
 def test_what_is_not_known_of_a_teacher_is_not_compared() -> None:

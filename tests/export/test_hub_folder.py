@@ -23,6 +23,7 @@ from tests.conftest import TINY, run_python
 from tests.host.test_checkpoint import save_student
 
 CARD = Card("mine", 123_456, 0.5, 8, [("KS", "acc %", "50.00")], "preset small")
+THIN = {"front_end": "thin", "thin_channels": [6, 8, 8, 8, 8, 10, 12]}
 CONFIG = {"teacher": {"folder": "/home/someone/teacher"}, "student": TINY, "distill": {"target_layers": [1, 2, 3]}}
 MEL = {"front_end": "mel", "mel_bins": 20, "mel_channels": 12}
 NO_PACKAGE = """
@@ -93,7 +94,7 @@ def succeed(answer: subprocess.CompletedProcess[str]) -> str:
     return answer.stdout
 
 
-@pytest.mark.parametrize("student", [{"position_bias": "gated"}, {"history": "all"}, MEL])
+@pytest.mark.parametrize("student", [{"position_bias": "gated"}, {"history": "all"}, MEL, THIN])
 def test_s3prl_loads_the_folder_without_this_package_and_hears_the_same(tmp_path: Path, student: dict) -> None:
     checkpoint = save(tmp_path / "x.ckpt", **student)
     write_hub_folder(checkpoint, tmp_path / "hub", CARD)
@@ -101,7 +102,7 @@ def test_s3prl_loads_the_folder_without_this_package_and_hears_the_same(tmp_path
     assert "states 4" in said and "0. torch>=2.1" in said and "1. safetensors" in said
 
 
-@pytest.mark.parametrize("student", [{}, {"out_layer_type": "linear", "feature_norm": True}, MEL])
+@pytest.mark.parametrize("student", [{}, {"out_layer_type": "linear", "feature_norm": True}, MEL, THIN])
 def test_a_baseline_is_built_of_the_hosts_own_model(tmp_path: Path, student: dict) -> None:
     checkpoint = save(tmp_path / "x.ckpt", "distilhubert", **student)
     write_hub_folder(checkpoint, tmp_path / "hub", CARD)

@@ -15,6 +15,7 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import checkpoint
 from s3prl_gendistiller.host.checkpoint import BrokenCheckpoint, newest_checkpoint, newest_student, read_checkpoint
 from s3prl_gendistiller.host.students import build_student
+from s3prl_gendistiller.schema import merge
 from tests.conftest import TINY
 
 CONFIG = {"teacher": {"folder": "teacher"}, "student": TINY, "distill": {"target_layers": [1, 2]}}
@@ -206,6 +207,10 @@ def with_student(**changes: object) -> dict[str, object]:
         (with_student(encoder_ffn_embed_dim=10**9), "found encoder_ffn_embed_dim 1000000000 .*expected at most 32"),
         (with_student(encoder_embed_dim=2 * 10**30), "found encoder_embed_dim .*expected at most 32"),
         (with_student(extractor_conv_feature_layers=[[10**9, 10, 5]]), "found extractor_conv_feature_layers"),
+        (
+            {"Upstream_Config": merge(CONFIG, {"student": {"front_end": "thin", "thin_channels": [*[8] * 6, 10**9]}})},
+            "found thin_channels",
+        ),
         (with_output(lambda _: "x"), "output.weight is str, expected"),
         (with_output(lambda value: value.int()), "output.weight is of torch.int32, expected"),
         (with_output(lambda value: value.to(torch.complex64)), "output.weight is of torch.complex64"),

@@ -11,6 +11,7 @@ from s3prl_gendistiller.host.baseline import host_config
 from s3prl_gendistiller.host.layers import load_upstream
 from s3prl_gendistiller.host.students import build_student
 from s3prl_gendistiller.host.upstream_files import count_states
+from s3prl_gendistiller.schema import merge
 from s3prl_gendistiller.superb.models import BenchmarkedModel, find_models
 from tests.bench import TINY_TEACHER
 from tests.host.test_checkpoint import CONFIG, save_student
@@ -34,12 +35,13 @@ def test_a_checkpoint_a_run_and_an_upstream_are_told_apart(checkpoint: Path) -> 
         ({}, "distiller_local"),
         ({"out_layer_type": "linear"}, "gendistiller_local"),
         ({"feature_norm": True}, "gendistiller_local"),
+        ({"front_end": "thin", "thin_channels": [8] * 7}, "gendistiller_local"),
     ],
 )
 def test_a_baseline_is_loaded_by_whom_it_fits_and_gives_its_last_layer(
     changes: dict, upstream: str, tmp_path: Path
 ) -> None:
-    config = {**CONFIG, "student": {**CONFIG["student"], **changes}}
+    config = merge(CONFIG, {"student": changes})
     student = build_student(config, task="distilhubert")
     weights = {"Distiller": student.distiller.state_dict(), "GenDistiller": None, "Upstream_Config": config}
     path = save_student(tmp_path / "states-3.ckpt", **weights, Config=host_config(student.config))
