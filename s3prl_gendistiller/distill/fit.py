@@ -90,7 +90,11 @@ def _warm_start_problems(
             # a norm that only the teacher has is left out, and logged
             "feature_norm": False if layout.feature_norm is False else None,
         },
-        "position": {"conv_pos": layout.conv_pos, "conv_pos_groups": layout.conv_pos_groups},
+        "position": {
+            # a shorter convolution takes the taps in the middle of the teacher's
+            "conv_pos": layout.conv_pos and min(layout.conv_pos, config.student.conv_pos),
+            "conv_pos_groups": layout.conv_pos_groups,
+        },
         "layer": {
             "encoder_ffn_embed_dim": layout.ffn,
             "encoder_attention_heads": layout.heads,

@@ -3,7 +3,8 @@
 The weights of a teacher have fairseq's names (s3prl's own HuBERT, WavLM, wav2vec 2.0) or transformers' names. Both are
 translated into the names of `models.gendistiller`, with ``layers.N.`` for transformer layer N + 1. The weights of
 s3prl's DistillerModel have fairseq's names, too, so the same table translates the baseline's. A student with the front
-end `thin` takes the teacher's most important channels (`distill.channels`).
+end `thin` takes the teacher's most important channels (`distill.channels`). A shorter positional convolution takes the
+taps in the middle of the teacher's.
 """
 
 from __future__ import annotations
@@ -165,6 +166,7 @@ def _copy(student: nn.Module, targets: Mapping[str, str], teacher: Weights, want
     kept: tuple[tuple[int, int], ...] = ()
     if any(isinstance(module, ThinFrontEnd) for module in student.modules()):
         teacher, kept = _with_kept_channels(own, targets, teacher)
+    teacher = {**teacher, **_central_taps(own, targets, teacher)}
     missing = sorted(ours for ours in targets if ours not in teacher)
     broken = [ours for ours in missing if POSITION_BIAS not in ours]
     surplus = sorted(name for name in teacher if name.startswith(wanted) and name not in targets)
@@ -205,6 +207,23 @@ def _with_kept_channels(
     values = {ours: value for ours, (_, value) in teacher.items() if ours.startswith(FRONT_END)}
     sliced = slice_channels(values, choose_channels(values, [count for count, _ in kept]))
     return {**teacher, **{ours: (teacher[ours][0], value) for ours, value in sliced.items()}}, kept
+
+
+def _central_taps(own: Mapping[str, Tensor], targets: Mapping[str, str], teacher: Weights) -> Weights:
+    """The middle of the teacher's positional convolution, where the student's kernel is shorter.
+
+    Tap k of a kernel of K taps reads the frame k - K // 2 frames away. The weight norm has one gain for each tap, so
+    the kept taps keep their weights.
+    """
+    found = {}
+    for ours in targets:
+        if not ours.startswith("position.conv.") or ours not in teacher:
+            continue
+        name, value = teacher[ours]
+        taps, total = own[targets[ours]].shape[-1], value.shape[-1]
+        if value.dim() == 3 and taps < total:
+            found[ours] = name, value.narrow(-1, total // 2 - taps // 2, taps)
+    return found
 
 
 def _remedy(ours: str) -> str:

@@ -82,7 +82,7 @@ def followed(problem: str) -> dict[str, Any]:
         ),
         ({"feat_proj_layer_norm": False}, {"feature_norm"}),
         ({"conv_pos_batch_norm": True}, {"position"}),
-        ({"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}, {"conv_pos", "conv_pos_groups"}),
+        ({"num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 4}, {"conv_pos", "conv_pos_groups"}),
         ({"hidden_act": "relu"}, {"activation_fn"}),
         ({"conv_dim": [8] * 7, "conv_kernel": [10, 3, 3, 3, 3, 2, 4]}, {"extractor_conv_feature_layers"}),
     ],

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import conv1d, gelu
 
 from hubert.random_teacher import write_random_teacher
 from s3prl_gendistiller.distill.teacher import Teacher
@@ -191,6 +192,21 @@ def test_a_position_bias_that_the_teacher_lacks_stays_and_is_reported(tmp_path: 
     assert len(report.untouched) == 4
     assert all(torch.equal(model.state_dict()[name], before[name]) for name in report.untouched)
     assert "not in the teacher, still random: layer.attention.position_bias" in report.summary()
+
+
+@pytest.mark.parametrize("taps", [3, 4])
+def test_a_shorter_position_takes_the_middle_of_the_teachers(tmp_path: Path, taps: int) -> None:
+    teacher = random_teacher(tmp_path / "t").encoder_state()
+    whole, short = (student(extractor_mode="default", conv_pos=kernel) for kernel in (8, taps))
+    for model in (whole, short):
+        warm_start(model, teacher, "transformers", **EVERYTHING)
+    kernel = whole.position.conv.weight.detach().clone()
+    first = 4 - taps // 2  # tap 4 of 8 reads the frame itself
+    kernel[..., :first], kernel[..., first + taps :] = 0.0, 0.0
+    x = torch.randn(2, 12, 24)
+    expected = conv1d(x.transpose(1, 2), kernel, whole.position.conv.bias, padding=4, groups=2)[..., :12]
+    assert kernel.abs().sum() > 0
+    torch.testing.assert_close(short.position(x), gelu(expected).transpose(1, 2), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_a_student_behind_another_front_end_is_trained_gone_on_with_and_loaded(
 
 
 def test_a_baseline_whose_front_end_is_as_wide_as_its_layers_is_trained(bench: Bench, tmp_path: Path) -> None:
-    model = behind_mel(bench, "distilhubert", tmp_path)
+    model = behind("mel", bench, "distilhubert", tmp_path)
     content = yaml.safe_load(model.read_text())
     content["student"] |= {"mel_channels": TINY["encoder_embed_dim"], "feature_grad_mult": 0.1}
     model.write_text(yaml.safe_dump(content))
