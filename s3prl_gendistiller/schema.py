@@ -6,13 +6,14 @@ All problems of a file are reported at once, so that a user can correct the file
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
 import os
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -119,8 +120,8 @@ def _base_file(folder: Path, base: str) -> Path:
 def from_dict(cls: type[T], content: Mapping[str, Any], source: str) -> T:
     """Builds `cls` from `content`.
 
-    A dataclass may define ``problems(self) -> Iterator[str]`` for rules about several keys, which are checked once all
-    single keys of the section are right.
+    A dataclass may define ``problems(self) -> Iterator[str]`` for rules about several keys. A rule that reads a wrong
+    or missing key ends the rules of its section.
 
     Raises:
         ConfigError: lists every unknown, mistyped, missing or out-of-range key and every broken rule, with the full key
@@ -166,7 +167,7 @@ def merge(base: Mapping[str, Any], difference: Mapping[str, Any]) -> dict[str, A
 
 
 class _Missing(str):
-    """The message about a missing key."""
+    """The message about a missing key, or of a rule of a section in which a key is missing."""
 
 
 def _given(value: Any, content: Any) -> Any:
@@ -192,16 +193,41 @@ def _build(cls: Any, content: Any, prefix: str, problems: list[str]) -> Any:
     unknown = [name for name in content if name not in fields]
     here += [f"{prefix}{str(name)[:80]}: unknown key; {suggest(name, list(fields))}" for name in unknown]
     values: dict[str, Any] = {}
+    wrong: list[str] = []
     for name, field in fields.items():
+        before = len(here)
         if name in content:
             hint, checks = hints[field.name], field.metadata
             values[field.name] = _convert(content[name], hint, f"{prefix}{name}", checks, here)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             here.append(_Missing(f"{prefix}{name}: missing; this key has no default"))
-    value = None if here else cls(**values)
-    if value is not None and hasattr(value, "problems"):
-        here.extend(f"{prefix}{problem}" for problem in value.problems())
+        if len(here) > before and not dataclasses.is_dataclass(values.get(field.name)):  # else a section with gaps
+            wrong.append(field.name)
+    value = _with_gaps(cls, values, wrong) if here else cls(**values)
+    if hasattr(value, "problems"):
+        kind = _Missing if any(isinstance(problem, _Missing) for problem in here) else str
+        with contextlib.suppress(_UnreadableError):
+            for problem in value.problems():
+                here.append(kind(f"{prefix}{problem}"))
     problems.extend(here)
+    return value
+
+
+class _UnreadableError(Exception):
+    """A rule reads a key that is wrong or missing."""
+
+
+def _with_gaps(cls: Any, values: Mapping[str, Any], wrong: Sequence[str]) -> Any:
+    """An object for the rules of `cls` whose `wrong` keys cannot be read."""
+
+    def refuse(_: Any) -> None:
+        raise _UnreadableError
+
+    value: Any = object.__new__(type(cls.__name__, (cls,), dict.fromkeys(wrong, property(refuse))))
+    for field in dataclasses.fields(cls):
+        if field.name not in wrong:
+            made = field.default_factory() if callable(field.default_factory) else field.default
+            object.__setattr__(value, field.name, values.get(field.name, made))
     return value
 
 

@@ -9,7 +9,7 @@ from s3prl_gendistiller.config_gendistiller import GenDistillerModelConfig
 from s3prl_gendistiller.config_objectives import CkdConfig, LayerwiseConfig
 from s3prl_gendistiller.config_runner import RunnerConfig, StockRunnerSectionConfig
 from s3prl_gendistiller.errors import ConfigError, UserError
-from s3prl_gendistiller.schema import from_dict, read_layered_yaml, to_dict
+from s3prl_gendistiller.schema import check_present, from_dict, read_layered_yaml, to_dict
 from s3prl_gendistiller.student_kinds import read_model_config
 
 TEACHER = {"upstream": "hubert_base"}
@@ -24,6 +24,33 @@ def problems(content: dict, task: str = "gendistiller") -> str:
 def test_defaults_round_trip_through_plain_values() -> None:
     config = GenDistillerModelConfig(teacher=TeacherConfig(upstream="hubert_base"))
     assert from_dict(GenDistillerModelConfig, to_dict(config), "test") == config
+
+
+def test_rules_are_checked_beside_wrong_keys_that_they_do_not_read() -> None:
+    message = problems(
+        {
+            "student": {
+                "front_end": "mel",
+                "mel_bins": 300,
+                "extractor_mode": "layer_norm",
+                "encoder_embed_dim": "wide",
+            },
+            "distill": {"target_layers": [4, "x"]},
+        }
+    )
+    assert "5 problems" in message
+    assert "student.mel_bins: found 300, expected at most 256" in message
+    assert "student.encoder_embed_dim: found 'wide'" in message and "does not divide" not in message
+    assert "student.extractor_mode: found with front_end mel" in message
+    assert "distill.target_layers[1]: found 'x'" in message
+    assert "warm_start.front_end: found true with student.front_end mel, expected false" in message
+
+
+def test_rules_beside_a_missing_key_count_unless_keys_may_be_missing() -> None:
+    with pytest.raises(ConfigError) as caught:
+        from_dict(GenDistillerModelConfig, {"objectives": []}, "x")
+    assert "teacher: missing" in str(caught.value) and "objectives: found an empty list" in str(caught.value)
+    check_present(GenDistillerModelConfig, {"objectives": []}, "x")
 
 
 def test_all_problems_are_reported_at_once() -> None:
