@@ -9,6 +9,9 @@ With w the Hann window of `WINDOW` samples, x_m the samples of mel frame m (ever
 An utterance of L samples has M = (L - 400) // 160 + 1 mel frames and (M - 1) // 2 + 1 = (L - 400) // 320 + 1 frames,
 which is HuBERT's count for every length. No frame depends on the samples behind its utterance: mel frames that reach
 beyond the end are left out, and each convolution reads zeros there.
+
+The utterance's statistics enter in `normalise_frames` alone. A streaming form can put running statistics there, or use
+the norm "none", whose frames depend on no other frame but those in the kernels of the convolutions.
 """
 
 from __future__ import annotations
