@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -45,23 +46,42 @@ def resampled_length(frames: int, rate_hz: int) -> int:
     return (2 * frames * SAMPLE_RATE + rate_hz) // (2 * rate_hz)
 
 
-def audio_frames(path: str | Path) -> int:
-    """Length of a file in samples at 16 kHz, equal to the length of what `read_audio` returns.
+class Measured(NamedTuple):
+    """What is known of an audio file once its length is measured."""
+
+    samples: int  # at 16 kHz, as many as `read_audio` returns
+    rate_hz: int  # of the file
+    channels: int
+    seeks: bool  # whether a window is read without the rest of the file
+
+
+def measured(path: str | Path) -> Measured:
+    """Length, rate and channels of a file.
 
     The header states the length. MP3 files are decoded, because their headers may be wrong.
 
     Raises:
-        UserError: the file is missing, empty, not audio, or shorter than `MIN_SAMPLES`.
+        UserError: the file is missing, empty, not audio, damaged, or shorter than `MIN_SAMPLES`.
     """
     path = Path(path)
     try:
         with opened(path) as file:
             frames = file.frames if file.format in _EXACT_LENGTH else sum(map(len, _blocks(file)))
             samples = resampled_length(frames, file.samplerate)
+            found = Measured(samples, file.samplerate, file.channels, _seeks(file))
     except (soundfile.LibsndfileError, OSError) as error:
         raise unreadable(path, error) from error
     _check_length(path, samples)
-    return samples
+    return found
+
+
+def audio_frames(path: str | Path) -> int:
+    """Length of a file in samples at 16 kHz, equal to the length of what `read_audio` returns; errors as `measured`."""
+    return measured(path).samples
+
+
+def _seeks(file: soundfile.SoundFile) -> bool:
+    return file.samplerate == SAMPLE_RATE and file.format in _EXACT_SEEK
 
 
 def check_header(path: str | Path, expected_samples: int) -> None:
@@ -104,7 +124,7 @@ def _read_window(
     path: Path, file: soundfile.SoundFile, start: int, num_samples: int | None, expected: int | None
 ) -> np.ndarray:
     """The window as (S,) float32; only files without exact seeks are decoded as a whole."""
-    if file.samplerate == SAMPLE_RATE and file.format in _EXACT_SEEK:
+    if _seeks(file):
         total = file.frames
         _check_length(path, total, expected)
         start, stop = _window(total, start, num_samples)
@@ -201,8 +221,14 @@ def unreadable(path: str | os.PathLike[str], error: Exception) -> UserError:
 
 
 def reason(error: Exception) -> str:
-    """libsndfile's reason; it reports an MP3 file without frames as one that does not exist."""
-    return "it is damaged" if "does not exist" in str(error) else str(error).rstrip(".")
+    """libsndfile's reason, without the reasons that mislead.
+
+    libsndfile reports an MP3 file without frames as one that does not exist, and one with a hole as an internal error.
+    """
+    text = str(error).rstrip(".")
+    if "does not exist" in text:
+        return "it is damaged, or no mp3 inside"
+    return "it is damaged" if "internal error" in text else text
 
 
 @functools.cache
