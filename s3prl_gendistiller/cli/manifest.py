@@ -18,7 +18,7 @@ from s3prl_gendistiller.cli.speech_runner import (
     own_command,
     runner_text,
 )
-from s3prl_gendistiller.distill.audio import SAMPLE_RATE, SUFFIXES
+from s3prl_gendistiller.distill.audio import SAMPLE_RATE, SUFFIXES, decoders_silenced
 from s3prl_gendistiller.distill.hold_out import HoldOut, files_wanted, folders_of, split
 from s3prl_gendistiller.distill.listing import Recording, counted, librispeech_splits, list_recordings
 from s3prl_gendistiller.distill.manifest import DEFAULT_FOLDER, ManifestFile, write_lists
@@ -83,7 +83,8 @@ def run(args: argparse.Namespace) -> int:
         _refuse_taken(args, place, folders)
     left_out: Counter[str] = Counter()
     options = {"workers": args.workers, "progress": not args.no_progress, "skip_bad": args.skip_bad}
-    listed = list_recordings(root, folders, **options, left_out=left_out)
+    with decoders_silenced():
+        listed = list_recordings(root, folders, **options, left_out=left_out)
     recordings = [recording for part in listed.values() for recording in part]
     if hold_out is not None:
         listed[TRAIN], listed[HELD_OUT] = split(recordings, hold_out)
@@ -134,7 +135,7 @@ def _place_of_librispeech(args: argparse.Namespace, root: Path) -> Place:
 
 def _own_place(args: argparse.Namespace, root: Path) -> Place:
     try:
-        name = args.name or arguments.name(root.resolve().name or "speech")
+        name = args.name or arguments.name(root.name or "speech")
     except argparse.ArgumentTypeError as error:
         raise UserError(f"{root}: its name cannot name the outputs ({error}); give --name") from None
     if args.out is not None:

@@ -6,10 +6,12 @@ Several channels are averaged, and other rates are resampled when a file is read
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -39,6 +41,30 @@ _BLOCK_FRAMES = 1 << 18
 # libsndfile's log line on a WAV file whose header states another size of the samples than the file holds.
 _CUT_SHORT = re.compile(r"^data : (?P<stated>\d+) \(should be (?P<found>\d+)\)", re.MULTILINE)
 _SIZE_UNKNOWN = 0x7FFFF000  # sizes from here on are placeholders of programs that write to a pipe
+
+
+@contextlib.contextmanager
+def decoders_silenced() -> Iterator[None]:
+    """Discards what C libraries write to standard error, while Python's own messages still appear there.
+
+    libmpg123 writes several lines about each damaged MP3 file and cannot be told not to; the `UserError` about the file
+    says what matters. File descriptor 2 belongs to the whole process, so only a command of ours may do this.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            kept = os.dup(2)
+        except OSError:  # standard error is closed
+            yield
+            return
+        stack.callback(os.close, kept)
+        with contextlib.suppress(OSError, AttributeError):  # an object in place of sys.stderr has its own way out
+            if sys.stderr.fileno() == 2:
+                stream = stack.enter_context(open(kept, "w", buffering=1, closefd=False, errors="backslashreplace"))
+                stack.enter_context(contextlib.redirect_stderr(stream))
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        stack.callback(os.dup2, kept, 2)
+        yield
 
 
 def resampled_length(frames: int, rate_hz: int) -> int:
@@ -203,7 +229,7 @@ def _check_length(path: Path, samples: int, expected: int | None = None) -> None
     if expected is not None and abs(samples - expected) > LENGTH_TOLERANCE:
         raise UserError(
             f"{path}: {samples} samples at 16 kHz; the manifest states {expected}; "
-            "write the manifest again with `gendistiller manifest`"
+            "write the manifest again with `gendistiller manifest --overwrite`"
         )
 
 

@@ -33,8 +33,16 @@ class Recording(NamedTuple):
 
 
 def librispeech_splits(root: Path) -> list[str]:
-    """Names of LibriSpeech's split folders in a folder; empty for a folder of another layout."""
-    names = os.listdir(root) if root.is_dir() else []
+    """Names of LibriSpeech's split folders in a folder; empty for another layout, and where there is no folder.
+
+    Raises:
+        UserError: the folder cannot be listed.
+    """
+    try:
+        names = os.listdir(root) if root.is_dir() else []
+    except OSError as error:
+        expected = "expected a folder that can be read; correct the path, or change its permissions"
+        raise UserError(f"{root}: cannot be listed ({error.strerror or error}); {expected}") from error
     return sorted(name for name in names if name.startswith(SPLIT_PREFIXES) and (root / name).is_dir())
 
 

@@ -24,7 +24,10 @@ from s3prl_gendistiller.outputs import write_texts
 COLUMNS = ("", "file_path", "length", "label")
 DEFAULT_FOLDER = "len_for_bucket"
 _LENGTH_DIGITS = 15
-_SKIP_ROWS = "run `gendistiller manifest --skip-bad`, or run_pretrain.py -o config.pretrain_expert.datarc.skip_bad=True"
+_SKIP_ROWS = (
+    "run `gendistiller manifest --skip-bad --overwrite`, "
+    "or run_pretrain.py -o config.pretrain_expert.datarc.skip_bad=True"
+)
 
 
 class Utterance(NamedTuple):
@@ -133,7 +136,7 @@ def _read_csv(path: Path, root: Path, listed: list[Utterance], problems: list[st
                 raise UserError(
                     f"{path}: no column {' and no column '.join(absent)}, found "
                     f"{', '.join(reader.fieldnames or []) or 'nothing'}; expected file_path and length; "
-                    "write it again with `gendistiller manifest`"
+                    "write it again with `gendistiller manifest --overwrite`"
                 )
             before = len(listed) + len(problems)
             for row in reader:
@@ -149,7 +152,7 @@ def _read_csv(path: Path, root: Path, listed: list[Utterance], problems: list[st
         found = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
         raise UserError(f"{path}: {found}; expected a manifest; run `gendistiller manifest`") from None
     if len(listed) + len(problems) == before:
-        raise UserError(f"{path}: no rows; expected one per audio file; repeat `gendistiller manifest`")
+        raise UserError(f"{path}: no rows; expected one per audio file; repeat `gendistiller manifest --overwrite`")
 
 
 def sample_count(text: str) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 from pathlib import Path
@@ -148,8 +149,23 @@ def test_folders_that_cannot_be_listed_are_refused(
     assert "notes.txt: found a file; expected a folder" in refused(capsys, str(calls / "notes.txt"))
     (tmp_path / "none").mkdir()
     assert "no audio files found" in refused(capsys, str(tmp_path / "none"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "listdir", _denied)
+        assert "none: cannot be listed (Permission denied)" in refused(capsys, str(tmp_path / "none"))
     one_speaker = (str(calls / "bert"), "--hold-out", "5%", "--hold-out-by", "folder")
     assert "found 8 audio files, all in one folder, today; expected at least two" in refused(capsys, *one_speaker)
+
+
+def _denied(folder: object) -> list[str]:
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
+def test_a_link_to_the_recordings_gives_its_own_name(
+    calls: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "linked").symlink_to(calls, target_is_directory=True)
+    said(capsys, "../linked/")
+    assert trained_on("linked.yaml").root == str(tmp_path / "linked")
 
 
 def test_unreadable_files_are_named_and_the_rest_goes_on(calls: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,6 +178,28 @@ def test_unreadable_files_are_named_and_the_rest_goes_on(calls: Path, capsys: py
     assert "broken.mp3: cannot be read as audio (it is damaged, or no mp3 inside)" in found.err
     assert "pipe.wav: is a named pipe" in found.err and "does not exist" not in found.err
     assert "of speech in 16 files" in found.out
+
+
+def test_the_notes_of_the_mp3_decoder_are_not_shown(calls: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    write_audio(calls / "hole.mp3", 40_000)
+    data = (calls / "hole.mp3").read_bytes()
+    (calls / "hole.mp3").write_bytes(data[:2_000] + b"U" * 3_000 + data[5_000:])
+    assert main(["manifest", str(calls), "--no-progress"]) == 2
+    os.write(2, b"what C libraries write later is shown\n")
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 3 and lines[0].startswith("error: 1 of 17 audio files") and "hole.mp3: cannot" in lines[1]
+    assert lines[2] == "what C libraries write later is shown"
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_the_command_to_type_next_works_where_it_is_printed(
+    own: bool, calls: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("run_pretrain.py").touch()
+    if own:  # s3prl's own folder, whose script knows neither `base` nor the name of a shipped file
+        monkeypatch.setattr(speech_runner, "is_host_package", lambda folder: folder == Path.cwd())
+    start = "python -m s3prl_gendistiller run_pretrain.py" if own else "python run_pretrain.py"
+    assert said(capsys, str(calls), "--name", "x")[-1].startswith(f"  {start} -u gendistiller -n x -c x.yaml -g ")
 
 
 def test_many_hours_take_the_large_recipe(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from s3prl_gendistiller.cli import main
+from s3prl_gendistiller.cli import main, pretrain
 from s3prl_gendistiller.cli.pretrain_data import check_data
 from s3prl_gendistiller.config_runner import RunnerConfig
 from s3prl_gendistiller.errors import UserError
@@ -17,6 +18,7 @@ from s3prl_gendistiller.host.overrides import read_overrides
 from s3prl_gendistiller.schema import from_dict, merge, read_layered_yaml
 from tests.bench import write_corpus
 from tests.conftest import ROOT
+from tests.host.test_checkpoint import save_student
 
 LARGE = read_layered_yaml(ROOT / "pretrain_configs/gendistiller/config_runner.yaml")
 
@@ -92,3 +94,21 @@ def test_a_folder_that_is_not_there_is_blamed_on_its_key(libri: Path) -> None:
     assert line.startswith(f"pretrain_expert.datarc.root (or libri_root): found {libri}/gone, which is no folder")
     (line,) = problems(content(libri, file_path=str(libri / "gone")))
     assert line.startswith(f"pretrain_expert.datarc.file_path: found {libri}/gone, which is no folder; write the lists")
+
+
+@pytest.mark.parametrize("stored", ["root", "libri_root"])
+@pytest.mark.parametrize("given", ["root", "libri_root"])
+def test_a_run_that_goes_on_takes_either_name_of_the_root(
+    stored: str, given: str, libri: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """s3prl applies -o itself, so that the key must have the name that stands in the checkpoint."""
+    monkeypatch.chdir(tmp_path)
+    config = content(libri, sets=["train-clean-100"])
+    data = config["pretrain_expert"]["datarc"]
+    data[stored] = data.pop("libri_root")
+    arguments = Namespace(upstream="gendistiller", expdir="x", config=None, upstream_config=None, seed=1)
+    save_student(tmp_path / "states-3.ckpt", Optimizer={}, Config=config, Args=arguments)
+    commands: list[list[str]] = []
+    override = f"config.pretrain_expert.datarc.{given}={libri}"
+    assert pretrain.main(["-e", "states-3.ckpt", "-o", override], host=commands.append) == 0
+    assert f"datarc.{stored}=" in commands[0][-1] and commands[0][-1].count("root=") == 1
