@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 from s3prl_gendistiller.config_optimizer import TrainedConfig
 from s3prl_gendistiller.schema import key
+from s3prl_gendistiller.spellings import LIBRI_ROOT
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """`pretrain_expert.datarc` of the runner YAML: the speech, and how it is cut into batches."""
 
-    libri_root: str  # folder that the manifests' file_path is relative to
+    root: str = key(also=LIBRI_ROOT)  # folder that the manifests' file_path is relative to
     file_path: str  # folder that holds the manifests
     sets: tuple[str, ...]  # manifests without .csv
     train_batch_size: int = key(24, low=1)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from s3prl_gendistiller.errors import UserError
@@ -59,8 +59,14 @@ def replacing(path: Path, remedy: str = "choose another output folder") -> Itera
 
 def write_text(path: Path, text: str) -> None:
     """A whole text file or none, as by `replacing`, in UTF-8, with Unix line ends on every system."""
-    with replacing(path) as part:
-        part.write_text(text, encoding="utf-8", newline="\n")
+    write_texts({path: text})
+
+
+def write_texts(contents: Mapping[Path, str]) -> None:
+    """Several whole text files or none: all are written before the first takes its name."""
+    with ExitStack() as stack:
+        for path, text in contents.items():
+            stack.enter_context(replacing(path)).write_text(text, encoding="utf-8", newline="\n")
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from s3prl_gendistiller.errors import ConfigError, UserError
 from s3prl_gendistiller.front_ends import FRONT_ENDS, unread_keys
 from s3prl_gendistiller.schema_values import convert_scalar, one_of, shown, suggest, with_type
 from s3prl_gendistiller.shipped import existing_or_shipped
+from s3prl_gendistiller.spellings import other_name
 
 T = TypeVar("T")
 
@@ -51,6 +52,7 @@ def key(
     below: float | None = None,
     variants: Variants | None = None,
     spelt: str | None = None,
+    also: str | None = None,
 ) -> Any:
     """A dataclass field with a range or a choice that `from_dict` checks.
 
@@ -60,9 +62,10 @@ def key(
         choices: all allowed values.
         variants: chooses the dataclass of a section, or of each section of a list.
         spelt: the key in the file, where that is no valid name in Python.
+        also: a second name of the key in the file, of which a file may use one; see `spellings`.
     """
     checks: dict[str, Any] = {"low": low, "high": high, "choices": choices, "above": above, "below": below}
-    checks |= {"variants": variants, "spelt": spelt, "optional": True if default is None else None}
+    checks |= {"variants": variants, "spelt": spelt, "also": also, "optional": True if default is None else None}
     metadata = {name: value for name, value in checks.items() if value is not None}
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -156,9 +159,11 @@ def to_dict(config: Any) -> dict[str, Any]:
 def merge(base: Mapping[str, Any], difference: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with the values of `difference`; sections are merged key by key, lists are replaced whole.
 
-    A section that names a front end drops the keys of `base` that this front end does not read.
+    A section that names a front end drops the keys of `base` that this front end does not read. A key with two names
+    replaces the key of `base` under either name.
     """
-    dropped = unread_keys(difference["front_end"]) if difference.get("front_end") in FRONT_ENDS else ()
+    dropped = {other_name(name) for name in difference}
+    dropped |= unread_keys(difference["front_end"]).keys() if difference.get("front_end") in FRONT_ENDS else set()
     merged = {name: value for name, value in base.items() if name not in dropped}
     for name, value in difference.items():
         old = merged.get(name)
@@ -172,15 +177,17 @@ class _Missing(str):
 
 def _given(value: Any, content: Any) -> Any:
     if dataclasses.is_dataclass(value):
-        fields = {_spelling(field): field.name for field in dataclasses.fields(value)}
+        fields = {name: field.name for field in dataclasses.fields(value) for name in _spellings(field)}
         return {name: _given(getattr(value, fields[name]), item) for name, item in content.items()}
     if isinstance(value, list | tuple):
         return [_given(item, given) for item, given in zip(value, content, strict=True)]
     return value
 
 
-def _spelling(field: dataclasses.Field[Any]) -> str:
-    return str(field.metadata.get("spelt", field.name))
+def _spellings(field: dataclasses.Field[Any]) -> list[str]:
+    """The name of a key in a file, and its second name if it has one."""
+    given = field.metadata
+    return [given.get("spelt", field.name), *([given["also"]] if "also" in given else [])]
 
 
 def _build(cls: Any, content: Any, prefix: str, problems: list[str]) -> Any:
@@ -189,16 +196,20 @@ def _build(cls: Any, content: Any, prefix: str, problems: list[str]) -> Any:
         return None
     here: list[str] = []  # apart from `problems`: a section's rules are checked even when another section is wrong
     hints = typing.get_type_hints(cls)
-    fields = {_spelling(field): field for field in dataclasses.fields(cls) if field.init}
-    unknown = [name for name in content if name not in fields]
+    fields = {_spellings(field)[0]: field for field in dataclasses.fields(cls) if field.init}
+    also = {name for field in fields.values() for name in _spellings(field)}
+    unknown = [name for name in content if name not in also]
     here += [f"{prefix}{str(name)[:80]}: unknown key; {suggest(name, list(fields))}" for name in unknown]
     values: dict[str, Any] = {}
     wrong: list[str] = []
     for name, field in fields.items():
         before = len(here)
-        if name in content:
+        given = [spelt for spelt in _spellings(field) if spelt in content]
+        if len(given) > 1:
+            here.append(f"{prefix}{name}: found beside {given[1]}, the same key under another name; leave one out")
+        if given:
             hint, checks = hints[field.name], field.metadata
-            values[field.name] = _convert(content[name], hint, f"{prefix}{name}", checks, here)
+            values[field.name] = _convert(content[given[0]], hint, f"{prefix}{given[0]}", checks, here)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             here.append(_Missing(f"{prefix}{name}: missing; this key has no default"))
         if len(here) > before and not dataclasses.is_dataclass(values.get(field.name)):  # else a section with gaps

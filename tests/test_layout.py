@@ -35,20 +35,21 @@ def sources(root: Path) -> list[Path]:
 SOURCES = sources(ROOT)
 
 # What each room may import of the package, besides itself: rooms by name, single modules by dotted name.
-_CONFIGURATION = {"documents", "schema", "schema_values", "config", "student_kinds", "forms", "front_ends"}
+_CONFIGURATION = {"documents", "schema", "schema_values", "config", "student_kinds", "forms", "front_ends", "spellings"}
 _CONFIGURATION |= {f"config_{part}" for part in ("gendistiller", "distilhubert", "objectives", "optimizer", "runner")}
 GROUND = _CONFIGURATION | {"errors", "shipped", "outputs", "_version"}
 MAY_IMPORT: dict[str, set[str]] = {
     "_version": set(),
     "errors": set(),
     "documents": {"errors", "shipped"},
-    "schema": {"documents", "errors", "front_ends", "schema_values", "shipped"},
+    "schema": {"documents", "errors", "front_ends", "schema_values", "shipped", "spellings"},
     "schema_values": set(),
     "config_objectives": {"schema"},
     "config_optimizer": {"schema"},
     "forms": set(),
     "front_ends": set(),
-    "config_runner": {"schema", "config_optimizer"},
+    "spellings": set(),
+    "config_runner": {"schema", "spellings", "config_optimizer"},
     "config": {"schema", "config_objectives", "front_ends"},
     "config_gendistiller": {"config", "config_objectives", "forms", "schema"},
     "config_distilhubert": {"config", "schema"},

@@ -10,7 +10,7 @@ import pytest
 
 from s3prl_gendistiller import outputs
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.outputs import atomic_folder, check_writable, replacing
+from s3prl_gendistiller.outputs import atomic_folder, check_writable, replacing, write_texts
 
 
 def test_a_place_that_takes_files_is_left_as_it_was(tmp_path: Path) -> None:
@@ -33,6 +33,15 @@ def test_a_link_that_leads_nowhere_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "gone")
     with pytest.raises(UserError, match="link, expected a folder"):
         check_writable(tmp_path / "link/x", "-p", folder=True)
+
+
+def test_several_files_appear_together_or_not_at_all(tmp_path: Path) -> None:
+    write_texts({tmp_path / "a": "1", tmp_path / "b" / "c": "2"})
+    assert ((tmp_path / "a").read_text(), (tmp_path / "b/c").read_text()) == ("1", "2")
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"file/x: cannot be written"):
+        write_texts({tmp_path / "a": "new", tmp_path / "d": "new", tmp_path / "file" / "x": "new"})
+    assert (tmp_path / "a").read_text() == "1" and sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "file"]
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:

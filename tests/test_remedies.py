@@ -35,6 +35,8 @@ PRINTED_BY = {
     "corpora/catalogue.py": ("corpus",),
     "corpora/recording.py": ("corpus",),
     "distill/audit.py": ("run_pretrain.py",),
+    "distill/hold_out.py": ("manifest",),
+    "distill/listing.py": ("manifest",),
     "distill/manifest.py": ("manifest",),
     "host/downstream_config.py": ("run_downstream.py",),
     "host/failures.py": LAUNCHERS,
@@ -81,11 +83,13 @@ LAUNCHING = {
     "resume": LAUNCHERS,
     "arguments": (),
     "pretrain": ("run_pretrain.py",),
+    "pretrain_data": ("run_pretrain.py",),
     "downstream": ("run_downstream.py",),
     "downstream_flags": ("run_downstream.py",),
     "experiment": (),
     "miniature": (),
     "record": (),
+    "speech_runner": ("manifest",),
     "superb_flags": ("superb",),
 }
 # Of other programs: what stands before a flag or in backticks.

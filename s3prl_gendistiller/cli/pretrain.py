@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import atexit
-import math
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,11 +12,11 @@ from typing import Any
 
 from s3prl_gendistiller.cli import arguments, launch
 from s3prl_gendistiller.cli.launch import HostCall
+from s3prl_gendistiller.cli.pretrain_data import check_data
 from s3prl_gendistiller.cli.resume import refuse_other_than_begun, resume_overrides
 from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.config_runner import RunnerConfig
 from s3prl_gendistiller.distill.fit import check_fit
-from s3prl_gendistiller.distill.manifest import read_manifest
 from s3prl_gendistiller.distill.objectives import check_files
 from s3prl_gendistiller.distill.transformers_teacher import read_teacher_shape
 from s3prl_gendistiller.documents import read_yaml
@@ -27,7 +26,7 @@ from s3prl_gendistiller.host.checkpoint import read_checkpoint
 from s3prl_gendistiller.host.hub_teacher import check_hub_teacher
 from s3prl_gendistiller.host.locate import find_host
 from s3prl_gendistiller.host.overrides import Overrides
-from s3prl_gendistiller.host.paths import expand, speech_folders, teacher_folder, with_absolute_files
+from s3prl_gendistiller.host.paths import expand, teacher_folder, with_absolute_files
 from s3prl_gendistiller.host.pretrain_config import runner_for_host
 from s3prl_gendistiller.host.resume import check_changes
 from s3prl_gendistiller.host.stored_run import check_stored_pretrain
@@ -63,9 +62,10 @@ def _resume(checkpoint: Path, args: argparse.Namespace, device: str, filled: dic
     filled.update({flag: "from the checkpoint" for flag, value in stored.items() if value is not None})
     sections = check_stored_pretrain(states, checkpoint, args.overrides, mount.pretrain_tasks())
     if begun.upstream in STUDENT_KINDS and sections.keys() >= {"runner", "optimizer", "pretrain_expert"}:
-        _check_data(from_dict(RunnerConfig, sections, f"{checkpoint}: Config"))
+        check_data(from_dict(RunnerConfig, sections, f"{checkpoint}: Config"))
     check_changes(states, checkpoint, args.overrides)
-    command = ["-e", str(checkpoint), "-o", resume_overrides(begun, checkpoint, args.overrides, device)]
+    overrides = args.overrides.as_spelt_in(states["Config"])  # s3prl knows one name of each key
+    command = ["-e", str(checkpoint), "-o", resume_overrides(begun, checkpoint, overrides, device)]
     return HostCall(command, checkpoint.resolve().parent, read_by=states["Config"])
 
 
@@ -134,7 +134,7 @@ def _check(task: str, model_path: str, runner_path: str, overrides: Overrides) -
     assert model is not None and runner is not None
     _check_teacher(model)
     check_files([with_absolute_files(objective) for objective in model.objectives])
-    _check_data(runner)
+    check_data(runner, new_run_of=task)
     return content
 
 
@@ -154,35 +154,6 @@ def _check_teacher(model: ModelConfig) -> None:
     elif model.teacher.upstream is not None:
         given = model.teacher.checkpoint
         check_hub_teacher(model.teacher.upstream, None if given is None else expand(given, "teacher.checkpoint"))
-
-
-def _check_data(runner: RunnerConfig) -> None:
-    data = runner.pretrain_expert.datarc
-    root, manifests = speech_folders(data.libri_root, data.file_path)
-    missing = [name for name in (*data.sets, *data.valid_sets) if not (manifests / f"{name}.csv").is_file()]
-    if missing:
-        there = ", ".join(sorted(path.stem for path in manifests.glob("*.csv"))) or "no manifest"
-        raise UserError(
-            f"pretrain_expert.datarc.sets: {', '.join(missing)} not found in {manifests} (found {there}); "
-            f"write manifests with `gendistiller manifest {root} --out {manifests}`"
-        )
-    if runner.runner.n_epochs > 0:
-        _check_epochs(runner, root, manifests)
-
-
-def _check_epochs(runner: RunnerConfig, root: str, manifests: Path) -> None:
-    """Refuses log_step and save_step that a run of epochs never reaches; s3prl asserts the same after loading."""
-    section, data = runner.runner, runner.pretrain_expert.datarc
-    paths = [manifests / f"{name}.csv" for name in data.sets]
-    utterances = len(read_manifest(paths, root, skip_bad=data.skip_bad))
-    batches = math.ceil(utterances / data.train_batch_size)
-    steps = section.n_epochs * batches // section.gradient_accumulate_steps
-    for name in ("log_step", "save_step"):
-        if getattr(section, name) >= steps:
-            raise UserError(
-                f"runner.{name}: found {getattr(section, name)}, expected less than {steps}, the steps of n_epochs "
-                f"{section.n_epochs} over {utterances} utterances; lower it, or set n_epochs to -1 for total_steps"
-            )
 
 
 def _fill(filled: dict[str, str], flag: str, path: Path) -> str:

@@ -6,12 +6,15 @@ Several channels are averaged, and other rates are resampled when a file is read
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -40,28 +43,71 @@ _CUT_SHORT = re.compile(r"^data : (?P<stated>\d+) \(should be (?P<found>\d+)\)",
 _SIZE_UNKNOWN = 0x7FFFF000  # sizes from here on are placeholders of programs that write to a pipe
 
 
+@contextlib.contextmanager
+def decoders_silenced() -> Iterator[None]:
+    """Discards what C libraries write to standard error, while Python's own messages still appear there.
+
+    libmpg123 writes several lines about each damaged MP3 file and cannot be told not to; the `UserError` about the file
+    says what matters. File descriptor 2 belongs to the whole process, so only a command of ours may do this.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            kept = os.dup(2)
+        except OSError:  # standard error is closed
+            yield
+            return
+        stack.callback(os.close, kept)
+        with contextlib.suppress(OSError, AttributeError):  # an object in place of sys.stderr has its own way out
+            if sys.stderr.fileno() == 2:
+                stream = stack.enter_context(open(kept, "w", buffering=1, closefd=False, errors="backslashreplace"))
+                stack.enter_context(contextlib.redirect_stderr(stream))
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        stack.callback(os.dup2, kept, 2)
+        yield
+
+
 def resampled_length(frames: int, rate_hz: int) -> int:
     """Samples at 16 kHz after resampling `frames` at `rate_hz`: rounded half up, as soxr rounds."""
     return (2 * frames * SAMPLE_RATE + rate_hz) // (2 * rate_hz)
 
 
-def audio_frames(path: str | Path) -> int:
-    """Length of a file in samples at 16 kHz, equal to the length of what `read_audio` returns.
+class Measured(NamedTuple):
+    """What is known of an audio file once its length is measured."""
+
+    samples: int  # at 16 kHz, as many as `read_audio` returns
+    rate_hz: int  # of the file
+    channels: int
+    seeks: bool  # whether a window is read without the rest of the file
+
+
+def measured(path: str | Path) -> Measured:
+    """Length, rate and channels of a file.
 
     The header states the length. MP3 files are decoded, because their headers may be wrong.
 
     Raises:
-        UserError: the file is missing, empty, not audio, or shorter than `MIN_SAMPLES`.
+        UserError: the file is missing, empty, not audio, damaged, or shorter than `MIN_SAMPLES`.
     """
     path = Path(path)
     try:
         with opened(path) as file:
             frames = file.frames if file.format in _EXACT_LENGTH else sum(map(len, _blocks(file)))
             samples = resampled_length(frames, file.samplerate)
+            found = Measured(samples, file.samplerate, file.channels, _seeks(file))
     except (soundfile.LibsndfileError, OSError) as error:
         raise unreadable(path, error) from error
     _check_length(path, samples)
-    return samples
+    return found
+
+
+def audio_frames(path: str | Path) -> int:
+    """Length of a file in samples at 16 kHz, equal to the length of what `read_audio` returns; errors as `measured`."""
+    return measured(path).samples
+
+
+def _seeks(file: soundfile.SoundFile) -> bool:
+    return file.samplerate == SAMPLE_RATE and file.format in _EXACT_SEEK
 
 
 def check_header(path: str | Path, expected_samples: int) -> None:
@@ -104,7 +150,7 @@ def _read_window(
     path: Path, file: soundfile.SoundFile, start: int, num_samples: int | None, expected: int | None
 ) -> np.ndarray:
     """The window as (S,) float32; only files without exact seeks are decoded as a whole."""
-    if file.samplerate == SAMPLE_RATE and file.format in _EXACT_SEEK:
+    if _seeks(file):
         total = file.frames
         _check_length(path, total, expected)
         start, stop = _window(total, start, num_samples)
@@ -183,7 +229,7 @@ def _check_length(path: Path, samples: int, expected: int | None = None) -> None
     if expected is not None and abs(samples - expected) > LENGTH_TOLERANCE:
         raise UserError(
             f"{path}: {samples} samples at 16 kHz; the manifest states {expected}; "
-            "write the manifest again with `gendistiller manifest`"
+            "write the manifest again with `gendistiller manifest --overwrite`"
         )
 
 
@@ -201,8 +247,14 @@ def unreadable(path: str | os.PathLike[str], error: Exception) -> UserError:
 
 
 def reason(error: Exception) -> str:
-    """libsndfile's reason; it reports an MP3 file without frames as one that does not exist."""
-    return "it is damaged" if "does not exist" in str(error) else str(error).rstrip(".")
+    """libsndfile's reason, without the reasons that mislead.
+
+    libsndfile reports an MP3 file without frames as one that does not exist, and one with a hole as an internal error.
+    """
+    text = str(error).rstrip(".")
+    if "does not exist" in text:
+        return "it is damaged, or no mp3 inside"
+    return "it is damaged" if "internal error" in text else text
 
 
 @functools.cache

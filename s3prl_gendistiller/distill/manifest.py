@@ -7,28 +7,27 @@ One row per audio file, longest first: an index, `file_path` (relative to a root
 from __future__ import annotations
 
 import csv
-import logging
+import io
 import os
 import reprlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from s3prl_gendistiller.distill.audio import MIN_SAMPLES, SAMPLE_RATE, SUFFIXES, audio_frames
-from s3prl_gendistiller.distill.files import csv_reader, files_below, of_each_file, refuse_irregular
-from s3prl_gendistiller.errors import UserError, shortened
-from s3prl_gendistiller.outputs import replacing
-
-logger = logging.getLogger(__name__)
+from s3prl_gendistiller.distill.audio import MIN_SAMPLES, SAMPLE_RATE
+from s3prl_gendistiller.distill.files import csv_reader, refuse_irregular
+from s3prl_gendistiller.distill.listing import Recording, librispeech_splits, list_recordings, report_bad
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.outputs import write_texts
 
 COLUMNS = ("", "file_path", "length", "label")
 DEFAULT_FOLDER = "len_for_bucket"
-SPLIT_PREFIXES = ("train-clean", "train-other", "dev-clean", "dev-other", "test-clean", "test-other")
-"""First parts of the names of LibriSpeech's split folders; a size such as `-100` may follow."""
-_LISTED = 10
 _LENGTH_DIGITS = 15
-_SKIP_ROWS = "run `gendistiller manifest --skip-bad`, or run_pretrain.py -o config.pretrain_expert.datarc.skip_bad=True"
+_SKIP_ROWS = (
+    "run `gendistiller manifest --skip-bad --overwrite`, "
+    "or run_pretrain.py -o config.pretrain_expert.datarc.skip_bad=True"
+)
 
 
 class Utterance(NamedTuple):
@@ -73,27 +72,23 @@ def write_manifest(
         UserError: no such folder, no audio in it, or files that cannot be used.
     """
     root = Path(audio_dir)
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder; expected a folder of audio files; correct the path")
-    out = root / DEFAULT_FOLDER if out_dir is None else Path(out_dir)
-    folders = _set_folders(root, name, splits)
-    files = [
-        (set_name, path)
-        for set_name, folder in folders.items()
-        for path in files_below(folder, SUFFIXES, left_out=left_out)
+    found = (librispeech_splits(root) if name is None else []) if splits is None else list(splits)
+    folders = {split: root / split for split in found} or {name or root.resolve().name or "audio": root}
+    options: dict[str, Any] = {"workers": workers, "progress": progress, "skip_bad": skip_bad, "left_out": left_out}
+    listed = list_recordings(root, folders, **options)
+    return write_lists(root / DEFAULT_FOLDER if out_dir is None else Path(out_dir), listed)
+
+
+def write_lists(
+    out: Path, sets: Mapping[str, Sequence[Recording]], others: Mapping[Path, str] | None = None
+) -> list[ManifestFile]:
+    """Writes one CSV file into `out` for each set that has recordings, and other texts by their paths, or nothing."""
+    files = {out / f"{name}.csv": recordings for name, recordings in sets.items() if recordings}
+    write_texts({**{path: _csv_text(recordings) for path, recordings in files.items()}, **(others or {})})
+    return [
+        ManifestFile(path, len(recordings), sum(recording.samples for recording in recordings) / SAMPLE_RATE)
+        for path, recordings in files.items()
     ]
-    if not files:
-        raise UserError(f"{root}: no audio files found; expected {', '.join(SUFFIXES)} files at any depth")
-    measured = of_each_file(
-        [path for _, path in files], _length, workers=workers, description="audio files", progress=progress
-    )
-    problems = [str(length) for length in measured if isinstance(length, UserError)]
-    report_bad(problems, len(files), "audio files", skip_bad, "pass --skip-bad to skip them")
-    rows: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    for (set_name, path), length in zip(files, measured, strict=True):
-        if isinstance(length, int):
-            rows[set_name].append((length, path.relative_to(root).as_posix()))
-    return [_write_csv(out / f"{set_name}.csv", rows[set_name]) for set_name in folders if rows[set_name]]
 
 
 def read_manifest(csv_paths: Sequence[str | Path], root: str | Path, *, skip_bad: bool = False) -> list[Utterance]:
@@ -120,48 +115,13 @@ def read_manifest(csv_paths: Sequence[str | Path], root: str | Path, *, skip_bad
     return [utterance for i, utterance in enumerate(listed) if i not in missing]
 
 
-def report_bad(problems: Sequence[str], total: int, what: str, skip_bad: bool, skip: str) -> None:
-    """Raises one `UserError` that counts and names the problems; with `skip_bad`, warns if not all files are bad."""
-    if not problems:
-        return
-    lines = shortened(problems, _LISTED)
-    if skip_bad and len(problems) < total:
-        logger.warning("\n  ".join([f"{len(problems)} of {total} {what} skipped:", *lines]))
-        return
-    head = f"{len(problems)} of {total} {what} cannot be used; repair them{f' or {skip}' * (len(problems) < total)}:"
-    raise UserError("\n  ".join([head, *lines]))
-
-
-def _set_folders(root: Path, name: str | None, splits: Sequence[str] | None) -> dict[str, Path]:
-    """Name of each set -> its folder."""
-    if splits is not None:
-        absent = [split for split in splits if not (root / split).is_dir()]
-        if absent:
-            raise UserError(f"{root}: no folder {', '.join(absent)} in it; expected the named splits")
-        return {split: root / split for split in splits}
-    if name is None:
-        names = (split for split in os.listdir(root) if split.startswith(SPLIT_PREFIXES))
-        found = sorted(split for split in names if (root / split).is_dir())
-        if found:
-            return {split: root / split for split in found}
-    return {name or root.resolve().name or "audio": root}
-
-
-def _length(path: Path) -> int | UserError:
-    """Length of a file in samples, or the error with the reason why the file cannot be used."""
-    try:
-        return audio_frames(path)
-    except UserError as error:
-        return error
-
-
-def _write_csv(path: Path, rows: list[tuple[int, str]]) -> ManifestFile:
-    rows.sort(key=lambda row: (-row[0], row[1]))
-    with replacing(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows((i, file_path, length, "") for i, (length, file_path) in enumerate(rows))
-    return ManifestFile(path, len(rows), sum(length for length, _ in rows) / SAMPLE_RATE)
+def _csv_text(recordings: Sequence[Recording]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    longest_first = sorted(recordings, key=lambda recording: (-recording.samples, recording.file_path))
+    writer.writerows((i, recording.file_path, recording.samples, "") for i, recording in enumerate(longest_first))
+    return text.getvalue()
 
 
 def _read_csv(path: Path, root: Path, listed: list[Utterance], problems: list[str]) -> None:
@@ -176,7 +136,7 @@ def _read_csv(path: Path, root: Path, listed: list[Utterance], problems: list[st
                 raise UserError(
                     f"{path}: no column {' and no column '.join(absent)}, found "
                     f"{', '.join(reader.fieldnames or []) or 'nothing'}; expected file_path and length; "
-                    "write it again with `gendistiller manifest`"
+                    "write it again with `gendistiller manifest --overwrite`"
                 )
             before = len(listed) + len(problems)
             for row in reader:
@@ -192,7 +152,7 @@ def _read_csv(path: Path, root: Path, listed: list[Utterance], problems: list[st
         found = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
         raise UserError(f"{path}: {found}; expected a manifest; run `gendistiller manifest`") from None
     if len(listed) + len(problems) == before:
-        raise UserError(f"{path}: no rows; expected one per audio file; repeat `gendistiller manifest`")
+        raise UserError(f"{path}: no rows; expected one per audio file; repeat `gendistiller manifest --overwrite`")
 
 
 def sample_count(text: str) -> int | None:

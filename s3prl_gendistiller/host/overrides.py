@@ -8,12 +8,13 @@ from __future__ import annotations
 import ast
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.locate import find_host
 from s3prl_gendistiller.schema_values import one_of, shown
+from s3prl_gendistiller.spellings import other_name
 
 OVERRIDE_SEPARATOR = ",,"
 _WORDS = {"true": True, "false": False, "null": None}  # as in YAML; s3prl would take them as text, which is true
@@ -29,7 +30,7 @@ class Overrides:
     def apply(self, content: Mapping[str, Any]) -> dict[str, Any]:
         """A configuration with the overrides applied as s3prl does: a new value, or section, replaces the old one."""
         changed = dict(content)
-        for path, value in self.keys.items():
+        for path, value in self.as_spelt_in(content).keys.items():
             section = changed
             for part in path[:-1]:
                 inside = section.get(part, {})
@@ -40,6 +41,10 @@ class Overrides:
                 section[part] = section = dict(inside)
             section[path[-1]] = value
         return changed
+
+    def as_spelt_in(self, content: Mapping[str, Any]) -> Overrides:
+        """The overrides, where a key with two names has the name that it has in `content`."""
+        return replace(self, keys={_spelt_in(content, path): value for path, value in self.keys.items()})
 
     def text(self) -> str:
         """Text for s3prl's ``-o``, which splits at every ``,,`` and ``=``, even inside quotes."""
@@ -67,6 +72,10 @@ def read_overrides(text: str | None, flags: Collection[str] | None = None) -> Ov
             raise UserError(f"-o: found {shown(option.strip())}, {_meant(first, path)}={given[:80]}")
         value = _value(option.strip(), given)
         if first == "config":
+            other = (*path[:-1], other_name(path[-1]))
+            if other in keys:
+                given = f"config.{'.'.join(path)} beside {other[-1]}"
+                raise UserError(f"-o: found {given}, the same key under another name; leave one out")
             keys[tuple(path)] = value
         elif flags is not None and (len(path) > 1 or path[0] not in flags):
             raise UserError(f"-o: found args.{'.'.join(path)}, {one_of(path[0], sorted(flags))}")
@@ -79,6 +88,14 @@ def apply_overrides(content: dict[str, Any], overrides: str | None) -> dict[str,
     """A configuration with the text of ``-o`` applied; see `read_overrides` and `Overrides.apply`."""
     found = read_overrides(overrides)
     return found.apply(content) if found.keys else content
+
+
+def _spelt_in(content: Mapping[str, Any], path: tuple[str, ...]) -> tuple[str, ...]:
+    section: Any = content
+    for part in path[:-1]:
+        section = section.get(part) if isinstance(section, Mapping) else None
+    other = other_name(path[-1])
+    return (*path[:-1], other) if other and isinstance(section, Mapping) and other in section else path
 
 
 def script_flags(script: str) -> frozenset[str]:

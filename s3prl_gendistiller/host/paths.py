@@ -11,6 +11,7 @@ from typing import Any
 from s3prl_gendistiller.config_objectives import ObjectiveConfig
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.shipped import existing_or_shipped
+from s3prl_gendistiller.spellings import LIBRI_ROOT, ROOT
 
 VARIABLE = "SUPERB_DATA"
 RESOLVED_CONFIG = "config_resolved.yaml"  # in a run's folder: the configuration with its paths filled in
@@ -23,13 +24,11 @@ def teacher_folder(given: str) -> Path:
     return existing_or_shipped(expand(given, "teacher.folder"))
 
 
-def speech_folders(libri_root: str, file_path: str) -> tuple[str, Path]:
+def speech_folders(root: str, file_path: str) -> tuple[str, Path]:
     """The folders of audio and of manifests that `pretrain_expert.datarc` names, expanded."""
-    root, manifests = (
-        expand(text, f"pretrain_expert.datarc.{key}")
-        for key, text in (("libri_root", libri_root), ("file_path", file_path))
-    )
-    return root, Path(manifests)
+    named = ((f"{ROOT} (or {LIBRI_ROOT})", root), ("file_path", file_path))
+    audio, manifests = (expand(text, f"pretrain_expert.datarc.{key}") for key, text in named)
+    return audio, Path(manifests)
 
 
 def expand(text: str, key: str, *, here: Path | None = None, must_exist: bool = True) -> str:

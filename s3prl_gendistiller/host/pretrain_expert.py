@@ -191,7 +191,7 @@ def task_expert(name: str) -> type[PretrainExpert]:
 
 
 def _loaders(data: DataConfig) -> tuple[TrainLoader, HeldOutLoader | None]:
-    root, folder = speech_folders(data.libri_root, data.file_path)
+    root, folder = speech_folders(data.root, data.file_path)
     options: dict[str, Any] = {name: getattr(data, name) for name in ("crop_samples", "num_workers", "skip_bad")}
     options["batch_size"] = data.train_batch_size
     seed = torch.initial_seed() % 2**32  # the host seeds torch with --seed before it builds the task

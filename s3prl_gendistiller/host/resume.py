@@ -21,13 +21,14 @@ from s3prl_gendistiller.host.checkpoint import student_kind
 from s3prl_gendistiller.host.overrides import Overrides
 from s3prl_gendistiller.host.students import check_size
 from s3prl_gendistiller.schema import check_present, from_dict
+from s3prl_gendistiller.spellings import ROOT, other_name
 from s3prl_gendistiller.student_kinds import kind_of_weights, read_model_config
 
 ANOTHER = "leave it out, or begin another run with -n"
 ARGUMENTS = ("device", "expdir", "multi_gpu")
 """Arguments that pretraining reads after those of the checkpoint have replaced the command's."""
 HEAD = ("modelrc", "model", "text")  # sections that decide the shape of a downstream head
-SPEECH = ("sets", "file_path", "libri_root")
+SPEECH = ("sets", "file_path", ROOT)
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +116,9 @@ def check_fingerprints(states: Mapping[str, Any], present: Mapping[str, str], da
         return
     before = states.get("Config", {}).get("pretrain_expert", {}).get("datarc", {})
     now = {name: getattr(data, name) for name in SPEECH}
-    changed = [name for name, value in now.items() if value != _as_tuple(before.get(name))]
+    changed = [
+        name for name, value in now.items() if value != _as_tuple(before.get(name, before.get(other_name(name))))
+    ]
     if not changed:
         raise UserError(
             f"-e: the manifests {', '.join(data.sets)} have changed since this run began (they were {stored['data']}, "

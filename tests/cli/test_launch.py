@@ -109,7 +109,7 @@ def test_a_manifest_that_is_not_there_is_named(
     monkeypatch.setenv("SUPERB_DATA", str(bench.data))
     runner = bench.runner(inside, datarc={"sets": ["train-clean-360"]})
     error = refused(capsys, pretrain.main(["-u", "gendistiller", "-g", str(bench.model(inside)), "-c", str(runner)]))
-    assert "train-clean-360 not found" in error and "train-clean-100" in error and "gendistiller manifest" in error
+    assert "datarc.sets: found train-clean-360, but" in error and "take the mini configuration" in error
 
 
 def test_downstream_without_a_student_says_how_to_get_one(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import torch
 
-from s3prl_gendistiller.distill.audio import MIN_SAMPLES, audio_frames, read_audio
+from s3prl_gendistiller.distill.audio import MIN_SAMPLES, Measured, audio_frames, measured, read_audio
 from s3prl_gendistiller.errors import UserError
 
 Reader = Callable[[Path], object]
@@ -167,8 +167,24 @@ def test_file_that_differs_from_its_manifest_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("read", [read_audio, audio_frames])
 def test_a_damaged_mp3_is_called_so(tmp_path: Path, read: Reader) -> None:
     (tmp_path / "a.mp3").write_bytes(b"garbage" * 1000)
-    with pytest.raises(UserError, match=r"a\.mp3: cannot be read as audio \(it is damaged\)"):
+    with pytest.raises(UserError, match=r"a\.mp3: cannot be read as audio \(it is damaged, or no mp3 inside\)"):
         read(tmp_path / "a.mp3")
+
+
+@pytest.mark.parametrize("read", [read_audio, audio_frames])
+def test_an_mp3_with_a_hole_is_called_damaged(tmp_path: Path, read: Reader) -> None:
+    soundfile.write(tmp_path / "a.mp3", 0.1 * np.random.default_rng(0).standard_normal(80_000), 16_000)
+    data = (tmp_path / "a.mp3").read_bytes()
+    (tmp_path / "a.mp3").write_bytes(data[:5_000] + b"U" * 5_000 + data[10_000:])
+    with pytest.raises(UserError, match=r"a\.mp3: cannot be read as audio \(it is damaged\); .* fetch it again"):
+        read(tmp_path / "a.mp3")
+
+
+def test_rate_and_channels_are_those_of_the_file(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.MP3", np.stack([tone(44100, 44100)] * 2, axis=1), 44100, format="MP3")
+    soundfile.write(tmp_path / "b.WAV", tone(4000), 16000)
+    assert measured(tmp_path / "a.MP3") == Measured(16000, 44100, 2, seeks=False)
+    assert measured(tmp_path / "b.WAV") == Measured(4000, 16000, 1, seeks=True)
 
 
 @pytest.mark.parametrize("kept", [44, 5000])
