@@ -69,7 +69,7 @@ def key(
     checks: dict[str, Any] = {"low": low, "high": high, "choices": choices, "above": above, "below": below}
     checks |= {"variants": variants, "spelt": spelt, "about": about, "optional": True if default is None else None}
     metadata = {name: value for name, value in checks.items() if value is not None}
-    return dataclasses.field(default=default, default_factory=factory, metadata=metadata)  # type: ignore[call-overload]
+    return dataclasses.field(default=default, default_factory=factory, metadata=metadata)
 
 
 def read_layered_yaml(path: str | Path) -> dict[str, Any]:

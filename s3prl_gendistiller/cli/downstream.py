@@ -37,6 +37,7 @@ from s3prl_gendistiller.superb.tasks import TASKS, require_packages
 
 RESULTS = Path("result/downstream")
 STUDENTS = Path("result/pretrain")
+_TRAINED = "a trained student keeps its model; train another one with run_pretrain.py -g"
 
 
 def main(argv: Sequence[str] | None = None, host: launch.Host = mount.run_downstream) -> int:
@@ -79,6 +80,7 @@ def _go_on(args: argparse.Namespace, device: str, checkpoint: Path, filled: dict
     refuse_other_than_begun(args, downstream_flags.BEGUN, begun, checkpoint)
     stored = {"-c": args.config, "--teacher": args.teacher}
     filled.update({flag: "from the checkpoint" for flag, value in stored.items() if value is not None})
+    args.overrides.refuse_model_keys(_TRAINED)
     check_stored_downstream(states, checkpoint, args.overrides)
     if args.mode == "train":
         check_changes(states, checkpoint, args.overrides)
@@ -119,15 +121,8 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> Hos
     name = f"{Path(args.upstream).name}_{args.downstream}"
     folder, command = launch.new_run(args, device, filled, RESULTS, name, trains=args.mode == "train")
     source = _config_file(args, filled)
-    content = args.overrides.apply(read_layered_yaml(source))
-    config = expand_tree(content, "", here=source.resolve().parent)
-    downstream_flags.check_variant(args.downstream_variant, args.downstream, config)
-    if args.downstream.startswith(soft_labels.PREFIX):
-        _add_teacher(args, config)
-    elif args.teacher is not None:
-        names = f"{', '.join(soft_labels.BASES)}, whose heads are trained on a teacher's outputs"
-        raise UserError(f"--teacher: found with -d {args.downstream}; expected -d {names}")
-    config = check_downstream(args.downstream, config, str(source))
+    args.overrides.refuse_model_keys(_TRAINED)
+    config = args.overrides.check(read_layered_yaml(source), lambda content: _checked(args, content, source))
     check_settings(args.upstream, args.upstream_model_config)
     if args.init_ckpt is not None:
         _check_weights(args.init_ckpt, args.downstream)
@@ -138,6 +133,18 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> Hos
     command = ["-m", args.mode, *command, *launch.given_flags(given)]
     local = args.upstream_ckpt is not None and Path(args.upstream_ckpt).exists()
     return HostCall(command, folder, config, source=Path(args.upstream_ckpt) if local else None)
+
+
+def _checked(args: argparse.Namespace, content: dict[str, Any], source: Path) -> dict[str, Any]:
+    """The checked configuration `content` of the file `source`, with its places filled in."""
+    config = expand_tree(content, "", here=source.resolve().parent)
+    downstream_flags.check_variant(args.downstream_variant, args.downstream, config)
+    if args.downstream.startswith(soft_labels.PREFIX):
+        _add_teacher(args, config)
+    elif args.teacher is not None:
+        names = f"{', '.join(soft_labels.BASES)}, whose heads are trained on a teacher's outputs"
+        raise UserError(f"--teacher: found with -d {args.downstream}; expected -d {names}")
+    return check_downstream(args.downstream, config, str(source))
 
 
 def _check_downstream(args: argparse.Namespace) -> None:

@@ -54,7 +54,7 @@ def describe(cls: type, content: Mapping[str, Any], indent: str = "") -> Iterato
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
         value = content.get(_spelling(field), _default(field))
-        variants = field.metadata.get("variants")
+        variants: Any = field.metadata.get("variants")
         reader = None if _is_list(field, hints) else _reader(field, hints, value)
         if _is_list(field, hints):
             yield from _key(cls, field, _MISSING, indent)

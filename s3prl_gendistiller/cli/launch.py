@@ -32,6 +32,14 @@ from s3prl_gendistiller.outputs import check_writable
 LOCK = ".run.lock"
 IN_USE = "another run trains in that folder; wait until that run has ended, stop it, or give another -n"
 
+OVERRIDES_HELP = """\
+-o changes keys of the configuration (-c) for one run; the file stays as it is. An option is config.SECTION.KEY=VALUE,
+and ,, separates several:
+  -o "{example}"
+A VALUE is a number, a text, true, false, null, or a list such as ['a', 'b']; quotes around the whole keep the shell
+from reading it. args.FLAG=VALUE changes a flag. `gendistiller config {name}` prints every key and its meaning."""
+"""Paragraph of the help of both launchers."""
+
 Host = Callable[[Sequence[str]], None]
 """s3prl's script, called with the completed command. The call is the last one of this process."""
 SEED = 1337

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from s3prl_gendistiller.cli import arguments, launch
 from s3prl_gendistiller.cli.launch import HostCall
 from s3prl_gendistiller.cli.resume import refuse_other_than_begun, resume_overrides
@@ -26,7 +28,7 @@ from s3prl_gendistiller.host import mount
 from s3prl_gendistiller.host.checkpoint import read_checkpoint
 from s3prl_gendistiller.host.hub_teacher import check_hub_teacher
 from s3prl_gendistiller.host.locate import find_host
-from s3prl_gendistiller.host.overrides import Overrides
+from s3prl_gendistiller.host.overrides import MODEL_SECTIONS, Overrides
 from s3prl_gendistiller.host.paths import expand, speech_folders, teacher_folder, with_absolute_files
 from s3prl_gendistiller.host.pretrain_config import runner_for_host
 from s3prl_gendistiller.host.resume import check_changes
@@ -36,6 +38,13 @@ from s3prl_gendistiller.shipped import existing_or_shipped, shipped_folder
 from s3prl_gendistiller.student_kinds import STUDENT_KINDS, read_model_config
 
 RESULTS = Path("result/pretrain")
+_EXAMPLE = (
+    "config.runner.total_steps=1000,,config.optimizer.lr=1.e-3,,config.pretrain_expert.datarc.valid_sets=['dev-clean']"
+)
+_MODEL_KEYS = (
+    "Keys of the model YAML (teacher, student, distill, ...) go into a file for -g, which begins with `base:`."
+)
+_KEPT = "a run that goes on keeps its model; begin another run with -n and a model YAML for -g"
 
 
 def main(argv: Sequence[str] | None = None, host: launch.Host = mount.run_pretrain) -> int:
@@ -45,6 +54,7 @@ def main(argv: Sequence[str] | None = None, host: launch.Host = mount.run_pretra
 
 def _parser() -> argparse.ArgumentParser:
     parser = launch.host_flags("run_pretrain.py")
+    parser.epilog = f"{launch.OVERRIDES_HELP.format(example=_EXAMPLE, name='runner')} {_MODEL_KEYS}"
     parser.add_argument("-g", "--upstream_config", type=arguments.text)
     parser.add_argument("--multi_gpu", action="store_true")
     return parser
@@ -61,6 +71,7 @@ def _resume(checkpoint: Path, args: argparse.Namespace, device: str, filled: dic
     refuse_other_than_begun(args, {"upstream": "-u", "seed": "--seed", "multi_gpu": "--multi_gpu"}, begun, checkpoint)
     stored = {"-c": args.config, "-g": args.upstream_config}
     filled.update({flag: "from the checkpoint" for flag, value in stored.items() if value is not None})
+    args.overrides.refuse_model_keys(_KEPT)
     sections = check_stored_pretrain(states, checkpoint, args.overrides, mount.pretrain_tasks())
     if begun.upstream in STUDENT_KINDS and sections.keys() >= {"runner", "optimizer", "pretrain_expert"}:
         _check_data(from_dict(RunnerConfig, sections, f"{checkpoint}: Config"))
@@ -82,6 +93,7 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> Hos
         args.config = args.config or _fill(filled, "-c", shipped / "config_runner.yaml")
         args.upstream_config = args.upstream_config or _fill(filled, "-g", shipped / "config_model.yaml")
         args.config, args.upstream_config = (str(existing_or_shipped(p)) for p in (args.config, args.upstream_config))
+        args.overrides.refuse_model_keys(_advice(args.overrides, args.upstream_config))
         content = _check(args.upstream, args.upstream_config, args.config, args.overrides)
         args.upstream_config = _for_host(read_layered_yaml(args.upstream_config), args.upstream_config)
     else:
@@ -109,8 +121,18 @@ def _check_stock(args: argparse.Namespace) -> dict[str, Any]:
         shipped = find_host().package / "pretrain" / args.upstream / "config_runner.yaml"
         content = read_layered_yaml(shipped) if args.overrides.keys and shipped.is_file() else {}
         return runner_for_host(args.upstream, args.overrides.apply(content), "-o") if content else {}
-    args.config = str(existing_or_shipped(args.config))
-    return runner_for_host(args.upstream, args.overrides.apply(read_layered_yaml(args.config)), args.config)
+    source = args.config = str(existing_or_shipped(args.config))
+    return args.overrides.check(read_layered_yaml(source), lambda found: runner_for_host(args.upstream, found, source))
+
+
+def _advice(overrides: Overrides, model: str) -> str:
+    """How to change the keys of a model YAML that are among the overrides."""
+    sections = {path: value for path, value in overrides.keys.items() if path[0] in MODEL_SECTIONS}
+    shipped = shipped_folder("pretrain_configs")
+    base = str(Path(model).relative_to(shipped.parent)) if Path(model).is_relative_to(shipped) else model
+    content = {"base": base, **Overrides(keys=sections).apply({})}
+    lines = yaml.safe_dump(content, sort_keys=False, default_flow_style=None).splitlines()
+    return "\n  ".join(["write the keys into a file for -g:", *lines])
 
 
 def _check(task: str, model_path: str, runner_path: str, overrides: Overrides) -> dict[str, Any]:
@@ -123,7 +145,8 @@ def _check(task: str, model_path: str, runner_path: str, overrides: Overrides) -
     except UserError as error:
         problems.append(str(error))
     try:
-        content = runner_for_host(task, overrides.apply(read_layered_yaml(runner_path)), runner_path)
+        given = read_layered_yaml(runner_path)
+        content = overrides.check(given, lambda found: runner_for_host(task, found, runner_path))
     except UserError as error:
         problems.append(str(error))
     runner = from_dict(RunnerConfig, content, runner_path) if content else None
@@ -171,16 +194,16 @@ def _check_data(runner: RunnerConfig) -> None:
 
 
 def _check_epochs(runner: RunnerConfig, root: str, manifests: Path) -> None:
-    """Refuses log_step and save_step that a run of epochs never reaches; s3prl asserts the same after loading."""
+    """Refuses log_step and save_step that a run of epochs never reaches."""
     section, data = runner.runner, runner.pretrain_expert.datarc
     paths = [manifests / f"{name}.csv" for name in data.sets]
     utterances = len(read_manifest(paths, root, skip_bad=data.skip_bad))
     batches = math.ceil(utterances / data.train_batch_size)
     steps = section.n_epochs * batches // section.gradient_accumulate_steps
     for name in ("log_step", "save_step"):
-        if getattr(section, name) >= steps:
+        if getattr(section, name) > steps:
             raise UserError(
-                f"runner.{name}: found {getattr(section, name)}, expected less than {steps}, the steps of n_epochs "
+                f"runner.{name}: found {getattr(section, name)}, expected at most {steps}, the steps of n_epochs "
                 f"{section.n_epochs} over {utterances} utterances; lower it, or set n_epochs to -1 for total_steps"
             )
 
