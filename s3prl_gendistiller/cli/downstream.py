@@ -15,7 +15,7 @@ from s3prl_gendistiller.cli import downstream_flags, launch
 from s3prl_gendistiller.cli.downstream_flags import parser as _parser
 from s3prl_gendistiller.cli.launch import HostCall
 from s3prl_gendistiller.cli.record import check_same_source
-from s3prl_gendistiller.cli.resume import refuse_other_than_begun, resume_overrides
+from s3prl_gendistiller.cli.resume import finished, refuse_other_than_begun, resume_overrides
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import feature_cache, mount, soft_labels
 from s3prl_gendistiller.host.checkpoint import newest_student, read_checkpoint
@@ -92,7 +92,10 @@ def _go_on(args: argparse.Namespace, device: str, checkpoint: Path, filled: dict
     if args.mode != "train":
         command += ["-t", downstream_flags.check_split(args, args.downstream, states["Config"])]
     command += ["-o", resume_overrides(begun, checkpoint, args.overrides, device)]
-    return HostCall(command, checkpoint.resolve().parent, read_by=states["Config"])
+    uploads = getattr(begun, "push_to_hf_hub", None)  # s3prl uploads the folder of a finished run again
+    trains = args.mode == "train" and not uploads
+    done = finished(states, checkpoint, args.overrides, "run_downstream.py") if trains else ""
+    return HostCall(command, checkpoint.resolve().parent, read_by=states["Config"], finished=done)
 
 
 def _check_begun(begun: argparse.Namespace, overrides: Overrides, checkpoint: Path) -> None:

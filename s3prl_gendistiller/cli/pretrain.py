@@ -8,14 +8,16 @@ import math
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from s3prl_gendistiller.cli import arguments, launch
+from s3prl_gendistiller.cli.ending import last_lines
 from s3prl_gendistiller.cli.launch import HostCall
-from s3prl_gendistiller.cli.resume import refuse_other_than_begun, resume_overrides
+from s3prl_gendistiller.cli.resume import finished, refuse_other_than_begun, resume_overrides
 from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.config_runner import RunnerConfig
 from s3prl_gendistiller.distill.fit import check_fit
@@ -77,7 +79,9 @@ def _resume(checkpoint: Path, args: argparse.Namespace, device: str, filled: dic
         _check_data(from_dict(RunnerConfig, sections, f"{checkpoint}: Config"))
     check_changes(states, checkpoint, args.overrides)
     command = ["-e", str(checkpoint), "-o", resume_overrides(begun, checkpoint, args.overrides, device)]
-    return HostCall(command, checkpoint.resolve().parent, read_by=states["Config"])
+    done = finished(states, checkpoint, args.overrides, "run_pretrain.py")
+    folder, ending = checkpoint.resolve().parent, partial(last_lines, device=device)
+    return HostCall(command, folder, read_by=states["Config"], finished=done, ending=ending)
 
 
 def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> HostCall:
@@ -102,7 +106,7 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> Hos
     override = args.overrides.text() if args.config is None else Overrides(args.overrides.flags).text()
     given = {"--multi_gpu": args.multi_gpu, "-o": override, "-c": args.config, "-g": args.upstream_config}
     command += launch.given_flags(given)
-    return HostCall(command, folder, read_by=content)
+    return HostCall(command, folder, read_by=content, ending=partial(last_lines, device=device))
 
 
 def _check_stock(args: argparse.Namespace) -> dict[str, Any]:
