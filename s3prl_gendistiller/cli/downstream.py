@@ -78,6 +78,11 @@ def _go_on(args: argparse.Namespace, device: str, checkpoint: Path, filled: dict
     if args.steps is not None:
         _same_steps(args.steps, begun, checkpoint)
     refuse_other_than_begun(args, downstream_flags.BEGUN, begun, checkpoint)
+    folder, done = checkpoint.resolve().parent, ""
+    if args.mode == "train" and not getattr(begun, "push_to_hf_hub", None):  # s3prl uploads a finished run again
+        done = finished(states, checkpoint, args.overrides, "run_downstream.py")
+    if done:
+        return HostCall([], folder, finished=done)
     stored = {"-c": args.config, "--teacher": args.teacher}
     filled.update({flag: "from the checkpoint" for flag, value in stored.items() if value is not None})
     args.overrides.refuse_model_keys(_TRAINED)
@@ -92,10 +97,7 @@ def _go_on(args: argparse.Namespace, device: str, checkpoint: Path, filled: dict
     if args.mode != "train":
         command += ["-t", downstream_flags.check_split(args, args.downstream, states["Config"])]
     command += ["-o", resume_overrides(begun, checkpoint, args.overrides, device)]
-    uploads = getattr(begun, "push_to_hf_hub", None)  # s3prl uploads the folder of a finished run again
-    trains = args.mode == "train" and not uploads
-    done = finished(states, checkpoint, args.overrides, "run_downstream.py") if trains else ""
-    return HostCall(command, checkpoint.resolve().parent, read_by=states["Config"], finished=done)
+    return HostCall(command, folder, read_by=states["Config"])
 
 
 def _check_begun(begun: argparse.Namespace, overrides: Overrides, checkpoint: Path) -> None:

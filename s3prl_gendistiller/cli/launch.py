@@ -121,7 +121,7 @@ def run(
 def _run(argv: Sequence[str], host: Host, parser: argparse.ArgumentParser, results: Path, complete: Complete) -> None:
     if {"-h", "--help"} & set(argv):
         if parser.epilog:
-            print(parser.epilog, flush=True)
+            print(f"{parser.epilog}\n", flush=True)
         host(["--help"])
     args = parser.parse_args(argv)
     args.overrides = arguments.take_overrides(args, parser)

@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None, host: launch.Host = mount.run_pretra
 
 def _parser() -> argparse.ArgumentParser:
     parser = launch.host_flags("run_pretrain.py")
-    parser.epilog = f"{launch.OVERRIDES_HELP.format(example=_EXAMPLE, name='runner')} {_MODEL_KEYS}"
+    parser.epilog = f"{launch.OVERRIDES_HELP.format(example=_EXAMPLE, name='runner')}\n{_MODEL_KEYS}"
     parser.add_argument("-g", "--upstream_config", type=arguments.text)
     parser.add_argument("--multi_gpu", action="store_true")
     return parser
@@ -70,7 +70,10 @@ def _resume(checkpoint: Path, args: argparse.Namespace, device: str, filled: dic
     """The call that goes on with a checkpoint, from which everything but device and folder comes."""
     states = read_checkpoint(checkpoint, mmap=True)
     begun = states["Args"]
+    folder, ending = checkpoint.resolve().parent, partial(last_lines, device=device)
     refuse_other_than_begun(args, {"upstream": "-u", "seed": "--seed", "multi_gpu": "--multi_gpu"}, begun, checkpoint)
+    if done := finished(states, checkpoint, args.overrides, "run_pretrain.py"):
+        return HostCall([], folder, finished=done, ending=ending)
     stored = {"-c": args.config, "-g": args.upstream_config}
     filled.update({flag: "from the checkpoint" for flag, value in stored.items() if value is not None})
     args.overrides.refuse_model_keys(_KEPT)
@@ -79,9 +82,7 @@ def _resume(checkpoint: Path, args: argparse.Namespace, device: str, filled: dic
         _check_data(from_dict(RunnerConfig, sections, f"{checkpoint}: Config"))
     check_changes(states, checkpoint, args.overrides)
     command = ["-e", str(checkpoint), "-o", resume_overrides(begun, checkpoint, args.overrides, device)]
-    done = finished(states, checkpoint, args.overrides, "run_pretrain.py")
-    folder, ending = checkpoint.resolve().parent, partial(last_lines, device=device)
-    return HostCall(command, folder, read_by=states["Config"], finished=done, ending=ending)
+    return HostCall(command, folder, read_by=states["Config"], ending=ending)
 
 
 def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> HostCall:
