@@ -83,6 +83,7 @@ LAUNCHING = {
     "pretrain": ("run_pretrain.py",),
     "downstream": ("run_downstream.py",),
     "downstream_flags": ("run_downstream.py",),
+    "ending": ("run_downstream.py",),  # its next command
     "experiment": (),
     "miniature": (),
     "record": (),

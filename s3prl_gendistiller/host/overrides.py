@@ -69,7 +69,7 @@ class Overrides:
         """Refuses keys of a model YAML, which `-o` does not reach; `remedy` ends the UserError."""
         found = ", ".join(f"config.{'.'.join(path)}" for path in self.keys if path[0] in MODEL_SECTIONS)
         if found:
-            raise UserError(f"-o: found {found}, of the model YAML, expected keys of the YAML of -c; {remedy}")
+            raise UserError(f"-o: found {found}, of the model YAML, expected keys of the run's configuration; {remedy}")
 
     def text(self) -> str:
         """Text for s3prl's ``-o``, which splits at every ``,,`` and ``=``, even inside quotes."""
