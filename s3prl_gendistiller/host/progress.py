@@ -13,7 +13,7 @@ from s3prl_gendistiller.host.training_guard import TrainingGuard
 
 LINES = 100  # about as many in the log of a run
 SHORTEST, LONGEST = 10.0, 600.0  # seconds between two lines of a log
-_FORMAT = "{desc} |{bar}| {rate_fmt}, {remaining} left"
+_FORMAT = "{desc} |{bar}| {rate_fmt} {remaining} left"
 
 
 class Bars:
@@ -64,7 +64,7 @@ class StepBar:
             if self._bar is None:
                 form = {"bar_format": _FORMAT, "unit": " steps", "dynamic_ncols": True}
                 self._bar = tqdm(total=self.total, initial=self._first, **form)
-            self._bar.set_description_str(self._text(), refresh=False)
+            self._bar.set_description_str(self._text(brief=True), refresh=False)
             self._bar.update(steps)
             return
         now = time.monotonic()
@@ -83,9 +83,11 @@ class StepBar:
         if self._bar is not None:
             self._bar.close()
 
-    def _text(self) -> str:
-        text, losses = f"step {self._done:,} of {self.total:,}", self._guard.recent_losses
+    def _text(self, *, brief: bool = False) -> str:
+        """Step and losses; `brief` for a bar, which has to fit into 80 columns with rate and time left."""
+        of, name = ("/", "held-out") if brief else (" of ", "held-out loss")
+        text, losses = f"step {self._done:,}{of}{self.total:,}", self._guard.recent_losses
         if losses:
             text += f", loss {sum(losses) / len(losses):.4g}"
         held_out = getattr(self._guard.task, "held_out_loss", None)
-        return text if held_out is None else f"{text}, held-out loss {held_out:.4g}"
+        return text if held_out is None else f"{text}, {name} {held_out:.4g}"

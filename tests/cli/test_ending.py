@@ -10,7 +10,9 @@ import torch
 
 from s3prl_gendistiller.cli import downstream, pretrain
 from s3prl_gendistiller.cli.ending import last_lines
+from s3prl_gendistiller.cli.resume import finished
 from s3prl_gendistiller.distill.metrics import append_metrics
+from s3prl_gendistiller.host.overrides import read_overrides
 from tests.cli.places import FBANK, never, save_run
 from tests.host.test_checkpoint import save_student
 
@@ -103,3 +105,27 @@ def test_a_name_that_does_not_exist_begins_a_new_run(
         capsys
     )
     assert commands and "-e" not in commands[0]
+
+
+@pytest.mark.parametrize(
+    ("states", "override", "longer"),
+    [
+        ({"GenDistiller": {}, "Step": 10}, None, "total_steps=20"),
+        ({"GenDistiller": {}, "Step": 9}, None, ""),
+        ({"Step": 9}, None, "total_steps=20"),  # s3prl's own tasks store the step before the last one
+        ({"Step": 8}, None, ""),
+        ({"GenDistiller": {}, "Step": 10, "n_epochs": 2}, None, "n_epochs=4"),
+        ({"GenDistiller": {}, "Step": 10}, "config.runner.total_steps=12", ""),
+        ({"GenDistiller": {}, "Step": 10, "total_steps": None}, None, ""),
+    ],
+)
+def test_a_run_is_finished_when_its_last_step_is_done(states: dict, override: str | None, longer: str) -> None:
+    runner = {"total_steps": 10, "n_epochs": -1}
+    runner |= {name: value for name, value in states.items() if name in runner}
+    stored = {**states, "Config": {"runner": runner}}
+    line = finished(stored, Path("run/states-10.ckpt"), read_overrides(override), "run_pretrain.py")
+    assert (
+        line.endswith(f"python run_pretrain.py -e run -o config.runner.{longer} makes it longer")
+        if longer
+        else not line
+    )

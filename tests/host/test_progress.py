@@ -88,7 +88,7 @@ def test_a_terminal_gets_one_bar_with_the_losses(guard: TrainingGuard, monkeypat
         bar.update(1)
     bar.close()
     shown = terminal.getvalue().split("\r")[-1]
-    assert re.match(r"step 10 of 10, loss 3 \|[█#]+\| +\S+ ?steps/s, 00:00 left", shown), shown
+    assert re.match(r"step 10/10, loss 3 \|[█#]+\| +\S+ ?steps/s 00:00 left", shown), shown
 
 
 def test_both_losses_of_a_real_loop_are_shown(loops: Loops, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
