@@ -156,7 +156,8 @@ def _check(task: str, model_path: str, runner_path: str, overrides: Overrides) -
         problems.append(str(error))
     runner = from_dict(RunnerConfig, content, runner_path) if content else None
     if model is not None and runner is not None:
-        problems += _front_end_problems(model, runner, model_path)
+        lowered = "-o config.runner.total_steps with " if ("runner", "total_steps") in overrides.keys else ""
+        problems += _front_end_problems(model, runner, f"{lowered}{model_path}")
     if problems:
         raise UserError("\n".join(problems))
     assert model is not None and runner is not None
@@ -166,11 +167,12 @@ def _check(task: str, model_path: str, runner_path: str, overrides: Overrides) -
     return content
 
 
-def _front_end_problems(model: ModelConfig, runner: RunnerConfig, path: str) -> Iterator[str]:
+def _front_end_problems(model: ModelConfig, runner: RunnerConfig, source: str) -> Iterator[str]:
+    """A training of the front end alone that leaves no step for the student; `source` gave the numbers."""
     alone, total = model.distill.front_end_steps, runner.runner.total_steps
     if runner.runner.n_epochs <= 0 and alone >= total:
         yield (
-            f"{path}: distill.front_end_steps: found {alone}, expected less than runner.total_steps {total}; after "
+            f"{source}: distill.front_end_steps: found {alone}, expected less than runner.total_steps {total}; after "
             "these steps, the whole student is trained"
         )
 
