@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from s3prl_gendistiller.config_objectives import ENTRY, LayerwiseConfig, ObjectiveConfig, TargetsConfig
@@ -27,28 +27,40 @@ THIN_CHANNELS = (192, 320, 320, 320, 320, 432, 432)
 class BackboneConfig:
     """Architecture that all students share: CNN, positional convolution and transformer layer (HuBERT Base)."""
 
-    # "conv": HuBERT's convolutions; "mel": log-mel energies; "thin": HuBERT's convolutions with fewer channels
-    front_end: str = key("conv", choices=tuple(FRONT_ENDS))
-    mel_bins: int = key(80, low=1, high=256)
-    mel_channels: int = key(256, low=1)  # of each convolution over the energies
-    mel_convolutions: int = key(2, low=1, high=4)
-    mel_norm: str = key("utterance", choices=("utterance", "bin", "none"))  # over what mean and variance are taken
-    thin_channels: tuple[int, ...] = THIN_CHANNELS  # of each convolution
-    # "default": GroupNorm over time, in the first layer only
-    extractor_mode: str = key("default", choices=("default", "layer_norm"))
-    extractor_conv_feature_layers: tuple[tuple[int, int, int], ...] = HUBERT_CONV_LAYERS  # [channels, kernel, stride]
-    extractor_dropout: float = key(0.0, low=0.0, high=1.0)
-    feature_grad_mult: float = key(0.1, low=0.0, high=1.0)  # scales the gradient into the CNN; 0 freezes it
-    conv_pos: int = key(128, low=1)
-    conv_pos_groups: int = key(16, low=1)
-    encoder_embed_dim: int = key(768, low=1)
-    encoder_ffn_embed_dim: int = key(3072, low=1)
-    encoder_attention_heads: int = key(12, low=1)
-    activation_fn: str = key("gelu", choices=("gelu", "relu"))
-    layer_norm_first: bool = False
-    dropout: float = key(0.1, low=0.0, high=1.0)
-    attention_dropout: float = key(0.1, low=0.0, high=1.0)
-    activation_dropout: float = key(0.1, low=0.0, high=1.0)
+    front_end: str = key(
+        "conv",
+        choices=tuple(FRONT_ENDS),
+        about="HuBERT's convolutions (conv), the same with fewer channels (thin), or log-mel energies (mel)",
+    )
+    mel_bins: int = key(80, low=1, high=256, about="front end mel: energies of a frame")
+    mel_channels: int = key(256, low=1, about="front end mel: channels of each convolution over the energies")
+    mel_convolutions: int = key(2, low=1, high=4, about="front end mel: number of convolutions over the energies")
+    mel_norm: str = key(
+        "utterance",
+        choices=("utterance", "bin", "none"),
+        about="front end mel: mean and variance are those of the utterance, of each bin, or two constants (none)",
+    )
+    thin_channels: tuple[int, ...] = key(THIN_CHANNELS, about="front end thin: channels of each convolution")
+    extractor_mode: str = key(
+        "default",
+        choices=("default", "layer_norm"),
+        about="norms of the CNN: GroupNorm over time in the first layer (default), or LayerNorm in every layer",
+    )
+    extractor_conv_feature_layers: tuple[tuple[int, int, int], ...] = key(
+        HUBERT_CONV_LAYERS, about="front end conv: [channels, kernel, stride] of each convolution"
+    )
+    extractor_dropout: float = key(0.0, low=0.0, high=1.0, about="dropout in the CNN")
+    feature_grad_mult: float = key(0.1, low=0.0, high=1.0, about="factor of the gradient into the CNN; 0 freezes it")
+    conv_pos: int = key(128, low=1, about="length of the positional convolution, in frames of 20 ms")
+    conv_pos_groups: int = key(16, low=1, about="groups of the positional convolution")
+    encoder_embed_dim: int = key(768, low=1, about="width of the hidden states")
+    encoder_ffn_embed_dim: int = key(3072, low=1, about="width inside the feed-forward block")
+    encoder_attention_heads: int = key(12, low=1, about="heads of the attention")
+    activation_fn: str = key("gelu", choices=("gelu", "relu"), about="activation of the feed-forward block")
+    layer_norm_first: bool = key(False, about="norms before attention and feed-forward block, as in HuBERT Large")
+    dropout: float = key(0.1, low=0.0, high=1.0, about="dropout after attention and feed-forward block")
+    attention_dropout: float = key(0.1, low=0.0, high=1.0, about="dropout of the attention's weights")
+    activation_dropout: float = key(0.1, low=0.0, high=1.0, about="dropout after the activation")
 
     def problems(self) -> Iterator[str]:
         for name, other in unread_keys(self.front_end).items():
@@ -82,9 +94,9 @@ class BackboneConfig:
 class TeacherConfig:
     """Exactly one of `upstream` (a name in s3prl.hub, with an optional `checkpoint`) and `folder` (transformers)."""
 
-    upstream: str | None = None
-    checkpoint: str | None = None
-    folder: str | None = None
+    upstream: str | None = key(None, about="a name in s3prl.hub, such as hubert_base; null where folder is given")
+    checkpoint: str | None = key(None, about="the file of an upstream whose name ends in _local")
+    folder: str | None = key(None, about="in place of upstream: a transformers folder with HuBERT or WavLM weights")
 
     def problems(self) -> Iterator[str]:
         if (self.upstream is None) == (self.folder is None):
@@ -100,8 +112,8 @@ class WarmStartConfig:
 
     layers_off: ClassVar[str] = ""  # the setting with which no transformer layer is copied, for messages
 
-    front_end: bool = True
-    position: bool = True
+    front_end: bool = key(True, about="copy the CNN and the projection")
+    position: bool = key(True, about="copy the positional convolution")
 
     def copied_layers(self, student: Any) -> tuple[int, ...]:
         """Teacher layers that are copied into a student of the section `student`."""
@@ -120,11 +132,15 @@ class WarmStartConfig:
 class ModelConfig:
     """Base of the model YAMLs of all kinds of students."""
 
-    teacher: TeacherConfig
-    student: BackboneConfig = field(default_factory=BackboneConfig)
-    distill: TargetsConfig = field(default_factory=TargetsConfig)
-    warm_start: WarmStartConfig = field(default_factory=WarmStartConfig)
-    objectives: tuple[ObjectiveConfig, ...] = key((LayerwiseConfig(),), variants=ENTRY)
+    teacher: TeacherConfig = key(about="the model that is distilled")
+    student: BackboneConfig = key(factory=BackboneConfig, about="layout of the student")
+    distill: TargetsConfig = key(factory=TargetsConfig, about="what the student is trained on")
+    warm_start: WarmStartConfig = key(
+        factory=WarmStartConfig, about="parts of the teacher that the student starts from"
+    )
+    objectives: tuple[ObjectiveConfig, ...] = key(
+        (LayerwiseConfig(),), variants=ENTRY, about="terms of the loss, each with its weight"
+    )
 
     def problems(self) -> Iterator[str]:
         front_end = self.student.front_end

@@ -14,10 +14,14 @@ from s3prl_gendistiller.schema import key
 class DistilHubertConfig(BackboneConfig):
     """The baseline (arXiv 2110.01900), built as s3prl's own `DistillerModel`."""
 
-    encoder_layers: int = key(2, low=1, high=100)
-    encoder_layerdrop: float = key(0.0, low=0.0, high=1.0)
-    out_layer_type: str = key("expand-last", choices=("expand-last", "linear"))  # "linear": one linear head a layer
-    feature_norm: bool = False  # control: a LayerNorm before the projection, as in HuBERT and GenDistiller
+    encoder_layers: int = key(2, low=1, high=100, about="number of transformer layers")
+    encoder_layerdrop: float = key(0.0, low=0.0, high=1.0, about="probability that a training step leaves a layer out")
+    out_layer_type: str = key(
+        "expand-last",
+        choices=("expand-last", "linear"),
+        about="heads of the targets: two-layer ones (expand-last), or a linear one for each target (linear)",
+    )
+    feature_norm: bool = key(False, about="control: a LayerNorm between CNN and projection, as in HuBERT")
 
 
 @dataclass(frozen=True)
@@ -26,8 +30,9 @@ class BaselineWarmStartConfig(WarmStartConfig):
 
     layers_off: ClassVar[str] = "layers: false"
 
-    layers: bool = True
-    norms: bool = False  # control: also the LayerNorm after the positional convolution, which the recipe leaves random
+    layers: bool = key(True, about="copy the first encoder_layers layers")
+    # the recipe leaves the norm random
+    norms: bool = key(False, about="control: copy the LayerNorm after the positional convolution, too")
 
     def copied_layers(self, student: Any) -> tuple[int, ...]:
         return tuple(range(1, student.encoder_layers + 1)) if self.layers else ()

@@ -19,19 +19,42 @@ class GenDistillerConfig(BackboneConfig):
     dropout: float = key(0.0, low=0.0, high=1.0)  # a student this small underfits: docs/ablation.md
     attention_dropout: float = key(0.0, low=0.0, high=1.0)
     activation_dropout: float = key(0.0, low=0.0, high=1.0)
-    normalize: bool = False  # input of zero mean and unit variance per utterance, as for HuBERT Large
-    feature_norm: bool = True  # HuBERT normalises the CNN's output before projecting it; DistilHuBERT does not
-    position_bias: str = key("none", choices=("none", "gated"))  # "gated": WavLM's gated relative position bias
-    history: str = key("previous", choices=("previous", "all"))  # "all": each step attends to all earlier ones too
-    history_input: str = key("carry", choices=tuple(HISTORY_INPUTS))
-    skip_connection: str = key("none", choices=tuple(SKIP_CONNECTIONS))
-    output_layer: bool = True
-    output_init: str = key("identity", choices=("random", "identity"))  # "identity": before training, h_n is y_n
-    history_init: str = key("zero", choices=("random", "zero"))  # "zero": before training, history has no effect
-    step_embedding: bool = True
-    step_norms: bool = True  # gain and shift of the shared layer's norms by step (4 D parameters each)
-    silent_passes: int = key(0, low=0, high=8)  # passes through the shared layer before the first prediction
-    gradient_checkpointing: bool = False  # recompute each step's layer in the backward pass, which saves memory
+    normalize: bool = key(
+        False, about="zero mean and unit variance of each utterance, for teachers trained on such input"
+    )
+    # DistilHuBERT has no such norm
+    feature_norm: bool = key(True, about="LayerNorm between CNN and projection, as in HuBERT")
+    position_bias: str = key("none", choices=("none", "gated"), about="gated: WavLM's gated relative position bias")
+    history: str = key(
+        "previous",
+        choices=("previous", "all"),
+        about="frames that a step attends to: its own (previous), or those of all earlier steps, too (all)",
+    )
+    history_input: str = key(
+        "carry",
+        choices=tuple(HISTORY_INPUTS),
+        about="how the layer before enters a step: docs/ablation.md has the forms; recur and echo are controls",
+    )
+    skip_connection: str = key(
+        "none",
+        choices=tuple(SKIP_CONNECTIONS),
+        about="added to a generated layer: nothing, the layer before, the step's input, or the CNN's frames",
+    )
+    output_layer: bool = key(True, about="a linear layer after the shared layer; false: its output is the prediction")
+    output_init: str = key(
+        "identity",
+        choices=("random", "identity"),
+        about="start of the output layer; identity: a prediction starts as the shared layer's output",
+    )
+    history_init: str = key(
+        "zero",
+        choices=("random", "zero"),
+        about="start of the history's projection; zero: the history has no effect before training",
+    )
+    step_embedding: bool = key(True, about="a learnt vector for each step, added to its input")
+    step_norms: bool = key(True, about="the shared layer's norms have a gain and a shift for each step")
+    silent_passes: int = key(0, low=0, high=8, about="passes through the shared layer before the first prediction")
+    gradient_checkpointing: bool = key(False, about="compute each step again in the backward pass, which saves memory")
 
     @property
     def feeds_back(self) -> bool:
@@ -57,13 +80,21 @@ class GenDistillerConfig(BackboneConfig):
 class GenerationTargetsConfig(TargetsConfig):
     """Targets, and the history of a step while training. Generation after training is always free running."""
 
-    feedback: str = key("free_running", choices=("free_running", "teacher_forced", "scheduled"))
-    # "scheduled": the probability of a teacher layer goes linearly from feedback_start to feedback_end
-    feedback_start: float = key(1.0, low=0.0, high=1.0)
-    feedback_end: float = key(0.0, low=0.0, high=1.0)
-    feedback_steps: int = key(100_000, low=1)
-    # train each batch on its first k layers, k drawn from 1..N: for later use with fewer steps
-    random_depth: bool = False
+    feedback: str = key(
+        "free_running",
+        choices=("free_running", "teacher_forced", "scheduled"),
+        about="history of a step in training: the student's own layer, the teacher's, or either one at random",
+    )
+    feedback_start: float = key(
+        1.0, low=0.0, high=1.0, about="feedback scheduled: probability of the teacher's layer at the first step"
+    )
+    feedback_end: float = key(
+        0.0, low=0.0, high=1.0, about="feedback scheduled: that probability after feedback_steps, reached linearly"
+    )
+    feedback_steps: int = key(100_000, low=1, about="feedback scheduled: steps from feedback_start to feedback_end")
+    random_depth: bool = key(
+        False, about="train each batch on its first k layers, k drawn at random: for use with fewer steps"
+    )
 
     @property
     def feeds_teacher_back(self) -> bool:
@@ -82,7 +113,7 @@ class SharedLayerWarmStartConfig(WarmStartConfig):
 
     layers_off: ClassVar[str] = "layer: null"
 
-    layer: int | None = key(1, low=1)
+    layer: int | None = key(1, low=1, about="the teacher's layer that is copied into the shared layer, or null")
 
     def copied_layers(self, student: Any) -> tuple[int, ...]:
         return () if self.layer is None else (self.layer,)

@@ -17,10 +17,14 @@ from s3prl_gendistiller.schema import Variants, key
 class TargetsConfig:
     """Teacher layers that are distilled, in s3prl's counting (n = output of transformer layer n)."""
 
-    target_layers: tuple[int, ...] = (4, 8, 12)
-    # optimiser steps at the beginning in which the front end alone is trained, to give the teacher's z: the frames that
-    # enter the teacher's first layer
-    front_end_steps: int = key(0, low=0)
+    target_layers: tuple[int, ...] = key(
+        (4, 8, 12), about="layers of the teacher that the student predicts; 1 is the first transformer layer"
+    )
+    front_end_steps: int = key(
+        0,
+        low=0,
+        about="first steps, which train the front end alone to give the frames that enter the teacher's layer 1",
+    )
 
     @property
     def feeds_teacher_back(self) -> bool:
@@ -63,8 +67,8 @@ class ObjectiveConfig:
     compares_layers: ClassVar[bool] = False
     files: ClassVar[tuple[str, ...]] = ()
 
-    name: str
-    weight: float = key(1.0, above=0.0)
+    name: str = key(about="the objective")
+    weight: float = key(1.0, above=0.0, about="factor of the objective in the loss")
 
     def combination_problems(self, others: Sequence[ObjectiveConfig], distill: TargetsConfig) -> Iterator[str]:
         """Problems of this objective beside the other objectives of the list, and with these targets."""
@@ -79,7 +83,7 @@ class LayerwiseConfig(ObjectiveConfig):
     compares_layers: ClassVar[bool] = True
 
     name: str = key("layerwise", choices=("layerwise",))
-    cosine_weight: float = key(1.0, low=0.0)
+    cosine_weight: float = key(1.0, low=0.0, about="factor of the cosine term beside the L1 term")
 
 
 @dataclass(frozen=True)
@@ -92,15 +96,17 @@ class CkdConfig(ObjectiveConfig):
     module: ClassVar[str] = ".distill.objectives.ckd"
 
     name: str = key("ckd", choices=("ckd",))
-    word_pair: float = key(1.0, low=0.0)  # cosines of all pairs of frames of a layer, as rows of a softmax
-    word_angle: float = key(10.0, low=0.0)  # angles at each frame between the frames of its window
-    layer_pair: float = key(1.0, low=0.0)  # cosines of all pairs of layers of a frame, as rows of a softmax
-    layer_angle: float = key(10.0, low=0.0)  # angles at each layer between the other layers of the frame
-    window: int = key(10, low=1)  # frames to each side
-    dilation: int = key(1, low=1)  # distance between two frames of the window, in frames of 20 ms
-    relation_temperature: float = key(1.0, above=0.0)  # temperature of the softmax over cosines
-    reduction: str = key("pairs", choices=("pairs", "rows"))  # count by which the sums of the pair terms are divided
-    floor: float = key(1e-6, above=0.0, high=1e-2)  # added to squared distances, relative to their mean
+    word_pair: float = key(1.0, low=0.0, about="weight of the cosines of all pairs of frames of a layer")
+    word_angle: float = key(10.0, low=0.0, about="weight of the angles at each frame between the frames of its window")
+    layer_pair: float = key(1.0, low=0.0, about="weight of the cosines of all pairs of layers of a frame")
+    layer_angle: float = key(10.0, low=0.0, about="weight of the angles at each layer between the other layers")
+    window: int = key(10, low=1, about="frames of the window to each side")
+    dilation: int = key(1, low=1, about="distance between two frames of the window, in frames of 20 ms")
+    relation_temperature: float = key(1.0, above=0.0, about="temperature of the softmax over cosines")
+    reduction: str = key(
+        "pairs", choices=("pairs", "rows"), about="count by which the sums of the pair terms are divided"
+    )
+    floor: float = key(1e-6, above=0.0, high=1e-2, about="added to squared distances, relative to their mean")
 
     def problems(self) -> Iterator[str]:
         if not (self.relates_words or self.relates_layers):
@@ -144,10 +150,11 @@ class GlmdConfig(ObjectiveConfig):
     files: ClassVar[tuple[str, ...]] = ("units",)
 
     name: str = key("glmd", choices=("glmd",))
-    units: str | None = None  # the teacher's units and the kept vocabulary: a file of `gendistiller units`
-    temperature: float = key(15.0, above=0.0)  # at 15 nearly the mean squared difference of centred logits
-    remap: str = key("restrict", choices=("restrict", "tied", "fold"))  # treatment of the units that are not kept
-    head_init: str = key("random", choices=("random", "teacher"))  # first weights of the student's own head
+    units: str | None = key(None, about="file of `gendistiller units`: the teacher's units and those that are kept")
+    # at 15 nearly the mean squared difference of centred logits
+    temperature: float = key(15.0, above=0.0, about="temperature of both softmaxes over units")
+    remap: str = key("restrict", choices=("restrict", "tied", "fold"), about="treatment of the units that are not kept")
+    head_init: str = key("random", choices=("random", "teacher"), about="start of the student's head for units")
 
     def problems(self) -> Iterator[str]:
         if self.units is None:

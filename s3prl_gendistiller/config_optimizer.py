@@ -21,25 +21,31 @@ BETAS = (0.9, 0.999)
 class AdamConfig:
     """Adam or AdamW of s3prl, whose only setting is the learning rate."""
 
-    name: str
-    lr: float = key(2e-4, above=0.0)
+    name: str = key(about="an optimiser of s3prl")
+    lr: float = key(2e-4, above=0.0, about="highest learning rate")
 
 
 @dataclass(frozen=True)
 class BertAdamConfig(AdamConfig):
     """The learning rate rises over a share of `runner.total_steps` and falls to zero at its end."""
 
-    warmup_proportion: float = key(0.07, low=0.0, below=1.0)
+    warmup_proportion: float = key(
+        0.07, low=0.0, below=1.0, about="share of total_steps in which the learning rate rises"
+    )
 
 
 @dataclass(frozen=True)
 class ScheduledConfig(BertAdamConfig):
     """AdamW or Lamb with a built-in schedule."""
 
-    schedule: str | None = key("warmup_linear", choices=("warmup_linear", "warmup_constant", "warmup_cosine", "none"))
-    betas: tuple[float, float] = BETAS
-    eps: float = key(1e-8, low=0.0)
-    weight_decay: float = key(0.0, low=0.0)  # one of the keys in `IGNORED`
+    schedule: str | None = key(
+        "warmup_linear",
+        choices=("warmup_linear", "warmup_constant", "warmup_cosine", "none"),
+        about="course of the learning rate after its rise",
+    )
+    betas: tuple[float, float] = key(BETAS, about="decay of the means of gradient and squared gradient")
+    eps: float = key(1e-8, low=0.0, about="added to the divisor")
+    weight_decay: float = key(0.0, low=0.0, about="ignored: s3prl sets 0.01, and 0 for biases and norms")  # `IGNORED`
 
     def problems(self) -> Iterator[str]:
         yield from _shares("betas", self.betas)
@@ -49,13 +55,13 @@ class ScheduledConfig(BertAdamConfig):
 class _TorchConfig:
     """Settings that all optimisers of torch share."""
 
-    name: str
-    torch_optim_name: str
-    lr: float = key(above=0.0)
-    weight_decay: float = key(0.0, low=0.0)
-    foreach: bool | None = None
-    maximize: bool = False
-    differentiable: bool = False
+    name: str = key(about="an optimiser of s3prl")
+    torch_optim_name: str = key(about="an optimiser of torch.optim")
+    lr: float = key(above=0.0, about="learning rate")
+    weight_decay: float = key(0.0, low=0.0, about="factor of the weights that is added to the gradient")
+    foreach: bool | None = key(None, about="torch: update all weights in one call; null: torch decides")
+    maximize: bool = key(False, about="torch: raise the loss in place of lowering it")
+    differentiable: bool = key(False, about="torch: gradients flow through the update")
 
     def problems(self) -> Iterator[str]:
         for name in ("betas", "rho", "alpha", "momentum"):
@@ -64,23 +70,23 @@ class _TorchConfig:
 
 
 _OPTIONS: dict[str, tuple[Any, Any]] = {
-    "betas": (tuple[float, float], BETAS),
-    "eps": (float, key(1e-8, low=0.0)),
-    "amsgrad": (bool, False),
-    "capturable": (bool, False),
-    "fused": (bool | None, None),
-    "decoupled_weight_decay": (bool, False),
-    "momentum_decay": (float, key(4e-3, low=0.0)),
-    "momentum": (float, key(0.0, low=0.0)),
-    "dampening": (float, 0.0),
-    "nesterov": (bool, False),
-    "alpha": (float, 0.99),
-    "centered": (bool, False),
-    "rho": (float, 0.9),
-    "lr_decay": (float, key(0.0, low=0.0)),
-    "initial_accumulator_value": (float, key(0.0, low=0.0)),
-    "lambd": (float, key(1e-4, low=0.0)),
-    "t0": (float, key(1e6, low=0.0)),
+    "betas": (tuple[float, float], key(BETAS, about="decay of the means of gradient and squared gradient")),
+    "eps": (float, key(1e-8, low=0.0, about="added to the divisor")),
+    "amsgrad": (bool, key(False, about="divide by the largest mean of squared gradients so far")),
+    "capturable": (bool, key(False, about="torch: the update can be part of a CUDA graph")),
+    "fused": (bool | None, key(None, about="torch: one kernel for the whole update; null: torch decides")),
+    "decoupled_weight_decay": (bool, key(False, about="decay the weights apart from the gradient, as AdamW")),
+    "momentum_decay": (float, key(4e-3, low=0.0, about="decay of the momentum")),
+    "momentum": (float, key(0.0, low=0.0, about="share of the last update in the present one")),
+    "dampening": (float, key(0.0, about="share of the gradient that the momentum leaves out")),
+    "nesterov": (bool, key(False, about="Nesterov's momentum")),
+    "alpha": (float, key(0.99, about="decay of the mean")),
+    "centered": (bool, key(False, about="divide by the gradient's variance in place of its square")),
+    "rho": (float, key(0.9, about="decay of the mean of squared gradients")),
+    "lr_decay": (float, key(0.0, low=0.0, about="decay of the learning rate with each step")),
+    "initial_accumulator_value": (float, key(0.0, low=0.0, about="start of the sum of squared gradients")),
+    "lambd": (float, key(1e-4, low=0.0, about="decay of the weights' mean")),
+    "t0": (float, key(1e6, low=0.0, about="step at which averaging of the weights begins")),
 }
 _TORCH = {
     "Adam": ("betas", "eps", "amsgrad", "capturable", "fused"),
@@ -124,8 +130,8 @@ IGNORED = {name: ("weight_decay",) for name in ("AdamW_with_schedule", "Lamb_wit
 class WarmupConfig:
     """A schedule with a warm-up as its only setting."""
 
-    name: str
-    num_warmup_steps: int = key(low=0)
+    name: str = key(about="a schedule of s3prl")
+    num_warmup_steps: int = key(low=0, about="steps in which the learning rate rises")
 
 
 @dataclass(frozen=True)
@@ -137,18 +143,18 @@ class PowerConfig(WarmupConfig):
 
 @dataclass(frozen=True)
 class CosineConfig(WarmupConfig):
-    num_cycles: float = key(0.5, above=0.0)
+    num_cycles: float = key(0.5, above=0.0, about="waves of the cosine")
 
 
 @dataclass(frozen=True)
 class RestartsConfig(WarmupConfig):
-    num_cycles: int = key(1, low=1)
+    num_cycles: int = key(1, low=1, about="restarts of the cosine")
 
 
 @dataclass(frozen=True)
 class PolynomialConfig(WarmupConfig):
-    lr_end: float = key(1e-7, low=0.0)
-    power: float = key(1.0, above=0.0)
+    lr_end: float = key(1e-7, low=0.0, about="learning rate at the end")
+    power: float = key(1.0, above=0.0, about="power of the fall; 1 is a line")
 
 
 _SCHEDULERS: dict[str, type | Variants] = {
@@ -167,15 +173,17 @@ SCHEDULERS = Variants(by="name", of=_SCHEDULERS)
 class OptimizedConfig:
     """The sections `optimizer` and `scheduler`."""
 
-    optimizer: Any = key(variants=OPTIMIZERS)
-    scheduler: Any = key(None, variants=SCHEDULERS)
+    optimizer: Any = key(variants=OPTIMIZERS, about="how the weights are updated")
+    scheduler: Any = key(
+        None, variants=SCHEDULERS, about="course of the learning rate, for an optimiser without one of its own"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedConfig(OptimizedConfig):
     """Sections of every configuration of a training run."""
 
-    runner: Any
+    runner: Any = key(about="length, log and checkpoints of the run")
 
     def problems(self) -> Iterator[str]:
         decay, total_steps = self.scheduler, self.runner.total_steps

@@ -17,15 +17,15 @@ from s3prl_gendistiller.spellings import LIBRI_ROOT
 class DataConfig:
     """`pretrain_expert.datarc` of the runner YAML: the speech, and how it is cut into batches."""
 
-    root: str = key(also=LIBRI_ROOT)  # folder that the manifests' file_path is relative to
-    file_path: str  # folder that holds the manifests
-    sets: tuple[str, ...]  # manifests without .csv
-    train_batch_size: int = key(24, low=1)
-    num_workers: int = key(4, low=0)
-    crop_samples: int = key(250_000, low=400)
-    valid_sets: tuple[str, ...] = ()
-    valid_step: int = key(1000, low=1)  # optimiser steps between two validations
-    skip_bad: bool = False  # leave out audio that cannot be read, instead of ending the run
+    root: str = key(also=LIBRI_ROOT, about="folder that the paths in the manifests are relative to")
+    file_path: str = key(about="folder that holds the manifests")
+    sets: tuple[str, ...] = key(about="names of the manifests of the training speech, without .csv")
+    train_batch_size: int = key(24, low=1, about="utterances in a batch")
+    num_workers: int = key(4, low=0, about="processes that read audio; 0: no process beside the run")
+    crop_samples: int = key(250_000, low=400, about="longest piece of an utterance, in samples; 250,000 are 15.6 s")
+    valid_sets: tuple[str, ...] = key((), about="names of the manifests of the held-out speech, without .csv")
+    valid_step: int = key(1000, low=1, about="steps from one score on the held-out speech to the next")
+    skip_bad: bool = key(False, about="leave out audio that cannot be read, in place of ending the run")
 
     def problems(self) -> Iterator[str]:
         if not self.sets:
@@ -36,13 +36,13 @@ class DataConfig:
 class LoopConfig:
     """The keys that both of s3prl's Runners read from `runner`."""
 
-    total_steps: int = key(low=1)
-    log_step: int = key(low=1)
-    save_step: int = key(low=1)
-    max_keep: int = key(low=1)  # number of checkpoints kept; the oldest is deleted once the newest is written
-    gradient_clipping: float = key(above=0.0)
-    gradient_accumulate_steps: int = key(low=1)
-    fp16: bool = False
+    total_steps: int = key(low=1, about="optimiser steps of the run")
+    log_step: int = key(low=1, about="steps from one entry of the metrics to the next")
+    save_step: int = key(low=1, about="steps from one checkpoint to the next")
+    max_keep: int = key(low=1, about="checkpoints kept; the oldest is deleted once the newest is written")
+    gradient_clipping: float = key(above=0.0, about="largest norm of the gradient")
+    gradient_accumulate_steps: int = key(low=1, about="batches of one optimiser step")
+    fp16: bool = key(False, about="half precision on a GPU; ignored on a CPU")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class StockRunnerSectionConfig(LoopConfig):
     """The keys that s3prl's pretrain Runner reads from `runner`."""
 
     total_steps: int  # -1 in s3prl's own files that count epochs
-    n_epochs: int  # above 0 it replaces total_steps
+    n_epochs: int = key(about="above 0: length of the run in epochs, in place of total_steps")
 
     def problems(self) -> Iterator[str]:
         if self.total_steps < 1 and self.n_epochs <= 0:
@@ -67,13 +67,13 @@ class RunnerSectionConfig(StockRunnerSectionConfig):
     def problems(self) -> Iterator[str]:
         yield from super().problems()
         for name in ("log_step", "save_step"):
-            if self.n_epochs <= 0 and getattr(self, name) >= self.total_steps:
-                yield f"{name}: found {getattr(self, name)}, expected less than total_steps {self.total_steps}"
+            if self.n_epochs <= 0 and getattr(self, name) > self.total_steps:
+                yield f"{name}: found {getattr(self, name)}, expected at most total_steps {self.total_steps}"
 
 
 @dataclass(frozen=True)
 class PretrainExpertConfig:
-    datarc: DataConfig
+    datarc: DataConfig = key(about="the speech, and how it is cut into batches")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,4 +81,4 @@ class RunnerConfig(TrainedConfig):
     """A whole runner YAML. s3prl's own builders read the sections `optimizer` and `scheduler`."""
 
     runner: RunnerSectionConfig
-    pretrain_expert: PretrainExpertConfig
+    pretrain_expert: PretrainExpertConfig = key(about="the task")

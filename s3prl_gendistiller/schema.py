@@ -53,6 +53,8 @@ def key(
     variants: Variants | None = None,
     spelt: str | None = None,
     also: str | None = None,
+    factory: Any = dataclasses.MISSING,
+    about: str | None = None,
 ) -> Any:
     """A dataclass field with a range or a choice that `from_dict` checks.
 
@@ -63,11 +65,15 @@ def key(
         variants: chooses the dataclass of a section, or of each section of a list.
         spelt: the key in the file, where that is no valid name in Python.
         also: a second name of the key in the file, of which a file may use one; see `spellings`.
+        factory: makes the default, where that is a section.
+        about: the meaning of the key in one line, for `gendistiller config` and the shipped YAML files. A subclass
+            that declares the key again takes it over.
     """
     checks: dict[str, Any] = {"low": low, "high": high, "choices": choices, "above": above, "below": below}
-    checks |= {"variants": variants, "spelt": spelt, "also": also, "optional": True if default is None else None}
+    checks |= {"variants": variants, "spelt": spelt, "also": also, "about": about}
+    checks |= {"optional": True if default is None else None}
     metadata = {name: value for name, value in checks.items() if value is not None}
-    return dataclasses.field(default=default, metadata=metadata)
+    return dataclasses.field(default=default, default_factory=factory, metadata=metadata)
 
 
 def read_layered_yaml(path: str | Path) -> dict[str, Any]:

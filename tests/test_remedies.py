@@ -86,6 +86,7 @@ LAUNCHING = {
     "pretrain_data": ("run_pretrain.py",),
     "downstream": ("run_downstream.py",),
     "downstream_flags": ("run_downstream.py",),
+    "ending": ("run_downstream.py",),  # its next command
     "experiment": (),
     "miniature": (),
     "record": (),

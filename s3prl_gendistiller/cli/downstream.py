@@ -15,7 +15,7 @@ from s3prl_gendistiller.cli import downstream_flags, launch
 from s3prl_gendistiller.cli.downstream_flags import parser as _parser
 from s3prl_gendistiller.cli.launch import HostCall
 from s3prl_gendistiller.cli.record import check_same_source
-from s3prl_gendistiller.cli.resume import refuse_other_than_begun, resume_overrides
+from s3prl_gendistiller.cli.resume import finished, refuse_other_than_begun, resume_overrides
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import feature_cache, mount, soft_labels
 from s3prl_gendistiller.host.checkpoint import newest_student, read_checkpoint
@@ -37,6 +37,7 @@ from s3prl_gendistiller.superb.tasks import TASKS, require_packages
 
 RESULTS = Path("result/downstream")
 STUDENTS = Path("result/pretrain")
+_TRAINED = "a trained student keeps its model; train another one with run_pretrain.py -g"
 
 
 def main(argv: Sequence[str] | None = None, host: launch.Host = mount.run_downstream) -> int:
@@ -77,8 +78,14 @@ def _go_on(args: argparse.Namespace, device: str, checkpoint: Path, filled: dict
     if args.steps is not None:
         _same_steps(args.steps, begun, checkpoint)
     refuse_other_than_begun(args, downstream_flags.BEGUN, begun, checkpoint)
+    folder, done = checkpoint.resolve().parent, ""
+    if args.mode == "train" and not getattr(begun, "push_to_hf_hub", None):  # s3prl uploads a finished run again
+        done = finished(states, checkpoint, args.overrides, "run_downstream.py")
+    if done:
+        return HostCall([], folder, finished=done)
     stored = {"-c": args.config, "--teacher": args.teacher}
     filled.update({flag: "from the checkpoint" for flag, value in stored.items() if value is not None})
+    args.overrides.refuse_model_keys(_TRAINED)
     check_stored_downstream(states, checkpoint, args.overrides)
     if args.mode == "train":
         check_changes(states, checkpoint, args.overrides)
@@ -90,7 +97,7 @@ def _go_on(args: argparse.Namespace, device: str, checkpoint: Path, filled: dict
     if args.mode != "train":
         command += ["-t", downstream_flags.check_split(args, args.downstream, states["Config"])]
     command += ["-o", resume_overrides(begun, checkpoint, args.overrides, device)]
-    return HostCall(command, checkpoint.resolve().parent, read_by=states["Config"])
+    return HostCall(command, folder, read_by=states["Config"])
 
 
 def _check_begun(begun: argparse.Namespace, overrides: Overrides, checkpoint: Path) -> None:
@@ -119,15 +126,8 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> Hos
     name = f"{Path(args.upstream).name}_{args.downstream}"
     folder, command = launch.new_run(args, device, filled, RESULTS, name, trains=args.mode == "train")
     source = _config_file(args, filled)
-    content = args.overrides.apply(read_layered_yaml(source))
-    config = expand_tree(content, "", here=source.resolve().parent)
-    downstream_flags.check_variant(args.downstream_variant, args.downstream, config)
-    if args.downstream.startswith(soft_labels.PREFIX):
-        _add_teacher(args, config)
-    elif args.teacher is not None:
-        names = f"{', '.join(soft_labels.BASES)}, whose heads are trained on a teacher's outputs"
-        raise UserError(f"--teacher: found with -d {args.downstream}; expected -d {names}")
-    config = check_downstream(args.downstream, config, str(source))
+    args.overrides.refuse_model_keys(_TRAINED)
+    config = args.overrides.check(read_layered_yaml(source), lambda content: _checked(args, content, source))
     check_settings(args.upstream, args.upstream_model_config)
     if args.init_ckpt is not None:
         _check_weights(args.init_ckpt, args.downstream)
@@ -138,6 +138,18 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> Hos
     command = ["-m", args.mode, *command, *launch.given_flags(given)]
     local = args.upstream_ckpt is not None and Path(args.upstream_ckpt).exists()
     return HostCall(command, folder, config, source=Path(args.upstream_ckpt) if local else None)
+
+
+def _checked(args: argparse.Namespace, content: dict[str, Any], source: Path) -> dict[str, Any]:
+    """The checked configuration `content` of the file `source`, with its places filled in."""
+    config = expand_tree(content, "", here=source.resolve().parent)
+    downstream_flags.check_variant(args.downstream_variant, args.downstream, config)
+    if args.downstream.startswith(soft_labels.PREFIX):
+        _add_teacher(args, config)
+    elif args.teacher is not None:
+        names = f"{', '.join(soft_labels.BASES)}, whose heads are trained on a teacher's outputs"
+        raise UserError(f"--teacher: found with -d {args.downstream}; expected -d {names}")
+    return check_downstream(args.downstream, config, str(source))
 
 
 def _check_downstream(args: argparse.Namespace) -> None:

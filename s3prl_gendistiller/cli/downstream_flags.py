@@ -17,6 +17,7 @@ from s3prl_gendistiller.host.feature_store import CACHE_FLAG, LIMIT_FLAG
 from s3prl_gendistiller.host.upstreams import family_of
 from s3prl_gendistiller.superb.tasks import TASKS
 
+_EXAMPLE = "config.runner.total_steps=1000,,config.downstream_expert.datarc.num_workers=0"
 MODES = ("train", "evaluate", "inference")
 HUGGINGFACE = "huggingface"
 UNTRAINED = {task.downstream for task in TASKS.values() if not task.trained}
@@ -48,7 +49,8 @@ def parser() -> argparse.ArgumentParser:
         "--teacher RUN names the trained run on whose outputs the head of\n"
         f"-d {' | '.join(soft_labels.BASES)} is trained,\n"
         f"without labels; {CACHE_FLAG} DIR keeps the features of a frozen upstream on disk and computes each once,\n"
-        f"up to {LIMIT_FLAG} SIZE (such as 50G) or until 1 GB is left on that disk; the rest is computed each time."
+        f"up to {LIMIT_FLAG} SIZE (such as 50G) or until 1 GB is left on that disk; the rest is computed each time.\n\n"
+        + launch.OVERRIDES_HELP.format(example=_EXAMPLE, name="TASK")
     )
     for flags in _TEXTS:
         made.add_argument(*flags.split(), type=arguments.text)

@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,14 @@ from s3prl_gendistiller.outputs import check_writable
 
 LOCK = ".run.lock"
 IN_USE = "another run trains in that folder; wait until that run has ended, stop it, or give another -n"
+
+OVERRIDES_HELP = """\
+-o changes keys of the configuration (-c) for one run; the file stays as it is. An option is config.SECTION.KEY=VALUE,
+and ,, separates several:
+  -o "{example}"
+A VALUE is a number, a text, true, false, null, or a list such as ['a', 'b']; quotes around the whole keep the shell
+from reading it. args.FLAG=VALUE changes a flag. `gendistiller config {name}` prints every key and its meaning."""
+"""Paragraph of the help of both launchers."""
 
 Host = Callable[[Sequence[str]], None]
 """s3prl's script, called with the completed command. The call is the last one of this process."""
@@ -80,6 +88,8 @@ class HostCall:
         trains: whether the run writes checkpoints.
         read_by: configuration that names the number of worker processes, if another than `config`.
         source: checkpoint or folder that is evaluated; the run records the hash of its content.
+        finished: message about a run that has nothing left to do; the host is not called.
+        ending: makes the last lines of a run from its folder.
     """
 
     command: list[str]
@@ -88,6 +98,8 @@ class HostCall:
     trains: bool = True
     read_by: Mapping[str, Any] | None = None
     source: Path | None = None
+    finished: str = ""
+    ending: Callable[[Path], Iterable[str]] | None = None
 
 
 Complete = Callable[[argparse.Namespace, str, Path | None, dict[str, str]], HostCall]
@@ -109,7 +121,7 @@ def run(
 def _run(argv: Sequence[str], host: Host, parser: argparse.ArgumentParser, results: Path, complete: Complete) -> None:
     if {"-h", "--help"} & set(argv):
         if parser.epilog:
-            print(parser.epilog, flush=True)
+            print(f"{parser.epilog}\n", flush=True)
         host(["--help"])
     args = parser.parse_args(argv)
     args.overrides = arguments.take_overrides(args, parser)
@@ -121,6 +133,9 @@ def _run(argv: Sequence[str], host: Host, parser: argparse.ArgumentParser, resul
     if checkpoint is not None:
         filled["-e"] = str(checkpoint)
     call = complete(args, device, checkpoint, filled)
+    if call.finished:
+        _say(call.finished, *(call.ending(call.folder) if call.ending else ()))
+        return
     flag = "-p" if args.expdir is not None else "-e" if args.past_exp is not None else "-n"
     check_writable(call.folder, flag, folder=True)
     readers = workers_key(call.config or call.read_by or {})
@@ -139,6 +154,12 @@ def _run(argv: Sequence[str], host: Host, parser: argparse.ArgumentParser, resul
         except KeyboardInterrupt as stop:
             advice = way_on(call.folder, program=f"python {parser.prog} ")
             raise Interrupted(advice if call.trains else "the same command begins again") from stop
+    _say(*(call.ending(call.folder) if call.ending else ()))
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        logging.getLogger(__name__).info("%s", line)
 
 
 def _check_place(args: argparse.Namespace) -> None:

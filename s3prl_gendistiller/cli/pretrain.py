@@ -7,13 +7,17 @@ import atexit
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from s3prl_gendistiller.cli import arguments, launch
+from s3prl_gendistiller.cli.ending import last_lines
 from s3prl_gendistiller.cli.launch import HostCall
 from s3prl_gendistiller.cli.pretrain_data import check_data
-from s3prl_gendistiller.cli.resume import refuse_other_than_begun, resume_overrides
+from s3prl_gendistiller.cli.resume import finished, refuse_other_than_begun, resume_overrides
 from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.config_runner import RunnerConfig
 from s3prl_gendistiller.distill.fit import check_fit
@@ -25,7 +29,7 @@ from s3prl_gendistiller.host import mount
 from s3prl_gendistiller.host.checkpoint import read_checkpoint
 from s3prl_gendistiller.host.hub_teacher import check_hub_teacher
 from s3prl_gendistiller.host.locate import find_host
-from s3prl_gendistiller.host.overrides import Overrides
+from s3prl_gendistiller.host.overrides import MODEL_SECTIONS, Overrides
 from s3prl_gendistiller.host.paths import expand, teacher_folder, with_absolute_files
 from s3prl_gendistiller.host.pretrain_config import runner_for_host
 from s3prl_gendistiller.host.resume import check_changes
@@ -35,6 +39,13 @@ from s3prl_gendistiller.shipped import existing_or_shipped, shipped_folder
 from s3prl_gendistiller.student_kinds import STUDENT_KINDS, read_model_config
 
 RESULTS = Path("result/pretrain")
+_EXAMPLE = (
+    "config.runner.total_steps=1000,,config.optimizer.lr=1.e-3,,config.pretrain_expert.datarc.valid_sets=['dev-clean']"
+)
+_MODEL_KEYS = (
+    "Keys of the model YAML (teacher, student, distill, ...) go into a file for -g, which begins with `base:`."
+)
+_KEPT = "a run that goes on keeps its model; begin another run with -n and a model YAML for -g"
 
 
 def main(argv: Sequence[str] | None = None, host: launch.Host = mount.run_pretrain) -> int:
@@ -44,6 +55,7 @@ def main(argv: Sequence[str] | None = None, host: launch.Host = mount.run_pretra
 
 def _parser() -> argparse.ArgumentParser:
     parser = launch.host_flags("run_pretrain.py")
+    parser.epilog = f"{launch.OVERRIDES_HELP.format(example=_EXAMPLE, name='runner')}\n{_MODEL_KEYS}"
     parser.add_argument("-g", "--upstream_config", type=arguments.text)
     parser.add_argument("--multi_gpu", action="store_true")
     return parser
@@ -57,16 +69,20 @@ def _resume(checkpoint: Path, args: argparse.Namespace, device: str, filled: dic
     """The call that goes on with a checkpoint, from which everything but device and folder comes."""
     states = read_checkpoint(checkpoint, mmap=True)
     begun = states["Args"]
+    folder, ending = checkpoint.resolve().parent, partial(last_lines, device=device)
     refuse_other_than_begun(args, {"upstream": "-u", "seed": "--seed", "multi_gpu": "--multi_gpu"}, begun, checkpoint)
+    if done := finished(states, checkpoint, args.overrides, "run_pretrain.py"):
+        return HostCall([], folder, finished=done, ending=ending)
     stored = {"-c": args.config, "-g": args.upstream_config}
     filled.update({flag: "from the checkpoint" for flag, value in stored.items() if value is not None})
+    args.overrides.refuse_model_keys(_KEPT)
     sections = check_stored_pretrain(states, checkpoint, args.overrides, mount.pretrain_tasks())
     if begun.upstream in STUDENT_KINDS and sections.keys() >= {"runner", "optimizer", "pretrain_expert"}:
         check_data(from_dict(RunnerConfig, sections, f"{checkpoint}: Config"))
     check_changes(states, checkpoint, args.overrides)
     overrides = args.overrides.as_spelt_in(states["Config"])  # s3prl knows one name of each key
     command = ["-e", str(checkpoint), "-o", resume_overrides(begun, checkpoint, overrides, device)]
-    return HostCall(command, checkpoint.resolve().parent, read_by=states["Config"])
+    return HostCall(command, folder, read_by=states["Config"], ending=ending)
 
 
 def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> HostCall:
@@ -82,6 +98,7 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> Hos
         args.config = args.config or _fill(filled, "-c", shipped / "config_runner.yaml")
         args.upstream_config = args.upstream_config or _fill(filled, "-g", shipped / "config_model.yaml")
         args.config, args.upstream_config = (str(existing_or_shipped(p)) for p in (args.config, args.upstream_config))
+        args.overrides.refuse_model_keys(_advice(args.overrides, args.upstream_config))
         content = _check(args.upstream, args.upstream_config, args.config, args.overrides)
         args.upstream_config = _for_host(read_layered_yaml(args.upstream_config), args.upstream_config)
     else:
@@ -90,7 +107,7 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> Hos
     override = args.overrides.text() if args.config is None else Overrides(args.overrides.flags).text()
     given = {"--multi_gpu": args.multi_gpu, "-o": override, "-c": args.config, "-g": args.upstream_config}
     command += launch.given_flags(given)
-    return HostCall(command, folder, read_by=content)
+    return HostCall(command, folder, read_by=content, ending=partial(last_lines, device=device))
 
 
 def _check_stock(args: argparse.Namespace) -> dict[str, Any]:
@@ -109,8 +126,18 @@ def _check_stock(args: argparse.Namespace) -> dict[str, Any]:
         shipped = find_host().package / "pretrain" / args.upstream / "config_runner.yaml"
         content = read_layered_yaml(shipped) if args.overrides.keys and shipped.is_file() else {}
         return runner_for_host(args.upstream, args.overrides.apply(content), "-o") if content else {}
-    args.config = str(existing_or_shipped(args.config))
-    return runner_for_host(args.upstream, args.overrides.apply(read_layered_yaml(args.config)), args.config)
+    source = args.config = str(existing_or_shipped(args.config))
+    return args.overrides.check(read_layered_yaml(source), lambda found: runner_for_host(args.upstream, found, source))
+
+
+def _advice(overrides: Overrides, model: str) -> str:
+    """How to change the keys of a model YAML that are among the overrides."""
+    sections = {path: value for path, value in overrides.keys.items() if path[0] in MODEL_SECTIONS}
+    shipped = shipped_folder("pretrain_configs")
+    base = str(Path(model).relative_to(shipped.parent)) if Path(model).is_relative_to(shipped) else model
+    content = {"base": base, **Overrides(keys=sections).apply({})}
+    lines = yaml.safe_dump(content, sort_keys=False, default_flow_style=None).splitlines()
+    return "\n  ".join(["write the keys into a file for -g:", *lines])
 
 
 def _check(task: str, model_path: str, runner_path: str, overrides: Overrides) -> dict[str, Any]:
@@ -123,12 +150,14 @@ def _check(task: str, model_path: str, runner_path: str, overrides: Overrides) -
     except UserError as error:
         problems.append(str(error))
     try:
-        content = runner_for_host(task, overrides.apply(read_layered_yaml(runner_path)), runner_path)
+        given = read_layered_yaml(runner_path)
+        content = overrides.check(given, lambda found: runner_for_host(task, found, runner_path))
     except UserError as error:
         problems.append(str(error))
     runner = from_dict(RunnerConfig, content, runner_path) if content else None
     if model is not None and runner is not None:
-        problems += _front_end_problems(model, runner, model_path)
+        lowered = "-o config.runner.total_steps with " if ("runner", "total_steps") in overrides.keys else ""
+        problems += _front_end_problems(model, runner, f"{lowered}{model_path}")
     if problems:
         raise UserError("\n".join(problems))
     assert model is not None and runner is not None
@@ -138,11 +167,12 @@ def _check(task: str, model_path: str, runner_path: str, overrides: Overrides) -
     return content
 
 
-def _front_end_problems(model: ModelConfig, runner: RunnerConfig, path: str) -> Iterator[str]:
+def _front_end_problems(model: ModelConfig, runner: RunnerConfig, source: str) -> Iterator[str]:
+    """A training of the front end alone that leaves no step for the student; `source` gave the numbers."""
     alone, total = model.distill.front_end_steps, runner.runner.total_steps
     if runner.runner.n_epochs <= 0 and alone >= total:
         yield (
-            f"{path}: distill.front_end_steps: found {alone}, expected less than runner.total_steps {total}; after "
+            f"{source}: distill.front_end_steps: found {alone}, expected less than runner.total_steps {total}; after "
             "these steps, the whole student is trained"
         )
 

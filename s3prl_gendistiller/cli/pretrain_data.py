@@ -88,15 +88,15 @@ def _write_lists(root: Path, manifests: Path, overwrite: bool = False) -> str:
 
 
 def _check_epochs(runner: RunnerConfig, root: str, manifests: Path) -> None:
-    """Refuses log_step and save_step that a run of epochs never reaches; s3prl asserts the same after loading."""
+    """Refuses log_step and save_step that a run of epochs never reaches."""
     section, data = runner.runner, runner.pretrain_expert.datarc
     paths = [manifests / f"{name}.csv" for name in data.sets]
     utterances = len(read_manifest(paths, root, skip_bad=data.skip_bad))
     batches = math.ceil(utterances / data.train_batch_size)
     steps = section.n_epochs * batches // section.gradient_accumulate_steps
     for name in ("log_step", "save_step"):
-        if getattr(section, name) >= steps:
+        if getattr(section, name) > steps:
             raise UserError(
-                f"runner.{name}: found {getattr(section, name)}, expected less than {steps}, the steps of n_epochs "
+                f"runner.{name}: found {getattr(section, name)}, expected at most {steps}, the steps of n_epochs "
                 f"{section.n_epochs} over {utterances} utterances; lower it, or set n_epochs to -1 for total_steps"
             )

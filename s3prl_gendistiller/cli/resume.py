@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import logging
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import BEST, REGULAR, newest_checkpoint, read_checkpoint
 from s3prl_gendistiller.host.overrides import Overrides
+from s3prl_gendistiller.student_kinds import kind_of_weights
 
 logger = logging.getLogger(__name__)
 
@@ -43,13 +47,38 @@ def checkpoint_to_resume(past: str | None, auto: bool, folder: Path | None, prog
 
 
 def set_aside(folder: Path) -> None:
-    """Renames the broken checkpoints of a run that was killed in its first save, so that the run can begin again."""
+    """Renames the broken checkpoints of a run that was killed in its first save, so that the run can begin again.
+
+    Says that ``-a`` has found nothing to go on with.
+    """
     broken = sorted(path for pattern in (REGULAR, BEST) for path in folder.glob(pattern))
     for path in broken:
         path.replace(path.with_name(f"{path.name}.broken"))
     if broken:
         names = ", ".join(path.name for path in broken)
         logger.warning("-a: found no whole checkpoint in %s: begins again, %s put aside as .broken", folder, names)
+        return
+    runs = sorted({path.parent.name for path in folder.parent.glob(f"*/{REGULAR}")})
+    close = difflib.get_close_matches(folder.name, runs, n=1)
+    logger.info(
+        "-a: found no checkpoint in %s: begins a new run%s", folder, f" (did you mean {close[0]}?)" if close else ""
+    )
+
+
+def finished(states: Mapping[str, Any], checkpoint: Path, overrides: Overrides, program: str) -> str:
+    """A message if every step of a run is done; empty if steps are left, or if ``-o`` might make it longer."""
+    of_stock_task = "Downstream" not in states and kind_of_weights(states) is None
+    section, step = states["Config"].get("runner", {}), states["Step"] + of_stock_task  # s3prl stores one step less
+    total = section.get("total_steps")
+    if overrides.keys or overrides.flags or not isinstance(total, int) or step < total:
+        return ""
+    epochs = section.get("n_epochs", -1)
+    longer = f"n_epochs={2 * epochs}" if epochs > 0 else f"total_steps={2 * total}"
+    folder = shlex.quote(os.path.relpath(checkpoint.parent))
+    return (
+        f"{checkpoint}: step {step:,} of {total:,} is done, the run is finished; python {program} -e {folder} -o "
+        f"config.runner.{longer} makes it longer"
+    )
 
 
 def check_resumable(checkpoint: Path, program: str) -> None:

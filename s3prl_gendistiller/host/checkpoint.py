@@ -213,8 +213,8 @@ def newest_checkpoint(folder: str | Path) -> Path | None:
     """The whole checkpoint with the highest stored step in a run's folder; broken files are skipped with a warning.
 
     If no states-*.ckpt is whole, the checkpoint that was best on dev is taken; run_downstream.py stores the same in it.
-    The step inside a file decides, not the file's name: s3prl names the last checkpoint of a run states-epoch-N, which
-    sorts before states-1000. A file that a running training deletes meanwhile counts as absent.
+    The step inside a file decides, not the file's name: s3prl itself, and earlier versions of this package, name the
+    last checkpoint of a distillation states-epoch-N. A file that a running training deletes meanwhile counts as absent.
     """
     for pattern in (REGULAR, BEST):
         ages: dict[Path, tuple[int, float]] = {}

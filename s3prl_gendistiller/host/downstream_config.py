@@ -45,36 +45,40 @@ EVALUATED = (
 class TrainingConfig(LoopConfig):
     """The keys that s3prl's downstream Runner reads from `runner`."""
 
-    eval_step: int = key(low=1)
-    eval_dataloaders: tuple[str, ...] = key(choices=experts.SPLITS)
-    train_dataloader: str = key("train", choices=experts.SPLITS)
-    evaluate_ratio: float = key(1.0, above=0.0, high=1.0)
+    eval_step: int = key(low=1, about="steps from one score on dev to the next")
+    eval_dataloaders: tuple[str, ...] = key(
+        choices=experts.SPLITS, about="splits that are scored in training; the best checkpoint on each is kept"
+    )
+    train_dataloader: str = key("train", choices=experts.SPLITS, about="split that is trained on")
+    evaluate_ratio: float = key(1.0, above=0.0, high=1.0, about="share of a split that is scored")
 
 
 @dataclass(frozen=True)
 class EvaluationConfig:
     """`runner` of a task without training."""
 
-    evaluate_ratio: float = key(1.0, above=0.0, high=1.0)
+    evaluate_ratio: float = key(1.0, above=0.0, high=1.0, about="share of a split that is scored")
 
 
 @dataclass(frozen=True)
 class SpecAugConfig:
     """Masking of the features of a batch."""
 
-    apply_time_warp: bool = True
-    time_warp_window: int = key(5, low=1)
-    time_warp_mode: str = key("bicubic", choices=("bicubic", "bilinear", "nearest"))
-    apply_freq_mask: bool = True
-    freq_mask_width_range: tuple[int, int] = (0, 20)
-    num_freq_mask: int = key(2, low=0)
-    apply_time_mask: bool = True
-    time_mask_width_range: tuple[int, int] = (0, 100)
-    num_time_mask: int = key(2, low=0)
-    adaptive: bool = False
-    adaptive_number_ratio: float = key(0.04, low=0.0)
-    adaptive_size_ratio: float = key(0.04, low=0.0, high=1.0)
-    max_n_time_masks: int = key(20, low=0)
+    apply_time_warp: bool = key(True, about="warp time")
+    time_warp_window: int = key(5, low=1, about="largest shift of the warping, in frames")
+    time_warp_mode: str = key(
+        "bicubic", choices=("bicubic", "bilinear", "nearest"), about="interpolation of the warping"
+    )
+    apply_freq_mask: bool = key(True, about="mask features")
+    freq_mask_width_range: tuple[int, int] = key((0, 20), about="width of a mask of features: [least, most]")
+    num_freq_mask: int = key(2, low=0, about="masks of features")
+    apply_time_mask: bool = key(True, about="mask frames")
+    time_mask_width_range: tuple[int, int] = key((0, 100), about="width of a mask of frames: [least, most]")
+    num_time_mask: int = key(2, low=0, about="masks of frames")
+    adaptive: bool = key(False, about="number and width of the masks follow from the length")
+    adaptive_number_ratio: float = key(0.04, low=0.0, about="adaptive: masks for each frame")
+    adaptive_size_ratio: float = key(0.04, low=0.0, high=1.0, about="adaptive: width of a mask for each frame")
+    max_n_time_masks: int = key(20, low=0, about="adaptive: most masks of frames")
 
     def problems(self) -> Iterator[str]:
         for name in ("freq_mask_width_range", "time_mask_width_range"):
@@ -88,8 +92,8 @@ class SpecAugConfig:
 @dataclass(frozen=True, kw_only=True)
 class _DownstreamConfig(TrainedConfig):
     runner: TrainingConfig
-    downstream_expert: Any
-    specaug: SpecAugConfig | None = None
+    downstream_expert: Any = key(about="the task")
+    specaug: SpecAugConfig | None = key(None, about="masking of the features in training; null: none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,8 +116,8 @@ class _SpeechConfig(_DownstreamConfig):
 
 @dataclass(frozen=True)
 class _QueryConfig:
-    runner: EvaluationConfig
-    downstream_expert: experts.QueryConfig
+    runner: EvaluationConfig = key(about="the evaluation")
+    downstream_expert: experts.QueryConfig = key(about="the task")
 
 
 def check_downstream(downstream: str, content: Mapping[str, Any], source: str) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from s3prl_gendistiller.host import compat, hubconf, runners, soft_labels
 from s3prl_gendistiller.host.feature_cache import put_cache_before, watch_loaders
 from s3prl_gendistiller.host.feature_store import CACHE_FLAG, LIMIT_FLAG, FeatureCache, read_size
 from s3prl_gendistiller.host.locate import find_host, is_host_package
+from s3prl_gendistiller.host.progress import Bars
 from s3prl_gendistiller.host.shims import ctc_corpora, downstream_experts, task_data, upstream_guards
 from s3prl_gendistiller.host.training_guard import TrainingGuard
 from s3prl_gendistiller.host.view import View
@@ -73,6 +74,8 @@ def guard_runner(module: ModuleType) -> None:
     )
     module.glob = View(glob, glob=lambda pattern: [])  # type: ignore[attr-defined] # the Runner would delete a checkpoint before it writes
     module.print = guard.say  # type: ignore[attr-defined]
+    if not hasattr(runner, "evaluate"):  # the pretraining Runner; the suite reads the bars of the other one
+        module.tqdm = Bars(guard)  # type: ignore[attr-defined]
     runner._get_optimizer = runners.optimizer_getter(runner._get_optimizer, module, guard)
     runner._get_scheduler = runners.scheduler_getter(runner._get_scheduler)
     runner.train = runners.ended(runners.trained(runner.train, guard), guard)

@@ -6,18 +6,22 @@ s3prl evaluates each value as Python. Here a value is read as a literal, or else
 from __future__ import annotations
 
 import ast
+import dataclasses
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
-from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.config import ModelConfig
+from s3prl_gendistiller.errors import ConfigError, UserError
 from s3prl_gendistiller.host.locate import find_host
 from s3prl_gendistiller.schema_values import one_of, shown
 from s3prl_gendistiller.spellings import other_name
 
 OVERRIDE_SEPARATOR = ",,"
+MODEL_SECTIONS = tuple(section.name for section in dataclasses.fields(ModelConfig))
 _WORDS = {"true": True, "false": False, "null": None}  # as in YAML; s3prl would take them as text, which is true
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,32 @@ class Overrides:
     def as_spelt_in(self, content: Mapping[str, Any]) -> Overrides:
         """The overrides, where a key with two names has the name that it has in `content`."""
         return replace(self, keys={_spelt_in(content, path): value for path, value in self.keys.items()})
+
+    def check(self, content: Mapping[str, Any], check: Callable[[dict[str, Any]], T]) -> T:
+        """The result of `check` for `content` with the overrides applied.
+
+        ConfigError of `check`: a UserError, which blames problems that `content` alone does not have on `-o`.
+        """
+        try:
+            return check(self.apply(content))
+        except ConfigError as error:
+            alone: tuple[str, ...] = ()
+            try:
+                check(dict(content))
+            except ConfigError as before:
+                alone = before.problems
+            given = [problem for problem in error.problems if problem not in alone]
+            if not given:
+                raise
+            stored = [problem for problem in error.problems if problem in alone]
+            parts = [*([ConfigError(error.source, stored)] if stored else []), ConfigError("-o", given)]
+            raise UserError("\n".join(map(str, parts))) from error
+
+    def refuse_model_keys(self, remedy: str) -> None:
+        """Refuses keys of a model YAML, which `-o` does not reach; `remedy` ends the UserError."""
+        found = ", ".join(f"config.{'.'.join(path)}" for path in self.keys if path[0] in MODEL_SECTIONS)
+        if found:
+            raise UserError(f"-o: found {found}, of the model YAML, expected keys of the run's configuration; {remedy}")
 
     def text(self) -> str:
         """Text for s3prl's ``-o``, which splits at every ``,,`` and ``=``, even inside quotes."""

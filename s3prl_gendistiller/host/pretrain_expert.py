@@ -85,6 +85,7 @@ class PretrainExpert(nn.Module):
         self._step = 0
         self._train_sums: list[Tensor] = []
         self._valid_reports: list[tuple[int, dict[str, float]]] = []
+        self.held_out_loss: float | None = None  # the last one, for `progress`
         self._random_state: dict[str, Any] | None = None
         self._clock = time.perf_counter()
         self._fingerprints = {"teacher": values_hash(teacher.encoder), "data": speech_hash(self.train_loader.crops)}
@@ -115,7 +116,9 @@ class PretrainExpert(nn.Module):
         """Scores the held-out set; the Runner calls this method after each optimiser step."""
         if self.valid_loader is not None and self._step % self.data.valid_step == 0:
             started = time.perf_counter()
-            self._valid_reports.append((self._step, score(self.task, self.valid_loader, self.device)))
+            report = score(self.task, self.valid_loader, self.device)
+            self._valid_reports.append((self._step, report))
+            self.held_out_loss = report["loss"]
             self._clock += time.perf_counter() - started  # scoring does not count as training time
 
     def log_records(self, records: dict[str, list], logger: Any, prefix: str, global_step: int, **kwargs: Any) -> None:

@@ -30,6 +30,7 @@ def optimizer_getter(stock: Method, module: ModuleType, guard: TrainingGuard) ->
 
     @functools.wraps(stock)
     def get(self: Any, model_params: Any) -> Any:
+        self.config["runner"].update(guard.asked_steps)
         _count_epochs(self)
         if not self.init_ckpt:
             optimizer = stock(self, model_params)
@@ -97,12 +98,22 @@ def ended(stock: Method, guard: TrainingGuard) -> Method:
 
 
 def trained(stock: Method, guard: TrainingGuard) -> Method:
-    """A training loop that logs its skipped steps at the end."""
+    """A training loop that logs its skipped steps at the end.
+
+    s3prl's loop begins with the assertion that `log_step` and `save_step` are less than the steps of the run, and reads
+    both again in each step. The loop begins with zeros, and `optimizer_getter` puts the values back.
+    """
 
     @functools.wraps(stock)
     def train(self: Any) -> None:
         guard.steps = 0
-        stock(self)
+        section = self.config["runner"]
+        guard.asked_steps = {name: section[name] for name in ("log_step", "save_step") if name in section}
+        section.update(dict.fromkeys(guard.asked_steps, 0))
+        try:
+            stock(self)
+        finally:
+            section.update(guard.asked_steps)
         guard.report()
 
     return train

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,6 +42,11 @@ def save_checkpoint(states: Mapping[str, Any], path: Path, keep: int) -> None:
     _sync(path.parent)
     if path.match(REGULAR):
         delete_surplus(path, keep)
+
+
+def named_by_step(text: str, step: int) -> str:
+    """`text` with ``states-STEP`` in place of ``states-epoch-N``, as s3prl names the last checkpoint of a run."""
+    return re.sub(r"\bstates-epoch-\d+(?=\.ckpt$)", f"states-{step}", text)
 
 
 def way_on(folder: Path, options: str = "", program: str = "") -> str:

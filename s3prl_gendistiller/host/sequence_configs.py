@@ -17,15 +17,17 @@ UNKNOWN_WORD = 'float("-inf")'  # weight of a word outside the lexicon: a text t
 
 @dataclass(frozen=True)
 class RnnConfig:
-    module: str = key(choices=("LSTM", "GRU"))
-    bidirection: bool = key()
-    dim: tuple[int, ...] = key()
-    dropout: tuple[float, ...] = key()
-    layer_norm: tuple[bool, ...] = key()
-    proj: tuple[bool, ...] = key()
-    sample_rate: tuple[int, ...] = key()
-    sample_style: str = key(choices=("drop", "concat"))
-    total_rate: int = key(320, low=-1)
+    module: str = key(choices=("LSTM", "GRU"), about="kind of the layers")
+    bidirection: bool = key(about="both directions of time")
+    dim: tuple[int, ...] = key(about="width of each layer")
+    dropout: tuple[float, ...] = key(about="dropout of each layer")
+    layer_norm: tuple[bool, ...] = key(about="LayerNorm after each layer")
+    proj: tuple[bool, ...] = key(about="linear layer after each layer")
+    sample_rate: tuple[int, ...] = key(about="frames that each layer makes one of")
+    sample_style: str = key(choices=("drop", "concat"), about="how frames become one: leave out, or join")
+    total_rate: int = key(
+        320, low=-1, about="samples of a frame before the first layer; -1: as the upstream gives them"
+    )
 
     def problems(self) -> Iterator[str]:
         for name in ("dropout", "layer_norm", "proj", "sample_rate"):
@@ -41,19 +43,21 @@ class RnnConfig:
 
 @dataclass(frozen=True)
 class Wav2LetterConfig:
-    total_rate: int = key(320, low=-1)
+    total_rate: int = key(
+        320, low=-1, about="samples of a frame before the first layer; -1: as the upstream gives them"
+    )
 
 
 @dataclass(frozen=True)
 class SequenceModelConfig:
     """`modelrc` of ASR, `model` of PR and SF."""
 
-    project_dim: int = key(low=1)
-    select: str = key(choices=("FrameLevel", "RNNs", "Wav2Letter"))
-    RNNs: RnnConfig | None = None
-    Wav2Letter: Wav2LetterConfig | None = None
-    FrameLevel: FrameLevelConfig | None = None
-    zero_infinity: bool | None = None
+    project_dim: int = key(low=1, about="width of the linear layer between the upstream and the head")
+    select: str = key(choices=("FrameLevel", "RNNs", "Wav2Letter"), about="head")
+    RNNs: RnnConfig | None = key(None, about="settings of the head RNNs")
+    Wav2Letter: Wav2LetterConfig | None = key(None, about="settings of the head Wav2Letter")
+    FrameLevel: FrameLevelConfig | None = key(None, about="settings of the head FrameLevel")
+    zero_infinity: bool | None = key(None, about="leave out utterances whose CTC loss is infinite")
 
     def problems(self) -> Iterator[str]:
         if self.select == "RNNs" and self.RNNs is None:
@@ -65,18 +69,22 @@ _NUMBER = re.compile(r"[-+]?\d+(\.\d*)?")
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    decoder_type: str | None = key("None", choices=("None", "kenlm"))
-    nbest: int = key(1, low=1)
-    criterion: str = key("ctc", choices=("ctc",))
-    beam: int = key(5, low=1)
-    beam_threshold: float = key(25.0, above=0.0)
-    kenlm_model: str = ""
-    lexicon: str = ""
-    lm_weight: float = 2.0
-    word_score: float = -1.0
-    unk_weight: Any = UNKNOWN_WORD
-    sil_weight: float = 0.0
-    unit_lm: bool = False
+    decoder_type: str | None = key(
+        "None",
+        choices=("None", "kenlm"),
+        about="None: the likeliest letter of each frame; kenlm: beam search with a language model",
+    )
+    nbest: int = key(1, low=1, about="hypotheses that the search gives")
+    criterion: str = key("ctc", choices=("ctc",), about="loss that the head was trained with")
+    beam: int = key(5, low=1, about="width of the beam")
+    beam_threshold: float = key(25.0, above=0.0, about="largest distance in score to the best hypothesis")
+    kenlm_model: str = key("", about="file of the language model")
+    lexicon: str = key("", about="file of the words and their spelling")
+    lm_weight: float = key(2.0, about="weight of the language model")
+    word_score: float = key(-1.0, about="score of each word")
+    unk_weight: Any = key(UNKNOWN_WORD, about="score of a word outside the lexicon")
+    sil_weight: float = key(0.0, about="score of silence")
+    unit_lm: bool = key(False, about="the language model is one of letters")
 
     def problems(self) -> Iterator[str]:
         known = isinstance(self.unk_weight, int | float) or self.unk_weight in (UNKNOWN_WORD, "-math.inf")
@@ -86,57 +94,57 @@ class DecoderConfig:
 
 @dataclass(frozen=True)
 class AsrDataConfig:
-    libri_root: str
-    bucket_file: str
-    zero_infinity: bool
-    decoder_args: DecoderConfig
-    num_workers: int = key(low=0)
-    batch_size: int = key(low=1)
-    eval_batch_size: int = key(low=1)
-    train_batch_size: int = key(32, low=1)  # in s3prl's YAML, but not read by its expert
-    dict_path: str = ""
-    train: tuple[str, ...] = ()
-    dev: tuple[str, ...] = ()
-    test: tuple[str, ...] = ()
-    dev_clean: tuple[str, ...] = key((), spelt="dev-clean")
-    dev_other: tuple[str, ...] = key((), spelt="dev-other")
-    test_clean: tuple[str, ...] = key((), spelt="test-clean")
-    test_other: tuple[str, ...] = key((), spelt="test-other")
+    libri_root: str = key(about="folder of LibriSpeech")
+    bucket_file: str = key(about="folder of the manifests")
+    zero_infinity: bool = key(about="leave out utterances whose CTC loss is infinite")
+    decoder_args: DecoderConfig = key(about="how letters become words")
+    num_workers: int = key(low=0, about="processes that read audio; 0: no process beside the run")
+    batch_size: int = key(low=1, about="utterances in a training batch; s3prl halves batches of long ones")
+    eval_batch_size: int = key(low=1, about="utterances in a batch of dev or test")
+    train_batch_size: int = key(32, low=1, about="in s3prl's YAML, but not read by its expert")
+    dict_path: str = key("", about="file of the letters")
+    train: tuple[str, ...] = key((), about="manifests of the split train")
+    dev: tuple[str, ...] = key((), about="manifests of the split dev")
+    test: tuple[str, ...] = key((), about="manifests of the split test")
+    dev_clean: tuple[str, ...] = key((), spelt="dev-clean", about="manifests of the split dev-clean")
+    dev_other: tuple[str, ...] = key((), spelt="dev-other", about="manifests of the split dev-other")
+    test_clean: tuple[str, ...] = key((), spelt="test-clean", about="manifests of the split test-clean")
+    test_other: tuple[str, ...] = key((), spelt="test-other", about="manifests of the split test-other")
 
 
 @dataclass(frozen=True, kw_only=True)
 class AsrConfig(DistillableConfig):
-    datarc: AsrDataConfig
-    modelrc: SequenceModelConfig
+    datarc: AsrDataConfig = key(about="the speech, and how it is cut into batches")
+    modelrc: SequenceModelConfig = key(about="the head")
 
 
 @dataclass(frozen=True)
 class CorpusConfig:
     """`corpus` of PR and SF. s3prl reads more corpora than these two tasks need."""
 
-    name: str
-    path: str
-    train: tuple[str, ...]
-    dev: tuple[str, ...]
-    test: tuple[str, ...]
-    bucketing: bool
-    batch_size: int = key(low=1)
-    num_workers: int = key(12, low=0)
-    ascending: bool = False
-    ratio: float = key(1.0, above=0.0, high=1.0)
-    offset: int = key(0, low=0)
+    name: str = key(about="the corpus")
+    path: str = key(about="folder of the corpus")
+    train: tuple[str, ...] = key(about="parts of the corpus for training")
+    dev: tuple[str, ...] = key(about="parts of the corpus for dev")
+    test: tuple[str, ...] = key(about="parts of the corpus for the test")
+    bucketing: bool = key(about="batches of similar lengths")
+    batch_size: int = key(low=1, about="utterances in a batch")
+    num_workers: int = key(12, low=0, about="processes that read audio; 0: no process beside the run")
+    ascending: bool = key(False, about="short utterances first")
+    ratio: float = key(1.0, above=0.0, high=1.0, about="share of dev and test that is used; training uses all")
+    offset: int = key(0, low=0, about="first utterance of dev and test that is used")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhonemeCorpusConfig(CorpusConfig):
-    lexicon: tuple[str, ...]
+    lexicon: tuple[str, ...] = key(about="files of the words and their phonemes")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SlotCorpusConfig(CorpusConfig):
-    train_speakers: tuple[str, ...]
-    valid_speakers: tuple[str, ...]
-    test_speakers: tuple[str, ...]
+    train_speakers: tuple[str, ...] = key(about="speakers of the training speech")
+    valid_speakers: tuple[str, ...] = key(about="speakers of dev")
+    test_speakers: tuple[str, ...] = key(about="speakers of the test")
 
 
 _OTHERS = dict.fromkeys(("librispeech", "common_voice", "sbcsae"), CorpusConfig)
@@ -145,9 +153,12 @@ CORPORA = Variants(by="name", of={"libriphone": PhonemeCorpusConfig, "snips": Sl
 
 @dataclass(frozen=True)
 class TextConfig:
-    mode: str = key(choices=("character", "character-slot", "subword", "subword-slot", "word"))
-    vocab_file: str = key()
-    slots_file: str | None = None
+    mode: str = key(
+        choices=("character", "character-slot", "subword", "subword-slot", "word"),
+        about="unit of the text; -slot: with marks of slots",
+    )
+    vocab_file: str = key(about="file of the units")
+    slots_file: str | None = key(None, about="file of the slots")
 
     def problems(self) -> Iterator[str]:
         if self.mode.endswith("-slot") and self.slots_file is None:
@@ -160,12 +171,12 @@ METRICS = ("per", "wer", "cer", *_SLOT_METRICS)
 
 @dataclass(frozen=True, kw_only=True)
 class CtcConfig(DistillableConfig):
-    corpus: Any = key(variants=CORPORA)
-    text: TextConfig
-    model: SequenceModelConfig
-    metric: tuple[str, ...] = key(choices=METRICS)
-    metric_higher_better: bool
-    save_best_on: tuple[str, ...] = key(("dev",), choices=SPLITS)
+    corpus: Any = key(variants=CORPORA, about="the speech, and how it is cut into batches")
+    text: TextConfig = key(about="what is predicted")
+    model: SequenceModelConfig = key(about="the head")
+    metric: tuple[str, ...] = key(choices=METRICS, about="metrics; the first one chooses the checkpoint")
+    metric_higher_better: bool = key(about="true where a higher first metric is better")
+    save_best_on: tuple[str, ...] = key(("dev",), choices=SPLITS, about="splits on which the best checkpoint is chosen")
 
     def problems(self) -> Iterator[str]:
         if not self.metric:
@@ -176,39 +187,39 @@ class CtcConfig(DistillableConfig):
 
 @dataclass(frozen=True)
 class MixtureDataConfig:
-    num_speakers: int = key(low=1)
-    chunk_size: int = key(2000, low=1)
-    subsampling: int = key(1, low=1)
-    label_delay: int = key(0, low=0)
-    rate: int = key(16_000, low=16_000, high=16_000)  # the rate of every upstream
-    frame_shift: int | None = key(None, low=1)
-    use_last_samples: bool = True
+    num_speakers: int = key(low=1, about="speakers of a mixture")
+    chunk_size: int = key(2000, low=1, about="longest piece of a training mixture, in frames")
+    subsampling: int = key(1, low=1, about="frames that become one")
+    label_delay: int = key(0, low=0, about="frames by which the labels come later")
+    rate: int = key(16_000, low=16_000, high=16_000, about="samples a second")  # the rate of every upstream
+    frame_shift: int | None = key(None, low=1, about="samples from frame to frame; null: those of the upstream")
+    use_last_samples: bool = key(True, about="use the rest at the end of a mixture")
 
 
 @dataclass(frozen=True)
 class LoaderConfig:
-    num_workers: int = key(low=0)
-    train_batchsize: int = key(low=1)
-    eval_batchsize: int = key(low=1)
-    train_dir: str = key()
-    dev_dir: str = key()
-    test_dir: str = key()
+    num_workers: int = key(low=0, about="processes that read audio; 0: no process beside the run")
+    train_batchsize: int = key(low=1, about="mixtures in a training batch")
+    eval_batchsize: int = key(low=1, about="mixtures in a batch of dev or test")
+    train_dir: str = key(about="folder of the training mixtures")
+    dev_dir: str = key(about="folder of the dev mixtures")
+    test_dir: str = key(about="folder of the test mixtures")
 
 
 @dataclass(frozen=True)
 class ScoreConfig:
-    save_predictions: bool
+    save_predictions: bool = key(about="write what was predicted, for the score")
 
 
 @dataclass(frozen=True)
 class SeparatorConfig:
-    rnn_layers: int = key(low=0)
-    hidden_size: int = key(low=1)
+    rnn_layers: int = key(low=0, about="number of LSTM layers")
+    hidden_size: int = key(low=1, about="width of the LSTM layers")
 
 
 @dataclass(frozen=True)
 class DiarizationConfig:
-    datarc: MixtureDataConfig
-    loaderrc: LoaderConfig
-    scorerc: ScoreConfig
-    modelrc: SeparatorConfig
+    datarc: MixtureDataConfig = key(about="the mixtures")
+    loaderrc: LoaderConfig = key(about="where the mixtures are, and how they are cut into batches")
+    scorerc: ScoreConfig = key(about="the score")
+    modelrc: SeparatorConfig = key(about="the head")

@@ -44,9 +44,11 @@ BEST = ("dev-best.ckpt", "dev-clean-best.ckpt")
 
 @dataclass(frozen=True)
 class SoftLabelConfig:
-    teacher: str | None = None  # checkpoint or folder of a run of run_downstream.py on the same task with labels
-    temperature: float = key(1.0, above=0.0)  # temperature of both softmaxes
-    hard_weight: float = key(0.0, low=0.0)  # weight of s3prl's loss with labels, added to the soft loss; 0 in GLMD
+    teacher: str | None = key(None, about="checkpoint or folder of a run of the same task that was trained with labels")
+    temperature: float = key(1.0, above=0.0, about="temperature of both softmaxes")
+    hard_weight: float = key(
+        0.0, low=0.0, about="weight of s3prl's loss with labels, added to the soft loss; 0 in GLMD"
+    )
 
     def problems(self) -> Iterator[str]:
         if self.teacher is None:

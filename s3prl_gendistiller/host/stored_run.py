@@ -40,7 +40,7 @@ def check_stored_downstream(states: Mapping[str, Any], source: str | Path, overr
 
     UserError: a name, a type or a key in the checkpoint is wrong, or the run would do more than train and evaluate.
     """
-    args, config = _parts(states, source, overrides)
+    args, _ = _parts(states, source, overrides)
     if args.get("from_hf_hub") or args.get("hub") == "huggingface":
         raise UserError(
             f"{source}: its arguments would download code from the Hugging Face hub and run it; expected a run with an "
@@ -52,7 +52,8 @@ def check_stored_downstream(states: Mapping[str, Any], source: str | Path, overr
             "-o args.push_to_hf_hub=True to upload the folder, or -o args.push_to_hf_hub=False to keep the folder local"
         )
     if "downstream" in args:
-        check_stored_config(str(args["downstream"]), config, f"{source}: Config")
+        task = str(args["downstream"])
+        overrides.check(states["Config"], lambda found: check_stored_config(task, found, f"{source}: Config"))
     check_settings(args.get("upstream"), args.get("upstream_model_config"))
 
 
@@ -67,11 +68,14 @@ def check_stored_pretrain(
     task = args.get("upstream")
     if task is not None and task not in tasks:
         raise UserError(f"{source}: found task {shown(task)} in it, {one_of(task, tasks)}")
-    names = ("runner", "optimizer", "scheduler", "pretrain_expert")
-    sections = {name: config[name] for name in names if name in config}
     reader = RunnerConfig if task in STUDENT_KINDS else StockConfig
-    check_present(reader, sections, f"{source}: Config")
-    return sections
+    overrides.check(states["Config"], lambda found: check_present(reader, _sections(found), f"{source}: Config"))
+    return _sections(config)
+
+
+def _sections(config: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("runner", "optimizer", "scheduler", "pretrain_expert")
+    return {name: config[name] for name in names if name in config}
 
 
 def check_settings(upstream: str | None, settings: str | None) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import builtins
 import logging
+import math
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,14 @@ from torch import Tensor, nn
 from s3prl_gendistiller.distill.weights import is_finite
 from s3prl_gendistiller.documents import leaves
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.saving import save_checkpoint, way_on
+from s3prl_gendistiller.host.saving import named_by_step, save_checkpoint, way_on
 
 NON_FINITE_IN_A_ROW = 5
 OVERFLOWS_IN_A_ROW = 25
 """With fp16, gradients overflow until the scaler has halved its factor, at first 65536, often enough."""
 OUT_OF_MEMORY_IN_A_ROW = 5
 EVERY = 1_000_000
+MEAN_OF = 100
 OUT_OF_MEMORY = "[Runner] - CUDA out of memory"
 
 logger = logging.getLogger(__name__)
@@ -35,11 +38,15 @@ class TrainingGuard:
     Each step reads two scalars: whether the loss is finite, and whether the norm of the gradient is finite. Clipping
     computes that norm anyway. Weights are checked when they are saved. `steps` counts the optimiser steps that
     this process has done or skipped, `skipped` the steps whose update would have made weights not finite.
+    `recent_losses` are those of the last `log_step` batches, at most `MEAN_OF`.
     """
 
     def __init__(self) -> None:
         self.steps = self.skipped = self._first = 0
         self.config: Mapping[str, Any] = {}
+        self.asked_steps: Mapping[str, int] = {}
+        self.recent_losses: deque[float] = deque()
+        self.task: nn.Module | None = None
         self._folder = Path()
 
     def begin(self, runner: Any, optimizer: Any) -> None:
@@ -56,8 +63,9 @@ class TrainingGuard:
             longer = "n_epochs" if section.get("n_epochs", -1) > 0 else "total_steps"
             finished = "step %d of %d is done, the run is finished; config.runner.%s makes it longer"
             logger.info(finished, self._first, section["total_steps"], longer)
-        model = runner.downstream.model if hasattr(runner, "downstream") else runner.upstream
-        model.register_forward_hook(self.check_loss)
+        self.recent_losses = deque(maxlen=min(section.get("log_step", 1), MEAN_OF))
+        self.task = runner.downstream.model if hasattr(runner, "downstream") else runner.upstream
+        self.task.register_forward_hook(self.check_loss)
 
     @property
     def step(self) -> int:
@@ -67,7 +75,11 @@ class TrainingGuard:
     def check_loss(self, module: nn.Module, inputs: Any, output: Any) -> Any:
         """Replaces a loss that is not finite by NaN, because some gradients of an infinite loss are finite."""
         loss = output[0] if isinstance(output, tuple) else output
-        if not module.training or not isinstance(loss, Tensor) or bool(loss.detach().isfinite().all()):
+        if not module.training or not isinstance(loss, Tensor):
+            return None
+        mean = float(loss.detach().float().mean())  # of the GPUs; not finite if one is not
+        if math.isfinite(mean):
+            self.recent_losses.append(mean)
             return None
         self._bad_loss = True
         return (loss * torch.nan, *output[1:]) if isinstance(output, tuple) else loss * torch.nan
@@ -102,7 +114,7 @@ class TrainingGuard:
             raise self._not_finite(f"the weights are not finite, so {Path(path).name} was not written")
         # weights may be ruined and still finite: while steps are skipped, no older checkpoint is deleted
         keep = EVERY if self._row else int(states["Config"]["runner"]["max_keep"])
-        save_checkpoint(states, Path(path), keep)
+        save_checkpoint(states, Path(named_by_step(path, self.step)), keep)
 
     def say(self, *values: Any, **options: Any) -> None:
         """`print` of a Runner, called when the Runner skips a batch for lack of memory; UserError if several follow."""

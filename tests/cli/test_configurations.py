@@ -94,8 +94,8 @@ def test_an_override_is_refused_by_both_launchers(
         ({"runner": {"gradient_clipping": float("nan")}}, "found .nan in line"),
         ({"runner": {"gradient_clipping": "nan"}}, "runner.gradient_clipping: found nan, expected a finite number"),
         (
-            {"runner": {"n_epochs": 1, "log_step": 4}},
-            "runner.log_step: found 4, expected less than 4, the steps of n_ep",
+            {"runner": {"n_epochs": 1, "log_step": 5}},
+            "runner.log_step: found 5, expected at most 4, the steps of n_epochs",
         ),
     ],
 )
@@ -203,3 +203,40 @@ def test_a_stored_run_is_checked_and_goes_on_with_literals_alone(
     assert "did you mean total_steps?" in refused(
         capsys, downstream.main(["-e", str(checkpoint), "-o", "config.runner.totl_steps=5"], host=commands.append)
     )
+
+
+def test_a_fault_of_an_override_is_blamed_on_it_and_one_of_the_file_on_the_file(
+    files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(*flags: str, launch: Any = distil) -> str:
+        return refused(capsys, launch(*flags)[0])
+
+    assert "error: -o: 1 problem\n  runner.log_step: found 9, expected at most total_steps 6" in said(
+        *files, "-o", "config.runner.log_step=9"
+    )
+    # the key that is wrong stands in the file, and the override made it wrong
+    assert "error: -o: 2 problems\n  runner.log_step: found 2" in said(*files, "-o", "config.runner.total_steps=1")
+    runner = Path(files[3])
+    runner.write_text(yaml.safe_dump(merge(read_layered_yaml(runner), {"runner": {"max_keep": 0}})))
+    both = said(*files, "-o", "config.runner.log_step=x")
+    assert f"error: {runner}: 1 problem\n  runner.max_keep: found 0" in both
+    assert "\n-o: 1 problem\n  runner.log_step: found 'x'" in both
+    asr = ("-d", "asr", "-c", "downstream_runs/asr/small.yaml", "-o")
+    assert "error: -o: 1 problem\n  runner.max_keep: found 0" in said(*asr, "config.runner.max_keep=0", launch=evaluate)
+
+
+def test_a_key_of_the_model_is_told_where_it_belongs(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    option = ("-o", "config.student.dropout=0.1,,config.distill.target_layers=[1, 2],,config.runner.log_step=1")
+    error = refused(capsys, distil(*files, *option)[0])
+    assert "-o: found config.student.dropout, config.distill.target_layers, of the model YAML" in error
+    Path("mine.yaml").write_text(error.partition("for -g:\n")[2])
+    assert read_layered_yaml("mine.yaml")["student"]["dropout"] == 0.1
+    assert distil("-g", "mine.yaml", *files[2:])[0] == 0
+    error = refused_after_a_run(capsys, evaluate("-d", "asr", "-c", "downstream_runs/asr/small.yaml", *option)[0])
+    assert "a trained student keeps its model" in error
+
+
+def refused_after_a_run(capsys: pytest.CaptureFixture[str], status: int) -> str:
+    error = capsys.readouterr().err
+    assert status == 2
+    return error

@@ -241,12 +241,12 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
         assert f"gendistiller {command}" in capsys.readouterr().out.split("example", 1)[1]
 
 
-def test_config_prints_a_configuration_that_is_valid_but_for_the_teacher(
+def test_config_prints_a_configuration_that_is_valid_with_every_objective(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["config", "gendistiller"]) == 0
     path = tmp_path / "m.yaml"
-    printed = capsys.readouterr().out.replace("upstream: null", "upstream: hubert_base")
+    printed = capsys.readouterr().out
     path.write_text(printed)
     assert main(["config", "gendistiller", "--check", str(path)]) == 0
     path.write_text(

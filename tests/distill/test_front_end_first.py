@@ -132,6 +132,10 @@ def test_faults_are_named_before_a_run(bench: Bench, tmp_path: Path, capsys: pyt
     model = bench.model(tmp_path, distill={"target_layers": [1, 3], "front_end_steps": 6})
     assert pretrain.main(["-u", "gendistiller", "-n", "x", "-g", str(model), "-c", str(bench.runner(tmp_path))]) == 2
     assert "distill.front_end_steps: found 6, expected less than runner.total_steps 6" in capsys.readouterr().err
+    shorter = ["-o", "config.runner.total_steps=5"]
+    files = ["-g", str(model), "-c", str(bench.runner(tmp_path))]
+    assert pretrain.main(["-u", "gendistiller", "-n", "x", *files, *shorter]) == 2
+    assert f"error: -o config.runner.total_steps with {model}: distill.front_end_steps" in capsys.readouterr().err
     alone = bench.model(
         tmp_path,
         distill={"target_layers": [1, 2, 3], "front_end_steps": 2},

@@ -150,6 +150,7 @@ def test_metrics_are_means_over_the_log_window(make, tmp_path: Path) -> None:
     )
     expert.log_records({}, logger, "gendistiller/train-", 4)
     assert list(read_metrics(tmp_path, "valid")) == [3]
+    assert expert.held_out_loss == read_metrics(tmp_path, "valid")[3]["loss"]
     entry = read_metrics(tmp_path, "train")[4]
     assert min(losses) < entry["loss"] < max(losses) and entry["seconds_per_batch"] > 0
     assert {"gendistiller/valid-loss", "gendistiller/train-l1_layer1"} <= scalars.keys()

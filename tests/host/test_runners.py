@@ -84,3 +84,17 @@ def test_another_optimiser_or_scheduler_than_the_run_began_with_is_refused(loops
     torch.save(states, path)
     with pytest.raises(UserError, match="exp_avg in the checkpoint's Optimizer does not have its parameter's shape"):
         loops.train("run", {"name": "TorchOptim", "torch_optim_name": "AdamW", "lr": 0.01}, path)
+
+
+@pytest.mark.parametrize("step", [6, 9])
+def test_a_run_may_log_and_save_at_its_last_step_alone(loops: Loops, step: int) -> None:
+    if loops.kind == "pretrain":
+        logged: list[int] = []
+        loops.task.log_records = lambda self, global_step, **given: logged.append(global_step)
+        runner = loops.train("run", log_step=step, save_step=step, total_steps=6)
+        assert logged == [6] and runner.config["runner"]["log_step"] == step
+        states = torch.load(loops.folder / "run/states-6.ckpt", weights_only=False)
+        assert states["Config"]["runner"]["save_step"] == step
+    else:
+        loops.train("run", log_step=6, save_step=6, total_steps=6)
+        assert (loops.folder / "run/states-6.ckpt").is_file()

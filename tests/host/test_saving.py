@@ -100,4 +100,19 @@ def test_what_is_surplus_goes_by_the_stored_step_and_whole_ones_last(tmp_path: P
 def test_both_loops_keep_as_many_as_asked_for_and_the_best_beside_them(loops: Loops) -> None:
     loops.train("run", max_keep=1, total_steps=6, eval_step=3)
     left = {path.name for path in (loops.folder / "run").glob("*.ckpt")}
-    assert left == ({"states-epoch-1.ckpt"} if loops.kind == "pretrain" else {"states-6.ckpt", "dev-best.ckpt"})
+    assert left == ({"states-6.ckpt"} if loops.kind == "pretrain" else {"states-6.ckpt", "dev-best.ckpt"})
+
+
+def test_the_last_checkpoint_is_named_by_its_step_however_the_length_is_counted(
+    loops: Loops, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if loops.kind == "downstream":
+        loops.train("run", total_steps=8)
+    else:
+        loops.train("run", n_epochs=2, gradient_accumulate_steps=2, save_step=4)  # six batches an epoch
+        said = capsys.readouterr().out
+        assert "run/states-4.ckpt" in said and "run/states-6.ckpt" in said and "epoch-" not in said
+        loops.train("run", resume=loops.folder / "run/states-6.ckpt", total_steps=8)
+    newest = newest_checkpoint(loops.folder / "run")
+    assert newest is not None and newest.name == "states-8.ckpt" and read_checkpoint(newest)["Step"] == 8
+    assert not list((loops.folder / "run").glob("states-epoch-*"))

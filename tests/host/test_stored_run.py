@@ -101,7 +101,11 @@ def test_an_upload_is_asked_for_by_the_command(answer: str) -> None:
         (pretrain(), "config.optimizer.lrr=1", "optimizer.lrr: unknown key; did you mean lr?"),
         (pretrain(), "config.runner=5", "runner: found 5"),
         (pretrain(), "config.runner.gradient_clipping='nan'", "found nan, expected a finite number"),
-        (pretrain(), "config.runner.log_step=200000", "log_step: found 200000, expected less than total_steps 200000"),
+        (
+            pretrain(),
+            "config.runner.log_step=200001",
+            "-o: 1 problem\n  runner.log_step: found 200001, expected at most",
+        ),
         (pretrain(upstream="os"), "", "found task 'os' in it, expected one of gendistiller, tera"),
         (pretrain(multi_gpu=3), "", "as args.multi_gpu, expected True or False"),
     ],
