@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from s3prl_gendistiller.cli import arguments
+from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.config_runner import RunnerConfig
 from s3prl_gendistiller.host.downstream_config import EXPERTS, whole_config
+from s3prl_gendistiller.host.teacher_sizes import compare
 from s3prl_gendistiller.schema import Variants, from_dict, read_layered_yaml
 from s3prl_gendistiller.student_kinds import STUDENT_KINDS
 
@@ -19,7 +21,8 @@ CONFIGURATIONS |= {"runner": RunnerConfig, **{name: whole_config(name) for name 
 
 _DESCRIPTION = """\
 Print the keys of a model YAML (gendistiller, distilhubert), of a runner YAML (runner) or of a YAML of run_downstream.py
-(by the name of its task), with defaults and ranges, or check a file and report all problems of it."""
+(by the name of its task), with defaults and ranges, or check a file and report all problems of it. A model YAML is also
+compared with its teacher, as far as the teacher's sizes are known without its weights."""
 
 _EXAMPLE = """\
 example: gendistiller config gendistiller
@@ -39,8 +42,9 @@ def run(args: argparse.Namespace) -> int:
     if args.check is None:
         print("\n".join(describe(CONFIGURATIONS[args.name])))
     else:
-        from_dict(CONFIGURATIONS[args.name], read_layered_yaml(args.check), args.check)
-        print(f"{args.check}: a valid {args.name} configuration")
+        config: Any = from_dict(CONFIGURATIONS[args.name], read_layered_yaml(args.check), args.check)
+        lines = compare(config, args.check) if isinstance(config, ModelConfig) else []
+        print("\n  ".join([f"{args.check}: a valid {args.name} configuration", *lines]))
     return 0
 
 
