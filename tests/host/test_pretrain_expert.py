@@ -13,24 +13,10 @@ import torch
 from s3prl_gendistiller.distill.metrics import read_metrics
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.baseline import host_config
-from s3prl_gendistiller.host.pretrain_expert import PretrainExpert, task_expert
+from s3prl_gendistiller.host.pretrain_expert import PretrainExpert
 from s3prl_gendistiller.host.students import build_student
-from s3prl_gendistiller.schema import read_layered_yaml
 from tests.bench import Bench
 from tests.conftest import TINY
-
-
-@pytest.fixture
-def make(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("SUPERB_DATA", str(bench.data))
-
-    def build(task: str = "gendistiller", datarc: dict | None = None, **sections: object) -> PretrainExpert:
-        torch.manual_seed(0)
-        runner = read_layered_yaml(bench.runner(tmp_path, task, datarc))
-        model = bench.model(tmp_path, task, **sections)
-        return task_expert(task)(runner["pretrain_expert"]["datarc"], str(model), "cpu", False)
-
-    return build
 
 
 def train(expert: PretrainExpert, steps: int, first: int = 1) -> list[float]:
