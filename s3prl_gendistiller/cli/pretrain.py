@@ -112,7 +112,7 @@ def _check_stock(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _check(task: str, model_path: str, runner_path: str, overrides: Overrides) -> dict[str, Any]:
-    """The runner configuration for the host; the problems of both configurations are reported together."""
+    """The runner configuration for the host; problems of both configurations and of the teacher are reported together."""
     problems: list[str] = []
     model: ModelConfig | None = None
     content: dict[str, Any] = {}
@@ -127,10 +127,14 @@ def _check(task: str, model_path: str, runner_path: str, overrides: Overrides) -
     runner = from_dict(RunnerConfig, content, runner_path) if content else None
     if model is not None and runner is not None:
         problems += _front_end_problems(model, runner, model_path)
+    if model is not None:
+        try:
+            check_teacher(model, model_path)
+        except UserError as error:
+            problems.append(str(error))
     if problems:
         raise UserError("\n".join(problems))
     assert model is not None and runner is not None
-    check_teacher(model, model_path)
     check_files([with_absolute_files(objective) for objective in model.objectives])
     _check_data(runner)
     return content

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.config_objectives import LayerwiseConfig
 from s3prl_gendistiller.distill.objectives import Setting
 from s3prl_gendistiller.distill.objectives.layerwise import Layerwise, build
 from s3prl_gendistiller.distill.teacher import Teacher
-from s3prl_gendistiller.distill.weights import check_weights
+from s3prl_gendistiller.distill.weights import check_weights, is_plain
 from s3prl_gendistiller.errors import UserError
 
 OBJECTIVES = "Objectives"
@@ -74,11 +74,14 @@ def distance_objective(config: ModelConfig, states: Mapping[str, Any], teacher: 
     return Layerwise(layers, projection=trained.projection)
 
 
-def _check_same_units(objectives: nn.Module, saved: Mapping[str, Tensor], path: str | Path) -> None:
+def _check_same_units(objectives: nn.Module, saved: Mapping[str, Any], path: str | Path) -> None:
     """Refuses buffers of an objective, which come from the units file, that differ from the stored ones."""
     trained = {name for name, parameter in objectives.named_parameters() if parameter.requires_grad}
     for name, value in objectives.state_dict().items():
-        if name in saved and name not in trained and not torch.equal(saved[name].to(value.device), value):
+        found: Any = saved.get(name)
+        if name in trained or not is_plain(found) or found.dtype != value.dtype:
+            continue  # `check_weights` refuses what is no such tensor
+        if not torch.equal(found.to(value.device), value):
             raise UserError(
                 f"{path}: the units file has changed since this run began ({name.partition('.')[2]} differs), expected "
                 "the same file; put that file back, or start a new run with these units"

@@ -118,3 +118,15 @@ def test_training_check_and_macs_give_one_answer(
     (source,) = model_sources([], [f"{kind}={model}"], [])
     assert first.endswith(f"a valid {kind} configuration") and [line.strip() for line in lines] == list(source.remarks)
     assert [line.partition(":")[0] for line in source.remarks] == (["layerwise", "warm_start"] if sections else [])
+
+
+def test_faults_of_model_teacher_and_runner_come_at_once(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = bench.model(tmp_path, distill={"target_layers": [1, 9]}, student={"encoder_attention_heads": 4})
+    runner = bench.runner(tmp_path, save_steps=3)
+    assert pretrain.main(["-u", "gendistiller", "-g", str(model), "-c", str(runner)], host=lambda call: None) == 2
+    error = capsys.readouterr().err
+    assert "runner.save_steps: unknown key" in error and "distill.target_layers: found 9, expected 1..3" in error
+    assert "student.encoder_attention_heads: found 4, expected 2" in error
