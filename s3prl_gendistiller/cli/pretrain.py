@@ -112,7 +112,7 @@ def _check_stock(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _check(task: str, model_path: str, runner_path: str, overrides: Overrides) -> dict[str, Any]:
-    """The runner configuration for the host; problems of both configurations and of the teacher are reported together."""
+    """The runner configuration for the host; problems of both files and of the teacher are reported together."""
     problems: list[str] = []
     model: ModelConfig | None = None
     content: dict[str, Any] = {}

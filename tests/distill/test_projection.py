@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from s3prl_gendistiller.distill.projection import Projection, build_projection, count_parameters
+from tests.replicas import replicate
 
 NAMES = ("layer2", "layer4", "layer6")
 
@@ -17,7 +18,8 @@ def test_each_layer_has_its_own_map_and_fewer_layers_take_the_first_ones(seeded:
         linear = maps.maps[name]
         torch.testing.assert_close(found[:, index], layers[:, index] @ linear.weight.T + linear.bias)
     assert torch.equal(maps(layers[:, :2]), found[:, :2])
-    assert not torch.equal(*(maps(layers[:, [0, 0]])).unbind(1))
+    assert not torch.equal(*maps(layers[:, [0, 0]]).unbind(1))
+    torch.testing.assert_close(replicate(maps)(layers), found)  # as DataParallel copies it
 
 
 def test_one_map_serves_all_layers(seeded: None) -> None:

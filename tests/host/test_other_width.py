@@ -40,7 +40,7 @@ def test_student_and_projection_are_trained_together(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.INFO):
-        expert = make(task, student={**NARROW, "encoder_embed_dim": width})
+        expert = make(task, student={**NARROW, "encoder_embed_dim": width}, datarc={"valid_step": 6})
     count = 2 * (width + 1) * 24
     assert (
         f"layerwise: 2 projections from the student's {width} channels to the teacher's 24, {count:,} par"
@@ -113,8 +113,8 @@ def test_a_checkpoint_with_another_projection_is_refused_and_nothing_is_loaded(
 
 @pytest.mark.parametrize("task", STUDENT_KINDS)
 def test_the_front_end_alone_is_trained_behind_its_own_projection(task: str, make: Make) -> None:
-    expert = make(task, student=NARROW, distill={"front_end_steps": 20})
-    losses = train(expert, 20)
+    expert = make(task, student=NARROW, distill={"front_end_steps": 20}, datarc={"valid_step": 100})
+    losses = train(expert, 15)
     assert sum(losses[-5:]) < sum(losses[:5])
     states = saved(expert)
     own = {f"1.projection.maps.layer0.{part}" for part in ("weight", "bias")}
