@@ -9,7 +9,8 @@ its difference.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -53,7 +54,7 @@ class BackboneConfig:
     feature_grad_mult: float = key(0.1, low=0.0, high=1.0, about="factor of the gradient into the CNN; 0 freezes it")
     conv_pos: int = key(128, low=1, about="length of the positional convolution, in frames of 20 ms")
     conv_pos_groups: int = key(16, low=1, about="groups of the positional convolution")
-    encoder_embed_dim: int = key(768, low=1, about="width of the hidden states")
+    encoder_embed_dim: int = key(768, low=1, about="width of the hidden states; may differ from the teacher's")
     encoder_ffn_embed_dim: int = key(3072, low=1, about="width inside the feed-forward block")
     encoder_attention_heads: int = key(12, low=1, about="heads of the attention")
     activation_fn: str = key("gelu", choices=("gelu", "relu"), about="activation of the feed-forward block")
@@ -69,10 +70,8 @@ class BackboneConfig:
                     f"{name}: found with front_end {self.front_end}, expected front_end {other}; "
                     f"{self.front_end} does not read this key"
                 )
-        width = self.encoder_embed_dim
-        for name in ("encoder_attention_heads", "conv_pos_groups"):
-            if width % getattr(self, name):
-                yield f"{name}: {getattr(self, name)} does not divide encoder_embed_dim {width}"
+        counts = {name: getattr(self, name) for name in ("encoder_attention_heads", "conv_pos_groups")}
+        yield from _width_problems(self.encoder_embed_dim, counts)
         if not self.extractor_conv_feature_layers:
             yield "extractor_conv_feature_layers: found no layer, expected at least one [channels, kernel, stride]"
         for index, layer in enumerate(self.extractor_conv_feature_layers):
@@ -88,6 +87,29 @@ class BackboneConfig:
         """Channels, kernel and stride of each convolution of the front end `thin`."""
         kernels = ((kernel, stride) for _, kernel, stride in HUBERT_CONV_LAYERS)
         return tuple((channels, *shape) for channels, shape in zip(self.thin_channels, kernels, strict=True))
+
+
+def _width_problems(width: int, counts: Mapping[str, int]) -> Iterator[str]:
+    """One problem for all counts that do not divide the width, with the nearest width, and counts if some are near."""
+    broken = {name: count for name, count in counts.items() if width % count}
+    if not broken:
+        return
+    found = " and ".join(f"{name} {count}" for name, count in broken.items())
+    whole = math.lcm(*counts.values())
+    remedy = f"expected {max(1, (width + whole // 2) // whole) * whole}"
+    near = {name: _near_divisor(width, count) for name, count in broken.items()}
+    if all(near.values()):
+        remedy += ", or " + " and ".join(f"{name} {count}" for name, count in near.items()) + f" for {width}"
+    verb = "does" if len(broken) == 1 else "do"
+    yield f"encoder_embed_dim: found {width}, which {found} {verb} not divide; {remedy}"
+
+
+def _near_divisor(width: int, count: int) -> int | None:
+    """The divisor of a width that is nearest to a count, between its half and its double; None if there is none."""
+    if count > 4096:  # no width of a student needs more
+        return None
+    found = [number for number in range(max(1, count // 2), 2 * count + 1) if width % number == 0]
+    return min(found, key=lambda number: abs(number - count), default=None)
 
 
 @dataclass(frozen=True)

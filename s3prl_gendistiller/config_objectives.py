@@ -12,6 +12,9 @@ from typing import ClassVar
 
 from s3prl_gendistiller.schema import Variants, key
 
+FRONT_END_LAYERS = (0,)
+"""The frames that enter the first layer, in s3prl's counting; `front_end_steps` train the front end to give these."""
+
 
 @dataclass(frozen=True)
 class TargetsConfig:
@@ -59,7 +62,7 @@ class ObjectiveConfig:
         module: the module that builds the objective, relative to this package or absolute. It is imported when an
             objective is built, because it needs torch; `distill.objectives` describes the functions of that module.
         compares_layers: the student's layers are compared with the teacher's layers channel by channel, so student and
-            teacher have one width.
+            teacher have one width, or the objective has `projections`.
         files: keys that hold paths of files.
     """
 
@@ -74,6 +77,18 @@ class ObjectiveConfig:
         """Problems of this objective beside the other objectives of the list, and with these targets."""
         yield from ()
 
+    def projections(self, target_layers: Sequence[int]) -> tuple[str, ...]:
+        """Names of the linear maps from the student's width to the teacher's, which exist where the two differ."""
+        return ()
+
+    def width_problems(self, width: int, teacher_width: int) -> Iterator[str]:
+        """Problems of this objective with a student of another width than its teacher's."""
+        if self.compares_layers and not self.projections((1,)):
+            yield (
+                f"student.encoder_embed_dim: found {width}, expected {teacher_width} ({self.name} compares channel by "
+                "channel)"
+            )
+
 
 @dataclass(frozen=True)
 class LayerwiseConfig(ObjectiveConfig):
@@ -84,6 +99,14 @@ class LayerwiseConfig(ObjectiveConfig):
 
     name: str = key("layerwise", choices=("layerwise",))
     cosine_weight: float = key(1.0, low=0.0, about="factor of the cosine term beside the L1 term")
+    projection: str = key(
+        "layer",
+        choices=("layer", "shared"),
+        about="map to a teacher of another width: one for each target layer (layer), or one for all (shared)",
+    )
+
+    def projections(self, target_layers: Sequence[int]) -> tuple[str, ...]:
+        return ("shared",) if self.projection == "shared" else tuple(f"layer{layer}" for layer in target_layers)
 
 
 @dataclass(frozen=True)
@@ -159,6 +182,13 @@ class GlmdConfig(ObjectiveConfig):
     def problems(self) -> Iterator[str]:
         if self.units is None:
             yield "units: missing; make the file with `gendistiller units` and name it here"
+
+    def width_problems(self, width: int, teacher_width: int) -> Iterator[str]:
+        if self.head_init == "teacher":
+            yield (
+                f"objectives: glmd: head_init: found teacher, expected random; the teacher's unit head reads "
+                f"{teacher_width} channels, the student has {width}"
+            )
 
     def combination_problems(self, others: Sequence[ObjectiveConfig], distill: TargetsConfig) -> Iterator[str]:
         if distill.feeds_teacher_back:

@@ -73,7 +73,16 @@ def test_all_problems_are_reported_at_once() -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ({"student": {"encoder_attention_heads": 7}}, "7 does not divide encoder_embed_dim 768"),
+        (
+            {"student": {"encoder_attention_heads": 7}},
+            "student.encoder_embed_dim: found 768, which encoder_attention_heads 7 does not divide; expected 784, or "
+            "encoder_attention_heads 6 for 768",
+        ),
+        (
+            {"student": {"encoder_embed_dim": 191}},
+            "1 problem\n  student.encoder_embed_dim: found 191, which encoder_attention_heads 12 and conv_pos_groups "
+            "16 do not divide; expected 192",
+        ),
         (
             {"student": {"history": "al"}},
             "student.history: found 'al', expected one of previous, all; did you mean all?",

@@ -17,10 +17,10 @@ from s3prl_gendistiller.cli import main
 from s3prl_gendistiller.cli.experiment import Contender, Experiment, Recipe
 from s3prl_gendistiller.config import TeacherConfig
 from s3prl_gendistiller.distill.data import HeldOutLoader
-from s3prl_gendistiller.distill.objectives.layerwise import Layerwise
 from s3prl_gendistiller.distill.task import DistillTask, score
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint, student_kind
+from s3prl_gendistiller.host.objectives import NoDistanceError, distance_objective
 from s3prl_gendistiller.host.students import load_student
 from s3prl_gendistiller.host.teachers import load_teacher
 from s3prl_gendistiller.shipped import shipped_folder
@@ -95,8 +95,11 @@ class Miniature:
     def distance(self, run: Path) -> dict[str, float]:
         """Distance of a distilled student from the teacher on held-out speech, whatever objective it was trained with.
 
+        A student of another width is compared behind the projection that its checkpoint holds.
+
         Returns:
-            l1_layer*, cosine_layer* and cosine_loss_layer* of its targets, and their layerwise loss as "loss".
+            l1_layer*, cosine_layer* and cosine_loss_layer* of its targets, and their layerwise loss as "loss"; nothing,
+            with the reason printed, for a student of another width without a projection.
 
         Raises:
             UserError: the run has no complete checkpoint.
@@ -106,7 +109,7 @@ class Miniature:
             raise UserError(f"{run}: holds no whole checkpoint; expected the folder of a distillation")
         states = read_checkpoint(checkpoint)
         kind, student = student_kind(states, checkpoint), load_student(checkpoint)
-        layers = read_model_config(kind.name, states["Upstream_Config"]).distill.target_layers
+        config = read_model_config(kind.name, states["Upstream_Config"])
         loader = HeldOutLoader(
             [self.speech / "len_for_bucket" / f"{HELD_OUT}.csv"],
             self.speech,
@@ -116,7 +119,12 @@ class Miniature:
         teacher = load_teacher(TeacherConfig(folder=str(self.teacher)))
         if student.ignores_padding:
             teacher.ignore_padding()  # as in training
-        task = DistillTask(student, teacher, nn.ModuleList([Layerwise(layers)]), layers)
+        try:
+            objective = distance_objective(config, states, teacher, checkpoint)
+        except NoDistanceError as error:
+            print(f"left out of the distances: {error}", flush=True)
+            return {}
+        task = DistillTask(student, teacher, nn.ModuleList([objective]), config.distill.target_layers)
         return score(task, loader, "cpu")
 
 

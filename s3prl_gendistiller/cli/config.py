@@ -8,8 +8,10 @@ from typing import Any
 
 from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.cli.keys import describe
+from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.config_runner import RunnerConfig
 from s3prl_gendistiller.host.downstream_config import EXPERTS, whole_config
+from s3prl_gendistiller.host.teacher_sizes import compare
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml
 from s3prl_gendistiller.shipped import shipped_folder
 from s3prl_gendistiller.student_kinds import DEFAULT_KIND, STUDENT_KINDS
@@ -21,7 +23,8 @@ CONFIGURATIONS |= {"runner": RunnerConfig, **{name: whole_config(name) for name 
 _DESCRIPTION = """\
 Print the keys of a model YAML (gendistiller, distilhubert), of a runner YAML (runner) or of a YAML of run_downstream.py
 (by the name of its task), each with its meaning, default and range. The values are those of the shipped file. With
---check, check a file and report all problems of it."""
+--check, check a file and report all problems of it; a model YAML is also compared with its teacher, as far as the
+teacher's sizes are known without its weights."""
 
 _EXAMPLE = """\
 example: gendistiller config gendistiller
@@ -48,8 +51,9 @@ def run(args: argparse.Namespace) -> int:
             print(f"# Other files of the same task: {', '.join(map(_name, others))}.")
         print("\n".join(describe(CONFIGURATIONS[args.name], content)))
     else:
-        from_dict(CONFIGURATIONS[args.name], read_layered_yaml(args.check), args.check)
-        print(f"{args.check}: a valid {args.name} configuration")
+        config: Any = from_dict(CONFIGURATIONS[args.name], read_layered_yaml(args.check), args.check)
+        lines = compare(config, args.check) if isinstance(config, ModelConfig) else []
+        print("\n  ".join([f"{args.check}: a valid {args.name} configuration", *lines]))
     return 0
 
 

@@ -33,7 +33,7 @@ def meanings(cls: type, content: Mapping[str, Any], prefix: str = "") -> Iterato
     """Full key and meaning of every key in `content`, which `cls` accepts."""
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
-        name = _spelling(field)
+        name = _name_in(field, content)
         if name not in content:
             continue
         value, full = content[name], f"{prefix}{name}"
@@ -53,7 +53,7 @@ def describe(cls: type, content: Mapping[str, Any], indent: str = "") -> Iterato
     """
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
-        value = content.get(_spelling(field), _default(field))
+        value = content.get(_name_in(field, content), _default(field))
         variants: Any = field.metadata.get("variants")
         reader = None if _is_list(field, hints) else _reader(field, hints, value)
         if _is_list(field, hints):
@@ -90,6 +90,12 @@ def _others(variants: Variants, chosen: type | None, indent: str, before: str = 
             keys = [field.name for field in dataclasses.fields(reader) if field.name not in ("name", variants.by)]
             line = f"{before}{variants.by}: {name}, with {', '.join(keys)}"
             yield from textwrap.wrap(line, WIDTH, initial_indent=f"{indent}# or ", subsequent_indent=f"{indent}#    ")
+
+
+def _name_in(field: dataclasses.Field[Any], content: Mapping[str, Any]) -> str:
+    """The name of a key in `content`: its second name where that one is given."""
+    also = field.metadata.get("also")
+    return str(also) if also in content else _spelling(field)
 
 
 def _key(cls: type, field: dataclasses.Field[Any], value: Any, indent: str) -> Iterator[str]:

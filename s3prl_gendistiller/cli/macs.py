@@ -82,6 +82,9 @@ def run(args: argparse.Namespace) -> int:
     for row, counted in counts:
         if counted.uncounted:
             print(f"{row.name}: not counted: {', '.join(sorted(counted.uncounted))}")
+    for source in found:
+        for remark in source.remarks:
+            print(f"{source.name}: {remark}")
     if args.out is not None:
         draw(counts, args.out)
         print(f"{args.out}: multiply-adds against steps")

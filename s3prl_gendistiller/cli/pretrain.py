@@ -20,20 +20,18 @@ from s3prl_gendistiller.cli.pretrain_data import check_data
 from s3prl_gendistiller.cli.resume import finished, refuse_other_than_begun, resume_overrides
 from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.config_runner import RunnerConfig
-from s3prl_gendistiller.distill.fit import check_fit
 from s3prl_gendistiller.distill.objectives import check_files
-from s3prl_gendistiller.distill.transformers_teacher import read_teacher_shape
 from s3prl_gendistiller.documents import read_yaml
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
 from s3prl_gendistiller.host.checkpoint import read_checkpoint
-from s3prl_gendistiller.host.hub_teacher import check_hub_teacher
 from s3prl_gendistiller.host.locate import find_host
 from s3prl_gendistiller.host.overrides import MODEL_SECTIONS, Overrides
-from s3prl_gendistiller.host.paths import expand, teacher_folder, with_absolute_files
+from s3prl_gendistiller.host.paths import with_absolute_files
 from s3prl_gendistiller.host.pretrain_config import runner_for_host
 from s3prl_gendistiller.host.resume import check_changes
 from s3prl_gendistiller.host.stored_run import check_stored_pretrain
+from s3prl_gendistiller.host.teacher_sizes import check_teacher
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml
 from s3prl_gendistiller.shipped import existing_or_shipped, shipped_folder
 from s3prl_gendistiller.student_kinds import STUDENT_KINDS, read_model_config
@@ -141,7 +139,7 @@ def _advice(overrides: Overrides, model: str) -> str:
 
 
 def _check(task: str, model_path: str, runner_path: str, overrides: Overrides) -> dict[str, Any]:
-    """The runner configuration for the host; the problems of both configurations are reported together."""
+    """The runner configuration for the host; problems of both files and of the teacher are reported together."""
     problems: list[str] = []
     model: ModelConfig | None = None
     content: dict[str, Any] = {}
@@ -158,10 +156,14 @@ def _check(task: str, model_path: str, runner_path: str, overrides: Overrides) -
     if model is not None and runner is not None:
         lowered = "-o config.runner.total_steps with " if ("runner", "total_steps") in overrides.keys else ""
         problems += _front_end_problems(model, runner, f"{lowered}{model_path}")
+    if model is not None:
+        try:
+            check_teacher(model, model_path)
+        except UserError as error:
+            problems.append(str(error))
     if problems:
         raise UserError("\n".join(problems))
     assert model is not None and runner is not None
-    _check_teacher(model)
     check_files([with_absolute_files(objective) for objective in model.objectives])
     check_data(runner, new_run_of=task)
     return content
@@ -175,15 +177,6 @@ def _front_end_problems(model: ModelConfig, runner: RunnerConfig, source: str) -
             f"{source}: distill.front_end_steps: found {alone}, expected less than runner.total_steps {total}; after "
             "these steps, the whole student is trained"
         )
-
-
-def _check_teacher(model: ModelConfig) -> None:
-    if model.teacher.folder is not None:
-        shape = read_teacher_shape(teacher_folder(model.teacher.folder))
-        check_fit(model, model.teacher.folder, shape.num_layers, shape.width, shape.layout)
-    elif model.teacher.upstream is not None:
-        given = model.teacher.checkpoint
-        check_hub_teacher(model.teacher.upstream, None if given is None else expand(given, "teacher.checkpoint"))
 
 
 def _fill(filled: dict[str, str], flag: str, path: Path) -> str:

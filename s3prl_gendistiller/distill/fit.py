@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from s3prl_gendistiller.config import ModelConfig
+from s3prl_gendistiller.config_objectives import FRONT_END_LAYERS, LayerwiseConfig
+from s3prl_gendistiller.distill.projection import count_parameters
 from s3prl_gendistiller.distill.teacher import EncoderLayout
 from s3prl_gendistiller.errors import ConfigError
 from s3prl_gendistiller.front_ends import FRONT_ENDS
@@ -54,16 +56,59 @@ def check_fit(
         raise ConfigError(f"student and teacher {teacher} do not fit", list(dict.fromkeys(problems)))
 
 
+def other_width(config: ModelConfig, width: int) -> list[str]:
+    """What a student of another width than its teacher gets and lacks, one line each; empty for equal widths.
+
+    Args:
+        width: D_t, the teacher's width.
+    """
+    wanted = config.warm_start
+    copies = wanted.front_end and FRONT_ENDS[config.student.front_end].copies != "nothing"
+    lines = projections(config, width)
+    if config.student.encoder_embed_dim != width and (
+        copies or wanted.position or wanted.copied_layers(config.student)
+    ):
+        found = "the teacher's convolutions alone" if copies else "nothing"
+        lines.append(f"warm_start: copies {found}; the other parts depend on the width and begin with random weights")
+    return lines
+
+
+def projections(config: ModelConfig, width: int) -> list[str]:
+    """The projections of a student to its teacher's width D_t, one line each; empty for equal widths."""
+    own = config.student.encoder_embed_dim
+    if own == width:
+        return []
+    lines = []
+    layers = config.distill.target_layers
+    named = {objective.name: objective.projections(layers) for objective in config.objectives}
+    if config.distill.front_end_steps:
+        named["distill.front_end_steps"] = LayerwiseConfig().projections(FRONT_END_LAYERS)
+    for name, maps in named.items():
+        if maps:
+            kind = f"{len(maps)} projections" if len(maps) > 1 else "one projection"
+            count = count_parameters(maps, own, width)
+            lines.append(
+                f"{name}: {kind} from the student's {own} channels to the teacher's {width}, {count:,} parameters; "
+                "trained with the student and dropped in use"
+            )
+    return lines
+
+
 def _target_problems(config: ModelConfig, num_layers: int, width: int) -> Iterator[str]:
     wrong = [layer for layer in config.distill.target_layers if layer > num_layers]
     if wrong:
         found = ", ".join(map(str, wrong))
         yield f"distill.target_layers: found {found}, expected 1..{num_layers} (the teacher has {num_layers} layers)"
-    if config.distill.front_end_steps and not _compares_layers(config):
-        remark = "distill.front_end_steps compares the frames that enter the first layers channel by channel"
-        yield from _differs("encoder_embed_dim", config, width, remark)
-    if _compares_layers(config):
-        yield from _differs("encoder_embed_dim", config, width, "layerwise compares channel by channel")
+    own = config.student.encoder_embed_dim
+    if own == width:
+        return
+    for objective in config.objectives:
+        yield from objective.width_problems(own, width)
+    if config.distill.feeds_teacher_back:
+        yield (
+            "distill.feedback: found the teacher's layers fed back, expected free_running; those layers are "
+            f"{width} wide and would take the place of generated layers, which are {own} wide"
+        )
 
 
 def _warm_start_problems(
@@ -74,9 +119,10 @@ def _warm_start_problems(
     off["layer"] = f"warm_start.{wanted.layers_off}"
     given = {"front_end": wanted.front_end, "position": wanted.position, "layer": wanted.copied_layers(config.student)}
     copied = [part for part in given if given[part]]
-    if copied and not _compares_layers(config):
-        yield from _differs("encoder_embed_dim", config, width, f"or {', '.join(off[part] for part in copied)}")
-    yield from wanted.layer_problems(config.student, num_layers)
+    if config.student.encoder_embed_dim == width:
+        yield from wanted.layer_problems(config.student, num_layers)
+    else:  # the warm start leaves the other parts random, so nothing of them is compared
+        copied = [part for part in copied if part == "front_end"]
     if layout is None:
         return
     thin = FRONT_ENDS[config.student.front_end].copies == "channels"
@@ -106,7 +152,7 @@ def _warm_start_problems(
         for key, expected in rows[part].items():
             if expected is not None and key in keys:
                 yield from _differs(key, config, expected, f"or {off[part]}")
-    if layout.position_norm and wanted.position:
+    if layout.position_norm and "position" in copied:
         yield (
             "warm_start.position: found true, expected false; the teacher's positional convolution has a batch norm, "
             "which the student lacks"
@@ -128,10 +174,6 @@ def _thin_problems(config: ModelConfig, theirs: tuple[tuple[int, int, int], ...]
             f"student.thin_channels: found {list(found)}, expected at most {most}, the teacher's channels (or "
             "warm_start.front_end: false)"
         )
-
-
-def _compares_layers(config: ModelConfig) -> bool:
-    return any(objective.compares_layers for objective in config.objectives)
 
 
 def _differs(key: str, config: ModelConfig, expected: Any, remark: str) -> Iterator[str]:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_gendistiller.distill.data import Batch
-from s3prl_gendistiller.distill.objectives.layerwise import Layerwise
 from s3prl_gendistiller.distill.teacher import Teacher, trim_to_shorter
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.models.student import Student
@@ -29,7 +28,7 @@ class DistillTask(nn.Module):
         target_layers: the teacher layers that are distilled.
         random_depth: train each batch on the first k layers only, k drawn from 1..N. The loss of a batch holds only
             the layers that were generated.
-        front_end: the task can train the front end alone, see `forward`.
+        front_end: the objective of the steps that train the front end alone, see `forward`.
 
     Raises:
         UserError: the teacher has no such layer.
@@ -43,7 +42,7 @@ class DistillTask(nn.Module):
         target_layers: Sequence[int],
         *,
         random_depth: bool = False,
-        front_end: bool = False,
+        front_end: nn.Module | None = None,
     ) -> None:
         super().__init__()
         check_layers(target_layers, teacher.num_layers, teacher.name)
@@ -52,9 +51,9 @@ class DistillTask(nn.Module):
         self.objectives = objectives
         self.target_layers = tuple(target_layers)
         self.random_depth = random_depth
-        self.front_end = Layerwise([0]) if front_end else None
+        self.front_end = front_end
         self.terms: dict[str, float] = {}
-        for objective in (*objectives, *([self.front_end] if self.front_end else [])):
+        for objective in (*objectives, *([] if front_end is None else [front_end])):
             self.terms.update(objective.terms)
         self._sources: list[int | None] = [getattr(objective, "source_layer", None) for objective in objectives]
 
@@ -79,7 +78,7 @@ class DistillTask(nn.Module):
 
     def _front_end(self, wavs: Tensor, lengths: Tensor) -> Terms:
         assert self.front_end is not None and isinstance(self.student, Student)
-        taught = self.teacher(wavs, lengths, [0])  # (B, 1, T', D)
+        taught = self.teacher(wavs, lengths, [0])  # (B, 1, T', D_t)
         z, mask = self.student.encode(wavs, lengths)
         taught, own, mask = trim_to_shorter(taught, z.unsqueeze(1), mask)
         with torch.autocast(wavs.device.type, enabled=False):
@@ -93,7 +92,7 @@ class DistillTask(nn.Module):
             depth = options["steps"] = int(torch.randint(1, depth + 1, ()))
         beside = {layer for layer in self._sources if layer is not None} - set(self.target_layers)
         layers = [*self.target_layers[:depth], *sorted(beside)]
-        taught = self.teacher(wavs, lengths, layers)  # (B, k targets and the source layers of objectives, T', D)
+        taught = self.teacher(wavs, lengths, layers)  # (B, k targets and the source layers of objectives, T', D_t)
         targets = taught[:, :depth]
         if teacher_probability > 0.0:
             options.update(teacher_layers=targets, teacher_probability=teacher_probability)

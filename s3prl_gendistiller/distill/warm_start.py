@@ -4,11 +4,13 @@ The weights of a teacher have fairseq's names (s3prl's own HuBERT, WavLM, wav2ve
 translated into the names of `models.gendistiller`, with ``layers.N.`` for transformer layer N + 1. The weights of
 s3prl's DistillerModel have fairseq's names, too, so the same table translates the baseline's. A student with the front
 end `thin` takes the teacher's most important channels (`distill.channels`). A shorter positional convolution takes the
-taps in the middle of the teacher's.
+taps in the middle of the teacher's. A student of another width takes the convolutions and the norms behind them; the
+shapes of all other parts depend on the width.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,6 +62,8 @@ NAMES: dict[str, tuple[tuple[str, str], ...]] = {
 FRONT_END = ("front_end.", "feature_norm.", "feature_projection.")
 POSITION = ("position.", "encoder_norm.")
 POSITION_BIAS = "position_bias."
+OF_ANY_WIDTH = ("front_end.", "feature_norm.")  # the shapes of these parts do not depend on the width
+WIDTH = "encoder_norm.weight"  # (D,), in every student and teacher
 REASONS = {
     "feature_norm.": "the student has no norm before its projection (GenDistiller keeps it with feature_norm: true)",
     POSITION_BIAS: "the student has no relative position (GenDistiller keeps it with position_bias: gated)",
@@ -79,6 +83,8 @@ class WarmStartReport:
         str, ...
     ]  # the student's weights that the teacher lacks although they were requested; their values are random
     kept: tuple[tuple[int, int], ...] = ()  # of each convolution of the front end `thin`: channels kept, teacher's
+    widths: tuple[int, int] | None = None  # those of student and teacher, where they differ
+    random: tuple[str, ...] = ()  # requested parts that depend on the width, and stay random where widths differ
 
     def summary(self) -> str:
         """Text for the log: the number of copied weights, and all weights that were not copied."""
@@ -89,6 +95,10 @@ class WarmStartReport:
         for reason in dict.fromkeys(reason for _, reason in self.left_out):
             names = [name for name, why in self.left_out if why == reason]
             lines.append(f"left out {', '.join(_parts(names))}: {reason}")
+        if self.widths:
+            own, theirs = self.widths
+            named = ", ".join(self.random) or "nothing"
+            lines.append(f"still random, because the student is {own} wide and the teacher {theirs}: {named}")
         if self.untouched:
             lines.append(f"not in the teacher, still random: {', '.join(_parts(self.untouched))}")
         return "\n  ".join(lines)
@@ -110,6 +120,8 @@ def warm_start(
 ) -> WarmStartReport:
     """Copies parts of a teacher into a GenDistiller; after an error, the student is unchanged.
 
+    A student of another width takes only the convolutions and the norm behind them; the report names all other parts.
+
     Args:
         student: a `GenDistiller`.
         teacher_state: `Teacher.encoder_state()`, with the names of `naming` ("fairseq" or "transformers").
@@ -124,7 +136,7 @@ def warm_start(
     source = f"layers.{(layer or 1) - 1}."
     renamed = {name.replace(source, "layer.", 1): weight for name, weight in teacher.items() if name.startswith(source)}
     shared = {f"layer.attention.{name}": weight for name, weight in teacher.items() if name.startswith(POSITION_BIAS)}
-    if layer is not None and not renamed:
+    if layer is not None and not renamed and _widths(student, teacher) is None:
         raise UserError(f"warm_start.layer: found {layer}, expected 1..{_num_layers(teacher)}, the teacher's layers")
     wanted = _sections(front_end, position) + (("layer.",) if layer is not None else ())
     targets = {name: name for name in student.state_dict() if name.startswith(wanted)}
@@ -141,7 +153,7 @@ def warm_start_distiller(
     layers: int,
     norms: bool = False,
 ) -> WarmStartReport:
-    """Copies parts of a teacher into s3prl's `DistillerModel`, as the stock recipe does; errors as `warm_start`.
+    """Copies parts of a teacher into s3prl's `DistillerModel`, as the stock recipe does; the rest as `warm_start`.
 
     The recipe copies CNN, projection, positional convolution and the first layers. It copies neither the LayerNorm
     after the positional convolution nor the LayerNorm before the projection, which DistilHuBERT lacks.
@@ -151,7 +163,7 @@ def warm_start_distiller(
         norms: copy the LayerNorm after the positional convolution, too.
     """
     teacher = translate(teacher_state, naming)
-    if layers > _num_layers(teacher):
+    if layers > _num_layers(teacher) and _widths(distiller, teacher) is None:
         raise UserError(f"warm_start.layers: the student has {layers} layers, the teacher only {_num_layers(teacher)}")
     wanted = _sections(front_end, position)
     wanted = tuple(part for part in wanted if norms or part != "encoder_norm.")
@@ -161,6 +173,20 @@ def warm_start_distiller(
 
 
 def _copy(student: nn.Module, targets: Mapping[str, str], teacher: Weights, wanted: tuple[str, ...]) -> WarmStartReport:
+    """Copies the `wanted` parts, or those of any width where the widths of the two networks differ."""
+    widths = _widths(student, teacher)
+    if widths is None:
+        return _copy_parts(student, targets, teacher, wanted)
+    free = {ours: name for ours, name in targets.items() if ours.startswith(OF_ANY_WIDTH)}
+    report = _copy_parts(student, free, teacher, tuple(part for part in wanted if part in OF_ANY_WIDTH))
+    rest = targets.keys() - free.keys()
+    random = tuple(part.rstrip(".") for part in wanted if any(ours.startswith(part) for ours in rest))
+    return dataclasses.replace(report, widths=widths, random=random)
+
+
+def _copy_parts(
+    student: nn.Module, targets: Mapping[str, str], teacher: Weights, wanted: tuple[str, ...]
+) -> WarmStartReport:
     """Copies ``teacher[ours]`` into the student's weight ``targets[ours]``."""
     own = student.state_dict()  # shares its storage with the student
     kept: tuple[tuple[int, int], ...] = ()
@@ -189,6 +215,13 @@ def _copy(student: nn.Module, targets: Mapping[str, str], teacher: Weights, want
             own[targets[ours]].copy_(teacher[ours][1])
     left_out = tuple((teacher[name][0], next(why for part, why in REASONS.items() if part in name)) for name in surplus)
     return WarmStartReport(tuple(targets[ours] for ours in copied), left_out, tuple(missing), kept)
+
+
+def _widths(student: nn.Module, teacher: Weights) -> tuple[int, int] | None:
+    """The widths of student and teacher; None where they are equal."""
+    own = next(value for name, value in student.state_dict().items() if _translate(name, "fairseq") == WIDTH)
+    theirs = teacher[WIDTH][1] if WIDTH in teacher else own
+    return None if len(own) == len(theirs) else (len(own), len(theirs))
 
 
 def _with_kept_channels(

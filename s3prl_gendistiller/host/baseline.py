@@ -56,7 +56,7 @@ class DistilHubert(Student):
         with contextlib.redirect_stdout(io.StringIO()):  # s3prl prints the settings, which our configuration states
             stated = self.host_config()["distiller"]
             if config.student.front_end == STOCK:
-                self.distiller = module.DistillerModel(module.DistillerConfig(stated))
+                self.distiller = _stock(module, stated, config.student.extractor_conv_feature_layers[-1][0])
             else:
                 self.distiller = _with_front_end(module, stated, build_front_end(config.student))
         if config.student.out_layer_type == "linear":
@@ -64,7 +64,10 @@ class DistilHubert(Student):
                 config.student.encoder_embed_dim, len(config.distill.target_layers)
             )
         if config.student.feature_norm:
-            self.distiller.post_extract_proj = NormedProjection(self.distiller.post_extract_proj)
+            width = config.student.encoder_embed_dim
+            # s3prl leaves the projection out where the convolutions are as wide as the layers
+            inner = self.distiller.post_extract_proj or nn.Linear(width, width)
+            self.distiller.post_extract_proj = NormedProjection(inner)
 
     @property
     def heads(self) -> nn.Module:  # type: ignore[override]
@@ -104,6 +107,21 @@ class DistilHubert(Student):
 def _wave_mask(wavs: Tensor, lengths: Tensor) -> Tensor:
     """(B, S), 1 = real sample, as s3prl's distiller takes it."""
     return frame_mask(lengths, wavs.shape[1]).to(wavs.dtype)
+
+
+def _stock(module: Any, stated: dict[str, Any], channels: int) -> Any:
+    """s3prl's `DistillerModel` with its seven convolutions, of which the last has `channels` channels."""
+    if channels != stated["encoder_embed_dim"]:
+        return module.DistillerModel(module.DistillerConfig(stated))
+
+    class Distiller(module.DistillerModel):
+        """Without a projection, s3prl's encoder would overwrite padded frames in the convolutions' own output."""
+
+        def forward_feature(self, wave: Tensor, pad_mask: Tensor) -> tuple[Tensor, Tensor]:
+            features, mask = super().forward_feature(wave, pad_mask)
+            return features.clone(), mask
+
+    return Distiller(module.DistillerConfig(stated))
 
 
 def _with_front_end(module: Any, stated: dict[str, Any], front_end: Any) -> nn.Module:

@@ -21,15 +21,17 @@ from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.config_runner import DataConfig
 from s3prl_gendistiller.distill.audit import check_audio, speech_hash
 from s3prl_gendistiller.distill.data import Batch, HeldOutLoader, TrainLoader
-from s3prl_gendistiller.distill.fit import check_fit
+from s3prl_gendistiller.distill.fit import check_fit, projections
 from s3prl_gendistiller.distill.metrics import append_metrics
 from s3prl_gendistiller.distill.objectives import Setting, build_objectives
+from s3prl_gendistiller.distill.objectives.layerwise import build_front_end
 from s3prl_gendistiller.distill.task import DistillTask, score
 from s3prl_gendistiller.distill.teacher import Teacher
 from s3prl_gendistiller.distill.weights import values_hash
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
 from s3prl_gendistiller.host.checkpoint import FORMAT_VERSION
+from s3prl_gendistiller.host.objectives import OBJECTIVES, load_objectives
 from s3prl_gendistiller.host.paths import speech_folders, with_absolute_files
 from s3prl_gendistiller.host.resume import batches_done, check_fingerprints, random_state
 from s3prl_gendistiller.host.students import build_student, load_weights
@@ -38,8 +40,6 @@ from s3prl_gendistiller.models.student import Student
 from s3prl_gendistiller.schema import from_dict, to_dict
 from s3prl_gendistiller.shipped import is_shipped
 from s3prl_gendistiller.student_kinds import STUDENT_KINDS, read_model_config
-
-OBJECTIVES = "Objectives"
 
 logger = logging.getLogger(__name__)
 
@@ -76,9 +76,11 @@ class PretrainExpert(nn.Module):
             warm_start_student(student, teacher, self.config)
         setting = Setting(self.config.distill.target_layers, self.config.student.encoder_embed_dim, teacher)
         objectives = build_objectives(self.config.objectives, setting)
-        self.model = nn.ModuleDict({"student": student, "objectives": objectives})
         distill = self.config.distill
-        options = {"random_depth": distill.random_depth, "front_end": distill.front_end_steps > 0}
+        front_end = build_front_end(setting) if distill.front_end_steps else None
+        trained = nn.ModuleList([*objectives, *([] if front_end is None else [front_end])])
+        self.model = nn.ModuleDict({"student": student, "objectives": trained})
+        options: dict[str, Any] = {"random_depth": distill.random_depth, "front_end": front_end}
         self.task = DistillTask(student, teacher, objectives, distill.target_layers, **options)
         self.forward_task = nn.DataParallel(self.task) if multi_gpu else self.task
 
@@ -90,6 +92,8 @@ class PretrainExpert(nn.Module):
         self._clock = time.perf_counter()
         self._fingerprints = {"teacher": values_hash(teacher.encoder), "data": speech_hash(self.train_loader.crops)}
         _log_parameters(student, teacher)
+        for line in projections(self.config, teacher.width):
+            logger.info("%s", line)
         if distill.front_end_steps:
             logger.info("the first %s steps train the front end alone", f"{distill.front_end_steps:,}")
 
@@ -144,7 +148,7 @@ class PretrainExpert(nn.Module):
         if self._student.host_config():
             all_states["Config"] = {**all_states["Config"], **self._student.host_config()}
         objectives = self.model["objectives"].state_dict()
-        if objectives:  # a head that is trained with the student; only a run that goes on needs it
+        if objectives:  # heads and projections that are trained with the student; only a run that goes on needs them
             all_states[OBJECTIVES] = objectives
         all_states["Upstream_Config"] = to_dict(self.config)
         all_states["Format_Version"] = FORMAT_VERSION
@@ -162,12 +166,9 @@ class PretrainExpert(nn.Module):
         if key not in all_states:
             raise UserError(f"-e: the checkpoint holds no {key}, expected one of task {self.task_name}")
         load_weights(self._student, all_states[key], "-e")
-        if self.model["objectives"].state_dict():
-            if OBJECTIVES not in all_states:
-                raise UserError(f"-e: the checkpoint holds no {OBJECTIVES}, expected the trained unit head of the run")
-            _check_same_units(self.model["objectives"], all_states[OBJECTIVES])
-            self.model["objectives"].load_state_dict(all_states[OBJECTIVES])
         check_fingerprints(all_states, self._fingerprints, self.data)
+        if self.model["objectives"].state_dict():
+            load_objectives(self.model["objectives"], all_states, "-e")
         if "Progress" in all_states:
             self.train_loader.resume(batches_done(all_states["Progress"], len(self.train_loader)))
         self._random_state = random_state(all_states.get("RNG"))
@@ -221,18 +222,6 @@ def _with_absolute_paths(config: ModelConfig) -> ModelConfig:
     }
     teacher = dataclasses.replace(config.teacher, **paths)
     return dataclasses.replace(config, teacher=teacher, objectives=tuple(map(with_absolute_files, config.objectives)))
-
-
-def _check_same_units(objectives: nn.Module, saved: Mapping[str, Tensor]) -> None:
-    """Refuses buffers of an objective, which come from the units file, that differ from the stored ones."""
-    trained = {name for name, parameter in objectives.named_parameters() if parameter.requires_grad}
-    for name, value in objectives.state_dict().items():
-        same = name in saved and saved[name].shape == value.shape
-        if not same or (name not in trained and not torch.equal(saved[name].to(value.device), value)):
-            raise UserError(
-                f"-e: the units file has changed since this run began ({name.partition('.')[2]} differs), expected the "
-                "same file; put that file back, or start a new run with these units"
-            )
 
 
 def _log_parameters(student: Student, teacher: Teacher) -> None:

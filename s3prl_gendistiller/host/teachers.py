@@ -34,7 +34,8 @@ def load_teacher(config: TeacherConfig) -> Teacher:
 def warm_start_student(student: Student, teacher: Teacher, config: ModelConfig) -> None:
     """Copies the parts that `warm_start` names from the teacher into a fresh student, and logs them.
 
-    UserError: a shape differs, or the names of the teacher's weights are not known.
+    UserError: a shape differs, or the names of the teacher's weights are not known. Parts of another width stay random,
+    and the log names them.
     """
     wanted = config.warm_start
     if not (wanted.front_end or wanted.position or wanted.copied_layers(config.student)):

@@ -168,14 +168,29 @@ def count_states(name: str, checkpoint: str | None, steps: int | None) -> int | 
         return 1
     if checkpoint is None or not Path(checkpoint).exists():
         return None
-    if family.startswith("hf_") or name == FOLDERS_ENTRY:
+    if reads_folder(name):
         return read_teacher_shape(checkpoint).num_layers + 1
     states = read_checkpoint(checkpoint, mmap=True)
     try:
         kind = kind_of_weights(states)
         if kind is not None:
             return read_model_config(kind.name, states["Upstream_Config"]).num_states(steps)
-        section = {"hubert": "model_cfg", "wav2vec2": "model_cfg", "wavlm": "cfg", "unispeech_sat": "cfg"}[family]
-        return int(states[section]["encoder_layers"]) + 1
     except (KeyError, TypeError, AttributeError, ValueError, ConfigError):
+        return None
+    sizes = stored_sizes(name, states)
+    return None if sizes is None else sizes[0] + 1
+
+
+def reads_folder(name: str) -> bool:
+    """Whether the checkpoint of an upstream is a folder of transformers."""
+    return family_of(name).startswith("hf_") or name == FOLDERS_ENTRY
+
+
+def stored_sizes(name: str, states: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Transformer layers and width of an upstream, by the settings in its checkpoint; None if these are not known."""
+    sections = {"hubert": "model_cfg", "wav2vec2": "model_cfg", "wavlm": "cfg", "unispeech_sat": "cfg"}
+    try:
+        settings = states[sections[family_of(name)]]
+        return int(settings["encoder_layers"]), int(settings["encoder_embed_dim"])
+    except (KeyError, TypeError, ValueError):
         return None

@@ -23,10 +23,13 @@ def cells(text: str) -> list[list[str]]:
 
 def test_steps_stand_beside_the_teacher(tmp_path: Path, bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     config, out = tmp_path / "small.yaml", tmp_path / "macs.png"
-    config.write_text(yaml.safe_dump(CONFIG))
+    narrow = {**CONFIG["student"], "encoder_embed_dim": 12}
+    config.write_text(yaml.safe_dump({**CONFIG, "teacher": {"folder": str(bench.teacher)}, "student": narrow}))
     given = ["--config", str(config), "--student", f"teacher={bench.teacher}", "--steps", "all", "--out", str(out)]
     assert main(["macs", *given, "--no-progress"]) == 0
-    header, _, *rows = cells(capsys.readouterr().out)
+    answer = capsys.readouterr().out
+    assert "small: layerwise: 2 projections from the student's 12 channels to the teacher's 24, 624 param" in answer
+    header, _, *rows = cells(answer)
     assert header[3] == "G multiply-adds, 224.86 s" and header[5] == "short 1.28-3.44 s"
     assert [row[:2] for row in rows[:3]] == [["teacher", ""], ["small", "1"], ["small", "2"]]
     assert float(rows[2][3]) > float(rows[1][3]) > 0

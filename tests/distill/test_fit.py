@@ -11,7 +11,8 @@ import transformers
 import yaml
 
 from s3prl_gendistiller.config import ModelConfig
-from s3prl_gendistiller.distill.fit import check_fit
+from s3prl_gendistiller.config_objectives import OBJECTIVES
+from s3prl_gendistiller.distill.fit import check_fit, other_width
 from s3prl_gendistiller.distill.teacher import EncoderLayout
 from s3prl_gendistiller.distill.transformers_teacher import read_teacher_shape
 from s3prl_gendistiller.errors import ConfigError
@@ -22,6 +23,7 @@ from s3prl_gendistiller.shipped import shipped_folder
 from s3prl_gendistiller.student_kinds import STUDENT_KINDS, read_model_config
 from tests.bench import TINY_TEACHER
 from tests.conftest import TINY, TINY_CONV
+from tests.toy_objective import ToyConfig
 
 STUDENT = {**TINY, "extractor_conv_feature_layers": [list(shape) for shape in TINY_CONV]}
 SIZES = {
@@ -76,9 +78,8 @@ def followed(problem: str) -> dict[str, Any]:
     ("changes", "keys"),
     [
         (
-            {**LARGE, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64, "num_hidden_layers": 4},
-            {"encoder_embed_dim", "extractor_mode", "encoder_ffn_embed_dim", "encoder_attention_heads"}
-            | {"layer_norm_first"},
+            {**LARGE, "num_attention_heads": 4, "intermediate_size": 64, "num_hidden_layers": 4},
+            {"extractor_mode", "encoder_ffn_embed_dim", "encoder_attention_heads", "layer_norm_first"},
         ),
         ({"feat_proj_layer_norm": False}, {"feature_norm"}),
         ({"conv_pos_batch_norm": True}, {"position"}),
@@ -166,6 +167,67 @@ def test_the_ablation_with_a_quarter_of_the_channels_fits_the_embedded_teacher(n
             check_fit(read_model_config(task, content), "mini", shape.num_layers, shape.width, shape.layout)
             found.append(ablation)
     assert found == [f"{name}_quarter"]
+
+
+@pytest.mark.parametrize("task", STUDENT_KINDS)
+def test_a_student_of_another_width_is_compared_in_what_it_can_copy(task: str, tmp_path: Path) -> None:
+    deeper = {"encoder_layers": 5} if task == "distilhubert" else {}
+    narrow = {"encoder_embed_dim": 12, "encoder_ffn_embed_dim": 20, "encoder_attention_heads": 3, **deeper}
+    folder = save(tmp_path / "t", feat_extract_norm="layer", conv_pos_batch_norm=True)
+    found = problems(task, folder, {"student": narrow, "distill": {"target_layers": [1, 4]}})
+    assert [line.partition(": found ")[0] for line in found if "normalize" not in line] == [
+        "distill.target_layers",
+        "student.extractor_mode",
+    ]
+    content = {"student": {**narrow, "extractor_mode": "layer_norm"}}
+    content["student"] |= {"normalize": True} if task == "gendistiller" else {}
+    assert problems(task, folder, content) == []
+
+
+def test_teacher_layers_of_another_width_are_no_history_and_a_unit_head_of_another_width_no_start() -> None:
+    content = {
+        "student": {"encoder_embed_dim": 12},
+        "distill": {"feedback": "teacher_forced"},
+    }
+    with pytest.raises(ConfigError, match="1 problem\n.*feedback: found the teacher's layers fed back, expected free_"):
+        check_fit(read("gendistiller", Path("x"), content), "x", 3, 24, None)
+    entries = [{"name": "layerwise"}, {"name": "glmd", "units": "u", "head_init": "teacher"}]
+    of_units = read("gendistiller", Path("x"), {"student": {"encoder_embed_dim": 12}, "objectives": entries})
+    with pytest.raises(ConfigError, match="1 problem\n.*found teacher, expected random; .* reads 24 channels, the"):
+        check_fit(of_units, "x", 3, 24, None)
+    check_fit(of_units, "x", 3, 12, None)
+
+
+def test_an_objective_without_a_projection_needs_the_teachers_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(OBJECTIVES, "toy", ToyConfig)
+    config = read("gendistiller", Path("x"), {"objectives": [{"name": "layerwise"}, {"name": "toy"}]})
+    with pytest.raises(ConfigError, match=r"1 problem\n.*found 24, expected 32 \(toy compares channel by channel\)"):
+        check_fit(config, "x", 3, 32, None)
+
+
+def test_what_another_width_brings_is_said_with_its_parameters() -> None:
+    wider = {"student": {"encoder_embed_dim": 32}}
+    assert other_width(read("gendistiller", Path("x"), {}), 24) == []
+    projected, warm = other_width(read("gendistiller", Path("x"), wider), 24)
+    assert projected.startswith(
+        "layerwise: 2 projections from the student's 32 channels to the teacher's 24, 1,584 param"
+    )
+    assert warm.startswith("warm_start: copies the teacher's convolutions alone; the other parts")
+    nothing = {"front_end": False, "position": False, "layers": False}
+    shared = [{"name": "layerwise", "projection": "shared"}, {"name": "ckd"}]
+    content = {**wider, "warm_start": nothing, "objectives": shared, "distill": {"front_end_steps": 2}}
+    content["distill"] |= {"target_layers": [1, 2, 3]}
+    lines = other_width(read("distilhubert", Path("x"), content), 24)
+    assert [line.partition(" from ")[0] for line in lines] == [
+        "layerwise: one projection",
+        "distill.front_end_steps: one projection",
+    ]
+    assert all(" 792 parameters" in line for line in lines)
+    mel = {"front_end": "mel", "encoder_embed_dim": 32}
+    content = {"teacher": {"folder": "x"}, "student": mel, "warm_start": {"front_end": False}}
+    sizes = {"conv_pos_groups": 2, "encoder_attention_heads": 2}
+    (_, warm) = other_width(read_model_config("gendistiller", merge(content, {"student": sizes})), 24)
+    assert warm.startswith("warm_start: copies nothing")
 
 
 def test_what_is_not_known_of_a_teacher_is_not_compared() -> None:

@@ -213,11 +213,6 @@ def test_a_shorter_position_takes_the_middle_of_the_teachers(tmp_path: Path, tap
     ("changes", "ours", "theirs"),
     [
         (
-            {"encoder_embed_dim": 32},
-            r"feature_projection.weight is \(32, 16\)",
-            r"feature_projection.projection.weight is \(24, 16\)",
-        ),
-        (
             {"encoder_ffn_embed_dim": 48},
             r"layer.ffn_in.weight is \(48, 24\)",
             r"encoder.layers.0.feed_forward.intermediate_dense.weight is \(32, 24\)",
@@ -225,7 +220,7 @@ def test_a_shorter_position_takes_the_middle_of_the_teachers(tmp_path: Path, tap
         ({"conv_pos": 16}, r"original0 is \(1, 1, 16\)", r"weight.original0 is \(1, 1, 8\)"),
     ],
 )
-def test_widths_that_differ_are_refused_with_both_and_nothing_is_copied(
+def test_sizes_that_differ_are_refused_with_both_and_nothing_is_copied(
     tmp_path: Path, changes: dict, ours: str, theirs: str
 ) -> None:
     model = student(extractor_mode="default", **changes)
@@ -264,3 +259,36 @@ def test_a_layer_that_the_teacher_lacks_is_refused(tmp_path: Path) -> None:
     state = random_teacher(tmp_path / "t").encoder_state()
     with pytest.raises(UserError, match=r"warm_start.layer: found 4, expected 1\.\.3"):
         warm_start(student(), state, "transformers", front_end=False, position=False, layer=4)
+
+
+@pytest.mark.parametrize("wider", [False, True])
+@pytest.mark.parametrize("front_end", ["conv", "thin"])
+def test_a_student_of_another_width_starts_from_the_convolutions_and_names_the_rest(
+    tmp_path: Path, front_end: str, wider: bool
+) -> None:
+    state = random_teacher(tmp_path / "t", model_type="wavlm").encoder_state()
+    keys = {"encoder_embed_dim": 36 if wider else 12, "conv_pos": 9, "position_bias": "gated", "feature_norm": True}
+    if front_end == "thin":
+        keys |= {"front_end": "thin", "thin_channels": (16, 16, 16, 16, 16, 8, 4)}
+    models = [student(seed, extractor_mode="default", **keys) for seed in (0, 1)]
+    before = weights(models[0])
+    reports = [warm_start(model, state, "transformers", front_end=True, position=True, layer=7) for model in models]
+    assert reports[0] == reports[1] and reports[0].left_out == reports[0].untouched == ()
+    changed = {name for name, value in models[0].state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == set(reports[0].copied)
+    assert {name.split(".")[0] for name in changed} == {"front_end", "feature_norm"}
+    for name in changed:
+        assert torch.equal(models[0].state_dict()[name], models[1].state_dict()[name])
+    named = "feature_projection, position, encoder_norm, layer"
+    line = f"still random, because the student is {keys['encoder_embed_dim']} wide and the teacher 24: {named}"
+    assert line in reports[0].summary().splitlines()[-1]
+    assert ("kept 16 of 16" in reports[0].summary()) == (front_end == "thin")
+
+
+def test_only_requested_parts_are_named_for_another_width(tmp_path: Path) -> None:
+    model = student(encoder_embed_dim=12)
+    state = random_teacher(tmp_path / "t").encoder_state()
+    report = warm_start(model, state, "transformers", front_end=False, position=True, layer=None)
+    assert report.copied == () and report.random == ("position", "encoder_norm")
+    whole = warm_start(student(extractor_mode="default"), state, "transformers", **EVERYTHING)
+    assert whole.widths is None and whole.random == () and "random" not in whole.summary()

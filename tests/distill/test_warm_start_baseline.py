@@ -15,10 +15,10 @@ from tests.distill.test_warm_start import Audio, random_teacher
 from tests.fairseq import fairseq_named
 
 
-def distiller(seed: int) -> torch.nn.Module:
-    """s3prl's own DistillerModel at the teacher's sizes."""
+def distiller(seed: int, **changes: object) -> torch.nn.Module:
+    """s3prl's own DistillerModel at the teacher's sizes, with changes."""
     torch.manual_seed(seed)
-    sizes = {**TINY, "extractor_conv_feature_layers": [list(shape) for shape in TINY_CONV]}
+    sizes = {**TINY, "extractor_conv_feature_layers": [list(shape) for shape in TINY_CONV], **changes}
     config = {"teacher": {"folder": "unused"}, "student": sizes, "distill": {"target_layers": [1, 3]}}
     return build_student(config, task="distilhubert").distiller
 
@@ -68,3 +68,17 @@ def test_a_baseline_with_more_layers_than_its_teacher_is_refused(tmp_path: Path)
     with pytest.raises(UserError, match=r"warm_start\.layers: the student has 2 layers, the teacher only 1"):
         warm_start_distiller(model, state, "transformers", front_end=True, position=True, layers=2)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("width", [12, 16])  # at 16, the width of the convolutions, s3prl leaves the projection out
+def test_a_baseline_of_another_width_takes_the_convolutions_and_may_be_deeper(tmp_path: Path, width: int) -> None:
+    state = random_teacher(tmp_path / "t").encoder_state()
+    model = distiller(0, encoder_embed_dim=width, encoder_layers=4)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    report = warm_start_distiller(model, state, "transformers", front_end=True, position=True, layers=4)
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed and all(name.startswith("feature_extractor.") for name in changed)
+    assert len(report.copied) == 9 and report.random == (
+        *(("feature_projection",) if width == 12 else ()),
+        *("position", "layers.0", "layers.1", "layers.2", "layers.3"),
+    )

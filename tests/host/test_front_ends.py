@@ -105,7 +105,7 @@ def test_keys_of_another_front_end_are_refused_in_the_file_that_names_one(
     mine.write_text(f"base: {base}\nstudent: {{front_end: mel, extractor_mode: layer_norm, conv_pos_groups: 7}}\n")
     message = refused(kind, mine)
     assert "student.extractor_mode: found with front_end mel, expected front_end conv or thin" in message
-    assert "conv_pos_groups: 7 does not divide encoder_embed_dim" in message
+    assert "encoder_embed_dim: found 24, which conv_pos_groups 7 does not divide" in message
     mine.write_text(f"base: {base}\nstudent: {{mel_bins: 40}}\n")
     assert "student.mel_bins: found with front_end conv, expected front_end mel" in refused(kind, mine)
 
@@ -122,7 +122,7 @@ def test_wrong_channels_are_listed_with_keys_of_other_front_ends(
     assert f"student.thin_channels: found {channels}, expected 7 positive numbers" in message
     assert "student.mel_bins: found with front_end thin, expected front_end mel" in message
     assert "student.extractor_conv_feature_layers: found with front_end thin, expected front_end conv" in message
-    assert "conv_pos_groups: 7 does not divide" in message
+    assert "which conv_pos_groups 7 does not divide" in message
 
 
 def refused(kind: str, model: Path) -> str:

@@ -61,14 +61,18 @@ def test_any_combination_trains_every_part_of_any_student(
 
 
 @pytest.mark.parametrize(
-    ("task", "names"), [("gendistiller", ALL), ("distilhubert", ALL), ("gendistiller", ["glmd"])], ids=str
+    ("task", "names", "width"),
+    [("gendistiller", ALL, 24), ("distilhubert", ALL, 12), ("gendistiller", ["glmd"], 24)],  # the teacher has 24
+    ids=str,
 )
 def test_a_run_is_distilled_gone_on_with_and_evaluated(
-    task: str, names: list[str], bench: Bench, units: Path, tmp_path: Path
+    task: str, names: list[str], width: int, bench: Bench, units: Path, tmp_path: Path
 ) -> None:
     own = tmp_path / "units.safetensors"
     own.write_bytes(units.read_bytes())
-    model = bench.model(tmp_path, task, distill=THREE, objectives=entries(names, own.name))  # a relative path
+    student = {"encoder_embed_dim": width}
+    listed = entries(names, own.name)  # a relative path
+    model = bench.model(tmp_path, task, distill=THREE, objectives=listed, student=student)
     files = ("-g", model, "-c", bench.runner(tmp_path, task))
     succeed(run_python(PRETRAIN, "-u", task, *files, cwd=tmp_path, env=bench.environment))
     run, elsewhere = tmp_path / "result/pretrain" / task, tmp_path / "elsewhere"
@@ -80,7 +84,8 @@ def test_a_run_is_distilled_gone_on_with_and_evaluated(
     newest = newest_checkpoint(run)
     again = read_checkpoint(newest or "")
     assert (begun["Step"], again["Step"], whole["Step"]) == (3, 6, 6)
-    heads = {name: value for name, value in again["Objectives"].items() if ".head." in name}
+    heads = {name: value for name, value in again["Objectives"].items() if ".head." in name or ".maps." in name}
+    assert any(".maps." in name for name in heads) == (width != 24)
     assert heads and not any(torch.equal(value, begun["Objectives"][name]) for name, value in heads.items())
     for part in ("Objectives", {"gendistiller": "GenDistiller", "distilhubert": "Distiller"}[task]):
         assert all(torch.equal(value, whole[part][name]) for name, value in again[part].items())

@@ -116,13 +116,19 @@ def test_a_teacher_whose_names_are_not_known_is_no_source(task: str, folder: Pat
 
 
 @pytest.mark.parametrize("task", ["gendistiller", "distilhubert"])
-def test_a_student_wider_than_its_teacher_is_refused_with_both_widths(task: str, folder: Path) -> None:
+def test_a_student_wider_than_its_teacher_starts_from_the_convolutions_and_the_log_names_the_rest(
+    task: str, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     config = model_config(task, folder, student={"encoder_embed_dim": 32})
-    student = build_student(config)
-    before = {name: value.clone() for name, value in student.state_dict().items()}
-    with pytest.raises(UserError, match=r"student\.encoder_embed_dim: found 32, expected 24 \("):
-        warm_start_student(student, load_teacher(config.teacher), config)
-    assert all(torch.equal(value, before[name]) for name, value in student.state_dict().items())
+    student, teacher = build_student(config), load_teacher(config.teacher)
+    with caplog.at_level(logging.INFO):
+        warm_start_student(student, teacher, config)
+    rest = "encoder_norm, layer" if task == "gendistiller" else "layers.0, layers.1"
+    line = f"still random, because the student is 32 wide and the teacher 24: feature_projection, position, {rest}"
+    assert line in caplog.text
+    ours = student.state_dict() if task == "gendistiller" else student.distiller.state_dict()
+    name = "front_end.layers.3.conv.weight" if task == "gendistiller" else "feature_extractor.conv_layers.3.0.weight"
+    assert torch.equal(ours[name], teacher.encoder_state()["feature_extractor.conv_layers.3.conv.weight"])
 
 
 def test_the_layer_to_start_from_is_the_configurations(folder: Path) -> None:

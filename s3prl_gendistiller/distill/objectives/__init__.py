@@ -30,8 +30,13 @@ class Setting:
     """Values that `build` needs beside the configuration of an objective."""
 
     target_layers: Sequence[int]  # numbers of the teacher's layers
-    width: int | None = None  # D_s, which objectives with a head on the student need
+    width: int | None = None  # D_s, which objectives with a head or a projection on the student need
     teacher: Teacher | None = None  # None where no teacher is at hand, as in tests
+
+    @property
+    def teacher_width(self) -> int | None:
+        """D_t; the student's width where no teacher is at hand."""
+        return self.width if self.teacher is None else self.teacher.width
 
 
 def build_objectives(configs: Sequence[ObjectiveConfig], setting: Setting) -> nn.ModuleList:

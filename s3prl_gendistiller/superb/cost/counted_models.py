@@ -17,6 +17,7 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import read_checkpoint, student_kind
 from s3prl_gendistiller.host.layers import load_upstream
 from s3prl_gendistiller.host.students import build_student, load_student
+from s3prl_gendistiller.host.teacher_sizes import compare
 from s3prl_gendistiller.models.student import Student
 from s3prl_gendistiller.models.upstream import upstream_output
 from s3prl_gendistiller.schema import merge_layers, yaml_layers
@@ -68,11 +69,13 @@ class ModelSource:
     Attributes:
         load: function that returns one of our students, or an upstream of s3prl.
         steps: number of generated layers of each row of a GenDistiller; empty for other models.
+        remarks: lines on an untrained student and its teacher, for the user.
     """
 
     name: str
     load: Callable[[], nn.Module]
     steps: tuple[int, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def model_sources(
@@ -86,7 +89,8 @@ def model_sources(
         steps: numbers of layers, or "all" for each number from 1; empty for all layers at once.
 
     Raises:
-        UserError: lists names that are taken, files that are no configurations, and students with fewer layers.
+        UserError: lists names that are taken, files that are no configurations or do not fit their teacher, and
+            students with fewer layers.
     """
     found: list[ModelSource] = []
     problems: list[str] = []
@@ -105,10 +109,12 @@ def model_sources(
         name = name if equals else path.stem.replace("config_model", path.parent.name)
         try:
             config = student_kinds.read_model_config(model_task(path), path)
+            remarks = tuple(compare(config, path))
         except UserError as error:
             problems.append(str(error))
             continue
-        found.append(ModelSource(name, partial(build_student, config), _chosen_steps(name, config, steps, problems)))
+        chosen = _chosen_steps(name, config, steps, problems)
+        found.append(ModelSource(name, partial(build_student, config), chosen, remarks))
     names = [source.name for source in found]
     taken = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     problems += [f"{name}: the name is taken; give each model its own, as NAME=PATH" for name in taken]

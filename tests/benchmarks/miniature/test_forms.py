@@ -9,6 +9,9 @@ import pytest
 from miniature.forms import CONTENDERS, contender, form, form_name
 from s3prl_gendistiller.cli.experiment import Contender
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.teacher_sizes import compare
+from s3prl_gendistiller.schema import merge, read_layered_yaml
+from s3prl_gendistiller.student_kinds import read_model_config
 from tests.conftest import ROOT
 
 
@@ -60,3 +63,20 @@ def test_a_form_keeps_what_stands_between_it_and_the_recipe(tmp_path: Path) -> N
     found = contender(own)
     assert found.task == "gendistiller" and found.difference["distill"] == {"target_layers": [2, 4, 6]}
     assert found.difference["student"]["dropout"] == 0.2 and found.difference["student"]["encoder_embed_dim"] == 256
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("width_192", "layerwise: 3 projections from the student's 192 channels to the teacher's 256, 148,224 "),
+        ("width_128+shared_projection", "layerwise: one projection from the student's 128 channels"),
+        ("distilhubert_width_192", "layerwise: 3 projections from the student's 192 channels"),
+        ("distilhubert_width_128", "layerwise: 3 projections from the student's 128 channels"),
+        ("convolutions_alone", None),
+    ],
+)
+def test_forms_of_the_width_fit_the_embedded_teacher(name: str, said: str | None) -> None:
+    stated = form(name)
+    recipe = read_layered_yaml(f"pretrain_configs/{stated.task}/config_model_mini.yaml")
+    lines = compare(read_model_config(stated.task, merge(recipe, stated.difference)), name)
+    assert [line[: len(said or "")] for line in lines[:1]] == ([said] if said else [])

@@ -15,7 +15,7 @@ from tests.bench import Bench
 
 @pytest.mark.parametrize("kind", ["gendistiller", "distilhubert"])
 def test_a_distance_is_what_training_measured_and_needs_no_layerwise_objective(
-    kind: str, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(miniature, "TARGETS", (1, 2, 3))
     monkeypatch.setattr(miniature, "CROP_SAMPLES", 8_000)
@@ -25,11 +25,19 @@ def test_a_distance_is_what_training_measured_and_needs_no_layerwise_objective(
     plain = miniature.Contender(kind, {"student": small})
     related = miniature.Contender(kind, {"student": small, "objectives": [{"name": "ckd"}]})
     forms = {"plain": plain, "related": related}
+    if kind == "gendistiller":
+        forms["narrow"] = miniature.Contender(kind, {"student": {**small, "encoder_embed_dim": 12}})
+        forms["apart"] = miniature.Contender(kind, {**forms["narrow"].difference, "objectives": [{"name": "ckd"}]})
     experiment = place.experiment("runs", forms, lr=1e-3, seed=1, steps=6)
     place.distil([(experiment, name) for name in forms])
-    found = place.distance(tmp_path / "runs" / "plain")
-    at_the_end = read_metrics(tmp_path / "runs" / "plain", "valid")[6]
-    assert found == pytest.approx({name: at_the_end[name] for name in found}, rel=1e-5) and "l1_layer3" in found
+    for name in sorted(forms.keys() & {"plain", "narrow"}):
+        found = place.distance(tmp_path / "runs" / name)
+        at_the_end = read_metrics(tmp_path / "runs" / name, "valid")[6]
+        assert found == pytest.approx({key: at_the_end[key] for key in found}, rel=1e-5) and "l1_layer3" in found
+    if kind == "gendistiller":
+        capsys.readouterr()
+        assert place.distance(tmp_path / "runs" / "apart") == {}
+        assert "left out of the distances: " in capsys.readouterr().out
     assert place.distance(tmp_path / "runs" / "related")["l1_layer3"] > 0
     with pytest.raises(UserError, match="nowhere: holds no whole checkpoint"):
         place.distance(tmp_path / "nowhere")

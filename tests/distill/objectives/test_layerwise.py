@@ -6,7 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from s3prl_gendistiller.distill.objectives.layerwise import Layerwise
+from s3prl_gendistiller.config_objectives import LayerwiseConfig
+from s3prl_gendistiller.distill.objectives import Setting
+from s3prl_gendistiller.distill.objectives.layerwise import Layerwise, build
+from s3prl_gendistiller.distill.projection import Projection
 
 LAYERS = (2, 4)
 
@@ -72,3 +75,44 @@ def test_different_shapes_are_refused() -> None:
     teacher, student, mask = stacks()
     with pytest.raises(ValueError, match=r"\(2, 2, 5, 6\) and student layers \(2, 2, 5, 5\)"):
         Layerwise(LAYERS)(teacher, student[..., :5], mask)
+
+
+@pytest.mark.parametrize("names", [("layer2", "layer4"), ("shared",)])
+def test_a_student_of_another_width_is_compared_in_the_teachers_space(names: tuple[str, ...]) -> None:
+    teacher, student, mask = stacks()
+    torch.manual_seed(0)
+    maps = Projection(names, 4, 6).double()
+    found = Layerwise(LAYERS, projection=maps)(teacher, student[..., :4], mask)
+    with torch.no_grad():
+        expected = by_definition(teacher, maps(student[..., :4]), mask)
+    assert {name: float(total / count) for name, (total, count) in found.items()} == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_projection_gets_no_gradient_from_padding_even_if_it_is_infinite() -> None:
+    teacher, student, mask = stacks()
+    torch.manual_seed(0)
+    maps = Projection(("layer2", "layer4"), 4, 6).double()
+    gradients = []
+    for content in (0.0, math.inf):
+        padded = student[..., :4].masked_fill(~mask[:, None, :, None], content)
+        sums = Layerwise(LAYERS, projection=maps)(teacher, padded, mask)
+        maps.zero_grad()
+        sum(total for total, _ in sums.values()).backward()
+        gradients.append([parameter.grad.clone() for parameter in maps.parameters()])
+    assert all(clean.isfinite().all() and clean.any() for clean in gradients[0])
+    assert all(map(torch.equal, *gradients))
+
+
+def test_a_batch_of_fewer_layers_trains_their_projections_alone() -> None:
+    teacher, student, mask = stacks()
+    maps = Projection(("layer2", "layer4"), 4, 6).double()
+    sums = Layerwise(LAYERS, projection=maps)(teacher[:, :1], student[:, :1, :, :4], mask)
+    sum(total for total, _ in sums.values()).backward()
+    assert sums.keys() == {"l1_layer2", "cosine_loss_layer2", "cosine_layer2"}
+    assert maps.maps["layer2"].weight.grad is not None and maps.maps["layer4"].weight.grad is None
+
+
+def test_one_width_has_no_parameter() -> None:
+    for projection in ("layer", "shared"):
+        made = build(LayerwiseConfig(projection=projection), Setting(LAYERS, 6))
+        assert made.projection is None and not made.state_dict()
