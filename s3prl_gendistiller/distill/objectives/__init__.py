@@ -21,6 +21,7 @@ from torch import nn
 
 from s3prl_gendistiller.config_objectives import OBJECTIVES, ObjectiveConfig
 from s3prl_gendistiller.distill.teacher import Teacher
+from s3prl_gendistiller.installed_objectives import broken, packages
 
 _PACKAGE = __name__.partition(".")[0]
 
@@ -54,4 +55,12 @@ def check_files(configs: Sequence[ObjectiveConfig]) -> None:
 def _module(config: ObjectiveConfig) -> ModuleType:
     if OBJECTIVES.get(config.name) is not type(config):
         raise LookupError(f"{type(config).__name__}: no row of config_objectives.OBJECTIVES; add {config.name!r} there")
-    return importlib.import_module(config.module, _PACKAGE)
+    if not packages(config.name):
+        return importlib.import_module(config.module, _PACKAGE)
+    try:
+        module = importlib.import_module(config.module, _PACKAGE)
+        for needed in ("build", *(("check_files",) if config.files else ())):
+            getattr(module, needed)
+    except Exception as error:  # importing a module of others can fail in any way
+        raise broken(config.name, f"its module {config.module} does not work", error) from error
+    return module
