@@ -118,6 +118,20 @@ def test_a_module_without_its_functions_is_blamed_on_its_package(install: Instal
         build_objectives([read("huber")], Setting((1, 3)))
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("return Huber(config)", "whose build gives no dictionary `terms`"),
+        ("return 3", "whose build gives int; expected"),
+    ],
+)
+def test_a_build_that_gives_no_objective_is_blamed_on_its_package(install: Install, line: str, message: str) -> None:
+    module = MODULE.replace("self.delta, self.terms = config.delta, ", "self.delta, _ = config.delta, ")
+    install("my-losses", {"huber": "huber_loss:HuberConfig"}, huber_loss=module.replace("return Huber(config)", line))
+    with pytest.raises(UserError, match=rf"huber of my-losses 0\.1, {message}"):
+        build_objectives([read("huber")], Setting((1, 3)))
+
+
 def test_the_list_of_keys_holds_installed_objectives(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
     install("huber-loss", {"huber": "huber_loss:HuberConfig"}, huber_loss=MODULE)
     install("my-losses", {"bad": "bad:X"}, bad="")
