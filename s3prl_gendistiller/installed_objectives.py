@@ -6,6 +6,7 @@ configuration. No file of a user names a module: a YAML can only choose among wh
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Iterator, MutableMapping
 from importlib.metadata import EntryPoint, entry_points
@@ -75,10 +76,13 @@ class ObjectiveTable(MutableMapping[str, type[T]], Generic[T]):
         if not (isinstance(config, type) and issubclass(config, self._base)):
             wanted = f"{self._base.__module__}.{self._base.__name__}"
             raise _unfit(point, f"found {point.value}, expected a class that extends {wanted}")
-        stated = getattr(config, "__dataclass_fields__", {}).get("name")
-        default = None if stated is None else stated.default
+        fields = vars(config).get("__dataclass_fields__")
+        if fields is None:
+            raise _unfit(point, f"found {point.value} without @dataclass(frozen=True), expected it above the class")
+        default = fields["name"].default
         if default != point.name:
-            raise _unfit(point, f"found the default {default!r} of its key name, expected {point.name!r}")
+            stated = "no default" if default is dataclasses.MISSING else f"the default {default!r}"
+            raise _unfit(point, f"found {stated} of its key name, expected {point.name!r}")
         if not isinstance(getattr(config, "module", None), str):
             raise _unfit(point, f"found no `module` in {config.__name__}, expected the module with its function build")
         return config

@@ -93,6 +93,8 @@ def test_an_installed_objective_is_read_checked_and_built_like_one_of_ours(insta
         ("bad:X", "def", r"bad:X cannot be imported \(SyntaxError"),
         ("bad:X", "", r"bad:X cannot be imported \(AttributeError"),
         ("bad:X", "X = 3", "found bad:X, expected a class that extends s3prl_gendistiller.config_objectives.Objective"),
+        ("bad:HuberConfig", MODULE.replace("@dataclass(frozen=True)", ""), r"bad:HuberConfig without @dataclass"),
+        ("bad:HuberConfig", MODULE.replace("name: str", "# "), "found no default of its key name, expected 'bad'"),
         ("bad:HuberConfig", MODULE, "found the default 'huber' of its key name, expected 'bad'"),
     ],
 )
