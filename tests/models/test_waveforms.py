@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,13 @@ def test_several_waveforms_are_one_batch_in_every_form(student: GenDistiller, wa
         alone = student.generate(wav).hidden_states[-1][0]
         found = output.hidden_states[-1][index][output.frame_mask[index]]
         assert torch.allclose(found, alone, atol=1e-5)
+
+
+def test_audio_takes_the_precision_of_the_student(student: GenDistiller) -> None:
+    precise = copy.deepcopy(student).double()
+    output = precise.generate(LONG.numpy())
+    assert output.hidden_states[-1].dtype == torch.float64
+    assert torch.allclose(output.predictions.float(), student.generate(LONG).predictions, atol=1e-4)
 
 
 @pytest.mark.parametrize("wav", [LONG.numpy()[::-1], LONG.numpy().astype(">f4"), np.repeat(LONG.numpy(), 2)[::2]])
