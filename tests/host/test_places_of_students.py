@@ -15,6 +15,7 @@ from s3prl_gendistiller import load_student
 from s3prl_gendistiller.errors import ConfigError, UserError
 from s3prl_gendistiller.export.card import Card
 from s3prl_gendistiller.export.hub_folder import write_hub_folder
+from s3prl_gendistiller.host.upstream_expert import UpstreamExpert
 from tests.bench import TINY_TEACHER
 from tests.host.test_checkpoint import save_student
 
@@ -36,6 +37,9 @@ def test_an_export_generates_as_many_layers_as_it_states_unless_told(tmp_path: P
     write_hub_folder(save_student(tmp_path / "states-3.ckpt"), tmp_path / "exported", CARD, steps=1)
     student = load_student(tmp_path / "exported")
     assert len(student.generate(WAV).hidden_states) == 2 and len(student.generate(WAV, steps=2).hidden_states) == 3
+    upstream = UpstreamExpert(str(tmp_path / "exported")).eval()
+    with torch.no_grad():
+        assert len(upstream([WAV])["hidden_states"]) == 2
 
 
 def _change(**changes: Any) -> Callable[[Path], None]:
