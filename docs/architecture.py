@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "s3prl_gendistiller"
 DOCUMENT = ROOT / "docs" / "architecture.md"
+FACES = ("", "__main__", "compat")  # what a user imports or starts; they stand above all rooms
 GROUND = "config"  # stands for the single modules at the top of the package, which every room may import
 
 # Steps of a batch: module, class or function in that module, what the step passes on.
@@ -90,7 +91,7 @@ def room_edges(trees: Mapping[str, ast.Module]) -> set[tuple[str, str]]:
     rooms = {name.partition(".")[0] for name in trees if "." in name}
     edges = set()
     for name in trees:
-        if name in ("", "__main__"):
+        if name in FACES:
             continue
         edges |= {(room_of(name, rooms), room_of(target, rooms)) for target in imports_of(name, trees)}
     edges = {(above, below) for above, below in edges if above != below}

@@ -1,7 +1,7 @@
 """Targets of training: the teacher's layers, and the list `objectives` of a model YAML.
 
 The key `name` of an entry selects the objective. A new objective is one module in `distill/objectives/`, its
-configuration here, and one row of `OBJECTIVES`.
+configuration here, and one row of `OBJECTIVES`. Objectives of other packages come from `installed_objectives`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from s3prl_gendistiller.installed_objectives import ObjectiveTable
 from s3prl_gendistiller.schema import Variants, key
 
 FRONT_END_LAYERS = (0,)
@@ -204,10 +205,13 @@ class GlmdConfig(ObjectiveConfig):
             )
 
 
-OBJECTIVES: dict[str, type[ObjectiveConfig]] = {
-    "layerwise": LayerwiseConfig,
-    "ckd": CkdConfig,
-    "glmd": GlmdConfig,
-}
-"""Every objective by its name. An entry of a YAML without a name is the first."""
+OBJECTIVES = ObjectiveTable(
+    ObjectiveConfig,
+    {
+        "layerwise": LayerwiseConfig,
+        "ckd": CkdConfig,
+        "glmd": GlmdConfig,
+    },
+)
+"""Every objective by its name, installed ones too. An entry of a YAML without a name is the first."""
 ENTRY = Variants(by="name", of=OBJECTIVES, default=next(iter(OBJECTIVES)))

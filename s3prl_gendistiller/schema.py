@@ -97,8 +97,7 @@ def yaml_layers(path: str | Path) -> list[tuple[Path, dict[str, Any]]]:
         if current.resolve() in (seen for seen, _ in layers):
             raise UserError(f"{path}: base files form a circle at {current}; remove one of the `base` keys")
         content = read_yaml(current)
-        base = content.pop("base", None)
-        folder = current.resolve().parent
+        base, folder = content.pop("base", None), current.resolve().parent
         if layers and folder != layers[0][0].parent:
             content = _placed(content, str(folder))
         layers.append((current.resolve(), content))
@@ -147,8 +146,7 @@ def check_present(cls: type, content: Any, source: str) -> None:
     """Checks the keys of `content` as `from_dict` does, and allows missing keys."""
     problems: list[str] = []
     _build(cls, content, "", problems)
-    wrong = [problem for problem in problems if not isinstance(problem, _Missing)]
-    if wrong:
+    if wrong := [problem for problem in problems if not isinstance(problem, _Missing)]:
         raise ConfigError(source, wrong)
 
 
@@ -185,9 +183,8 @@ def _given(value: Any, content: Any) -> Any:
     if dataclasses.is_dataclass(value):
         fields = {name: field.name for field in dataclasses.fields(value) for name in _spellings(field)}
         return {name: _given(getattr(value, fields[name]), item) for name, item in content.items()}
-    if isinstance(value, list | tuple):
-        return [_given(item, given) for item, given in zip(value, content, strict=True)]
-    return value
+    several = isinstance(value, list | tuple)
+    return [_given(item, given) for item, given in zip(value, content, strict=True)] if several else value
 
 
 def _spellings(field: dataclasses.Field[Any]) -> list[str]:
@@ -273,14 +270,17 @@ def _reader(variants: Variants, value: Any, name: str, problems: list[str]) -> A
     found: Any = variants
     while isinstance(found, Variants):
         if not isinstance(value, Mapping):
-            problems.append(f"{name}: found {with_type(value)}, expected a section of keys")
-            return None
+            return found  # `_build` refuses the value
         given, names = value.get(found.by, found.default), list(found.of)
         if not isinstance(given, str) or given not in names:
             is_there = "missing" if given is None else f"found {shown(given)}"
             problems.append(f"{name}.{found.by}: {is_there}, {one_of(given, names)}")
             return None
-        found = found.of[given]
+        try:
+            found = found.of[given]
+        except UserError as error:  # the class comes from another package, which does not work
+            problems.append(f"{name}.{found.by}: {error}")
+            return None
     return found
 
 

@@ -36,6 +36,7 @@ SOURCES = sources(ROOT)
 
 # What each room may import of the package, besides itself: rooms by name, single modules by dotted name.
 _CONFIGURATION = {"documents", "schema", "schema_values", "config", "student_kinds", "forms", "front_ends", "spellings"}
+_CONFIGURATION |= {"installed_objectives"}
 _CONFIGURATION |= {f"config_{part}" for part in ("gendistiller", "distilhubert", "objectives", "optimizer", "runner")}
 GROUND = _CONFIGURATION | {"errors", "shipped", "outputs", "_version"}
 MAY_IMPORT: dict[str, set[str]] = {
@@ -44,7 +45,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "documents": {"errors", "shipped"},
     "schema": {"documents", "errors", "front_ends", "schema_values", "shipped", "spellings"},
     "schema_values": set(),
-    "config_objectives": {"schema"},
+    "config_objectives": {"schema", "installed_objectives"},
+    "installed_objectives": {"errors"},
     "config_optimizer": {"schema"},
     "forms": set(),
     "front_ends": set(),
@@ -74,6 +76,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "export": GROUND | {"models", "distill", "host"},
     "cli": GROUND | {"", "models", "distill", "corpora", "host", "superb", "export"},
     "": GROUND | {"models", "distill", "host"},  # the package's public face
+    "compat": {"host"},  # public too: a user's script begins with it
     "__main__": {"cli", "host"},
 }
 # The host, its launchers' top-level names, and the library that only works once host/compat.py has seen it.

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.schema import Variants
 
 WIDTH = 120
@@ -73,8 +74,13 @@ def describe(cls: type, content: Mapping[str, Any], indent: str = "") -> Iterato
 def _entries(variants: Variants, given: Sequence[Mapping[str, Any]], indent: str) -> Iterator[str]:
     """The entries of a list of sections; entries that are possible and not given stand as comments."""
     values = {entry.get(variants.by, variants.default): entry for entry in given}
-    for name, reader in variants.of.items():
+    for name in variants.of:
         mark = "" if name in values else "# "
+        try:
+            reader = variants.of[name]
+        except UserError as error:  # an objective of another package that does not work
+            yield from textwrap.wrap(str(error), WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
+            continue
         assert isinstance(reader, type)
         first, *rest = describe(reader, values.get(name, {}))
         yield f"{indent}{mark}- {first}"

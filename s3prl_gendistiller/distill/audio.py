@@ -24,11 +24,11 @@ from torch import Tensor
 
 from s3prl_gendistiller.distill.files import refuse_irregular
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.models.waveforms import MIN_SAMPLES as MIN_SAMPLES
+from s3prl_gendistiller.models.waveforms import SAMPLE_RATE as SAMPLE_RATE
 
 logger = logging.getLogger(__name__)
 
-SAMPLE_RATE = 16_000  # Hz
-MIN_SAMPLES = 400  # samples of the front end's first frame; shorter audio has no frame
 LENGTH_TOLERANCE = 320  # samples by which a manifest may differ from a file: one frame, since tools round differently
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus")

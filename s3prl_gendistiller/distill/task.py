@@ -103,7 +103,7 @@ class DistillTask(nn.Module):
             for objective, source in zip(self.objectives, self._sources, strict=True):
                 if source in (None, *layers):  # otherwise the source is a target layer beyond this batch's depth
                     given = taught[:, :depth] if source is None else taught[:, [layers.index(source)]]
-                    values.update(objective(given, predictions.float(), mask))
+                    values.update(_known_terms(objective, objective(given, predictions.float(), mask)))
         return values
 
     def loss(self, sums: Tensor) -> Tensor:
@@ -120,6 +120,18 @@ class DistillTask(nn.Module):
     def _means(sums: Tensor) -> Tensor:
         totals, counts = sums.sum(0).unbind(-1)
         return totals / counts.clamp(min=1.0)
+
+
+def _known_terms(objective: Any, values: Any) -> Terms:
+    """The terms that an objective has computed; a UserError for one that its `terms` lack, which would be lost."""
+    unknown = values.keys() - objective.terms.keys() if isinstance(values, dict) else {type(values).__name__}
+    if unknown:
+        found = ", ".join(map(str, sorted(unknown, key=str)))
+        raise UserError(
+            f"objectives: {type(objective).__name__} gave {found}, expected sum and count of its terms "
+            f"{', '.join(objective.terms)} in a dictionary; correct that objective"
+        )
+    return values
 
 
 @torch.no_grad()

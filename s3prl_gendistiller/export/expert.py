@@ -16,10 +16,8 @@ from torch import Tensor, nn
 
 from s3prl_gendistiller import student_kinds
 from s3prl_gendistiller.models.student import Student
-from s3prl_gendistiller.models.upstream import FRAME_SAMPLES, read_generation, upstream_output
+from s3prl_gendistiller.models.upstream import CONFIG, FRAME_SAMPLES, WEIGHTS, read_generation, upstream_output
 from s3prl_gendistiller.student_kinds import read_model_config
-
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
 class UpstreamExpert(nn.Module):

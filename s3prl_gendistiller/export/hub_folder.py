@@ -20,10 +20,10 @@ from safetensors.torch import save_file
 from s3prl_gendistiller._version import __version__
 from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.export.card import Card, render
-from s3prl_gendistiller.export.expert import CONFIG, WEIGHTS
 from s3prl_gendistiller.front_ends import FRONT_ENDS
 from s3prl_gendistiller.host.checkpoint import read_checkpoint, student_kind
 from s3prl_gendistiller.host.students import check_steps, load_student
+from s3prl_gendistiller.models.upstream import CONFIG, WEIGHTS
 from s3prl_gendistiller.outputs import atomic_folder
 from s3prl_gendistiller.schema import to_dict
 from s3prl_gendistiller.student_kinds import STUDENT_KINDS, read_model_config

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from s3prl_gendistiller.config_objectives import OBJECTIVES
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat
 from s3prl_gendistiller.student_kinds import DEFAULT_KIND, STUDENT_KINDS, StudentKind, kind_of_weights
@@ -26,13 +27,15 @@ from s3prl_gendistiller.student_kinds import DEFAULT_KIND, STUDENT_KINDS, Studen
 REGULAR, BEST = "states-*.ckpt", "*best*.ckpt"  # names of checkpoints in a run's folder
 
 FORMAT_VERSION = 1
+OBJECTIVE_PACKAGES = "Objective_Packages"
+"""Key of the packages that brought the objectives of a run, "package version" by the objective's name."""
 NO_CHECKPOINT = "not a checkpoint; expected a file written by torch.save; name another one"
 MAX_COUNT = 2**40
 NAMES = {int: "a whole number", dict: "a mapping", argparse.Namespace: "the arguments of a run"}
 ENTRIES: dict[str, type] = {
     **dict.fromkeys(("Step", "Epoch", "WorldSize", "Format_Version"), int),
     **dict.fromkeys(("Config", "Upstream_Config", "Optimizer", "Scheduler"), dict),
-    **dict.fromkeys(("Progress", "RNG", "Fingerprints", "Objectives"), dict),
+    **dict.fromkeys(("Progress", "RNG", "Fingerprints", "Objectives", OBJECTIVE_PACKAGES), dict),
     **dict.fromkeys(("Upstream", "Featurizer", "Downstream"), dict),
     "Args": argparse.Namespace,
 }
@@ -174,6 +177,13 @@ def student_kind(states: dict[str, Any], path: str | Path) -> StudentKind:
             f"{path}: found no Upstream_Config beside the weights, so the student's shape is unknown; a checkpoint of "
             "s3prl's own distiller loads with run_downstream.py -u distiller_local"
         )
+    for name, package in states.get(OBJECTIVE_PACKAGES, {}).items():
+        if name not in OBJECTIVES:
+            raise UserError(
+                f"{path}: the student was trained with the objective {str(name)[:80]} of the package "
+                f"{str(package)[:80]}, which is not installed here; install that package, or use the student on the "
+                "machine that has it"
+            )
     return kind
 
 

@@ -30,12 +30,13 @@ from s3prl_gendistiller.distill.teacher import Teacher
 from s3prl_gendistiller.distill.weights import values_hash
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
-from s3prl_gendistiller.host.checkpoint import FORMAT_VERSION
+from s3prl_gendistiller.host.checkpoint import FORMAT_VERSION, OBJECTIVE_PACKAGES
 from s3prl_gendistiller.host.objectives import OBJECTIVES, load_objectives
 from s3prl_gendistiller.host.paths import speech_folders, with_absolute_files
 from s3prl_gendistiller.host.resume import batches_done, check_fingerprints, random_state
 from s3prl_gendistiller.host.students import build_student, load_weights
 from s3prl_gendistiller.host.teachers import load_teacher, warm_start_student
+from s3prl_gendistiller.installed_objectives import packages
 from s3prl_gendistiller.models.student import Student
 from s3prl_gendistiller.schema import from_dict, to_dict
 from s3prl_gendistiller.shipped import is_shipped
@@ -151,6 +152,9 @@ class PretrainExpert(nn.Module):
         if objectives:  # heads and projections that are trained with the student; only a run that goes on needs them
             all_states[OBJECTIVES] = objectives
         all_states["Upstream_Config"] = to_dict(self.config)
+        brought = {objective.name: packages(objective.name) for objective in self.config.objectives}
+        if any(brought.values()):
+            all_states[OBJECTIVE_PACKAGES] = {name: package for name, package in brought.items() if package}
         all_states["Format_Version"] = FORMAT_VERSION
         all_states["Step"] = self._step  # the Runner's count is one lower, so that this step would be repeated
         loader = self.train_loader

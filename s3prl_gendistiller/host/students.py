@@ -6,15 +6,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
 from s3prl_gendistiller import student_kinds
 from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.distill.weights import check_weights, is_plain
-from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.documents import read_json
+from s3prl_gendistiller.errors import ConfigError, UserError
 from s3prl_gendistiller.front_ends import unread_keys
-from s3prl_gendistiller.host.checkpoint import read_checkpoint, student_kind
+from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint, student_kind
 from s3prl_gendistiller.models.student import Student
+from s3prl_gendistiller.models.upstream import CONFIG, WEIGHTS
 from s3prl_gendistiller.schema import to_dict
-from s3prl_gendistiller.student_kinds import DEFAULT_KIND, read_model_config
+from s3prl_gendistiller.shipped import existing_or_shipped
+from s3prl_gendistiller.student_kinds import DEFAULT_KIND, STUDENT_KINDS, read_model_config
 
 
 def build_student(source: str | Path | Mapping[str, Any] | ModelConfig, *, task: str = DEFAULT_KIND) -> Student:
@@ -31,17 +37,65 @@ def build_student(source: str | Path | Mapping[str, Any] | ModelConfig, *, task:
 
 
 def load_student(path: str | Path) -> Student:
-    """A trained student in eval mode, from a checkpoint that run_pretrain.py wrote.
+    """A trained student in eval mode.
+
+    Args:
+        path: a checkpoint that run_pretrain.py wrote; the folder of its run, of which the newest whole checkpoint is
+            taken; or the folder of an exported student (``gendistiller submit --hub-folder``). A folder that ships with
+            this package is found by its name from anywhere.
 
     Raises:
-        UserError: the file is missing or not whole, holds no student of this package, or would run code.
+        UserError: the place is missing or not whole, holds no student of this package, or would run code.
     """
+    path = existing_or_shipped(path)
+    if path.is_dir():
+        if (path / CONFIG).is_file():
+            return _load_exported(path)
+        newest = newest_checkpoint(path)
+        if newest is None:
+            raise UserError(
+                f"{path}: found a folder without a whole states-*.ckpt and without {CONFIG}, expected a checkpoint of "
+                "run_pretrain.py, the folder of a run, or an exported student; name another place"
+            )
+        path = newest
     states = read_checkpoint(path)
     kind = student_kind(states, path)
     config, weights = read_model_config(kind.name, states["Upstream_Config"]), states[kind.weights]
     check_size(config.student, weights, path)
     student = build_student(config)
     load_weights(student, weights, path)
+    return student.eval()
+
+
+def _load_exported(folder: Path) -> Student:
+    """The student of a folder that `export.hub_folder` wrote, which generates as many layers as the folder states."""
+    stated, file = folder / CONFIG, folder / WEIGHTS
+    content = read_json(stated)
+    found = content if isinstance(content, Mapping) else {}
+    task, section, steps = found.get("task"), found.get("config"), found.get("steps")
+    if not isinstance(task, str) or not isinstance(section, Mapping):
+        raise UserError(
+            f"{folder}: found the {CONFIG} of another kind of model, expected that of an exported student; a teacher "
+            "is read with transformers.AutoModel.from_pretrained"
+        )
+    if task not in STUDENT_KINDS:
+        raise UserError(
+            f"{stated}: found the student {task!r}, expected {' or '.join(STUDENT_KINDS)}; upgrade s3prl-gendistiller"
+        )
+    try:
+        config = read_model_config(task, section)
+    except ConfigError as error:
+        raise ConfigError(str(stated), error.problems) from error
+    try:
+        weights = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{file}: cannot be read ({error}), expected the weights; write the folder again") from error
+    check_size(config.student, weights, file)
+    student, layers = build_student(config), len(config.distill.target_layers)
+    load_weights(student, weights, file)
+    if steps is not None and not (type(steps) is int and 1 <= steps <= layers):
+        raise UserError(f"{stated}: steps: found {steps!r}, expected 1..{layers}; write the folder again")
+    student.default_steps = steps
     return student.eval()
 
 

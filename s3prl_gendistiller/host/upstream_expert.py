@@ -18,7 +18,7 @@ from s3prl_gendistiller.models.upstream import FRAME_SAMPLES, read_generation, u
 
 
 class UpstreamExpert(UpstreamBase):
-    """A trained student from a checkpoint of run_pretrain.py.
+    """A trained student from a place that `load_student` takes.
 
     `model_config` is a YAML file with `GenerationConfig`'s keys, such YAML itself (``steps: 2``), or None.
     """
@@ -28,13 +28,14 @@ class UpstreamExpert(UpstreamBase):
         self.generation = read_generation(model_config)
         check_steps(self.generation.steps, ckpt)
         self.student = load_student(ckpt)
+        self.steps = self.student.default_steps if self.generation.steps is None else self.generation.steps
 
     def get_downsample_rates(self, key: str) -> int:
         return FRAME_SAMPLES
 
     def forward(self, wavs: list[Tensor]) -> dict[str, Any]:
         """`upstream_output` of unpadded utterances, each (S,) at 16 kHz."""
-        return upstream_output(self.student, wavs, self.generation.steps)
+        return upstream_output(self.student, wavs, self.steps)
 
 
 class TransformersExpert(UpstreamBase):

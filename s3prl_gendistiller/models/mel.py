@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from s3prl_gendistiller.config import BackboneConfig
 from s3prl_gendistiller.models.front_end import ScaleGradient, frame_mask
+from s3prl_gendistiller.models.waveforms import SAMPLE_RATE
 
-SAMPLE_RATE = 16_000
 WINDOW = 400  # samples: 25 ms
 HOP = 160  # samples: 10 ms
 FLOOR = 1e-6  # added to the energies, so that silence has a logarithm

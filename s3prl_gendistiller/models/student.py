@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from s3prl_gendistiller.models.waveforms import to_batch
+
 
 @dataclass
 class StudentOutput:
@@ -30,10 +32,12 @@ class Student(nn.Module):
     Attributes:
         ignores_padding: no frame depends on the samples behind its utterance; the teacher then ignores padding, too.
         heads: the prediction heads, which a reader of hidden states can leave out; None where predictions are layers.
+        default_steps: number of layers that `generate` gives unless told; None for all.
     """
 
     ignores_padding = True
     heads: nn.Module | None = None
+    default_steps: int | None = None
 
     @property
     def stored_module(self) -> nn.Module:
@@ -62,14 +66,29 @@ class Student(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has no prediction heads")
 
     @torch.no_grad()
-    def generate(self, wavs: Tensor, lengths: Tensor | None = None, *, steps: int | None = None) -> StudentOutput:
-        """Free-running inference on wavs (B, S) at 16 kHz, zero behind the (B,) lengths; None: all samples or steps."""
-        if lengths is None:
-            lengths = torch.full((len(wavs),), wavs.shape[1], device=wavs.device)
+    def generate(
+        self, wavs: Any, lengths: Any = None, *, steps: int | None = None, sample_rate: int | None = None
+    ) -> StudentOutput:
+        """Free-running inference in eval mode, without gradients, on the student's device.
+
+        Args:
+            wavs: one waveform (S,), a list of them, or a padded batch (B, S), at 16 kHz: tensors or numpy arrays of
+                floats between -1 and 1. One waveform gives a batch of one.
+            lengths: (B,) samples of each row of a padded batch; None: all samples.
+            steps: number of layers to generate; None: `default_steps`.
+            sample_rate: the rate of `wavs` in Hz, which is compared with 16,000; samples alone do not show their rate.
+
+        Raises:
+            WaveformError: a UserError and ValueError that says what was found, what was expected and what to do.
+            ValueError: the student does not generate `steps` layers.
+        """
+        batch, samples = to_batch(wavs, lengths, sample_rate)
+        own = next(self.parameters(), batch)
+        steps = self.default_steps if steps is None else steps
         was_training = self.training
         self.eval()
         try:
-            output: StudentOutput = self(wavs, lengths, steps=steps)
+            output: StudentOutput = self(batch.to(own), samples.to(own.device), steps=steps)
         finally:
             self.train(was_training)
         return output

@@ -228,6 +228,25 @@ def test_modes_are_put_back_even_if_scoring_fails(tmp_path: Path) -> None:
     assert task.training and task.student.training
 
 
+class Wrong(nn.Module):
+    """An objective of another package whose result is not what `terms` states."""
+
+    def __init__(self, answer: object) -> None:
+        super().__init__()
+        self.answer, self.terms = answer, {"right": 1.0}
+
+    def forward(self, teacher: Tensor, student: Tensor, frame_mask: Tensor) -> object:
+        return self.answer
+
+
+@pytest.mark.parametrize(("answer", "found"), [({"left": 0, "right": 0}, "left"), (torch.zeros(()), "Tensor")])
+def test_a_term_that_would_be_lost_is_named(answer: object, found: str) -> None:
+    task, *_ = stub_task()
+    task = DistillTask(task.student, task.teacher, nn.ModuleList([Wrong(answer)]), LAYERS)
+    with pytest.raises(UserError, match=f"Wrong gave {found}, expected sum and count of its terms right in a dict"):
+        task(torch.zeros(2, 1600), torch.tensor([1600, 1600]))
+
+
 def test_target_layers_that_the_teacher_lacks_are_named() -> None:
     with pytest.raises(UserError, match=r"distill\.target_layers: found 0, 13, 14, expected 1\.\.12.*teacher T has 12"):
         check_layers([0, 4, 13, 14], 12, "T")

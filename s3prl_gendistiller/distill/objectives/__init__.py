@@ -21,6 +21,8 @@ from torch import nn
 
 from s3prl_gendistiller.config_objectives import OBJECTIVES, ObjectiveConfig
 from s3prl_gendistiller.distill.teacher import Teacher
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.installed_objectives import broken, packages
 
 _PACKAGE = __name__.partition(".")[0]
 
@@ -41,7 +43,7 @@ class Setting:
 
 def build_objectives(configs: Sequence[ObjectiveConfig], setting: Setting) -> nn.ModuleList:
     """The objectives of a configuration, in its order; a UserError if the files of one do not fit or cannot be read."""
-    return nn.ModuleList(_module(config).build(config, setting) for config in configs)
+    return nn.ModuleList(_built(config, setting) for config in configs)
 
 
 def check_files(configs: Sequence[ObjectiveConfig]) -> None:
@@ -51,7 +53,27 @@ def check_files(configs: Sequence[ObjectiveConfig]) -> None:
             _module(config).check_files(config)
 
 
+def _built(config: ObjectiveConfig, setting: Setting) -> nn.Module:
+    built = _module(config).build(config, setting)
+    if not isinstance(built, nn.Module) or not isinstance(getattr(built, "terms", None), dict):
+        found = "no dictionary `terms` in it" if isinstance(built, nn.Module) else type(built).__name__
+        owner = packages(config.name) or "this package"
+        raise UserError(
+            f"found the objective {config.name} of {owner}, whose build gives {found}; expected a torch module "
+            "with the weight of each of its `terms`; correct that package"
+        )
+    return built
+
+
 def _module(config: ObjectiveConfig) -> ModuleType:
     if OBJECTIVES.get(config.name) is not type(config):
         raise LookupError(f"{type(config).__name__}: no row of config_objectives.OBJECTIVES; add {config.name!r} there")
-    return importlib.import_module(config.module, _PACKAGE)
+    if not packages(config.name):
+        return importlib.import_module(config.module, _PACKAGE)
+    try:
+        module = importlib.import_module(config.module, _PACKAGE)
+        for needed in ("build", *(("check_files",) if config.files else ())):
+            getattr(module, needed)
+    except Exception as error:  # importing a module of others can fail in any way
+        raise broken(config.name, f"its module {config.module} does not work", error) from error
+    return module
