@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from s3prl_gendistiller.cli import arguments
-from s3prl_gendistiller.cli.charts import chart
 from s3prl_gendistiller.outputs import check_writable
 from s3prl_gendistiller.superb.entry.from_suite import read_results
 from s3prl_gendistiller.superb.leaderboard.published_models import PUBLISHED
 from s3prl_gendistiller.superb.leaderboard.scores import LEADERBOARD, overall_score, task_score
+from s3prl_gendistiller.superb.pictures import chart, cut_axes, legend, notes, shown
 from s3prl_gendistiller.superb.suite.table import markdown
 from s3prl_gendistiller.superb.tasks import TASKS
 
@@ -25,8 +25,22 @@ example:
   gendistiller score result/superb                 # the results.json in it
   gendistiller score result/superb --out score.png # and a chart of score against size"""
 
-Row = tuple[str, float | None, dict[str, dict[str, float]]]
-"""Name, millions of parameters, and values by task and metric."""
+PUBLISHED_ROW, OFFICIAL = "published", "official settings"
+"""Origins of numbers that are comparable."""
+_PLACES = (
+    *((7, 0, "left"), (-7, 0, "right"), (0, 10, "center"), (0, -10, "center")),
+    *((7, 10, "left"), (7, -10, "left"), (-7, 10, "right"), (-7, -10, "right"), (0, 21, "center"), (0, -21, "center")),
+)
+"""Places of a name beside its point, the best first: points to the right and above, and alignment."""
+
+
+class Row(NamedTuple):
+    """One model: millions of parameters, values by task and metric, and what the values are of."""
+
+    name: str
+    millions: float | None
+    values: Mapping[str, Mapping[str, float]]
+    origin: str
 
 
 def add_parser(subparsers: Any) -> None:
@@ -40,8 +54,9 @@ def run(args: argparse.Namespace) -> int:
     if args.out is not None:
         check_writable(args.out, "--out", folder=False)
     rows = [row for path in args.results for row in _students(path)]
-    rows += [(model.name, model.million_parameters, model.values) for model in PUBLISHED]
+    rows += [Row(model.name, model.million_parameters, model.values, PUBLISHED_ROW) for model in PUBLISHED]
     print(table(rows))
+    print("\n".join(remarks(rows)), end="\n" if args.results else "")
     if args.out is not None:
         draw(rows, args.out)
         print(f"{args.out}: score against parameters")
@@ -51,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
 def table(rows: list[Row]) -> str:
     """One row for each model; the score is empty where a task has no number."""
     cells = [["model", "M parameters", "score", *(task.upper() for task in TASKS)]]
-    for name, millions, values in rows:
+    for name, millions, values, _ in rows:
         points = [task_score(task, values.get(task, {}), LEADERBOARD) for task in TASKS]
         whole = overall_score(values, LEADERBOARD)
         cells.append([name, "" if millions is None else f"{millions:.2f}", _rounded(whole), *map(_rounded, points)])
@@ -60,34 +75,96 @@ def table(rows: list[Row]) -> str:
 
 def draw(rows: list[Row], out: Path) -> None:
     """Score against millions of parameters, of the models that have both; models of the user stand out."""
-    published = {model.name for model in PUBLISHED}
-    scores = [(overall_score(values, LEADERBOARD), millions, name) for name, millions, values in rows]
-    shown = sorted(
-        (score, size, name) for score, size, name in scores if score is not None and size is not None and size > 0
+    scores = [(overall_score(row.values, LEADERBOARD), row) for row in rows]
+    placed = sorted(
+        ((score, row.millions, row) for score, row in scores if score is not None and row.millions),
+        key=lambda one: one[:2],
     )
+    published: dict[str, Any] = {"marker": "o", "color": "C7", "linestyle": ""}
+    entries = {"published models": published}
     with chart(out, 7, 4.5) as (axis,):
-        for index, (score, millions, name) in enumerate(shown):
-            axis.plot(millions, score, "o", color="C7" if name in published else "C3")
-            side = 1 if index % 2 else -1  # names of neighbours on alternate sides
-            where: dict[str, Any] = {"xytext": (6 * side, -3), "ha": "left" if side > 0 else "right"}
-            axis.annotate(name, (millions, score), textcoords="offset points", fontsize=8, **where)
-        axis.set(xscale="log", xlim=(10, 250), xlabel="million parameters", ylabel="SUPERB score")
-        axis.set_xticks([10, 20, 30, 50, 100], ["10", "20", "30", "50", "100"])
+        for score, millions, row in placed:
+            style = published
+            if row.origin is not PUBLISHED_ROW:
+                official = row.origin == OFFICIAL
+                name = "your models, official settings" if official else f"your models, {row.origin}: not comparable"
+                style = {"marker": "s" if official else "X", "color": "C3" if official else "C1", "linestyle": ""}
+                entries[name] = style
+            axis.plot(millions, score, **style)
+        sizes = [millions for _, millions, _ in placed] or [10.0]
+        axis.set(xscale="log", xlim=(min(sizes) / 1.8, max(sizes) * 1.8))
+        axis.set(xlabel="millions of parameters (logarithmic axis)", ylabel="SUPERB score (FBANK 0, best of 2021 1000)")
+        ticks = [base * ten for ten in (0.01, 0.1, 1, 10, 100, 1000) for base in (1, 2, 5)]
+        ticks = [tick for tick in ticks if min(sizes) / 1.8 <= tick <= max(sizes) * 1.8]
+        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axis.minorticks_off()
+        _write_names(axis, [(millions, score, f"{row.name} {score:.0f}") for score, millions, row in placed])
+        legend(axis, entries)
+        notes(axis, [*remarks(rows), *cut_axes([axis])])
+
+
+def _write_names(axis: Any, points: list[tuple[float, float, str]]) -> None:
+    """Writes the name of each point beside it, at a place that no point and no other name covers, if there is one."""
+    from matplotlib.transforms import Bbox
+
+    axis.figure.draw_without_rendering()
+    renderer = axis.figure.canvas.get_renderer()
+    taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in axis.transData.transform([one[:2] for one in points])]
+    frame = axis.get_window_extent(renderer)
+    for millions, score, name in points:
+        for x, y, side in _PLACES:
+            text = axis.annotate(
+                shown(name), (millions, score), (x, y), textcoords="offset points", fontsize=8, ha=side, va="center"
+            )
+            box = text.get_window_extent(renderer)
+            inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+            if (inside and not any(box.overlaps(other) for other in taken)) or (x, y, side) == _PLACES[-1]:
+                taken.append(box)
+                break
+            text.remove()
+
+
+def remarks(rows: list[Row]) -> list[str]:
+    """Lines on the models whose numbers are not comparable with published ones, and on those without a score."""
+    found = []
+    for origin in dict.fromkeys(row.origin for row in rows):
+        names = [row.name for row in rows if row.origin == origin]
+        if origin not in (PUBLISHED_ROW, OFFICIAL):
+            found.append(f"{', '.join(names)}: {origin}. These numbers are not comparable with published ones.")
+    for row in rows:
+        missing = [task.upper() for task in TASKS if task_score(task, row.values.get(task, {}), LEADERBOARD) is None]
+        if row.origin != PUBLISHED_ROW and missing:
+            found.append(f"{row.name}: no score over all tasks, because there is no result for {', '.join(missing)}.")
+        elif row.origin != PUBLISHED_ROW and not row.millions:
+            found.append(f"{row.name}: not in the picture, because its number of parameters is 0 or not known.")
+    return found
 
 
 def _students(path: Path) -> list[Row]:
-    """Name, millions of parameters and values of each model of a results.json."""
-    return read_results(path, lambda _, content: [_row(*named) for named in content["students"].items()])
+    """The models of a results.json."""
+
+    def take(_: Path, content: Mapping[str, Any]) -> list[Row]:
+        return [_row(name, entry, _origin(content)) for name, entry in content["students"].items()]
+
+    return read_results(path, take)
 
 
-def _row(name: str, student: Mapping[str, Any]) -> Row:
+def _origin(content: Mapping[str, Any]) -> str:
+    """What the numbers of a results.json are of."""
+    if content.get("synthetic"):
+        return "synthetic speech"
+    if content.get("preset") == "official":
+        return OFFICIAL
+    return "small settings" if content.get("preset") else "unknown settings"
+
+
+def _row(name: str, student: Mapping[str, Any], origin: str) -> Row:
     cost = student.get("cost")
     values = {
         task: {metric: float(content["values"][metric]) for metric in TASKS[task].counted}
         for task, content in student["tasks"].items()
     }
-    return name, None if cost is None else float(cost["parameters"]) / 1e6, values
+    return Row(name, None if cost is None else float(cost["parameters"]) / 1e6, values, origin)
 
 
 def _rounded(value: float | None) -> str:

@@ -18,14 +18,14 @@ from s3prl_gendistiller.superb.suite.suite import Suite
 
 
 def kept_features(suite: Suite) -> tuple[Suite, dict[str, Features]]:
-    """The suite, in which each model states whether it has weights, and by model the features that a cache keeps."""
+    """The suite, whose models state whether they have weights, and by distillation the features that a cache keeps."""
     if suite.cache is None:
         return suite, {}
     kept = {}
-    for model in suite.models:
+    for model in {model.distillation: model for model in suite.models}.values():
         source = (model.upstream, model.checkpoint, model.steps, model.selection(suite.features))
-        kept[model.name] = layers.kept_features(*source)
-    models = [replace(model, learned=kept[model.name].bytes_per_s > 0) for model in suite.models]
+        kept[model.distillation] = layers.kept_features(*source)
+    models = [replace(model, learned=kept[model.distillation].bytes_per_s > 0) for model in suite.models]
     return replace(suite, models=models), kept
 
 
@@ -45,7 +45,7 @@ def describe(suite: Suite, cache: Path, kept: Mapping[str, Features], seconds: f
     """One line: the size of the cache, its folder, and the free space of the disk.
 
     Args:
-        kept: features by model.
+        kept: features by distillation.
         seconds: of `cached_seconds`.
     """
     needed = sum(one.bytes_per_s for one in kept.values()) * seconds

@@ -81,6 +81,7 @@ def write_results(
                 "upstream": model.upstream,
                 "checkpoint": None if model.checkpoint is None else str(model.checkpoint),
                 "steps": model.steps,
+                **({} if model.head_seed is None else {"seed": model.head_seed}),
                 "score": scores[model.name],
                 "cost": asdict(costs[model.name]) if model.name in costs else None,
                 "tasks": {name: _plain(found) for name in names if (found := results[model.name].get(name))},
@@ -119,6 +120,12 @@ def read_content(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
+def seed_of_folder(folder: Path) -> int | None:
+    """The seed of the results in a suite's folder; None without results."""
+    path = folder / RESULTS
+    return read_content(path).get("seed") if path.is_file() else None
+
+
 def require_same_settings(suite: Suite) -> None:
     """UserError if the suite's folder holds results of another preset, other features or another seed."""
     path = suite.out / RESULTS
@@ -129,7 +136,10 @@ def require_same_settings(suite: Suite) -> None:
         before, now = content.get(name, getattr(suite, name)), getattr(suite, name)
         if before != now:
             found = f"was made with another {name} (found {before}, now {now})"
-            raise UserError(f"{path}: {found}; give another --out, because one table has one {name}")
+            remedy = f"give another --out, because one table has one {name}"
+            if name == "seed":
+                remedy = f"give --seeds {before} {now} for both in one table, or another --out"
+            raise UserError(f"{path}: {found}; {remedy}")
 
 
 def merged(suite: Suite, results: Results, costs: Mapping[str, Cost]) -> tuple[Suite, Results, dict[str, Cost]]:
@@ -183,6 +193,7 @@ def _of_model(where: str, entry: Mapping[str, Any]) -> Iterator[str]:
     text, count = or_null(checks.TEXT), or_null(checks.COUNT)
     cost_or_null, score = or_null(checks.MAPPING), or_null(checks.NUMBER)
     yield from wrong(entry, where, cost=cost_or_null, upstream=checks.TEXT, checkpoint=text, steps=count, score=score)
+    yield from wrong(entry, where, seed=checks.COUNT)
     if isinstance(cost := entry.get("cost"), dict):
         yield from wrong(
             cost, f"{where}.cost", parameters=checks.COUNT, gmacs_per_s=checks.AMOUNT, cpu_s_per_s=checks.AMOUNT
