@@ -68,11 +68,9 @@ def draw(runs: Mapping[str, Path], out: Path) -> Path:
                 _draw_run(axis, metric, f"C{index}", layers, train[label], valid[label])
             axis.set_title(title, fontsize=10)
             axis.set_xlabel("optimiser step")
-        entries: dict[str, dict[str, Any]] = {label: {"color": f"C{index}"} for index, label in enumerate(runs)}
-        entries |= {"training": _TRAINING, "held-out files": _HELD_OUT}
-        if len(panels) > 1:
-            entries |= {f"target layer {layer}": style for layer, style in layers.items()}
-        legend(axes[0], entries)
+        lines = {"loss on training files": _TRAINING, "loss on held-out files": _HELD_OUT}
+        lines |= {f"layer {layer} of the teacher": style for layer, style in layers.items()}
+        legend(axes[0], {label: {"color": f"C{index}"} for index, label in enumerate(runs)}, lines)
         notes(axes[0], [*_missing(panels, train, valid), *cut_axes(axes)])
     return out
 

@@ -131,8 +131,9 @@ def draw(counts: Sequence[tuple[CountedModel, ProtocolCount]], out: Path) -> Non
             steps, totals = zip(*rows, strict=True)
             colour = f"C{index % 10}"
             if steps == (0,):
-                entries[name] = {"color": colour, "linestyle": "--"}
-                axis.axhline(totals[0], **entries[name])
+                style = {"color": colour, "linestyle": "--"}
+                entries[f"{name}, {totals[0]:.4g} billion"] = style
+                axis.axhline(totals[0], **style)
             else:
                 entries[f"{name}, by its generated layers"] = {"color": colour, "marker": "o"}
                 axis.plot(steps, totals, "o-", color=colour)

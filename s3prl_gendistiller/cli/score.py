@@ -56,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
     rows = [row for path in args.results for row in _students(path)]
     rows += [Row(model.name, model.million_parameters, model.values, PUBLISHED_ROW) for model in PUBLISHED]
     print(table(rows))
-    print("\n".join(remarks(rows)), end="\n" if args.results else "")
+    for line in remarks(rows):
+        print(line)
     if args.out is not None:
         draw(rows, args.out)
         print(f"{args.out}: score against parameters")
@@ -151,7 +152,7 @@ def _students(path: Path) -> list[Row]:
 
 def _origin(content: Mapping[str, Any]) -> str:
     """What the numbers of a results.json are of."""
-    if content.get("synthetic"):
+    if content.get("synthetic") is True:
         return "synthetic speech"
     if content.get("preset") == "official":
         return OFFICIAL

@@ -10,11 +10,12 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from s3prl_gendistiller.cli import arguments, downstream
 from s3prl_gendistiller.cli.superb_flags import EXAMPLE, add_flags, read_suite
-from s3prl_gendistiller.corpora.catalogue import check_corpora
+from s3prl_gendistiller.corpora.catalogue import check_corpora, is_synthetic
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.devices import check_device
 from s3prl_gendistiller.host.layers import count_hidden_states
@@ -40,6 +41,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     suite, kept = cache_size.kept_features(read_suite(args))
+    suite = replace(suite, synthetic=is_synthetic(os.environ[VARIABLE])) if VARIABLE in os.environ else suite
     layers = _layers(suite)
     if args.dry_run:
         # the plan is for a machine that fits the preset, which may be another than this one

@@ -43,21 +43,27 @@ def chart(out: Path, width: float, height: float, panels: int = 1, across: int |
         pyplot.close(figure)
 
 
-def legend(axis: Any, entries: Mapping[str, Mapping[str, Any]]) -> None:
-    """One legend for all panels of a picture, above them, where it covers no curve.
+def legend(axis: Any, *groups: Mapping[str, Mapping[str, Any]]) -> None:
+    """One legend for all panels of a picture, above them, where it covers no curve; each group begins a row.
 
     Args:
         axis: any panel.
-        entries: label -> properties of its line, such as color, linestyle and marker.
+        groups: label -> properties of its line, such as color, linestyle and marker.
     """
     from matplotlib.lines import Line2D
 
     figure = axis.figure
-    lines = [Line2D([], [], **{"color": "0.2", **style}) for style in entries.values()]
-    longest = max(map(len, entries), default=1) + 8
-    columns = max(1, min(len(entries), int(figure.get_figwidth() * _LETTERS_PER_INCH * 0.8 / longest)))
-    labels = [shown(label) for label in entries]
-    figure.set_figheight(figure.get_figheight() + _LINE * -(-len(entries) // columns))
+    groups = tuple(group for group in groups if group)
+    longest = max(len(label) for group in groups for label in group) + 8
+    fitting = int(figure.get_figwidth() * _LETTERS_PER_INCH * 0.8 / longest)
+    columns = max(1, min(fitting, max(map(len, groups))))
+    cells: list[tuple[Any, str]] = []
+    for group in groups:
+        cells += [(Line2D([], [], **{"color": "0.2", **style}), shown(label)) for label, style in group.items()]
+        cells += [(Line2D([], [], linestyle=""), "")] * (-len(cells) % columns)
+    by_column = [cell for column in range(columns) for cell in cells[column::columns]]  # the order of matplotlib
+    lines, labels = zip(*by_column, strict=True)
+    figure.set_figheight(figure.get_figheight() + _LINE * len(cells) / columns)
     figure.legend(lines, labels, loc="outside upper center", ncols=columns, fontsize=8, frameon=False)
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from matplotlib import pyplot
 
 from s3prl_gendistiller.cli import main
 from s3prl_gendistiller.superb.leaderboard.published_models import PUBLISHED, PublishedModel
@@ -21,21 +22,55 @@ def test_published_rows_give_their_published_score(model: PublishedModel) -> Non
     assert overall_score(model.values, LEADERBOARD) == pytest.approx(model.published, abs=1)
 
 
-def results(folder: Path, tasks: dict) -> Path:
+def results(folder: Path, tasks: dict, **more: object) -> Path:
     folder.mkdir()
     cost = {"parameters": 17_598_592, "gmacs_per_s": 4.0, "cpu_s_per_s": 0.1}
     student = {"cost": cost, "tasks": {name: {"values": values} for name, values in tasks.items()}}
-    (folder / "results.json").write_text(json.dumps({"students": {"mine": student}}))
+    (folder / "results.json").write_text(json.dumps({"students": {"mine": student}, **more}))
     return folder
 
 
 def test_results_stand_beside_published_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = results(tmp_path / "superb", PUBLISHED[-1].values)
+    folder = results(tmp_path / "superb", PUBLISHED[-1].values, preset="official")
     assert main(["score", str(folder), "--out", str(tmp_path / "score.png")]) == 0
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()]
     assert lines[2][:3] == ["mine", "17.60", "717"] and lines[-3][:3] == ["DistilHuBERT", "23.49", "717"]
     assert lines[2][3:] == lines[-3][3:] and len(lines) == 2 + 1 + len(PUBLISHED) + 2
     assert (tmp_path / "score.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"preset": "small"}, "mine: small settings. These numbers are not comparable with published ones."),
+        ({"preset": "official", "synthetic": True}, "mine: synthetic speech. These numbers are not comparable"),
+        ({"preset": "official"}, None),
+    ],
+)
+def test_numbers_that_are_not_comparable_are_named_on_the_picture(
+    settings: dict,
+    said: str | None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = results(tmp_path / "superb", PUBLISHED[-1].values, **settings)
+    with monkeypatch.context() as patched:
+        patched.setattr(pyplot, "close", lambda figure: None)
+        assert main(["score", str(folder), "--out", str(tmp_path / "score.png")]) == 0
+        figure = pyplot.gcf()
+    pyplot.close(figure)
+    note = figure.get_supxlabel().replace("\n", " ")
+    labels = " ".join(text.get_text() for text in figure.legends[0].get_texts())
+    assert "does not begin at 0" in note
+    if said is None:
+        assert "comparable" not in note + labels
+    else:
+        assert said in note and said in capsys.readouterr().out and "not comparable" in labels
+    (axis,) = figure.axes
+    points = [line.get_xdata()[0] for line in axis.lines]
+    low, high = axis.get_xlim()
+    assert all(low < point < high for point in points) and len(axis.texts) == len(points)
 
 
 def test_tasks_that_are_not_there_leave_the_score_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

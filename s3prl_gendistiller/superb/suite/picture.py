@@ -79,6 +79,9 @@ def _notes(suite: Suite, results: Results, students: dict[str, Replicas]) -> lis
         if missing:
             found.append(f"{group}: no result for {', '.join(missing)}.")
         found += [f"{two.name} is the same model as {first.name} and does not count." for two, first in one.repeated]
-    if suite.preset != "official":
-        found.append(f"Heads trained with the {suite.preset} settings: not comparable with published SUPERB scores.")
+    if suite.preset != "official" or suite.synthetic:
+        speech = " on synthetic speech" if suite.synthetic else ""
+        found.append(
+            f"Heads trained with {suite.preset} settings{speech}: not comparable with published SUPERB scores."
+        )
     return found

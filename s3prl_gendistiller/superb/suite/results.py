@@ -75,6 +75,7 @@ def write_results(
         "preset": suite.preset,
         "features": suite.features,
         "seed": suite.seed,
+        **({"synthetic": True} if suite.synthetic else {}),
         "students": {
             model.name: {
                 "kind": model.group,
@@ -145,7 +146,8 @@ def require_same_settings(suite: Suite) -> None:
 def merged(suite: Suite, results: Results, costs: Mapping[str, Cost]) -> tuple[Suite, Results, dict[str, Cost]]:
     """A suite, its results and its costs, with the models and tasks that earlier commands left in its folder."""
     path = suite.out / RESULTS
-    kept = read_content(path)["students"] if path.is_file() else {}
+    content = read_content(path) if path.is_file() else {"students": {}}
+    kept, synthetic = content["students"], suite.synthetic or content.get("synthetic") is True
     models = {name: _model(name, entry) for name, entry in kept.items()}
     models |= {model.name: model for model in suite.models}
     all_results: Results = {
@@ -158,7 +160,7 @@ def merged(suite: Suite, results: Results, costs: Mapping[str, Cost]) -> tuple[S
     all_costs = {name: Cost(**entry["cost"]) for name, entry in kept.items() if entry.get("cost")} | dict(costs)
     finished = {task for tasks in all_results.values() for task in tasks} | {task.name for task in suite.tasks}
     tasks = [task for name, task in TASKS.items() if name in finished]
-    return replace(suite, models=list(models.values()), tasks=tasks), all_results, all_costs
+    return replace(suite, models=list(models.values()), tasks=tasks, synthetic=synthetic), all_results, all_costs
 
 
 def _model(name: str, entry: Mapping[str, Any]) -> BenchmarkedModel:

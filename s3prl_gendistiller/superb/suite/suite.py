@@ -45,6 +45,7 @@ class Suite:
         halving: whether a search drops learning rates early, see `learning_rate_search`.
         hardware: the size of a GPU on which published batches do not fit, from `HARDWARE`; None for 16 GB and more.
         lm: folder of ASR's language model, see `language_model`; None for none.
+        synthetic: whether the speech is of `gendistiller corpus`, which tables and pictures then say.
     """
 
     models: Sequence[BenchmarkedModel]
@@ -61,6 +62,7 @@ class Suite:
     halving: bool = False
     hardware: str | None = None
     lm: Path | None = None
+    synthetic: bool = False
 
     def groups(self) -> dict[str, list[BenchmarkedModel]]:
         """The models by group of seeds; a search trains the first model of a group."""
