@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,10 @@ from s3prl_gendistiller.outputs import check_writable
 from s3prl_gendistiller.superb.entry.from_suite import read_results
 from s3prl_gendistiller.superb.leaderboard.published_models import PUBLISHED
 from s3prl_gendistiller.superb.leaderboard.scores import LEADERBOARD, overall_score, task_score
+from s3prl_gendistiller.superb.models import BenchmarkedModel
 from s3prl_gendistiller.superb.pictures import chart, cut_axes, legend, notes, shown
+from s3prl_gendistiller.superb.suite.replicas import replicas
+from s3prl_gendistiller.superb.suite.results import stored_model
 from s3prl_gendistiller.superb.suite.table import markdown
 from s3prl_gendistiller.superb.tasks import TASKS
 
@@ -34,13 +38,35 @@ _PLACES = (
 """Places of a name beside its point, the best first: points to the right and above, and alignment."""
 
 
+Values = Mapping[str, Mapping[str, float]]
+
+
 class Row(NamedTuple):
-    """One model: millions of parameters, values by task and metric, and what the values are of."""
+    """One model, with the means over its runs.
+
+    Attributes:
+        values: task -> metric -> value.
+        origin: what the values are of.
+        runs: number of distillations and heads together; `spread` is the sample standard deviation of their scores.
+    """
 
     name: str
     millions: float | None
-    values: Mapping[str, Mapping[str, float]]
+    values: Values
     origin: str
+    runs: int = 1
+    spread: float | None = None
+
+    @property
+    def score(self) -> float | None:
+        """The score over all ten tasks; None if one of them has no result."""
+        return overall_score(self.values, LEADERBOARD)
+
+    def score_text(self) -> str:
+        if self.score is None or self.runs == 1:
+            return _rounded(self.score)
+        spread = "" if self.spread is None else f" ± {self.spread:.0f}"
+        return f"{self.score:.0f}{spread} (n {self.runs})"
 
 
 def add_parser(subparsers: Any) -> None:
@@ -67,18 +93,17 @@ def run(args: argparse.Namespace) -> int:
 def table(rows: list[Row]) -> str:
     """One row for each model; the score is empty where a task has no number."""
     cells = [["model", "M parameters", "score", *(task.upper() for task in TASKS)]]
-    for name, millions, values, _ in rows:
-        points = [task_score(task, values.get(task, {}), LEADERBOARD) for task in TASKS]
-        whole = overall_score(values, LEADERBOARD)
-        cells.append([name, "" if millions is None else f"{millions:.2f}", _rounded(whole), *map(_rounded, points)])
+    for row in rows:
+        points = [task_score(task, row.values.get(task, {}), LEADERBOARD) for task in TASKS]
+        millions = "" if row.millions is None else f"{row.millions:.2f}"
+        cells.append([row.name, millions, row.score_text(), *map(_rounded, points)])
     return markdown(cells)
 
 
 def draw(rows: list[Row], out: Path) -> None:
     """Score against millions of parameters, of the models that have both; models of the user stand out."""
-    scores = [(overall_score(row.values, LEADERBOARD), row) for row in rows]
     placed = sorted(
-        ((score, row.millions, row) for score, row in scores if score is not None and row.millions),
+        ((row.score, row.millions, row) for row in rows if row.score is not None and row.millions),
         key=lambda one: one[:2],
     )
     published: dict[str, Any] = {"marker": "o", "color": "C7", "linestyle": ""}
@@ -91,7 +116,7 @@ def draw(rows: list[Row], out: Path) -> None:
                 name = "your models, official settings" if official else f"your models, {row.origin}: not comparable"
                 style = {"marker": "s" if official else "X", "color": "C3" if official else "C1", "linestyle": ""}
                 entries[name] = style
-            axis.plot(millions, score, **style)
+            axis.errorbar(millions, score, yerr=row.spread, capsize=3, **style)
         sizes = [millions for _, millions, _ in placed] or [10.0]
         axis.set(xscale="log", xlim=(min(sizes) / 1.8, max(sizes) * 1.8))
         axis.set(xlabel="millions of parameters (logarithmic axis)", ylabel="SUPERB score (FBANK 0, best of 2021 1000)")
@@ -99,7 +124,7 @@ def draw(rows: list[Row], out: Path) -> None:
         ticks = [tick for tick in ticks if min(sizes) / 1.8 <= tick <= max(sizes) * 1.8]
         axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axis.minorticks_off()
-        _write_names(axis, [(millions, score, f"{row.name} {score:.0f}") for score, millions, row in placed])
+        _write_names(axis, [(millions, score, f"{row.name} {row.score_text()}") for score, millions, row in placed])
         legend(axis, entries)
         notes(axis, [*remarks(rows), *cut_axes([axis])])
 
@@ -132,6 +157,8 @@ def remarks(rows: list[Row]) -> list[str]:
         names = [row.name for row in rows if row.origin == origin]
         if origin not in (PUBLISHED_ROW, OFFICIAL):
             found.append(f"{', '.join(names)}: {origin}. These numbers are not comparable with published ones.")
+    if any(row.runs > 1 for row in rows):
+        found.append("±: sample standard deviation over the n runs of a model, its distillations and its heads.")
     for row in rows:
         missing = [task.upper() for task in TASKS if task_score(task, row.values.get(task, {}), LEADERBOARD) is None]
         if row.origin != PUBLISHED_ROW and missing:
@@ -145,7 +172,11 @@ def _students(path: Path) -> list[Row]:
     """The models of a results.json."""
 
     def take(_: Path, content: Mapping[str, Any]) -> list[Row]:
-        return [_row(name, entry, _origin(content)) for name, entry in content["students"].items()]
+        students: dict[str, list[BenchmarkedModel]] = {}
+        for name, entry in content["students"].items():
+            model = stored_model(name, entry)
+            students.setdefault(model.group, []).append(model)
+        return [_row(group, models, content) for group, models in students.items()]
 
     return read_results(path, take)
 
@@ -159,13 +190,26 @@ def _origin(content: Mapping[str, Any]) -> str:
     return "small settings" if content.get("preset") else "unknown settings"
 
 
-def _row(name: str, student: Mapping[str, Any], origin: str) -> Row:
-    cost = student.get("cost")
-    values = {
-        task: {metric: float(content["values"][metric]) for metric in TASKS[task].counted}
-        for task, content in student["tasks"].items()
+def _row(name: str, models: Sequence[BenchmarkedModel], content: Mapping[str, Any]) -> Row:
+    cost = content["students"][models[0].name].get("cost")
+    counting = replicas(models).models
+    runs = [_values(content["students"][model.name]) for model in counting]
+    values: dict[str, dict[str, float]] = {}
+    for task in TASKS:
+        found = [run[task] for run in runs if task in run]
+        if found:
+            values[task] = {key: statistics.fmean(one[key] for one in found) for key in found[0]}
+    scores = [score for run in runs if (score := overall_score(run, LEADERBOARD)) is not None]
+    spread = statistics.stdev(scores) if len(scores) == len(runs) > 1 else None
+    millions = None if cost is None else float(cost["parameters"]) / 1e6
+    return Row(name, millions, values, _origin(content), len(runs), spread)
+
+
+def _values(student: Mapping[str, Any]) -> Values:
+    return {
+        task: {metric: float(found["values"][metric]) for metric in TASKS[task].counted}
+        for task, found in student["tasks"].items()
     }
-    return Row(name, None if cost is None else float(cost["parameters"]) / 1e6, values, origin)
 
 
 def _rounded(value: float | None) -> str:

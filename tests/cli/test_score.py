@@ -68,9 +68,26 @@ def test_numbers_that_are_not_comparable_are_named_on_the_picture(
     else:
         assert said in note and said in capsys.readouterr().out and "not comparable" in labels
     (axis,) = figure.axes
-    points = [line.get_xdata()[0] for line in axis.lines]
+    points = [line.get_xdata()[0] for line in axis.lines if len(line.get_xdata())]
     low, high = axis.get_xlim()
     assert all(low < point < high for point in points) and len(axis.texts) == len(points)
+
+
+def test_seeds_are_one_row_with_their_spread(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = results(tmp_path / "superb", PUBLISHED[-1].values, preset="official")
+    content = json.loads((folder / "results.json").read_text())
+    student = content["students"]["mine"] | {"upstream": "x"}
+    content["students"] = {name: student | {"tasks": dict(student["tasks"])} for name in ("mine", "mine+seed2")}
+    content["students"]["mine+seed2"]["tasks"]["ks"] = {"values": {"acc": 90.0}}
+    (folder / "results.json").write_text(json.dumps(content))
+    assert main(["score", str(folder), "--out", str(tmp_path / "score.png")]) == 0
+    printed = capsys.readouterr().out
+    mine = [cell.strip() for cell in printed.splitlines()[2].split("|")[1:-1]]
+    low = overall_score({**PUBLISHED[-1].values, "ks": {"acc": 90.0}}, LEADERBOARD)
+    high = overall_score(PUBLISHED[-1].values, LEADERBOARD)
+    assert low is not None and high is not None
+    assert mine[0] == "mine" and mine[2] == f"{(low + high) / 2:.0f} ± {(high - low) / 2**0.5:.0f} (n 2)"
+    assert "±: sample standard deviation over the n runs of a model" in printed
 
 
 def test_tasks_that_are_not_there_leave_the_score_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -148,7 +148,7 @@ def merged(suite: Suite, results: Results, costs: Mapping[str, Cost]) -> tuple[S
     path = suite.out / RESULTS
     content = read_content(path) if path.is_file() else {"students": {}}
     kept, synthetic = content["students"], suite.synthetic or content.get("synthetic") is True
-    models = {name: _model(name, entry) for name, entry in kept.items()}
+    models = {name: stored_model(name, entry) for name, entry in kept.items()}
     models |= {model.name: model for model in suite.models}
     all_results: Results = {
         name: {
@@ -163,7 +163,8 @@ def merged(suite: Suite, results: Results, costs: Mapping[str, Cost]) -> tuple[S
     return replace(suite, models=list(models.values()), tasks=tasks, synthetic=synthetic), all_results, all_costs
 
 
-def _model(name: str, entry: Mapping[str, Any]) -> BenchmarkedModel:
+def stored_model(name: str, entry: Mapping[str, Any]) -> BenchmarkedModel:
+    """The model of an entry of ``students``."""
     checkpoint = entry.get("checkpoint")
     checkpoint = None if checkpoint is None else Path(checkpoint)
     return BenchmarkedModel(name, entry.get("upstream", ""), checkpoint, entry.get("steps"))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from s3prl_gendistiller.cli import main
+from s3prl_gendistiller.cli import superb as cli_superb
 from s3prl_gendistiller.superb.suite import benchmark
 from s3prl_gendistiller.superb.suite.report import FILES
 from s3prl_gendistiller.superb.suite.suite import Suite
@@ -82,6 +83,14 @@ def test_a_row_is_of_one_student(
     assert superb("--tasks", "er") == 2
     assert "was made with another student (found gendistiller_local" in capsys.readouterr().err
     assert contents(suite.out) == before
+
+
+def test_results_on_synthetic_speech_stay_marked(superb: Superb, suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(cli_superb, "is_synthetic", lambda folder: True)
+        assert superb("--tasks", "ks") == 0
+    assert superb("--tasks", "er") == 0
+    assert json.loads((suite.out / "results.json").read_text())["synthetic"] is True
 
 
 def test_runs_that_all_fail_leave_the_table_as_it_is(
