@@ -124,23 +124,33 @@ def draw(rows: list[Row], out: Path) -> None:
         ticks = [tick for tick in ticks if min(sizes) / 1.8 <= tick <= max(sizes) * 1.8]
         axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axis.minorticks_off()
-        _write_names(axis, [(millions, score, f"{row.name} {row.score_text()}") for score, millions, row in placed])
+        _write_names(axis, placed)
         legend(axis, entries)
         notes(axis, [*remarks(rows), *cut_axes([axis])])
 
 
-def _write_names(axis: Any, points: list[tuple[float, float, str]]) -> None:
-    """Writes the name of each point beside it, at a place that no point and no other name covers, if there is one."""
+def _write_names(axis: Any, placed: Sequence[tuple[float, float, Row]]) -> None:
+    """Writes name and score beside each point, where no point, error bar or other name stands, if there is room."""
     from matplotlib.transforms import Bbox
 
     axis.figure.draw_without_rendering()
     renderer = axis.figure.canvas.get_renderer()
-    taken = [Bbox.from_bounds(x - 4, y - 4, 8, 8) for x, y in axis.transData.transform([one[:2] for one in points])]
+    taken = []
+    for score, millions, row in placed:
+        reach = row.spread or 0.0
+        (x, low), (_, high) = axis.transData.transform([(millions, score - reach), (millions, score + reach)])
+        taken.append(Bbox([[x - 4, low - 4], [x + 4, high + 4]]))
     frame = axis.get_window_extent(renderer)
-    for millions, score, name in points:
+    for score, millions, row in placed:
         for x, y, side in _PLACES:
             text = axis.annotate(
-                shown(name), (millions, score), (x, y), textcoords="offset points", fontsize=8, ha=side, va="center"
+                shown(f"{row.name} {row.score_text()}"),
+                (millions, score),
+                (x, y),
+                textcoords="offset points",
+                fontsize=8,
+                ha=side,
+                va="center",
             )
             box = text.get_window_extent(renderer)
             inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
@@ -158,7 +168,7 @@ def remarks(rows: list[Row]) -> list[str]:
         if origin not in (PUBLISHED_ROW, OFFICIAL):
             found.append(f"{', '.join(names)}: {origin}. These numbers are not comparable with published ones.")
     if any(row.runs > 1 for row in rows):
-        found.append("±: sample standard deviation over the n runs of a model, its distillations and its heads.")
+        found.append("Error bars and ±: sample standard deviation over the n runs of a model (distillations, heads).")
     for row in rows:
         missing = [task.upper() for task in TASKS if task_score(task, row.values.get(task, {}), LEADERBOARD) is None]
         if row.origin != PUBLISHED_ROW and missing:

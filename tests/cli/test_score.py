@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib import pyplot
 
@@ -68,7 +69,7 @@ def test_numbers_that_are_not_comparable_are_named_on_the_picture(
     else:
         assert said in note and said in capsys.readouterr().out and "not comparable" in labels
     (axis,) = figure.axes
-    points = [line.get_xdata()[0] for line in axis.lines if len(line.get_xdata())]
+    points = [x for line in axis.lines for x in np.asarray(line.get_xdata())]
     low, high = axis.get_xlim()
     assert all(low < point < high for point in points) and len(axis.texts) == len(points)
 
@@ -87,7 +88,7 @@ def test_seeds_are_one_row_with_their_spread(tmp_path: Path, capsys: pytest.Capt
     high = overall_score(PUBLISHED[-1].values, LEADERBOARD)
     assert low is not None and high is not None
     assert mine[0] == "mine" and mine[2] == f"{(low + high) / 2:.0f} ± {(high - low) / 2**0.5:.0f} (n 2)"
-    assert "±: sample standard deviation over the n runs of a model" in printed
+    assert "Error bars and ±: sample standard deviation over the n runs of a model" in printed
 
 
 def test_tasks_that_are_not_there_leave_the_score_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

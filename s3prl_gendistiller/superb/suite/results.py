@@ -124,7 +124,8 @@ def read_content(path: Path) -> dict[str, Any]:
 def seed_of_folder(folder: Path) -> int | None:
     """The seed of the results in a suite's folder; None without results."""
     path = folder / RESULTS
-    return read_content(path).get("seed") if path.is_file() else None
+    seed: int | None = read_content(path).get("seed") if path.is_file() else None
+    return seed
 
 
 def require_same_settings(suite: Suite) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from matplotlib import pyplot
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from s3prl_gendistiller.superb.models import BenchmarkedModel
 from s3prl_gendistiller.superb.suite.picture import draw
@@ -37,7 +38,7 @@ def drawn(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Figure]:
         draw(suite, RESULTS, suite.out / "scores.png")
         figure = pyplot.gcf()
     pyplot.close(figure)
-    texts = [text.get_text() for text in figure.findobj(match=lambda artist: hasattr(artist, "get_text"))]
+    texts = [text.get_text() for text in figure.findobj() if isinstance(text, Text)]
     return " ".join("\n".join(texts).split()), figure
 
 
