@@ -14,6 +14,7 @@ from s3prl_gendistiller.host.feature_store import CACHE_FLAG, FREE_BYTES, LIMIT_
 from s3prl_gendistiller.host.layers import Features
 from s3prl_gendistiller.host.paths import VARIABLE
 from s3prl_gendistiller.superb.corpus.check import Shelf, need
+from s3prl_gendistiller.superb.models import one_per_distillation
 from s3prl_gendistiller.superb.suite.suite import Suite
 
 
@@ -22,7 +23,7 @@ def kept_features(suite: Suite) -> tuple[Suite, dict[str, Features]]:
     if suite.cache is None:
         return suite, {}
     kept = {}
-    for model in {model.distillation: model for model in suite.models}.values():
+    for model in one_per_distillation(suite.models):
         source = (model.upstream, model.checkpoint, model.steps, model.selection(suite.features))
         kept[model.distillation] = layers.kept_features(*source)
     models = [replace(model, learned=kept[model.distillation].bytes_per_s > 0) for model in suite.models]

@@ -10,7 +10,7 @@ from s3prl_gendistiller.superb.pictures import chart, notes, shown
 from s3prl_gendistiller.superb.suite.replicas import Replicas, replicas
 from s3prl_gendistiller.superb.suite.results import Results
 from s3prl_gendistiller.superb.suite.suite import Suite
-from s3prl_gendistiller.superb.suite.table import Cell, columns, counted, numbers
+from s3prl_gendistiller.superb.suite.table import Cell, columns, numbers
 from s3prl_gendistiller.superb.tasks import Metric, Task
 
 _ROOM = 1.75
@@ -24,7 +24,7 @@ def draw(suite: Suite, results: Results, out: Path) -> None:
     across = min(3, len(panels))
     with chart(out, 4.2, 0.9 + 0.3 * len(students), len(panels), across) as axes:
         for axis, (task, metric) in zip(axes, panels, strict=True):
-            cells = [Cell(numbers(results, counted(one.models, task), task, metric)) for one in students.values()]
+            cells = [Cell(numbers(results, one.models, task, metric)) for one in students.values()]
             _bars(axis, cells, list(students.values()))
             axis.set_yticks(range(len(students)), [_name(group, one) for group, one in students.items()], fontsize=8)
             axis.set_title(_title(task, metric), fontsize=9)

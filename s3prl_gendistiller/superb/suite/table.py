@@ -93,7 +93,7 @@ def build_table(
     rows = []
     for group, models in suite.groups().items():
         runs = replicas(models)
-        cells = [Cell(numbers(results, counted(runs.models, task), task, metric)) for task, metric in shown]
+        cells = [Cell(numbers(results, runs.models, task, metric)) for task, metric in shown]
         points = [score for model in runs.models if (score := scores[model.name]) is not None]
         rows.append(Row(group, runs, costs.get(models[0].name), [*cells, *([Cell(points, 0)] if with_score else [])]))
     names = [*(label(task, metric) for task, metric in shown), *(["score"] if with_score else [])]
@@ -102,7 +102,7 @@ def build_table(
 
 
 def _notes(suite: Suite, rows: Sequence[Row]) -> list[str]:
-    """Lines on the spread, and on runs that repeat another one."""
+    """Lines on the spread, on runs that repeat another one, and on synthetic speech."""
     found = []
     if any(len(row.runs.models) > 1 for row in rows):
         what = "all runs of a row: distillations (training seeds of the student) and heads (seeds of the task's head)"
@@ -113,6 +113,8 @@ def _notes(suite: Suite, rows: Sequence[Row]) -> list[str]:
     for row in rows:
         for model, first in row.runs.repeated:
             found.append(f"{row.student}: {model.name} is the same model as {first.name} and does not count.")
+    if suite.synthetic:
+        found.append("The speech is synthetic, so that no number is comparable with a published one.")
     return found
 
 
@@ -128,14 +130,11 @@ def columns(suite: Suite, results: Results) -> list[tuple[Task, Metric]]:
 
 
 def numbers(results: Results, models: Sequence[BenchmarkedModel], task: Task, metric: Metric) -> list[float]:
-    """The values of a metric, of those models that have one."""
-    outcomes = [results.get(model.name, {}).get(task.name) for model in models]
-    return [outcome.values[metric.key] for outcome in outcomes if outcome is not None and metric.key in outcome.values]
-
-
-def counted(models: Sequence[BenchmarkedModel], task: Task) -> Sequence[BenchmarkedModel]:
-    """The models whose values on a task are values of their own: without a head, one for each distillation."""
-    return models if task.trained else one_per_distillation(models)
+    """The values of a metric, of those models that have one; without a head, one value for each distillation."""
+    found = {model.name: outcome for model in models if (outcome := results.get(model.name, {}).get(task.name))}
+    with_value = [model for model in models if model.name in found and metric.key in found[model.name].values]
+    counting = with_value if task.trained else one_per_distillation(with_value)
+    return [found[model.name].values[metric.key] for model in counting]
 
 
 def label(task: Task, metric: Metric) -> str:

@@ -14,6 +14,7 @@ from s3prl_gendistiller.superb.suite.dry_run import planned_work
 from s3prl_gendistiller.superb.suite.report import write_report
 from s3prl_gendistiller.superb.suite.results import Outcome
 from s3prl_gendistiller.superb.suite.suite import Suite
+from s3prl_gendistiller.superb.suite.table import numbers
 from s3prl_gendistiller.superb.tasks import TASKS
 from tests.superb.standin import Host
 from tests.superb.suite.conftest import Superb
@@ -79,6 +80,12 @@ def test_a_task_without_a_head_is_evaluated_once_for_each_distillation(suite: Su
     assert evaluated == {"a", "a.2"}
     assert {run.run.model.name for run in work if run.run.task.name == "ks"} == {model.name for model in models}
     assert both.sharing(models[0], TASKS["qbe"]) == ["a", "a+seed2"]
+
+
+def test_a_value_without_a_head_counts_once_also_where_the_first_seed_lacks_it() -> None:
+    models = [BenchmarkedModel(name, "fbank") for name in ("a", "a+seed2", "a+seed3")]
+    results = {"a": {}, "a+seed2": {"qbe": Outcome({"mtwv": 3.0})}, "a+seed3": {"qbe": Outcome({"mtwv": 3.0})}}
+    assert numbers(results, models, TASKS["qbe"], TASKS["qbe"].metrics[0]) == [3.0]
 
 
 def test_a_repeated_checkpoint_of_an_older_suite_does_not_count(tmp_path: Path) -> None:
