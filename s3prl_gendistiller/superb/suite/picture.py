@@ -16,6 +16,17 @@ from s3prl_gendistiller.superb.tasks import Metric, Task
 _ROOM = 1.75
 """Length of the horizontal axis in lengths of the longest bar: its value stands beside the bar."""
 
+_WORDS = {
+    "acc": "accuracy",
+    "PER": "phoneme error rate",
+    "WER": "word error rate",
+    "CER": "character error rate",
+    "EER": "equal error rate",
+    "DER": "diarization error rate",
+    "MTWV": "term-weighted value (MTWV)",
+}
+"""Abbreviations of the table, in words."""
+
 
 def draw(suite: Suite, results: Results, out: Path) -> None:
     """One bar for each student, with its value, and the standard deviation over the runs of the student."""
@@ -26,6 +37,8 @@ def draw(suite: Suite, results: Results, out: Path) -> None:
         for axis, (task, metric) in zip(axes, panels, strict=True):
             cells = [Cell(numbers(results, one.models, task, metric)) for one in students.values()]
             _bars(axis, cells, list(students.values()))
+            if "%" in metric.label and max((cell.mean or 0 for cell in cells), default=0) <= 100:
+                axis.set_xticks(range(0, 101, 20))
             axis.set_yticks(range(len(students)), [_name(group, one) for group, one in students.items()], fontsize=8)
             axis.set_title(_title(task, metric), fontsize=9)
         notes(axes[0], _notes(suite, results, students))
@@ -61,8 +74,10 @@ def _name(group: str, runs: Replicas) -> str:
 
 
 def _title(task: Task, metric: Metric) -> str:
-    unit = metric.label.replace("acc %", "accuracy %")
-    return f"{task.title} ({task.name.upper()})\n{unit}, {'higher' if metric.higher_is_better else 'lower'} is better"
+    measure = " ".join(_WORDS.get(word, word) for word in metric.label.split())
+    return (
+        f"{task.title} ({task.name.upper()})\n{measure}, {'higher' if metric.higher_is_better else 'lower'} is better"
+    )
 
 
 def _notes(suite: Suite, results: Results, students: dict[str, Replicas]) -> list[str]:
