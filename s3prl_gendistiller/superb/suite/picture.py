@@ -37,8 +37,8 @@ def draw(suite: Suite, results: Results, out: Path) -> None:
         for axis, (task, metric) in zip(axes, panels, strict=True):
             cells = [Cell(numbers(results, one.models, task, metric)) for one in students.values()]
             _bars(axis, cells, list(students.values()))
-            if "%" in metric.label and max((cell.mean or 0 for cell in cells), default=0) <= 100:
-                axis.set_xticks(range(0, 101, 20))
+            if "%" in metric.label and all((cell.mean or 0) <= 100 < axis.get_xlim()[1] for cell in cells):
+                axis.set_xticks(range(0, 101, 20))  # the room for values is no percentage
             axis.set_yticks(range(len(students)), [_name(group, one) for group, one in students.items()], fontsize=8)
             axis.set_title(_title(task, metric), fontsize=9)
         notes(axes[0], _notes(suite, results, students))
@@ -75,9 +75,8 @@ def _name(group: str, runs: Replicas) -> str:
 
 def _title(task: Task, metric: Metric) -> str:
     measure = " ".join(_WORDS.get(word, word) for word in metric.label.split())
-    return (
-        f"{task.title} ({task.name.upper()})\n{measure}, {'higher' if metric.higher_is_better else 'lower'} is better"
-    )
+    better = "higher" if metric.higher_is_better else "lower"
+    return f"{task.title} ({task.name.upper()})\n{measure}, {better} is better"
 
 
 def _notes(suite: Suite, results: Results, students: dict[str, Replicas]) -> list[str]:
