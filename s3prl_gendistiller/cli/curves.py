@@ -8,13 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.cli import arguments
-from s3prl_gendistiller.cli.charts import chart
 from s3prl_gendistiller.distill.metrics import read_metrics
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.outputs import check_writable
+from s3prl_gendistiller.superb.pictures import chart, cut_axes, legend, notes
 
 Entries = Mapping[int, Mapping[str, float]]
 """Metrics by optimiser step and name."""
+_DISTANCES = {
+    "l1_layer": "L1 distance to the teacher's layers,\nheld-out files (lower is better)",
+    "cosine_layer": "cosine similarity with the teacher's layers,\nheld-out files (higher is better)",
+}
+"""Beginning of a metric's name -> title of its panel."""
+_TRAINING: dict[str, Any] = {"alpha": 0.45}
+_HELD_OUT: dict[str, Any] = {"marker": "o", "markersize": 4}
 
 
 def add_parser(subparsers: Any) -> None:
@@ -49,31 +56,60 @@ def draw(runs: Mapping[str, Path], out: Path) -> Path:
     """Draws the loss, and for each target layer the held-out L1 and cosine, of runs by label into one PNG."""
     train = {label: read_metrics(folder, "train") for label, folder in runs.items()}
     valid = {label: read_metrics(folder, "valid") for label, folder in runs.items()}
-    panels = {"loss": "loss"}
+    panels = {"loss": "loss of the distillation (lower is better)"}
     names = {name for run in (*valid.values(), *train.values()) for entry in run.values() for name in entry}
-    for metric, title in (("l1_layer", "held-out L1"), ("cosine_layer", "held-out cosine")):
+    for metric, title in _DISTANCES.items():
         if any(name.startswith(metric) for name in names):
             panels[metric] = title
+    layers = _layers(valid)
     with chart(out, 5.2, 4.2, len(panels)) as axes:
         for axis, (metric, title) in zip(axes, panels.items(), strict=True):
             for index, label in enumerate(runs):
-                shown = label.replace("$", r"\$").lstrip("_")  # matplotlib reads $ as mathematics, and hides _x
-                _draw_run(axis, metric, shown, f"C{index}", train[label], valid[label])
-            axis.set(title=title, xlabel="optimiser step")
-            axis.legend(fontsize=8)
+                _draw_run(axis, metric, f"C{index}", layers, train[label], valid[label])
+            axis.set_title(title, fontsize=10)
+            axis.set_xlabel("optimiser step")
+        lines = {"loss on training files": _TRAINING, "loss on held-out files": _HELD_OUT}
+        lines |= {f"layer {layer} of the teacher": style for layer, style in layers.items()}
+        legend(axes[0], {label: {"color": f"C{index}"} for index, label in enumerate(runs)}, lines)
+        notes(axes[0], [*_missing(panels, train, valid), *cut_axes(axes)])
     return out
 
 
-def _draw_run(axis: Any, metric: str, label: str, colour: str, train: Entries, valid: Entries) -> None:
-    if metric == "loss":
-        axis.plot(*_curve(train, "loss"), color=colour, alpha=0.4, label=f"{label}, train")
-        axis.plot(*_curve(valid, "loss"), color=colour, marker="o", label=f"{label}, held out")
-        return
-    suffixes = {name.removeprefix(metric) for entry in valid.values() for name in entry if name.startswith(metric)}
+def _layers(valid: Mapping[str, Entries]) -> dict[int, dict[str, Any]]:
+    """The target layers of all runs, each with a line of its own, which is the same in every panel."""
+    names = {name for run in valid.values() for entry in run.values() for name in entry}
+    suffixes = {name.removeprefix(metric) for name in names for metric in _DISTANCES if name.startswith(metric)}
     layers = sorted(int(suffix) for suffix in suffixes if suffix.isdecimal())
-    for layer, style in zip(layers, ("-", "--", ":", "-.") * len(layers), strict=False):
-        curve = _curve(valid, f"{metric}{layer}")
-        axis.plot(*curve, style, color=colour, marker=".", label=f"{label}, layer {layer}")
+    styles = ({"linestyle": line, "marker": marker} for marker in ".sx^v" for line in ("-", "--", ":", "-."))
+    return dict(zip(layers, styles, strict=False))
+
+
+def _draw_run(
+    axis: Any, metric: str, colour: str, layers: Mapping[int, Mapping[str, Any]], train: Entries, valid: Entries
+) -> None:
+    if metric == "loss":
+        axis.plot(*_curve(train, "loss"), color=colour, **_TRAINING)
+        axis.plot(*_curve(valid, "loss"), color=colour, **_HELD_OUT)
+        return
+    for layer, style in layers.items():
+        axis.plot(*_curve(valid, f"{metric}{layer}"), color=colour, markersize=4, **style)
+
+
+def _missing(panels: Mapping[str, str], train: Mapping[str, Entries], valid: Mapping[str, Entries]) -> list[str]:
+    """A line for each run that has no curve in a panel."""
+    found = []
+    for label in train:
+        entries = [*train[label].values(), *valid[label].values()]
+        if not entries:
+            found.append(f"{label}: no values yet.")
+        elif not valid[label]:
+            found.append(f"{label}: no values on held-out files.")
+        else:
+            lacks = [
+                panels[metric] for metric in panels if not any(metric in name for entry in entries for name in entry)
+            ]
+            found += [f"{label}: no {title}." for title in lacks]
+    return found
 
 
 def _curve(entries: Entries, name: str) -> tuple[list[int], list[float]]:

@@ -10,7 +10,6 @@ from typing import Any
 from tqdm import tqdm
 
 from s3prl_gendistiller.cli import arguments
-from s3prl_gendistiller.cli.charts import chart
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.runner_checks import check_upstream
 from s3prl_gendistiller.host.upstreams import STUDENT
@@ -25,6 +24,7 @@ from s3prl_gendistiller.superb.cost.leaderboard_protocol import (
 )
 from s3prl_gendistiller.superb.leaderboard.published_models import PUBLISHED
 from s3prl_gendistiller.superb.models import find_models
+from s3prl_gendistiller.superb.pictures import chart, legend, notes
 from s3prl_gendistiller.superb.suite.table import markdown
 
 _DESCRIPTION = """\
@@ -49,7 +49,7 @@ own numbers."""
 def add_parser(subparsers: Any) -> None:
     about = "multiply-adds as the SUPERB leaderboard counts them"
     add = arguments.add_command(subparsers, "macs", run, about, _DESCRIPTION, _EXAMPLE).add_argument
-    add("--student", metavar="NAME=PATH", action="append", default=[], help="a model, see below; repeat for several")
+    add("--student", metavar="NAME=PATH", nargs="+", action="extend", default=[], help="one or more models, see below")
     add("--config", metavar="NAME=YAML", action="append", default=[], help="untrained student of a model YAML")
     steps = "numbers of generated layers; all: every number from 1; default: all layers of the student"
     add("--steps", metavar="K", nargs="+", type=_step, default=[], help=steps)
@@ -124,15 +124,24 @@ def draw(counts: Sequence[tuple[CountedModel, ProtocolCount]], out: Path) -> Non
     """A line for each student that generates layers, a level for each other model."""
     from matplotlib.ticker import MaxNLocator
 
+    entries: dict[str, dict[str, Any]] = {}
     with chart(out, 7, 4.5) as (axis,):
         for index, name in enumerate(dict.fromkeys(row.name for row, _ in counts)):
             rows = [(row.steps or 0, counted.total / 1e9) for row, counted in counts if row.name == name]
             steps, totals = zip(*rows, strict=True)
             colour = f"C{index % 10}"
             if steps == (0,):
-                axis.axhline(totals[0], color=colour, linestyle="--", label=name)
+                style = {"color": colour, "linestyle": "--"}
+                entries[f"{name}, {totals[0]:.4g} billion"] = style
+                axis.axhline(totals[0], **style)
             else:
-                axis.plot(steps, totals, "o-", color=colour, label=name)
-        axis.set(xlabel="generated layers", ylabel="G multiply-adds, 32 utterances", ylim=(0, None))
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.legend(fontsize=8)
+                entries[f"{name}, by its generated layers"] = {"color": colour, "marker": "o"}
+                axis.plot(steps, totals, "o-", color=colour)
+        if all(row.steps is None for row, _ in counts):
+            axis.set(xticks=[])  # no model has a number of layers to choose
+        else:
+            axis.set_xlabel("number of layers that a student generates")
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.set(ylabel="billions of multiply-adds", ylim=(0, None))
+        legend(axis, entries)
+        notes(axis, [f"All 32 utterances of the SUPERB leaderboard's count together, {SECONDS:.2f} s of audio."])

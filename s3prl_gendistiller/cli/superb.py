@@ -10,16 +10,18 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from s3prl_gendistiller.cli import arguments, downstream
 from s3prl_gendistiller.cli.superb_flags import EXAMPLE, add_flags, read_suite
-from s3prl_gendistiller.corpora.catalogue import check_corpora
+from s3prl_gendistiller.corpora.catalogue import check_corpora, is_synthetic
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.devices import check_device
 from s3prl_gendistiller.host.layers import count_hidden_states
 from s3prl_gendistiller.host.paths import VARIABLE
 from s3prl_gendistiller.superb.cost import multiply_adds
+from s3prl_gendistiller.superb.models import one_per_distillation
 from s3prl_gendistiller.superb.suite import benchmark, cache_size, processes, record, results
 from s3prl_gendistiller.superb.suite.dry_run import Work, planned_work
 from s3prl_gendistiller.superb.suite.estimate import describe, estimate, sustained
@@ -39,6 +41,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     suite, kept = cache_size.kept_features(read_suite(args))
+    suite = replace(suite, synthetic=is_synthetic(os.environ[VARIABLE])) if VARIABLE in os.environ else suite
     layers = _layers(suite)
     if args.dry_run:
         # the plan is for a machine that fits the preset, which may be another than this one
@@ -75,7 +78,9 @@ def _run(suite: Suite, layers: Layers, jobs: int, devices: Sequence[str], refere
     with _ended_by_signal(), processes.running(suite.out, downstream.main, jobs, devices) as launch:
         found, failures = benchmark.run_suite(suite, launch, layers, jobs)
         if any(found.values()):  # without any, the files of earlier commands stay as they are
-            whole, all_results, all_costs = results.merged(suite, found, multiply_adds.measure(suite.models))
+            measured = multiply_adds.measure(one_per_distillation(suite.models))
+            costs = {model.name: measured[one.name] for model, one in suite.checkpoints()}
+            whole, all_results, all_costs = results.merged(suite, found, costs)
             score = choose_references(all_results, *references, suite.preset)
             paths = write_report(whole, all_results, failures, score, all_costs)
             print(paths[1].read_text(encoding="utf-8"))
@@ -92,7 +97,8 @@ def _run(suite: Suite, layers: Layers, jobs: int, devices: Sequence[str], refere
 def _print_estimate(args: argparse.Namespace, suite: Suite, plan: Sequence[Work], at_a_time: int, on_gpu: bool) -> None:
     """Prints the estimate of a plan as comments, so that the output of a dry run is still a list of commands."""
     rate = sustained(args.tflops, on_gpu, min(len(set(args.devices)) or 1, at_a_time), at_a_time)
-    gmacs = {model.name: multiply_adds.size(model)[1] for model in suite.models}
+    sizes = {model.name: multiply_adds.size(model)[1] for model in one_per_distillation(suite.models)}
+    gmacs = {model.name: sizes[one.name] for model, one in suite.checkpoints()}
     lines = describe(estimate(suite, plan, gmacs, rate), rate, at_a_time, on_gpu).splitlines()
     for name, path in suite.paths():
         there = os.path.exists(os.path.expandvars(path))
@@ -117,7 +123,7 @@ def _layers(suite: Suite) -> Layers:
         return {model.name: (None,) for model in suite.models}
     return {
         model.name: tuple(range(count_hidden_states(model.upstream, model.checkpoint, model.steps)))
-        for model in suite.models
+        for model in one_per_distillation(suite.models)
     }
 
 

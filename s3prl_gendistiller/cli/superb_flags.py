@@ -15,10 +15,11 @@ from s3prl_gendistiller.host.feature_store import CACHE_FLAG, LIMIT_FLAG, read_s
 from s3prl_gendistiller.host.runner_checks import check_upstream
 from s3prl_gendistiller.host.upstreams import STUDENT
 from s3prl_gendistiller.outputs import check_writable
-from s3prl_gendistiller.superb.models import FEATURES, find_models
+from s3prl_gendistiller.superb.models import FEATURES, find_models, with_head_seeds
 from s3prl_gendistiller.superb.suite.language_model import find_model, require_decoder
 from s3prl_gendistiller.superb.suite.learning_rate_search import budgets
 from s3prl_gendistiller.superb.suite.report import FILES
+from s3prl_gendistiller.superb.suite.results import seed_of_folder
 from s3prl_gendistiller.superb.suite.suite import HARDWARE, Suite
 from s3prl_gendistiller.superb.tasks import PRESETS, TASKS, Task, choose_tasks, require_packages
 
@@ -30,9 +31,13 @@ example, SUPERB's own settings on two GPUs; the plan with its hours comes first,
   SUPERB_DATA=/data gendistiller superb --preset official --devices cuda:0 cuda:1 --student result/pretrain/my_student
 
 A student is NAME=CHECKPOINT of run_pretrain.py, NAME=FOLDER of a run or of a transformers model, or the name of an
-s3prl upstream; NAME=CHECKPOINT@2 generates only the student's first two layers. Names that differ only in a number
-after the last dot (mine.1, mine.2) are seeds of one group: they share learning rates and a row. The same command again
-goes on where it was stopped and repeats no finished run.
+s3prl upstream; NAME=CHECKPOINT@2 generates only the student's first two layers. The same command again goes on where it
+was stopped and repeats no finished run.
+
+Seeds: one NAME with several checkpoints (--student mine=run1 mine=run2) is one student with several distillations.
+Names that differ only in a number after the last dot (mine.1, mine.2) are one student too. --seeds 1 2 3 trains each
+head three times. A student has one row, mean ± standard deviation over all its runs, and one search of learning rates.
+--seeds 1 2 3 goes on with a suite that --seed 1 began.
 
 --cache-features: the command first prints how much disk the features may take. Crops drawn at random are not kept, and
 1 GB of the disk stays free; features without room are computed in each epoch.
@@ -44,7 +49,8 @@ fifth, then three times and a third of the best, and the winner to the end.
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--student", metavar="NAME=CHECKPOINT", action="append", required=True, help="a model; may be repeated")
+    several = "one or more models; one NAME with several checkpoints is one student with several distillations"
+    add("--student", metavar="NAME=CHECKPOINT", nargs="+", action="extend", required=True, help=several)
     add("--tasks", metavar="TASK", nargs="+", default=["all"], help=f"any of {', '.join(TASKS)}; default: all")
     add("--preset", choices=PRESETS, default="small", help="small (a laptop) or official (SUPERB's settings)")
     out = "folder of the runs and the table"
@@ -70,7 +76,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--tflops", metavar="X", type=arguments.number(above=0), help=speed)
     jobs = "runs at a time; default: as many as cores and memory allow"
     add("--jobs", metavar="N", type=arguments.count(), help=jobs)
-    add("--seed", type=arguments.seed, default=1337, help="seed of the downstream runs; default: s3prl's 1337")
+    seed = parser.add_mutually_exclusive_group().add_argument
+    seed("--seed", type=arguments.seed, default=1337, help="seed of the heads; default: s3prl's 1337")
+    seed("--seeds", metavar="N", type=arguments.seed, nargs="+", help="several seeds: each head is trained with each")
     add("-o", "--override", default="", help="run_downstream.py's -o for every training")
     add("--score-from", metavar="NAME", default="fbank", help="name of the model whose score is 0 (fbank)")
     add("--score-to", metavar="NAME", default="teacher", help="name of the model whose score is 1000 (teacher)")
@@ -84,15 +92,16 @@ def read_suite(args: argparse.Namespace) -> Suite:
     """
     tasks = choose_tasks(args.tasks)
     official = args.preset == "official"
+    seed, seeds = _seeds(args)
     suite = Suite(
-        models=find_models(args.student),
+        models=with_head_seeds(find_models(args.student), seeds, seed),
         tasks=tasks,
         preset=args.preset,
         out=args.out,
         search=official if args.lr_search is None else args.lr_search,
         rates=_rates(args.lr, tasks),
         features=args.features,
-        seed=args.seed,
+        seed=seed,
         overrides=args.override,
         cache=args.cache_features,
         cache_limit=None if args.cache_limit is None else read_size(args.cache_limit),
@@ -131,10 +140,18 @@ def _check_pairs(args: argparse.Namespace, suite: Suite) -> None:
     for task in suite.tasks if args.override else ():
         if task.trained:
             check_downstream(task.downstream, suite.content(task), f"{suite.config_file(task)} with -o {args.override}")
-    names = {model.name for model in suite.models}
+    names = {name for model in suite.models for name in (model.name, model.distillation, model.group)}
     for flag, name, usual in (("--score-from", args.score_from, "fbank"), ("--score-to", args.score_to, "teacher")):
         if name != usual and name not in names:
             raise UserError(f"{flag}: found {name}, expected a student of this suite: {', '.join(sorted(names))}")
+
+
+def _seeds(args: argparse.Namespace) -> tuple[int, list[int]]:
+    """The seed of the suite and all seeds of heads; a folder with results keeps its seed beside new ones."""
+    if args.seeds is None:
+        return args.seed, [args.seed]
+    before = seed_of_folder(args.out)
+    return args.seeds[0] if before is None else before, args.seeds
 
 
 def _rates(given: Sequence[str], asked: Sequence[Task]) -> dict[str, tuple[float, ...]]:

@@ -80,6 +80,11 @@ def check_corpora(out: str | Path, tasks: Sequence[str] | None = None) -> list[S
     return [_state(out / name) for name in (wanted or there)]
 
 
+def is_synthetic(out: str | Path) -> bool:
+    """Whether a folder of corpora holds one of this package."""
+    return Path(out).is_dir() and any(map(is_ours, Path(out).iterdir()))
+
+
 def folders(module: ModuleType) -> list[str]:
     """The names of the folders that a corpus consists of."""
     names = [module.FOLDER]

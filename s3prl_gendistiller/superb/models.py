@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,8 @@ SIGNALS = ("baseline", "spectrogram", "fbank", "fbank_no_cmvn", "mfcc", "mel", "
 FEATURES = ("weighted", "last")
 NAME = re.compile(r"\w[\w.+-]{0,99}")
 """Pattern of a model's name, which is also the name of the folder of its runs."""
+HEAD_SEED = re.compile(r"(?P<distillation>.+)\+seed(?P<seed>\d+)")
+"""Pattern of the name of a model whose heads have another seed than the suite's: mine+seed2, mine.2+seed3."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,25 @@ class BenchmarkedModel:
         return self.upstream not in SIGNALS if self.learned is None else self.learned
 
     @property
+    def head_seed(self) -> int | None:
+        """The seed of the model's heads; None for the suite's own seed."""
+        match = HEAD_SEED.fullmatch(self.name)
+        return int(match["seed"]) if match else None
+
+    @property
+    def distillation(self) -> str:
+        """The name without the seed of the heads: mine.2 and mine.2+seed3 are heads on one checkpoint."""
+        match = HEAD_SEED.fullmatch(self.name)
+        return match["distillation"] if match else self.name
+
+    @property
     def group(self) -> str:
-        """The name without a number after its last dot: mine.1 and mine.2 are seeds of the group mine."""
-        stem, dot, seed = self.name.rpartition(".")
-        return stem if dot and seed.isdigit() and stem else self.name
+        """The student's name, without the number of a distillation and the seed of a head: mine of mine.2+seed3."""
+        stem, dot, number = self.distillation.rpartition(".")
+        return stem if dot and number.isdigit() and stem else self.distillation
+
+    def with_head_seed(self, seed: int) -> BenchmarkedModel:
+        return replace(self, name=f"{self.distillation}+seed{seed}")
 
     def selection(self, features: str = "weighted") -> str:
         """The entry of the upstream's output that s3prl reads, its ``-s``."""
@@ -75,8 +93,13 @@ class BenchmarkedModel:
 
 
 def find_models(given: Sequence[str]) -> list[BenchmarkedModel]:
-    """The models that ``--student`` names; UserError for a name that is taken or unfit, or a missing checkpoint."""
+    """The models that ``--student`` names; a name that comes again is another distillation: mine, mine.2, mine.3.
+
+    Raises:
+        UserError: a name is taken or unfit, a checkpoint is missing, or a checkpoint comes twice in one group.
+    """
     models: dict[str, BenchmarkedModel] = {}
+    given_names: list[str] = []
     for text in given:
         if not text.isprintable():
             raise UserError(f"--student {one_line(text)}: found control characters in it, expected NAME=CHECKPOINT")
@@ -85,13 +108,70 @@ def find_models(given: Sequence[str]) -> list[BenchmarkedModel]:
         if not NAME.fullmatch(name):
             expected = "letters, digits and . + - _, a letter or digit first, 100 at most"
             raise UserError(f"--student {one_line(text)}: found the name {one_line(name)}, expected {expected}")
+        if HEAD_SEED.fullmatch(name):
+            remedy = "give NAME=CHECKPOINT once, and the seeds of its heads with --seeds"
+            raise UserError(f"--student {text}: found the name {name}, which is kept for a seed of heads; {remedy}")
+        given_names.append(name)
+        if given_names.count(name) > 1:
+            name = f"{name}.{given_names.count(name)}"
         if name in models:
             raise UserError(f"--student {text}: the name {name} is taken; give each its own, as NAME=CHECKPOINT")
         models[name] = _stopped(name, source) or _find(name, source)
         checkpoint = models[name].checkpoint
         if checkpoint is not None:
             check_file(models[name].upstream, str(checkpoint), replace(STUDENT, checkpoint=f"--student {name}"))
-    return list(models.values())
+    found = list(models.values())
+    if problems := [
+        f"--student {one.name}: found the same model as {first.name}, expected another distillation; leave it out, "
+        "and give --seeds for several seeds of heads"
+        for one, first in equal_models(found)
+    ]:
+        raise UserError("\n".join(problems))
+    return found
+
+
+def with_head_seeds(models: Sequence[BenchmarkedModel], seeds: Sequence[int], own: int) -> list[BenchmarkedModel]:
+    """Each model once for each seed of heads; the name of a model with the suite's `own` seed stays as it is.
+
+    Raises:
+        UserError: a seed comes twice, or a name has no room for its seed.
+    """
+    if repeated := [str(seed) for seed, times in Counter(seeds).items() if times > 1]:
+        raise UserError(f"--seeds: found {', '.join(repeated)} more than once, expected different seeds")
+    ordered = sorted(seeds, key=lambda seed: seed != own)  # finished runs first, whose learning rates are known
+    found = [model if seed == own else model.with_head_seed(seed) for model in models for seed in ordered]
+    for model in found:
+        if not NAME.fullmatch(model.name):
+            raise UserError(f"--student {model.distillation}: found a name too long for its seeds; give a shorter one")
+    return found
+
+
+def equal_models(models: Sequence[BenchmarkedModel]) -> list[tuple[BenchmarkedModel, BenchmarkedModel]]:
+    """Models that repeat an earlier model of their group: the same weights and the same seed of heads; each with it."""
+    sizes = Counter((model.group, model.head_seed) for model in models)
+    first: dict[tuple[str, int | None, str], BenchmarkedModel] = {}
+    equal = []
+    for model in models:
+        if sizes[model.group, model.head_seed] > 1:  # the checkpoints of others need not be read
+            earlier = first.setdefault((model.group, model.head_seed, _identity(model)), model)
+            if earlier is not model:
+                equal.append((model, earlier))
+    return equal
+
+
+def one_per_distillation(models: Sequence[BenchmarkedModel]) -> list[BenchmarkedModel]:
+    """The first model of each distillation."""
+    first: dict[str, BenchmarkedModel] = {}
+    for model in models:
+        first.setdefault(model.distillation, model)
+    return list(first.values())
+
+
+def _identity(model: BenchmarkedModel) -> str:
+    """The fingerprint; for a checkpoint that is no longer there, which an old results.json may name, its path."""
+    if model.checkpoint is not None and not model.checkpoint.exists():
+        return f"{model.upstream} {model.checkpoint} {model.steps}"
+    return model.fingerprint()
 
 
 def _stopped(name: str, source: str) -> BenchmarkedModel | None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from matplotlib import pyplot
 
 from s3prl_gendistiller.cli import curves, main
 from s3prl_gendistiller.distill.metrics import append_metrics
@@ -63,3 +64,24 @@ def test_a_picture_that_cannot_be_written_is_named_first(tmp_path: Path, capsys:
             assert main([*command, "--out", str(out)]) == 2
             assert f"--out {out}: " in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_legend_names_each_run_once_and_the_picture_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = {name: write_run(tmp_path / name) for name in ("ours", "theirs", "third")}
+    runs["fourth"] = tmp_path / "fourth"
+    runs["fourth"].mkdir()
+    append_metrics(runs["fourth"], "train", 10, {"loss": 1.0})
+    with monkeypatch.context() as patched:
+        patched.setattr(pyplot, "close", lambda figure: None)
+        curves.draw(runs, tmp_path / "curves.png")
+        figure = pyplot.gcf()
+    pyplot.close(figure)
+    (legend,) = figure.legends
+    labels = [text.get_text() for text in legend.get_texts() if text.get_text()]
+    assert sorted(labels) == sorted(
+        [*runs, "loss on training files", "loss on held-out files", "layer 2 of the teacher"]
+    )
+    assert all(axis.get_legend() is None for axis in figure.axes)
+    assert "fourth: no values on held-out files." in figure.get_supxlabel()

@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from matplotlib import pyplot
 
 from s3prl_gendistiller.cli import main
 from s3prl_gendistiller.superb.leaderboard.published_models import PUBLISHED, PublishedModel
@@ -21,21 +23,72 @@ def test_published_rows_give_their_published_score(model: PublishedModel) -> Non
     assert overall_score(model.values, LEADERBOARD) == pytest.approx(model.published, abs=1)
 
 
-def results(folder: Path, tasks: dict) -> Path:
+def results(folder: Path, tasks: dict, **more: object) -> Path:
     folder.mkdir()
     cost = {"parameters": 17_598_592, "gmacs_per_s": 4.0, "cpu_s_per_s": 0.1}
     student = {"cost": cost, "tasks": {name: {"values": values} for name, values in tasks.items()}}
-    (folder / "results.json").write_text(json.dumps({"students": {"mine": student}}))
+    (folder / "results.json").write_text(json.dumps({"students": {"mine": student}, **more}))
     return folder
 
 
 def test_results_stand_beside_published_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = results(tmp_path / "superb", PUBLISHED[-1].values)
+    folder = results(tmp_path / "superb", PUBLISHED[-1].values, preset="official")
     assert main(["score", str(folder), "--out", str(tmp_path / "score.png")]) == 0
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()]
     assert lines[2][:3] == ["mine", "17.60", "717"] and lines[-3][:3] == ["DistilHuBERT", "23.49", "717"]
     assert lines[2][3:] == lines[-3][3:] and len(lines) == 2 + 1 + len(PUBLISHED) + 2
     assert (tmp_path / "score.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"preset": "small"}, "mine: small settings. These numbers are not comparable with published ones."),
+        ({"preset": "official", "synthetic": True}, "mine: synthetic speech. These numbers are not comparable"),
+        ({"preset": "official"}, None),
+    ],
+)
+def test_numbers_that_are_not_comparable_are_named_on_the_picture(
+    settings: dict,
+    said: str | None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = results(tmp_path / "superb", PUBLISHED[-1].values, **settings)
+    with monkeypatch.context() as patched:
+        patched.setattr(pyplot, "close", lambda figure: None)
+        assert main(["score", str(folder), "--out", str(tmp_path / "score.png")]) == 0
+        figure = pyplot.gcf()
+    pyplot.close(figure)
+    note = figure.get_supxlabel().replace("\n", " ")
+    labels = " ".join(text.get_text() for text in figure.legends[0].get_texts())
+    assert "does not begin at 0" in note
+    if said is None:
+        assert "comparable" not in note + labels
+    else:
+        assert said in note and said in capsys.readouterr().out and "not comparable" in labels
+    (axis,) = figure.axes
+    points = [x for line in axis.lines for x in np.asarray(line.get_xdata())]
+    low, high = axis.get_xlim()
+    assert all(low < point < high for point in points) and len(axis.texts) == len(points)
+
+
+def test_seeds_are_one_row_with_their_spread(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = results(tmp_path / "superb", PUBLISHED[-1].values, preset="official")
+    content = json.loads((folder / "results.json").read_text())
+    student = content["students"]["mine"] | {"upstream": "x"}
+    content["students"] = {name: student | {"tasks": dict(student["tasks"])} for name in ("mine", "mine+seed2")}
+    content["students"]["mine+seed2"]["tasks"]["ks"] = {"values": {"acc": 90.0}}
+    (folder / "results.json").write_text(json.dumps(content))
+    assert main(["score", str(folder), "--out", str(tmp_path / "score.png")]) == 0
+    printed = capsys.readouterr().out
+    mine = [cell.strip() for cell in printed.splitlines()[2].split("|")[1:-1]]
+    low = overall_score({**PUBLISHED[-1].values, "ks": {"acc": 90.0}}, LEADERBOARD)
+    high = overall_score(PUBLISHED[-1].values, LEADERBOARD)
+    assert low is not None and high is not None
+    assert mine[0] == "mine" and mine[2] == f"{(low + high) / 2:.0f} ± {(high - low) / 2**0.5:.0f} (n 2)"
+    assert "Error bars and ±: sample standard deviation over the n runs of a model" in printed
 
 
 def test_tasks_that_are_not_there_leave_the_score_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -71,6 +71,15 @@ def test_a_dry_run_prints_the_commands_and_makes_nothing(
     assert not Path("result").exists()
 
 
+def test_a_plan_trains_each_head_with_each_seed(
+    inside: Path, student: Path, counted: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["superb", "--student", f"mine={student}", "fbank", "--tasks", "ks", "--seeds", "1", "2", "--dry-run"]
+    assert main(command) == 0
+    plan = [line for line in capsys.readouterr().out.splitlines() if " -m train " in line]
+    assert [re.findall(r"--seed (\d+)", line) for line in plan] == [["1"], ["2"], ["1"], ["2"]]
+
+
 def test_an_override_that_a_task_does_not_read_is_refused_before_the_plan(
     inside: Path, student: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from s3prl_gendistiller.corpora.catalogue import SIZES, TASKS, check_corpora, write_corpora
+from s3prl_gendistiller.corpora.catalogue import SIZES, TASKS, check_corpora, is_synthetic, write_corpora
 from s3prl_gendistiller.corpora.espeak import Espeak
+from s3prl_gendistiller.corpora.folder import STAMP
 from s3prl_gendistiller.errors import UserError
 from tests.corpora.conftest import digests, names
 
@@ -180,3 +181,10 @@ def test_missing_synthesiser_names_the_extra(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(UserError, match=r'pip install "s3prl-gendistiller\[corpus\]"'):
         rewrite(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_synthetic_corpora_are_known_by_their_stamp(tmp_path: Path) -> None:
+    (tmp_path / "LibriSpeech").mkdir()
+    assert not is_synthetic(tmp_path) and not is_synthetic(tmp_path / "none")
+    (tmp_path / "LibriSpeech" / STAMP).write_text("{}")
+    assert is_synthetic(tmp_path)

@@ -114,13 +114,13 @@ def _finished(name: str, content: Mapping[str, Any], root: Path) -> Finished:
         features=content["features"],
         score=entry["score"],
         values={task: outcome["values"] for task, outcome in tasks.items()},
-        folders={task: [_moved(root, name, folder) for folder in found["folders"]] for task, found in tasks.items()},
+        folders={task: [_moved(root, folder) for folder in found["folders"]] for task, found in tasks.items()},
     )
 
 
-def _moved(root: Path, name: str, folder: str) -> Path:
+def _moved(root: Path, folder: str) -> Path:
     """A run's folder beside results.json, also where the suite was moved after results.json was written."""
-    beside = root / RUNS / name / Path(folder).name
+    beside = root / RUNS / Path(folder).parent.name / Path(folder).name
     return beside if beside.is_dir() else Path(folder)
 
 

@@ -59,7 +59,9 @@ def run_suite(suite: Suite, launch: Launch, layers: Layers, jobs: int = 1) -> tu
         return [replace(first, cost=math.inf), *others]
 
     def finish(task: Task, model: BenchmarkedModel, rate: ChosenRate) -> list[_Job]:
-        results[model.name][task.name] = benchmark(suite, model, task, executor, layers, rate)
+        outcome = benchmark(suite, model, task, executor, layers, rate)
+        for name in suite.sharing(model, task):
+            results[name][task.name] = outcome
         return []
 
     def attempt(job: _Job) -> Sequence[_Job]:
@@ -78,8 +80,12 @@ def run_suite(suite: Suite, launch: Launch, layers: Layers, jobs: int = 1) -> tu
         logger.error("%s", problem)
         return []
 
-    pairs = itertools.product(suite.groups().values(), suite.tasks)
-    searches = [_Job(task.cost, models[0], task, partial(search, task, models)) for models, task in pairs]
+    searches = [
+        _Job(task.cost, models[0], task, partial(search, task, models))
+        for group in suite.groups()
+        for task in suite.tasks
+        for models in (suite.evaluated(task)[group],)
+    ]
     _run_jobs(searches, attempt, jobs)
     return results, failures
 

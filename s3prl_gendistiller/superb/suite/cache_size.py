@@ -14,18 +14,19 @@ from s3prl_gendistiller.host.feature_store import CACHE_FLAG, FREE_BYTES, LIMIT_
 from s3prl_gendistiller.host.layers import Features
 from s3prl_gendistiller.host.paths import VARIABLE
 from s3prl_gendistiller.superb.corpus.check import Shelf, need
+from s3prl_gendistiller.superb.models import one_per_distillation
 from s3prl_gendistiller.superb.suite.suite import Suite
 
 
 def kept_features(suite: Suite) -> tuple[Suite, dict[str, Features]]:
-    """The suite, in which each model states whether it has weights, and by model the features that a cache keeps."""
+    """The suite, whose models state whether they have weights, and by distillation the features that a cache keeps."""
     if suite.cache is None:
         return suite, {}
     kept = {}
-    for model in suite.models:
+    for model in one_per_distillation(suite.models):
         source = (model.upstream, model.checkpoint, model.steps, model.selection(suite.features))
-        kept[model.name] = layers.kept_features(*source)
-    models = [replace(model, learned=kept[model.name].bytes_per_s > 0) for model in suite.models]
+        kept[model.distillation] = layers.kept_features(*source)
+    models = [replace(model, learned=kept[model.distillation].bytes_per_s > 0) for model in suite.models]
     return replace(suite, models=models), kept
 
 
@@ -45,7 +46,7 @@ def describe(suite: Suite, cache: Path, kept: Mapping[str, Features], seconds: f
     """One line: the size of the cache, its folder, and the free space of the disk.
 
     Args:
-        kept: features by model.
+        kept: features by distillation.
         seconds: of `cached_seconds`.
     """
     needed = sum(one.bytes_per_s for one in kept.values()) * seconds

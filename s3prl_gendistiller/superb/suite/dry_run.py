@@ -39,8 +39,9 @@ class Work:
 def planned_work(suite: Suite, layers: Layers) -> list[Work]:
     """The commands of a suite without results: group by group, task by task."""
     recorder = Recorder()
-    for models in suite.groups().values():
+    for group in suite.groups():
         for task in suite.tasks:
+            models = suite.evaluated(task)[group]
             rate = choose_rate(suite, models[0], task, recorder)
             for model in models:
                 benchmark(suite, model, task, recorder, layers, rate)

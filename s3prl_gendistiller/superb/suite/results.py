@@ -75,12 +75,14 @@ def write_results(
         "preset": suite.preset,
         "features": suite.features,
         "seed": suite.seed,
+        **({"synthetic": True} if suite.synthetic else {}),
         "students": {
             model.name: {
                 "kind": model.group,
                 "upstream": model.upstream,
                 "checkpoint": None if model.checkpoint is None else str(model.checkpoint),
                 "steps": model.steps,
+                **({} if model.head_seed is None else {"seed": model.head_seed}),
                 "score": scores[model.name],
                 "cost": asdict(costs[model.name]) if model.name in costs else None,
                 "tasks": {name: _plain(found) for name in names if (found := results[model.name].get(name))},
@@ -119,6 +121,13 @@ def read_content(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
+def seed_of_folder(folder: Path) -> int | None:
+    """The seed of the results in a suite's folder; None without results."""
+    path = folder / RESULTS
+    seed: int | None = read_content(path).get("seed") if path.is_file() else None
+    return seed
+
+
 def require_same_settings(suite: Suite) -> None:
     """UserError if the suite's folder holds results of another preset, other features or another seed."""
     path = suite.out / RESULTS
@@ -129,14 +138,18 @@ def require_same_settings(suite: Suite) -> None:
         before, now = content.get(name, getattr(suite, name)), getattr(suite, name)
         if before != now:
             found = f"was made with another {name} (found {before}, now {now})"
-            raise UserError(f"{path}: {found}; give another --out, because one table has one {name}")
+            remedy = f"give another --out, because one table has one {name}"
+            if name == "seed":
+                remedy = f"give --seeds {before} {now} for both in one table, or another --out"
+            raise UserError(f"{path}: {found}; {remedy}")
 
 
 def merged(suite: Suite, results: Results, costs: Mapping[str, Cost]) -> tuple[Suite, Results, dict[str, Cost]]:
     """A suite, its results and its costs, with the models and tasks that earlier commands left in its folder."""
     path = suite.out / RESULTS
-    kept = read_content(path)["students"] if path.is_file() else {}
-    models = {name: _model(name, entry) for name, entry in kept.items()}
+    content = read_content(path) if path.is_file() else {"students": {}}
+    kept, synthetic = content["students"], suite.synthetic or content.get("synthetic") is True
+    models = {name: stored_model(name, entry) for name, entry in kept.items()}
     models |= {model.name: model for model in suite.models}
     all_results: Results = {
         name: {
@@ -148,10 +161,11 @@ def merged(suite: Suite, results: Results, costs: Mapping[str, Cost]) -> tuple[S
     all_costs = {name: Cost(**entry["cost"]) for name, entry in kept.items() if entry.get("cost")} | dict(costs)
     finished = {task for tasks in all_results.values() for task in tasks} | {task.name for task in suite.tasks}
     tasks = [task for name, task in TASKS.items() if name in finished]
-    return replace(suite, models=list(models.values()), tasks=tasks), all_results, all_costs
+    return replace(suite, models=list(models.values()), tasks=tasks, synthetic=synthetic), all_results, all_costs
 
 
-def _model(name: str, entry: Mapping[str, Any]) -> BenchmarkedModel:
+def stored_model(name: str, entry: Mapping[str, Any]) -> BenchmarkedModel:
+    """The model of an entry of ``students``."""
     checkpoint = entry.get("checkpoint")
     checkpoint = None if checkpoint is None else Path(checkpoint)
     return BenchmarkedModel(name, entry.get("upstream", ""), checkpoint, entry.get("steps"))
@@ -183,6 +197,7 @@ def _of_model(where: str, entry: Mapping[str, Any]) -> Iterator[str]:
     text, count = or_null(checks.TEXT), or_null(checks.COUNT)
     cost_or_null, score = or_null(checks.MAPPING), or_null(checks.NUMBER)
     yield from wrong(entry, where, cost=cost_or_null, upstream=checks.TEXT, checkpoint=text, steps=count, score=score)
+    yield from wrong(entry, where, seed=checks.COUNT)
     if isinstance(cost := entry.get("cost"), dict):
         yield from wrong(
             cost, f"{where}.cost", parameters=checks.COUNT, gmacs_per_s=checks.AMOUNT, cpu_s_per_s=checks.AMOUNT

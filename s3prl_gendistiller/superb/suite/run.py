@@ -49,6 +49,11 @@ class Run:
         return "-".join(part for part in (self.task.name, self.fold, layer, self.split, rate) if part is not None)
 
     @property
+    def seed(self) -> int:
+        """The seed of the head: the model's own, else the suite's."""
+        return self.suite.seed if self.model.head_seed is None else self.model.head_seed
+
+    @property
     def folder(self) -> Path:
         return self.suite.out.absolute() / RUNS / self.model.name / self.name
 
@@ -77,7 +82,7 @@ class Run:
             "task": self.name,
             "config": hashlib.sha256(content.encode()).hexdigest()[:16],
             "features": f"{self.suite.features}, cached" if self._cache() else self.suite.features,
-            "seed": self.suite.seed,
+            "seed": self.seed,
             "overrides": self.suite.overrides,
         }
 
@@ -107,7 +112,7 @@ class Run:
 
     def _source(self, features: str) -> list[str]:
         config = ["-c", str(self.suite.config_file(self.task)), "-p", str(self.folder)]
-        given = [*self.model.flags(features), "-d", self.task.downstream, *config, "--seed", str(self.suite.seed)]
+        given = [*self.model.flags(features), "-d", self.task.downstream, *config, "--seed", str(self.seed)]
         return [*given, *self._cache()]
 
     def _cache(self) -> list[str]:

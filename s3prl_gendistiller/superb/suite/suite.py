@@ -13,7 +13,7 @@ from s3prl_gendistiller.host.overrides import apply_overrides
 from s3prl_gendistiller.host.paths import VARIABLE, expand_tree
 from s3prl_gendistiller.schema import read_layered_yaml
 from s3prl_gendistiller.shipped import shipped_folder
-from s3prl_gendistiller.superb.models import BenchmarkedModel
+from s3prl_gendistiller.superb.models import BenchmarkedModel, one_per_distillation
 from s3prl_gendistiller.superb.tasks import Metric, Task
 
 HARDWARE = ("12gb", "8gb")
@@ -38,13 +38,14 @@ class Suite:
         search: whether the learning rate of a task is chosen on dev, once for each group of seeds.
         rates: learning rates by task, in place of the task's own list; a single rate needs no search.
         features: "weighted" or "last".
-        seed: the seed of every run.
+        seed: the seed of every run whose model names no seed of its own.
         overrides: run_downstream.py's ``-o`` for every training.
         cache: folder in which the models' features are kept, so that they are computed once; None keeps none.
         cache_limit: bytes that the cache may hold; None for as much as the disk has room for.
         halving: whether a search drops learning rates early, see `learning_rate_search`.
         hardware: the size of a GPU on which published batches do not fit, from `HARDWARE`; None for 16 GB and more.
         lm: folder of ASR's language model, see `language_model`; None for none.
+        synthetic: whether the speech is of `gendistiller corpus`, which tables and pictures then say.
     """
 
     models: Sequence[BenchmarkedModel]
@@ -61,11 +62,29 @@ class Suite:
     halving: bool = False
     hardware: str | None = None
     lm: Path | None = None
+    synthetic: bool = False
 
     def groups(self) -> dict[str, list[BenchmarkedModel]]:
         """The models by group of seeds; a search trains the first model of a group."""
         names = dict.fromkeys(model.group for model in self.models)
         return {name: [model for model in self.models if model.group == name] for name in names}
+
+    def evaluated(self, task: Task) -> dict[str, list[BenchmarkedModel]]:
+        """The models that a task evaluates, by group; a task without a head has no seeds of heads."""
+        if task.trained:
+            return self.groups()
+        return {name: one_per_distillation(models) for name, models in self.groups().items()}
+
+    def checkpoints(self) -> list[tuple[BenchmarkedModel, BenchmarkedModel]]:
+        """Each model with the first model of its distillation, which has the same checkpoint and the same cost."""
+        first = {model.distillation: model for model in one_per_distillation(self.models)}
+        return [(model, first[model.distillation]) for model in self.models]
+
+    def sharing(self, model: BenchmarkedModel, task: Task) -> list[str]:
+        """Names of the models that share one model's result: all of its distillation, if the task trains no head."""
+        if task.trained:
+            return [model.name]
+        return [other.name for other in self.models if other.distillation == model.distillation]
 
     def candidates(self, task: Task) -> tuple[float | None, ...]:
         """Learning rates to try; (None,) leaves the configuration's own."""

@@ -36,13 +36,21 @@ def test_a_suite_leaves_results_a_table_and_a_chart(tmp_path: Path) -> None:
     lines = paths[1].read_text().splitlines()
     assert [cell.strip() for cell in lines[0].split("|")[1:-1]] == [
         "student",
+        "runs (n)",
         "KS acc % ↑",
         "SF slot F1 % ↑",
         "SF slot CER % ↓",
     ]
-    assert [cell.strip() for cell in lines[2].split("|")[1:-1]] == ["fbank", "40.00", "", ""]
-    assert [cell.strip() for cell in lines[3].split("|")[1:-1]] == ["mine", "85.00 ± 7.07", "50.00", "30.00"]
-    assert paths[2].read_bytes().startswith(b"\x89PNG")
+    assert [cell.strip() for cell in lines[2].split("|")[1:-1]] == ["fbank", "1", "40.00", "", ""]
+    assert [cell.strip() for cell in lines[3].split("|")[1:-1]] == [
+        "mine",
+        "2 distillations",
+        "85.00 ± 7.07",
+        "50.00 (n 1)",
+        "30.00 (n 1)",
+    ]
+    assert lines[-1].startswith("±: sample standard deviation over all runs of a row: distillations")
+    assert paths[-1].read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_score_runs_from_fbank_to_the_teacher(tmp_path: Path) -> None:

@@ -2,46 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from s3prl_gendistiller.cli import main
-from s3prl_gendistiller.superb.cost import multiply_adds
-from s3prl_gendistiller.superb.cost.multiply_adds import Cost
-from s3prl_gendistiller.superb.suite import benchmark, processes
+from s3prl_gendistiller.cli import superb as cli_superb
+from s3prl_gendistiller.superb.suite import benchmark
+from s3prl_gendistiller.superb.suite.report import FILES
 from s3prl_gendistiller.superb.suite.suite import Suite
-from tests.host.test_checkpoint import save_student
 from tests.superb.standin import Host
-
-Superb = Callable[..., int]
-
-
-@pytest.fixture
-def students(tmp_path: Path) -> dict[str, Path]:
-    return {name: save_student(tmp_path / name / "states-3.ckpt", Step=step) for step, name in enumerate("abc", 1)}
-
-
-@pytest.fixture
-def superb(suite: Suite, host: Host, students: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Superb:
-    """The command, whose runs are those of the stand-in; of the students by name, a unless others are named."""
-
-    @contextlib.contextmanager
-    def running(*_: Any) -> Iterator[Host]:
-        yield host
-
-    monkeypatch.setattr(processes, "running", running)
-    monkeypatch.setattr(multiply_adds, "measure", lambda given: {one.name: Cost(100, 1.5, 0.1) for one in given})
-
-    def run(*arguments: str, names: Sequence[str] = ("a",)) -> int:
-        given = [part for name in names for part in ("--student", f"{name}={students[name[0]]}")]
-        return main(["superb", *given, "--out", str(suite.out), *arguments])
-
-    return run
+from tests.superb.suite.conftest import Superb
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -56,7 +29,7 @@ def table(folder: Path) -> list[list[str]]:
 def test_a_smaller_command_leaves_the_table_as_it_is_and_a_new_one_adds_to_it(
     superb: Superb, suite: Suite, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert superb("--tasks", "ks", "er", names=("a.1", "a.2", "b")) == 0
+    assert superb("--tasks", "ks", "er", names=("a", "a.2", "b")) == 0
     before = contents(suite.out)
     assert superb("--tasks", "ks", names=("b",)) == 0
     after = contents(suite.out)
@@ -65,9 +38,9 @@ def test_a_smaller_command_leaves_the_table_as_it_is_and_a_new_one_adds_to_it(
     head, a, b, c = table(suite.out)
     assert [cell for cell in head if "%" in cell] == ["KS acc % ↑", "ASV EER % ↓", "ER acc % ↑"]
     assert [row[0] for row in (a, b, c)] == ["a", "b", "c"] and a[-3:] == ["50.00 ± 0.00", "", "30.00 ± 0.00"]
-    assert c[-3:] == ["", "30.00", ""] and a[1] == "100"
+    assert c[-3:] == ["", "30.00", ""] and a[1:3] == ["2 distillations", "100"]
     content = json.loads((suite.out / "results.json").read_text())
-    assert list(content["students"]) == ["a.1", "a.2", "b", "c"] and set(content["students"]["b"]["tasks"]) == {
+    assert list(content["students"]) == ["a", "a.2", "b", "c"] and set(content["students"]["b"]["tasks"]) == {
         "ks",
         "er",
     }
@@ -78,7 +51,7 @@ def test_a_smaller_command_leaves_the_table_as_it_is_and_a_new_one_adds_to_it(
     [
         (
             ["--seed", "5"],
-            "made with another seed (found 1337, now 5); give another --out, because one table has one seed",
+            "made with another seed (found 1337, now 5); give --seeds 1337 5 for both in one table, or another --out",
         ),
         (["--features", "last"], "another features (found weighted, now last)"),
         (["-o", "config.runner.eval_step=3"], "ks: was made with another overrides (found , now config.runner"),
@@ -112,18 +85,27 @@ def test_a_row_is_of_one_student(
     assert contents(suite.out) == before
 
 
+def test_results_on_synthetic_speech_stay_marked(superb: Superb, suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(cli_superb, "is_synthetic", lambda folder: True)
+        assert superb("--tasks", "ks") == 0
+    assert superb("--tasks", "er") == 0
+    assert json.loads((suite.out / "results.json").read_text())["synthetic"] is True
+    assert "The speech is synthetic" in (suite.out / "table.md").read_text()
+
+
 def test_runs_that_all_fail_leave_the_table_as_it_is(
     superb: Superb, suite: Suite, host: Host, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert superb("--tasks", "ks", names=("a", "b")) == 0
-    before = {name: (suite.out / name).read_bytes() for name in ("results.json", "table.md", "scores.png")}
+    before = {name: (suite.out / name).read_bytes() for name in FILES}
     host.broken = {"er"}
     assert superb("--tasks", "er") == 2
     assert "1 of 1 have no result" in capsys.readouterr().err
     assert all((suite.out / name).read_bytes() == content for name, content in before.items())
 
 
-@pytest.mark.parametrize("blocked", ["results.json", "table.md", "scores.png", ""])
+@pytest.mark.parametrize("blocked", [*FILES, ""])
 def test_a_place_that_cannot_be_written_is_named_before_the_work(
     blocked: str, superb: Superb, suite: Suite, host: Host, capsys: pytest.CaptureFixture[str]
 ) -> None:
