@@ -99,7 +99,7 @@ def yaml_layers(path: str | Path) -> list[tuple[Path, dict[str, Any]]]:
         content = read_yaml(current)
         base, folder = content.pop("base", None), current.resolve().parent
         if layers and folder != layers[0][0].parent:
-            content = _placed(content, str(folder))
+            content = placed(content, str(folder))
         layers.append((current.resolve(), content))
         if base is not None and not isinstance(base, str):
             raise UserError(f"{current}: found {with_type(base)} as base, expected the path of another file")
@@ -112,12 +112,13 @@ def merge_layers(contents: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     return functools.reduce(merge, reversed(list(contents)), {})
 
 
-def _placed(value: Any, folder: str) -> Any:
+def placed(value: Any, folder: str) -> Any:
+    """`value` with `folder` in place of ``${HERE}`` in every text."""
     if isinstance(value, str):
         return value.replace("${HERE}", folder)
     if isinstance(value, dict):
-        return {name: _placed(item, folder) for name, item in value.items()}
-    return [_placed(item, folder) for item in value] if isinstance(value, list) else value
+        return {name: placed(item, folder) for name, item in value.items()}
+    return [placed(item, folder) for item in value] if isinstance(value, list) else value
 
 
 def _base_file(folder: Path, base: str) -> Path:
@@ -181,16 +182,15 @@ class _Missing(str):
 
 def _given(value: Any, content: Any) -> Any:
     if dataclasses.is_dataclass(value):
-        fields = {name: field.name for field in dataclasses.fields(value) for name in _spellings(field)}
+        fields = {name: field.name for field in dataclasses.fields(value) for name in key_names(field)}
         return {name: _given(getattr(value, fields[name]), item) for name, item in content.items()}
     several = isinstance(value, list | tuple)
     return [_given(item, given) for item, given in zip(value, content, strict=True)] if several else value
 
 
-def _spellings(field: dataclasses.Field[Any]) -> list[str]:
+def key_names(field: dataclasses.Field[Any]) -> list[str]:
     """The name of a key in a file, and its second name if it has one."""
-    given = field.metadata
-    return [given.get("spelt", field.name), *([given["also"]] if "also" in given else [])]
+    return [field.metadata.get("spelt", field.name), *filter(None, [field.metadata.get("also")])]
 
 
 def _build(cls: Any, content: Any, prefix: str, problems: list[str]) -> Any:
@@ -199,15 +199,15 @@ def _build(cls: Any, content: Any, prefix: str, problems: list[str]) -> Any:
         return None
     here: list[str] = []  # apart from `problems`: a section's rules are checked even when another section is wrong
     hints = typing.get_type_hints(cls)
-    fields = {_spellings(field)[0]: field for field in dataclasses.fields(cls) if field.init}
-    also = {name for field in fields.values() for name in _spellings(field)}
+    fields = {key_names(field)[0]: field for field in dataclasses.fields(cls) if field.init}
+    also = {name for field in fields.values() for name in key_names(field)}
     unknown = [name for name in content if name not in also]
     here += [f"{prefix}{str(name)[:80]}: unknown key; {suggest(name, list(fields))}" for name in unknown]
     values: dict[str, Any] = {}
     wrong: list[str] = []
     for name, field in fields.items():
         before = len(here)
-        given = [spelt for spelt in _spellings(field) if spelt in content]
+        given = [spelt for spelt in key_names(field) if spelt in content]
         if len(given) > 1:
             here.append(f"{prefix}{name}: found beside {given[1]}, the same key under another name; leave one out")
         if given:

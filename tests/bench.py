@@ -19,6 +19,7 @@ from tests.conftest import ROOT, TINY, TINY_CONV
 SPLITS = {"train-clean-100": 10, "dev-clean": 3, "test-clean": 3}
 # shaped like conftest.TINY, so that a warm start finds everything
 TINY_TEACHER = {"width": 24, "layers": 3, "heads": 2, "ffn": 32, "conv_dim": 16, "conv_pos": 8, "conv_pos_groups": 2}
+LAUNCH = "import sys; from s3prl_gendistiller.cli.pretrain import main; raise SystemExit(main(sys.argv[1:]))"
 WORDS = ("RED", "BLUE", "GREEN", "IT'S")
 
 

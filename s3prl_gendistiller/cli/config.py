@@ -12,7 +12,7 @@ from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.config_runner import RunnerConfig
 from s3prl_gendistiller.host.downstream_config import EXPERTS, whole_config
 from s3prl_gendistiller.host.teacher_sizes import compare
-from s3prl_gendistiller.schema import from_dict, read_layered_yaml
+from s3prl_gendistiller.schema import from_dict, placed, read_layered_yaml
 from s3prl_gendistiller.shipped import shipped_folder
 from s3prl_gendistiller.student_kinds import DEFAULT_KIND, STUDENT_KINDS
 from s3prl_gendistiller.superb.tasks import TASKS
@@ -44,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
     if args.check is None:
         first, *others = recipes(args.name)
         folder = first.resolve().parent
-        content = _placed(read_layered_yaml(first), str(folder))
+        # the text may be saved in another folder
+        content = placed(read_layered_yaml(first), str(folder))
         print(f"# The values are those of {_name(first)}. A file of your own that begins with")
         print(f"#   base: {_name(first)}\n# states only the keys that differ.")
         if others:
@@ -71,10 +72,3 @@ def recipes(name: str) -> list[Path]:
 def _name(path: Path) -> str:
     """The name by which a shipped file is found from any folder."""
     return "/".join(path.parts[-3:])
-
-
-def _placed(value: Any, folder: str) -> Any:
-    """`value` with the folder of its file in place of ``${HERE}``, because the text may be saved elsewhere."""
-    if isinstance(value, dict):
-        return {name: _placed(item, folder) for name, item in value.items()}
-    return value.replace("${HERE}", folder) if isinstance(value, str) else value

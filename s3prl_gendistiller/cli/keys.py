@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.schema import Variants
+from s3prl_gendistiller.schema import Variants, key_names
 
 WIDTH = 120
 _SIGNS = {"low": ">=", "above": ">", "high": "<=", "below": "<"}
@@ -99,14 +99,14 @@ def _others(variants: Variants, chosen: type | None, indent: str, before: str = 
 
 
 def _name_in(field: dataclasses.Field[Any], content: Mapping[str, Any]) -> str:
-    """The name of a key in `content`: its second name where that one is given."""
-    also = field.metadata.get("also")
-    return str(also) if also in content else _spelling(field)
+    """The name that a key has in `content`; its first name where the key is not given."""
+    names = key_names(field)
+    return next((name for name in names if name in content), names[0])
 
 
 def _key(cls: type, field: dataclasses.Field[Any], value: Any, indent: str) -> Iterator[str]:
     """The line of a key; a comment that is too long for the line stands above the key."""
-    line = f"{indent}{_spelling(field)}:" + ("" if value is _MISSING else f" {_shown(value)}")
+    line = f"{indent}{key_names(field)[0]}:" + ("" if value is _MISSING else f" {_shown(value)}")
     comment = " ".join(filter(None, (meaning(cls, field.name), _limits(field, value))))
     if comment and len(line) + len(comment) + 4 <= WIDTH:
         yield f"{line}  # {comment}"
@@ -164,7 +164,3 @@ def _reader(field: dataclasses.Field[Any], hints: Mapping[str, Any], value: Any)
     hint = hints[field.name]
     found = (reader, hint, *typing.get_args(hint))
     return next((part for part in found if isinstance(part, type) and dataclasses.is_dataclass(part)), None)
-
-
-def _spelling(field: dataclasses.Field[Any]) -> str:
-    return str(field.metadata.get("spelt", field.name))

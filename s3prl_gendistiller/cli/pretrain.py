@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import atexit
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -27,7 +26,7 @@ from s3prl_gendistiller.host import mount
 from s3prl_gendistiller.host.checkpoint import read_checkpoint
 from s3prl_gendistiller.host.locate import find_host
 from s3prl_gendistiller.host.overrides import MODEL_SECTIONS, Overrides
-from s3prl_gendistiller.host.paths import with_absolute_files
+from s3prl_gendistiller.host.paths import from_here, with_absolute_files
 from s3prl_gendistiller.host.pretrain_config import runner_for_host
 from s3prl_gendistiller.host.resume import check_changes
 from s3prl_gendistiller.host.stored_run import check_stored_pretrain
@@ -180,7 +179,7 @@ def _front_end_problems(model: ModelConfig, runner: RunnerConfig, source: str) -
 
 
 def _fill(filled: dict[str, str], flag: str, path: Path) -> str:
-    filled[flag] = os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+    filled[flag] = from_here(path)
     return str(path)
 
 

@@ -14,7 +14,7 @@ import yaml
 from s3prl_gendistiller.config_runner import DataConfig, RunnerConfig
 from s3prl_gendistiller.host.locate import is_host_package
 from s3prl_gendistiller.host.overrides import Overrides
-from s3prl_gendistiller.host.paths import VARIABLE
+from s3prl_gendistiller.host.paths import VARIABLE, from_here
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml
 from s3prl_gendistiller.spellings import ROOT
 
@@ -56,7 +56,7 @@ pretrain_expert:
 
 def own_command(runner: Path, name: str, hours: float) -> tuple[str, str]:
     """The command that trains on a folder of speech, and what this command needs."""
-    flags = ["-u", "gendistiller", "-n", name, "-c", _shown(runner)]
+    flags = ["-u", "gendistiller", "-n", name, "-c", from_here(runner)]
     if hours < FEW_HOURS:
         few = f"less than {FEW_HOURS:.0f} h is little for the large recipe, so {runner.name} takes the mini recipe"
         return _script([*flags, "-g", MINI_MODEL]), f"{few}: {_MINI_NEEDS}"
@@ -112,9 +112,3 @@ def _quoted(word: str) -> str:
 def _scalar(path: Path) -> str:
     """A path as YAML, in quotes where YAML needs quotes."""
     return yaml.safe_dump(str(path), allow_unicode=True, width=math.inf).removesuffix("...\n").strip()
-
-
-def _shown(path: Path) -> str:
-    """A path relative to the working folder if it lies in it, else absolute."""
-    whole = Path(os.path.abspath(path))
-    return os.path.relpath(whole) if whole.is_relative_to(Path.cwd()) else str(whole)

@@ -7,7 +7,7 @@ and of its path. Files that are added later therefore rarely move another file t
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -43,7 +43,7 @@ def split(recordings: Sequence[Recording], hold_out: HoldOut) -> tuple[list[Reco
         UserError: one side would be empty.
     """
     wanted = files_wanted(len(recordings), hold_out)
-    parts = _parts(recordings, hold_out.by)
+    parts = Counter(_part(recording, hold_out.by) for recording in recordings)  # files of each part
     if len(parts) < 2:
         raise UserError(_too_few(hold_out, recordings, parts))
     if wanted >= len(recordings):
@@ -74,14 +74,6 @@ def files_wanted(total: int, hold_out: HoldOut) -> int:
     """Number of files, of `total`, that the amount means; at least one."""
     amount = hold_out.amount
     return amount if isinstance(amount, int) else max(1, round(amount * total))
-
-
-def _parts(recordings: Iterable[Recording], by: str) -> dict[str, int]:
-    """Number of files of each part that can be held out."""
-    parts: dict[str, int] = defaultdict(int)
-    for recording in recordings:
-        parts[_part(recording, by)] += 1
-    return dict(parts)
 
 
 def _part(recording: Recording, by: str) -> str:

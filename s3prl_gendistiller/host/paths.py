@@ -85,3 +85,9 @@ def expand_tree(content: Any, key: str, *, here: Path, must_exist: bool = True) 
     if isinstance(content, list):
         return [inside(value, f"{key}[{index}]") for index, value in enumerate(content)]
     return expand(content, key, here=here, must_exist=must_exist) if isinstance(content, str) else content
+
+
+def from_here(path: Path) -> str:
+    """A path relative to the working folder if it lies in it, else absolute."""
+    whole = Path(os.path.abspath(path))
+    return os.path.relpath(whole) if whole.is_relative_to(Path.cwd()) else str(whole)

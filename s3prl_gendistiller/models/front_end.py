@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from s3prl_gendistiller.config import BackboneConfig
 from s3prl_gendistiller.front_ends import FRONT_ENDS
 
 ConvShape = tuple[int, int, int]  # channels, kernel, stride
+T = TypeVar("T", bound="ConvFrontEnd")
 
 
 def num_frames(lengths: Tensor, conv_layers: Sequence[ConvShape]) -> Tensor:
@@ -21,6 +22,13 @@ def num_frames(lengths: Tensor, conv_layers: Sequence[ConvShape]) -> Tensor:
     for _, kernel, stride in conv_layers:
         lengths = torch.div(lengths - kernel, stride, rounding_mode="floor") + 1
     return lengths.clamp(min=0)
+
+
+def require_frames(lengths: Tensor, frames: Tensor) -> None:
+    """ValueError if an utterance of (B,) samples has none of its (B,) frames."""
+    if int(frames.min()) < 1:
+        shortest = int(lengths.min())
+        raise ValueError(f"found an utterance of {shortest} samples, expected at least one frame (400 samples)")
 
 
 def frame_mask(frames: Tensor, max_frames: int) -> Tensor:
@@ -48,6 +56,12 @@ class ScaleGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return grad * ctx.factor, None
+
+
+def scale_gradient(x: Tensor, factor: float) -> Tensor:
+    """`ScaleGradient` for factors between 0 and 1; `x` itself for 0, where nothing before it is trained, and for 1."""
+    scaled: Tensor = ScaleGradient.apply(x, factor) if 0.0 < factor < 1.0 else x
+    return scaled
 
 
 class ChannelLayerNorm(nn.LayerNorm):
@@ -118,6 +132,16 @@ class ConvFrontEnd(nn.Module):
         if grad_mult == 0.0:
             self.requires_grad_(False)
 
+    @classmethod
+    def of(cls: type[T], config: BackboneConfig, conv_layers: Sequence[ConvShape]) -> T:
+        """The convolutions `conv_layers` with the other keys of a configuration."""
+        return cls(
+            conv_layers,
+            mode=config.extractor_mode,
+            dropout=config.extractor_dropout,
+            grad_mult=config.feature_grad_mult,
+        )
+
     def forward(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Features of the frames.
 
@@ -132,26 +156,17 @@ class ConvFrontEnd(nn.Module):
             ValueError: an item is too short for a single frame.
         """
         frames = num_frames(lengths, self.conv_layers)
-        if int(frames.min()) < 1:
-            shortest = int(lengths.min())
-            raise ValueError(f"found an utterance of {shortest} samples, expected at least one frame (400 samples)")
+        require_frames(lengths, frames)
         x = wavs.unsqueeze(1)  # (B, 1, S)
         for index, layer in enumerate(self.layers):
             x = layer(x, num_frames(lengths, self.conv_layers[: index + 1]))
-        if 0.0 < self.grad_mult < 1.0:
-            x = ScaleGradient.apply(x, self.grad_mult)
-        x = x.transpose(1, 2)  # (B, T, C)
+        x = scale_gradient(x, self.grad_mult).transpose(1, 2)  # (B, T, C)
         return x, frame_mask(frames, x.shape[1])
 
 
 def build(config: BackboneConfig) -> ConvFrontEnd:
     """The front end of the row `conv` of `front_ends.FRONT_ENDS`."""
-    return ConvFrontEnd(
-        config.extractor_conv_feature_layers,
-        mode=config.extractor_mode,
-        dropout=config.extractor_dropout,
-        grad_mult=config.feature_grad_mult,
-    )
+    return ConvFrontEnd.of(config, config.extractor_conv_feature_layers)
 
 
 def build_front_end(config: BackboneConfig) -> Any:

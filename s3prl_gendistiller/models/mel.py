@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_gendistiller.config import BackboneConfig
-from s3prl_gendistiller.models.front_end import ScaleGradient, frame_mask
+from s3prl_gendistiller.models.front_end import frame_mask, num_frames, require_frames, scale_gradient
 from s3prl_gendistiller.models.waveforms import SAMPLE_RATE
 
 WINDOW = 400  # samples: 25 ms
@@ -181,22 +181,17 @@ class MelFrontEnd(nn.Module):
         Raises:
             ValueError: an item is too short for a single frame.
         """
-        if int(lengths.min()) < WINDOW:
-            raise ValueError(
-                f"found an utterance of {int(lengths.min())} samples, expected at least one frame ({WINDOW} samples)"
-            )
-        frames = torch.div(lengths - WINDOW, HOP, rounding_mode="floor") + 1  # (B,) mel frames
+        frames = num_frames(lengths, [(1, WINDOW, HOP)])  # (B,) mel frames
+        require_frames(lengths, frames)
         x = self.mel(wavs)  # (B, M, bins)
         x = normalise_frames(x, frame_mask(frames, x.shape[1]), self.norm).transpose(1, 2)
         for index, convolution in enumerate(self.convolutions, start=1):
             x = self.dropout(nn.functional.gelu(convolution(x)))  # (B, C, M')
             if index == len(self.convolutions):
-                frames = torch.div(frames - 1, 2, rounding_mode="floor") + 1
+                frames = num_frames(frames, [(1, 1, 2)])
             mask = frame_mask(frames, x.shape[-1])
             x = x * mask.unsqueeze(1)  # the next convolution reads zeros behind the utterance, as it does alone
-        if 0.0 < self.grad_mult < 1.0:
-            x = ScaleGradient.apply(x, self.grad_mult)
-        return x.transpose(1, 2), mask
+        return scale_gradient(x, self.grad_mult).transpose(1, 2), mask
 
 
 def build(config: BackboneConfig) -> MelFrontEnd:

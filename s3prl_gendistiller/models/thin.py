@@ -16,9 +16,4 @@ class ThinFrontEnd(ConvFrontEnd):
 
 def build(config: BackboneConfig) -> ThinFrontEnd:
     """The front end of the row `thin` of `front_ends.FRONT_ENDS`."""
-    return ThinFrontEnd(
-        config.thin_conv_layers,
-        mode=config.extractor_mode,
-        dropout=config.extractor_dropout,
-        grad_mult=config.feature_grad_mult,
-    )
+    return ThinFrontEnd.of(config, config.thin_conv_layers)

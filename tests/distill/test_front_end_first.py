@@ -18,7 +18,7 @@ from s3prl_gendistiller.host.students import build_student
 from s3prl_gendistiller.host.teachers import load_teacher, warm_start_student
 from s3prl_gendistiller.models.student import StudentOutput
 from s3prl_gendistiller.student_kinds import STUDENT_KINDS, read_model_config
-from tests.bench import Bench
+from tests.bench import LAUNCH, Bench
 from tests.conftest import run_python
 from tests.distill.test_task import Item
 from tests.host.test_launchers import succeed
@@ -28,7 +28,6 @@ ALIKE = {
     "distilhubert": {"student": {"feature_norm": True}, "warm_start": {"norms": True}},
 }
 """The sections with which the front end of a kind computes what the teacher's does."""
-LAUNCH = "import sys; from s3prl_gendistiller.cli.pretrain import main; raise SystemExit(main(sys.argv[1:]))"
 
 
 def task_of(kind: str, bench: Bench, folder: Path, *, copied: bool = True) -> DistillTask:

@@ -18,7 +18,7 @@ from s3prl_gendistiller.models.mel import MelFrontEnd
 from s3prl_gendistiller.models.thin import ThinFrontEnd
 from s3prl_gendistiller.student_kinds import STUDENT_KINDS, read_model_config
 from s3prl_gendistiller.superb.models import find_models
-from tests.bench import Bench
+from tests.bench import LAUNCH, Bench
 from tests.conftest import TINY, run_python
 from tests.host.test_launchers import succeed
 
@@ -27,7 +27,6 @@ FRONT_ENDS = {  # keys of the student, and whether the teacher's convolutions ar
     "thin": ({"front_end": "thin", "thin_channels": [6, 8, 8, 8, 8, 10, 12]}, True),
 }
 MODULES = {"mel": MelFrontEnd, "thin": ThinFrontEnd}
-LAUNCH = "import sys; from s3prl_gendistiller.cli.pretrain import main; raise SystemExit(main(sys.argv[1:]))"
 
 
 def behind(name: str, bench: Bench, kind: str, folder: Path) -> Path:
