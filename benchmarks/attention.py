@@ -30,7 +30,6 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from tqdm import tqdm
 
-from s3prl_gendistiller.cli.charts import chart
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.host.memory import available_gib, peak_resident_gib
 from s3prl_gendistiller.host.students import build_student
@@ -38,6 +37,7 @@ from s3prl_gendistiller.models.attention import KeyValues, SelfAttention
 from s3prl_gendistiller.outputs import write_text
 from s3prl_gendistiller.schema import merge, read_layered_yaml
 from s3prl_gendistiller.shipped import shipped_folder
+from s3prl_gendistiller.superb.pictures import chart
 from s3prl_gendistiller.superb.suite.table import markdown
 
 WIDTH, HEADS = 768, 12

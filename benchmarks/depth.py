@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from miniature.recipe import add_arguments, from_arguments
-from s3prl_gendistiller.cli.charts import chart
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint
 from s3prl_gendistiller.host.students import load_student
 from s3prl_gendistiller.models.gendistiller import GenDistiller
+from s3prl_gendistiller.superb.pictures import chart
 from s3prl_gendistiller.superb.suite.table import arrow
 from s3prl_gendistiller.superb.tasks import TASKS
 

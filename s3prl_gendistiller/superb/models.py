@@ -109,21 +109,25 @@ def find_models(given: Sequence[str]) -> list[BenchmarkedModel]:
             expected = "letters, digits and . + - _, a letter or digit first, 100 at most"
             raise UserError(f"--student {one_line(text)}: found the name {one_line(name)}, expected {expected}")
         if HEAD_SEED.fullmatch(name):
-            remedy = "give NAME=CHECKPOINT once, and the seeds of its heads with --seeds"
+            remedy = "give NAME=CHECKPOINT once, and the seeds of its heads with gendistiller superb --seeds"
             raise UserError(f"--student {text}: found the name {name}, which is kept for a seed of heads; {remedy}")
         given_names.append(name)
+        first = models.get(name)
         if given_names.count(name) > 1:
             name = f"{name}.{given_names.count(name)}"
-        if name in models:
-            raise UserError(f"--student {text}: the name {name} is taken; give each its own, as NAME=CHECKPOINT")
-        models[name] = _stopped(name, source) or _find(name, source)
+        model = _stopped(name, source) or _find(name, source)
+        if name in models or (first is not None and not _same_kind(first, model)):
+            remedy = "give each model its own, as NAME=CHECKPOINT; only distillations of one student may share a name"
+            taken = name if name in models else given_names[-1]
+            raise UserError(f"--student {text}: the name {taken} is taken; {remedy}")
+        models[name] = model
         checkpoint = models[name].checkpoint
         if checkpoint is not None:
             check_file(models[name].upstream, str(checkpoint), replace(STUDENT, checkpoint=f"--student {name}"))
     found = list(models.values())
     if problems := [
         f"--student {one.name}: found the same model as {first.name}, expected another distillation; leave it out, "
-        "and give --seeds for several seeds of heads"
+        "and give gendistiller superb --seeds for several seeds of heads"
         for one, first in equal_models(found)
     ]:
         raise UserError("\n".join(problems))
@@ -137,7 +141,9 @@ def with_head_seeds(models: Sequence[BenchmarkedModel], seeds: Sequence[int], ow
         UserError: a seed comes twice, or a name has no room for its seed.
     """
     if repeated := [str(seed) for seed, times in Counter(seeds).items() if times > 1]:
-        raise UserError(f"--seeds: found {', '.join(repeated)} more than once, expected different seeds")
+        raise UserError(
+            f"gendistiller superb --seeds: found {', '.join(repeated)} more than once, expected different seeds"
+        )
     ordered = sorted(seeds, key=lambda seed: seed != own)  # finished runs first, whose learning rates are known
     found = [model if seed == own else model.with_head_seed(seed) for model in models for seed in ordered]
     for model in found:
@@ -165,6 +171,12 @@ def one_per_distillation(models: Sequence[BenchmarkedModel]) -> list[Benchmarked
     for model in models:
         first.setdefault(model.distillation, model)
     return list(first.values())
+
+
+def _same_kind(one: BenchmarkedModel, other: BenchmarkedModel) -> bool:
+    """Whether two models can be distillations of one student: both have a checkpoint of one kind."""
+    kinds = [(model.upstream, model.baseline, model.steps) for model in (one, other) if model.checkpoint is not None]
+    return len(kinds) == 2 and kinds[0] == kinds[1]
 
 
 def _identity(model: BenchmarkedModel) -> str:

@@ -29,7 +29,7 @@ def test_every_command_says_its_own_way_to_go_on(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("superb --student x=fbank --student x=mel --out o", "the name x is taken"),
+        ("superb --student x=fbank --student x=mel --out o", "--student x=mel: the name x is taken"),
         ("superb --student ..=gen.ckpt", "found the name '..'"),
         ("superb --student t=hubert_local", "--student: missing; expected a checkpoint's path"),
         ("superb --student t=hubertt", "--student: found 'hubertt', expected an upstream"),

@@ -77,7 +77,7 @@ def test_a_transformers_folder_is_read_by_its_model_type(tmp_path: Path) -> None
         ([f"{'a' * 101}=fbank"], "100 at most"),
         (["a\x1b[2J=fbank"], r"found control characters in it"),
         (["a=fb\nank"], "found control characters in it"),
-        (["fbank", "fbank"], "--student fbank.2: found the same model as fbank, expected another distillation"),
+        (["fbank", "fbank"], "--student fbank: the name fbank is taken; give each model its own"),
         (["mine.2=fbank", "mine=mfcc", "mine=mel"], "the name mine.2 is taken"),
         (["mine+seed2=fbank"], "the name mine.seed2, which is kept for a seed of heads"),
         (["mine=."], r"holds no whole states-\*.ckpt and no config.json"),

@@ -116,13 +116,14 @@ def test_students_are_measured_as_s3prl_runs_them(monkeypatch: pytest.MonkeyPatc
 
 
 def test_costs_stand_beside_the_scores(tmp_path: Path) -> None:
-    students = [BenchmarkedModel("fbank", "fbank"), BenchmarkedModel("mine.1", "x"), BenchmarkedModel("mine.2", "x")]
+    students = [BenchmarkedModel("fbank", "fbank"), BenchmarkedModel("mine.1", "x"), BenchmarkedModel("mine.2", "y")]
     suite = Suite(students, [TASKS["ks"]], "small", tmp_path)
     results = {student.name: {"ks": Outcome({"acc": 40.0})} for student in students}
     paths = write_report(suite, results, [], None, {"mine.1": COST, "mine.2": COST})
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in paths[1].read_text().splitlines()]
-    assert rows[0][1:4] == ["parameters", "G multiply-adds per s", "CPU s per s"]
-    assert rows[2] == ["fbank", "", "", "", "40.00"] and rows[3][:4] == ["mine", "1,234,567", "0.250", "0.0125"]
+    assert rows[0][1:5] == ["runs (n)", "parameters", "G multiply-adds per s", "CPU s per s"]
+    assert rows[2] == ["fbank", "1", "", "", "", "40.00"]
+    assert rows[3][:5] == ["mine", "2 distillations", "1,234,567", "0.250", "0.0125"]
     content = json.loads(paths[0].read_text())["students"]
     assert content["mine.2"]["cost"]["parameters"] == 1_234_567 and content["fbank"]["cost"] is None
 
