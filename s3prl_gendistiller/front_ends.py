@@ -2,7 +2,8 @@
 
 No torch is imported here, because the configuration reads its choices from this table. The module defines
 ``build(config) -> nn.Module``. Its result is called as ``front_end(wavs, lengths) -> (features, frame mask)`` with wavs
-(B, S), lengths (B,), features (B, T, C) and mask (B, T), and its attribute `channels` is C.
+(B, S), lengths (B,) on the CPU, features (B, T, C) and mask (B, T). Its attribute `channels` is C, and its method
+`frames` gives the number of frames of each length.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import os
 import numpy as np
 
 from s3prl_gendistiller.distill.audio import MIN_SAMPLES, check_header, read_audio
-from s3prl_gendistiller.distill.data import CropDataset
+from s3prl_gendistiller.distill.crops import CropDataset
 from s3prl_gendistiller.distill.files import of_each_file
 from s3prl_gendistiller.distill.listing import report_bad
 from s3prl_gendistiller.errors import UserError

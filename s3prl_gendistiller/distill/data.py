@@ -7,114 +7,25 @@ that an unbroken run would have got, with any number of workers.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from s3prl_gendistiller.distill.audio import MIN_SAMPLES, read_audio
-from s3prl_gendistiller.distill.manifest import Utterance, read_manifest
+from s3prl_gendistiller.distill.crops import Batch, CropDataset, LoadedBatch, collate
+from s3prl_gendistiller.distill.manifest import read_manifest
 from s3prl_gendistiller.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 LENGTH_JITTER = 0.1
 """Share by which lengths vary at random before they are sorted; neighbours then differ from epoch to epoch."""
-
-
-class Batch(NamedTuple):
-    """Waveforms of one training step."""
-
-    wavs: Tensor  # (B, S) float32, zero behind each waveform's end
-    lengths: Tensor  # (B,) int64, true samples of each waveform
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
-        return Batch(*(tensor.to(device, non_blocking=non_blocking) for tensor in self))
-
-    def pin_memory(self) -> Batch:
-        return Batch(*(tensor.pin_memory() for tensor in self))
-
-
-class Crop(NamedTuple):
-    """One utterance from a worker process: a waveform, or the problem with its file."""
-
-    wav: Tensor | None
-    problem: str = ""
-    silent: str = ""  # the file's name when every sample of the crop is zero
-
-
-class LoadedBatch(NamedTuple):
-    """One planned batch from the worker processes; `batch` is None if none of its files could be read."""
-
-    batch: Batch | None
-    problems: tuple[str, ...]
-    silent: tuple[str, ...]
-
-
-class CropDataset(Dataset):
-    """Utterances, each cut to at most `crop_samples`.
-
-    Args:
-        crop_samples: longest piece of an utterance that is used; None uses whole utterances.
-        seed: decides the first sample of every crop; None takes the middle of every utterance.
-    """
-
-    def __init__(self, utterances: Sequence[Utterance], crop_samples: int | None, seed: int | None) -> None:
-        if crop_samples is not None and crop_samples < MIN_SAMPLES:
-            raise ValueError(f"crop_samples is {crop_samples}; expected at least {MIN_SAMPLES}, or None")
-        self.crop_samples = crop_samples
-        self.seed = seed
-        # Arrays of bytes, not objects: 280,000 rows stay at 30 MB and are shared with forked workers.
-        self.paths = np.array([os.fsencode(utterance.path) for utterance in utterances])
-        self.origins = np.array([utterance.origin.encode() for utterance in utterances])
-        self.num_samples = np.array([utterance.num_samples for utterance in utterances], dtype=np.int64)
-
-    def __len__(self) -> int:
-        return len(self.num_samples)
-
-    @property
-    def crop_lengths(self) -> np.ndarray:
-        """Samples that each utterance contributes, (utterances,)."""
-        return np.minimum(self.num_samples, self.crop_samples or self.num_samples.max(initial=0))
-
-    def window(self, epoch: int, index: int) -> tuple[int, int]:
-        """First sample and length of the piece of an utterance that an epoch uses."""
-        total = int(self.num_samples[index])
-        length = min(total, self.crop_samples or total)
-        place = 0.5 if self.seed is None else np.random.default_rng((self.seed, epoch, index)).random()
-        return int(place * (total - length + 1)) if total > length else 0, length
-
-    def __getitem__(self, key: tuple[int, int]) -> Crop:
-        """The crop for (epoch, utterance index).
-
-        A file that cannot be used is returned as `problem`: an exception would reach the main process with the
-        traceback of the worker process in its message.
-        """
-        epoch, index = key
-        start, length = self.window(epoch, index)
-        total = int(self.num_samples[index])
-        path = os.fsdecode(self.paths[index])
-        try:
-            wav = read_audio(path, start=start, num_samples=length, expected_samples=total)
-        except UserError as error:
-            return Crop(None, f"{self.origins[index].decode()}: {error}")
-        return Crop(wav, silent="" if wav.any() else path)
-
-
-def collate(crops: Sequence[Crop]) -> LoadedBatch:
-    """One padded (B, S) batch of the crops that could be read, and the problems of the others."""
-    wavs = [crop.wav for crop in crops if crop.wav is not None]
-    lengths = torch.tensor([len(wav) for wav in wavs])
-    batch = Batch(pad_sequence(wavs, batch_first=True), lengths) if wavs else None
-    problems = tuple(crop.problem for crop in crops if crop.problem)
-    return LoadedBatch(batch, problems, tuple(crop.silent for crop in crops if crop.silent))
 
 
 def shortest_first(lengths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -156,6 +67,8 @@ class _Loader:
     Bad files raise an error, or are counted with a warning for each; silent files are counted with a warning for all.
     """
 
+    sizes: Sequence[int] = ()  # of padded batches, see `collate`
+
     def __init__(self, crops: CropDataset, skip_bad: bool, num_workers: int, pin_memory: bool) -> None:
         self.crops = crops
         self.skip_bad = skip_bad
@@ -164,13 +77,17 @@ class _Loader:
         self.num_workers = num_workers
         self.pin_memory = pin_memory
 
-    def _load(self, epoch: int, plan: list[list[int]]) -> Iterator[Batch | None]:
-        """The batches of a plan; None for a batch without any good file."""
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        raise NotImplementedError
+
+    def _load(self, plan: Iterable[list[tuple[int, int]]]) -> Iterator[Batch | None]:
+        """The batches of a plan of (epoch, utterance index); None for a batch without any good file."""
         loader: DataLoader[LoadedBatch] = DataLoader(
             self.crops,
-            batch_sampler=[[(epoch, index) for index in batch] for batch in plan],
-            num_workers=min(self.num_workers, len(plan), os.cpu_count() or 1),  # they do not decide the order
-            collate_fn=collate,
+            batch_sampler=plan,
+            num_workers=min(self.num_workers, len(self), os.cpu_count() or 1),  # they do not decide the order
+            collate_fn=functools.partial(collate, sizes=self.sizes),
             pin_memory=self.pin_memory,
             generator=torch.Generator().manual_seed(0),  # else DataLoader draws a seed from the global generator
         )
@@ -193,11 +110,13 @@ class _Loader:
 class TrainLoader(_Loader):
     """The endless stream of training batches, epoch by epoch, as s3prl's Runner iterates over it.
 
-    Each iteration starts where the last iteration stopped and ends with the epoch.
+    Each iteration starts where the last iteration stopped and ends with the epoch. Worker processes go on over the end
+    of an epoch.
 
     Args:
         csv_paths: manifests, their paths relative to `root`.
         crop_samples: longest piece of an utterance; None for whole utterances.
+        padded_lengths: how many lengths padded batches may have; None pads each batch to its longest crop.
         skip_bad: leave out bad files with a warning instead of raising.
 
     Raises:
@@ -215,14 +134,18 @@ class TrainLoader(_Loader):
         num_workers: int = 0,
         skip_bad: bool = False,
         pin_memory: bool = False,
+        padded_lengths: int | None = None,
     ) -> None:
         crops = CropDataset(read_manifest(csv_paths, root, skip_bad=skip_bad), crop_samples, seed)
         super().__init__(crops, skip_bad, num_workers, pin_memory)
         self.sampler = BucketBatchSampler(crops.crop_lengths, batch_size, seed)
         self.batches_done = 0  # batches that were yielded or skipped since the start, without prefetched ones
+        self._stream: Iterator[Batch | None] | None = None
+        if padded_lengths is not None:
+            longest = int(crops.crop_lengths.max())
+            self.sizes = [-(-longest * part // padded_lengths) for part in range(1, padded_lengths + 1)]
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
         return len(self.sampler)
 
     @property
@@ -234,21 +157,32 @@ class TrainLoader(_Loader):
         """Sets the position of an unbroken run after `batches_done`, from the next `iter()` on."""
         if batches_done < 0:
             raise ValueError(f"batches_done is {batches_done}; expected 0 or more")
-        self.batches_done = batches_done
+        self.batches_done, self._stream = batches_done, None
 
     def __iter__(self) -> Iterator[Batch]:
         """The batches of the rest of the current epoch."""
-        epoch, offset = divmod(self.batches_done, len(self))
-        plan = self.sampler.batches(epoch)[offset:]
+        offset = self.batches_done % len(self)
         empty = offset == 0
-        for batch in self._load(epoch, plan):
+        stream = self._stream or self._load(self._plan())
+        self._stream = None  # an error ends a stream, so that another iteration needs a new one
+        for batch in itertools.islice(stream, len(self) - offset):
             self.batches_done += 1
             if batch is not None:
                 empty = False
+                self._stream = stream
                 yield batch
+                self._stream = None
+        self._stream = stream
         if empty:
             # Without an error the Runner would start one empty epoch after another.
             raise UserError(f"none of {len(self.crops)} audio files can be read; first: {min(self.skipped)}")
+
+    def _plan(self) -> Iterator[list[tuple[int, int]]]:
+        """All batches from the present one on, without end."""
+        first, offset = divmod(self.batches_done, len(self))
+        for epoch in itertools.count(first):
+            for batch in self.sampler.batches(epoch)[offset if epoch == first else 0 :]:
+                yield [(epoch, index) for index in batch]
 
 
 class HeldOutLoader(_Loader):
@@ -268,10 +202,10 @@ class HeldOutLoader(_Loader):
         crops = CropDataset(read_manifest(csv_paths, root, skip_bad=skip_bad), crop_samples, seed=None)
         super().__init__(crops, skip_bad, num_workers, pin_memory)
         order = np.argsort(-crops.num_samples, kind="stable").tolist()
-        self.plan = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+        self.plan = [[(0, index) for index in order[i : i + batch_size]] for i in range(0, len(order), batch_size)]
 
     def __len__(self) -> int:
         return len(self.plan)
 
     def __iter__(self) -> Iterator[Batch]:
-        yield from (batch for batch in self._load(0, self.plan) if batch is not None)
+        yield from (batch for batch in self._load(self.plan) if batch is not None)

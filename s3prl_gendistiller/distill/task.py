@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from s3prl_gendistiller.distill.data import Batch
+from s3prl_gendistiller.distill.crops import Batch
 from s3prl_gendistiller.distill.teacher import Teacher, trim_to_shorter
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.models.student import Student
@@ -141,7 +141,7 @@ def score(task: DistillTask, batches: Iterable[Batch], device: torch.device | st
     task.eval()
     try:
         # float64: a held-out set has millions of frames, more than float32 can count exactly
-        totals = [task(batch.wavs.to(device), batch.lengths.to(device)).double().cpu() for batch in batches]
+        totals = [task(batch.wavs.to(device), batch.lengths).double().cpu() for batch in batches]
     finally:
         task.train(was_training)
     sums = torch.cat(totals)

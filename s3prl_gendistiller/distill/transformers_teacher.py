@@ -99,7 +99,7 @@ def _encode(
     shortest = int(lengths.min())
     if int(model._get_feat_extract_output_lengths(lengths.min())) < 1:
         raise ValueError(f"found an utterance of {shortest} samples, expected at least one frame (400 samples)")
-    real = frame_mask(lengths, wavs.shape[1])  # (B, S)
+    real = frame_mask(lengths, wavs.shape[1], wavs.device)  # (B, S)
     if normalise:
         wavs = normalise_samples(wavs, real)
     # The mask also zeroes padded frames before the positional convolution. Attention is faster without a mask.

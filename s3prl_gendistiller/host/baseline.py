@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from s3prl_gendistiller.config_distilhubert import DistilHubertModelConfig
 from s3prl_gendistiller.config_objectives import LayerwiseConfig
 from s3prl_gendistiller.front_ends import STOCK
-from s3prl_gendistiller.models.front_end import build_front_end, frame_mask
+from s3prl_gendistiller.models.front_end import build_front_end, frame_mask, num_frames
 from s3prl_gendistiller.models.student import Student, StudentOutput
 
 
@@ -81,7 +81,8 @@ class DistilHubert(Student):
         return host_config(self.config)
 
     def without_heads(self, wavs: Tensor) -> object:
-        return self.distiller(wavs, torch.ones_like(wavs), get_hidden=True, no_pred=True)
+        lengths = torch.full((len(wavs),), wavs.shape[1])
+        return self.distiller(wavs, self._wave_mask(wavs, lengths), get_hidden=True, no_pred=True)
 
     def forward(self, wavs: Tensor, lengths: Tensor, *, steps: int | None = None) -> StudentOutput:
         """Hidden states of `wavs` (B, S), zero padded, whose true `lengths` (B,) are in samples.
@@ -91,35 +92,36 @@ class DistilHubert(Student):
         """
         if steps not in (None, self.distiller.n_tasks):
             raise ValueError(f"steps: found {steps}; DistilHuBERT predicts its {self.distiller.n_tasks} layers at once")
-        _, frames, predictions, mask, layers = self.distiller(wavs, _wave_mask(wavs, lengths), get_hidden=True)
+        _, frames, predictions, mask, layers = self.distiller(wavs, self._wave_mask(wavs, lengths), get_hidden=True)
         predicted = list(predictions.unbind(1))  # N of (B, T, D)
         return StudentOutput([frames, *layers, *predicted], mask.bool(), num_predicted=len(predicted))
 
     def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        features, real = self.distiller.forward_feature(wavs, _wave_mask(wavs, lengths))  # (B, T, C), (B, T)
+        features, real = self.distiller.forward_feature(wavs, self._wave_mask(wavs, lengths))  # (B, T, C), (B, T)
         project, encoder, mask = self.distiller.post_extract_proj, self.distiller.encoder, real.bool()
         x = features if project is None else project(features)
         x = x.masked_fill(~mask.unsqueeze(-1), 0.0)
         x = x + encoder.pos_conv(x.transpose(1, 2)).transpose(1, 2)
         return (x if encoder.layer_norm_first else encoder.layer_norm(x)), mask
 
-
-def _wave_mask(wavs: Tensor, lengths: Tensor) -> Tensor:
-    """(B, S), 1 = real sample, as s3prl's distiller takes it."""
-    return frame_mask(lengths, wavs.shape[1]).to(wavs.dtype)
+    def _wave_mask(self, wavs: Tensor, lengths: Tensor) -> Tensor:
+        """(B, S), 1 = real sample, as s3prl's distiller takes it; a front end of ours takes the (B,) lengths."""
+        self.distiller.lengths = lengths
+        return frame_mask(lengths, wavs.shape[1], wavs.device).to(wavs.dtype)
 
 
 def _stock(module: Any, stated: dict[str, Any], channels: int) -> Any:
     """s3prl's `DistillerModel` with its seven convolutions, of which the last has `channels` channels."""
-    if channels != stated["encoder_embed_dim"]:
-        return module.DistillerModel(module.DistillerConfig(stated))
 
     class Distiller(module.DistillerModel):
-        """Without a projection, s3prl's encoder would overwrite padded frames in the convolutions' own output."""
-
         def forward_feature(self, wave: Tensor, pad_mask: Tensor) -> tuple[Tensor, Tensor]:
             features, mask = super().forward_feature(wave, pad_mask)
-            return features.clone(), mask
+            # without a projection, s3prl's encoder would overwrite padded frames in the convolutions' own output
+            return features.clone() if channels == stated["encoder_embed_dim"] else features, mask
+
+        def cal_pad_mask(self, pad_mask: Tensor, max_len: int) -> Tensor:
+            """s3prl's mask of the frames, without its loop over the utterances, in which a GPU waits for each."""
+            return frame_mask(num_frames((pad_mask > 0).sum(1), self.conv_layers), max_len).to(pad_mask.dtype)
 
     return Distiller(module.DistillerConfig(stated))
 
@@ -128,6 +130,8 @@ def _with_front_end(module: Any, stated: dict[str, Any], front_end: Any) -> nn.M
     """s3prl's `DistillerModel` with another front end than its seven convolutions."""
 
     class Distiller(module.DistillerModel):
+        lengths: Tensor | None = None  # (B,) samples of the next batch, on the CPU; None: those of the mask
+
         def __init__(self) -> None:
             # one small convolution is built in the place of the front end
             super().__init__(module.DistillerConfig({**stated, "extractor_conv_feature_layers": "[(1, 1, 1)]"}))
@@ -136,7 +140,8 @@ def _with_front_end(module: Any, stated: dict[str, Any], front_end: Any) -> nn.M
             self.post_extract_proj = nn.Linear(front_end.channels, stated["encoder_embed_dim"])
 
         def forward_feature(self, wave: Tensor, pad_mask: Tensor) -> tuple[Tensor, Tensor]:
-            features, mask = self.feature_extractor(wave, (pad_mask > 0).sum(1))
+            lengths = (pad_mask > 0).sum(1) if self.lengths is None else self.lengths
+            features, mask = self.feature_extractor(wave, lengths)
             return features, mask.to(pad_mask.dtype)
 
     return Distiller()

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.config_runner import DataConfig
 from s3prl_gendistiller.distill.audit import check_audio, speech_hash
-from s3prl_gendistiller.distill.data import Batch, HeldOutLoader, TrainLoader
+from s3prl_gendistiller.distill.crops import Batch
+from s3prl_gendistiller.distill.data import HeldOutLoader, TrainLoader
 from s3prl_gendistiller.distill.fit import check_fit, projections
 from s3prl_gendistiller.distill.metrics import append_metrics
 from s3prl_gendistiller.distill.objectives import Setting, build_objectives
@@ -65,7 +66,7 @@ class PretrainExpert(nn.Module):
         self.device = device
         self.data = from_dict(DataConfig, datarc, "pretrain_expert.datarc")
         self.config: ModelConfig = _with_absolute_paths(read_model_config(self.task_name, upstream_config))
-        self.train_loader, self.valid_loader = _loaders(self.data)
+        self.train_loader, self.valid_loader = _loaders(self.data, pin_memory=torch.device(device).type == "cuda")
 
         teacher = load_teacher(self.config.teacher)
         fresh = not isinstance(upstream_config, dict)  # a run that goes on loads its weights from the checkpoint
@@ -106,11 +107,11 @@ class PretrainExpert(nn.Module):
             self._clock = time.perf_counter()  # start-up does not count as training time
         self._restore_random_state()
         self._step = global_step
-        batch = data.to(self.device)
+        wavs = data.wavs.to(self.device, non_blocking=True)
         distill = self.config.distill
         front_end_only = global_step <= distill.front_end_steps
         probability = distill.teacher_probability(global_step)
-        sums = self.forward_task(batch.wavs, batch.lengths, probability, front_end_only)
+        sums = self.forward_task(wavs, data.lengths, probability, front_end_only)
         self._train_sums.append(sums.detach().sum(0, keepdim=True))
         return self.task.loss(sums), records
 
@@ -198,12 +199,13 @@ def task_expert(name: str) -> type[PretrainExpert]:
     return type("UpstreamPretrainExpert", (PretrainExpert,), {"task_name": name})
 
 
-def _loaders(data: DataConfig) -> tuple[TrainLoader, HeldOutLoader | None]:
+def _loaders(data: DataConfig, *, pin_memory: bool) -> tuple[TrainLoader, HeldOutLoader | None]:
     root, folder = speech_folders(data.root, data.file_path)
     options: dict[str, Any] = {name: getattr(data, name) for name in ("crop_samples", "num_workers", "skip_bad")}
-    options["batch_size"] = data.train_batch_size
+    options |= {"batch_size": data.train_batch_size, "pin_memory": pin_memory}
     seed = torch.initial_seed() % 2**32  # the host seeds torch with --seed before it builds the task
-    train = TrainLoader([folder / f"{name}.csv" for name in data.sets], root, seed=seed, **options)
+    manifests = [folder / f"{name}.csv" for name in data.sets]
+    train = TrainLoader(manifests, root, seed=seed, padded_lengths=data.padded_lengths, **options)
     valid = (
         HeldOutLoader([folder / f"{name}.csv" for name in data.valid_sets], root, **options)
         if data.valid_sets

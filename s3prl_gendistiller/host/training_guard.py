@@ -35,10 +35,11 @@ logger = logging.getLogger(__name__)
 class TrainingGuard:
     """The guard of one training loop; `mount` puts its methods in place of torch's functions and of `print`.
 
-    Each step reads two scalars: whether the loss is finite, and whether the norm of the gradient is finite. Clipping
-    computes that norm anyway. Weights are checked when they are saved. `steps` counts the optimiser steps that
-    this process has done or skipped, `skipped` the steps whose update would have made weights not finite.
-    `recent_losses` are those of the last `log_step` batches, at most `MEAN_OF`.
+    Each step reads two scalars: the loss, and whether the norm of the gradient is finite. Both are read where the
+    Runner has already waited for the device: it reads the loss itself, and clipping computes the norm anyway. Weights
+    are checked when they are saved. `steps` counts the optimiser steps that this process has done or skipped,
+    `skipped` the steps whose update would have made weights not finite. `recent_losses` are those of the last
+    `log_step` batches, at most `MEAN_OF`.
     """
 
     def __init__(self) -> None:
@@ -46,12 +47,14 @@ class TrainingGuard:
         self.config: Mapping[str, Any] = {}
         self.asked_steps: Mapping[str, int] = {}
         self.recent_losses: deque[float] = deque()
+        self._unread: list[Tensor] = []
         self.task: nn.Module | None = None
         self._folder = Path()
 
     def begin(self, runner: Any, optimizer: Any) -> None:
         """Starts the guard at the beginning of a Runner's loop, after its optimiser is built."""
         self.steps = self.skipped = 0
+        self._unread.clear()
         self._losses = self._row = self._memory = 0
         self.config, self._optimizer = runner.config, optimizer
         self._folder = Path(runner.args.expdir)
@@ -73,22 +76,21 @@ class TrainingGuard:
         return self._first + self.steps
 
     def check_loss(self, module: nn.Module, inputs: Any, output: Any) -> Any:
-        """Replaces a loss that is not finite by NaN, because some gradients of an infinite loss are finite."""
+        """Makes a loss that is not finite NaN, because some gradients of an infinite loss are finite."""
         loss = output[0] if isinstance(output, tuple) else output
         if not module.training or not isinstance(loss, Tensor):
             return None
-        mean = float(loss.detach().float().mean())  # of the GPUs; not finite if one is not
-        if math.isfinite(mean):
-            self.recent_losses.append(mean)
-            return None
-        self._bad_loss = True
-        return (loss * torch.nan, *output[1:]) if isinstance(output, tuple) else loss * torch.nan
+        mean = loss.detach().float().mean()  # of the GPUs; not finite if one is not
+        self._unread.append(mean)
+        checked = loss * torch.where(mean.isfinite(), 1.0, torch.nan)  # a factor, so that gradients are NaN, too
+        return (checked, *output[1:]) if isinstance(output, tuple) else checked
 
     def clip_grad_norm_(self, parameters: Iterable[Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """`clip_grad_norm_` of torch, which a Runner calls before each optimiser step.
 
         Skips a step that is not finite; UserError if several steps in a row were not.
         """
+        self._read_losses()
         parameters = list(parameters)
         norm = torch.nn.utils.clip_grad_norm_(parameters, *args, **kwargs)
         self.steps += 1
@@ -106,6 +108,14 @@ class TrainingGuard:
         if counted >= NON_FINITE_IN_A_ROW or self._row >= OVERFLOWS_IN_A_ROW:
             raise self._not_finite(f"the loss or its gradient was not finite {self._row} times in a row")
         return norm
+
+    def _read_losses(self) -> None:
+        for loss in map(float, self._unread):
+            if math.isfinite(loss):
+                self.recent_losses.append(loss)
+            else:
+                self._bad_loss = True
+        self._unread.clear()
 
     def save(self, states: Mapping[str, Any], path: str) -> None:
         """`torch.save` of a Runner; UserError if a weight is not finite, or the file cannot be written."""

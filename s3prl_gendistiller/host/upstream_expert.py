@@ -60,6 +60,6 @@ class TransformersExpert(UpstreamBase):
 
         `wavs` are unpadded utterances, each (S,) at 16 kHz.
         """
-        lengths = torch.tensor([len(wav) for wav in wavs], device=wavs[0].device)
+        lengths = torch.tensor([len(wav) for wav in wavs])
         states = list(self._encode(self.model, pad_sequence(wavs, batch_first=True), lengths, self.num_layers))
         return {"hidden_states": states, "last_hidden_state": states[-1]}

@@ -25,14 +25,15 @@ def num_frames(lengths: Tensor, conv_layers: Sequence[ConvShape]) -> Tensor:
 
 
 def require_frames(lengths: Tensor, frames: Tensor) -> None:
-    """ValueError if an utterance of (B,) samples has none of its (B,) frames."""
+    """ValueError if an utterance of (B,) samples has none of its (B,) frames, both on the CPU."""
     if int(frames.min()) < 1:
         shortest = int(lengths.min())
         raise ValueError(f"found an utterance of {shortest} samples, expected at least one frame (400 samples)")
 
 
-def frame_mask(frames: Tensor, max_frames: int) -> Tensor:
-    """(B,) frame counts to a (B, T) mask, True = real frame."""
+def frame_mask(frames: Tensor, max_frames: int, device: torch.device | None = None) -> Tensor:
+    """(B,) frame counts to a (B, T) mask, True = real frame, on `device` or where the counts are."""
+    frames = frames.to(device=device, non_blocking=True)
     return torch.arange(max_frames, device=frames.device) < frames.unsqueeze(1)
 
 
@@ -82,11 +83,26 @@ class UtteranceGroupNorm(nn.GroupNorm):
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
         """(B, C, T) -> (B, C, T), zero behind the (B,) real frames; None for all frames."""
         total = x.shape[-1]
-        counts = [total] * len(x) if frames is None else frames.tolist()
-        if min(counts) == total:
+        if frames is None or int(frames.min()) >= total:
             return super().forward(x)
-        items = (super(UtteranceGroupNorm, self).forward(x[i : i + 1, :, :count]) for i, count in enumerate(counts))
-        return torch.cat([nn.functional.pad(item, (0, total - item.shape[-1])) for item in items])
+        return self._one_by_one(x, frames) if x.device.type == "cpu" else self.all_at_once(x, frames)
+
+    def _one_by_one(self, x: Tensor, frames: Tensor) -> Tensor:
+        """torch's own group norm of each utterance, which is the fastest way on a CPU."""
+        norm, total = super().forward, x.shape[-1]
+        cut = (norm(x[i : i + 1, :, :count]) for i, count in enumerate(frames.tolist()))
+        return torch.cat([nn.functional.pad(item, (0, total - item.shape[-1])) for item in cut])
+
+    def all_at_once(self, x: Tensor, frames: Tensor) -> Tensor:
+        """The whole batch in a few kernels: a GPU waits for no count, and runs no kernel for a single utterance."""
+        with torch.autocast(x.device.type, enabled=False):
+            padded = ~frame_mask(frames, x.shape[-1], x.device).unsqueeze(1)  # (B, 1, T)
+            count = frames.to(device=x.device, dtype=torch.float32, non_blocking=True).view(-1, 1, 1)
+            wide = x.float().masked_fill(padded, 0.0)
+            centred = (wide - wide.sum(-1, keepdim=True) / count).masked_fill(padded, 0.0)  # two passes, as torch
+            scale = (centred.square().sum(-1, keepdim=True) / count + self.eps).rsqrt()
+            normed = centred * (scale * self.weight.float().unsqueeze(-1)) + self.bias.float().unsqueeze(-1)
+            return normed.masked_fill(padded, 0.0).to(x.dtype)
 
 
 class ConvBlock(nn.Module):
@@ -142,12 +158,16 @@ class ConvFrontEnd(nn.Module):
             grad_mult=config.feature_grad_mult,
         )
 
+    def frames(self, lengths: Tensor) -> Tensor:
+        """(B,) samples to (B,) frames."""
+        return num_frames(lengths, self.conv_layers)
+
     def forward(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Features of the frames.
 
         Args:
             wavs: (B, S), zero after each item's end.
-            lengths: (B,) samples.
+            lengths: (B,) samples, on the CPU: a decision on lengths elsewhere would wait for the device.
 
         Returns:
             features (B, T, C) and frame mask (B, T).
@@ -155,13 +175,13 @@ class ConvFrontEnd(nn.Module):
         Raises:
             ValueError: an item is too short for a single frame.
         """
-        frames = num_frames(lengths, self.conv_layers)
+        frames = self.frames(lengths)
         require_frames(lengths, frames)
         x = wavs.unsqueeze(1)  # (B, 1, S)
         for index, layer in enumerate(self.layers):
             x = layer(x, num_frames(lengths, self.conv_layers[: index + 1]))
         x = scale_gradient(x, self.grad_mult).transpose(1, 2)  # (B, T, C)
-        return x, frame_mask(frames, x.shape[1])
+        return x, frame_mask(frames, x.shape[1], x.device)
 
 
 def build(config: BackboneConfig) -> ConvFrontEnd:

@@ -100,7 +100,7 @@ class GenDistiller(Student):
 
         Args:
             wavs: (B, S) samples at 16 kHz, zero after each item's end.
-            lengths: (B,) samples.
+            lengths: (B,) samples, on the CPU: a GPU is awaited for lengths that are elsewhere.
             steps: k <= N; all N when None.
             teacher_layers: (B, N, T', D) with T' within two frames of T, the teacher's target layers, which replace
                 generated layers as history. None: free running.
@@ -116,7 +116,8 @@ class GenDistiller(Student):
         if not 1 <= steps <= self.num_steps:
             raise ValueError(f"steps: found {steps}, expected 1..{self.num_steps}, the layers this student generates")
         z, mask = self.encode(wavs, lengths)  # (B, T, D), (B, T)
-        attended = None if bool(mask.all()) else mask
+        padded = int(self.front_end.frames(lengths).min()) < z.shape[1]
+        attended = mask if padded else None
         if teacher_layers is not None and teacher_probability >= 1.0 and self._known_ahead(z, teacher_layers):
             return StudentOutput([z, *self._all_at_once(z, attended, teacher_layers, steps)], mask, num_predicted=steps)
         hidden = self.dropout(z)
@@ -138,7 +139,7 @@ class GenDistiller(Student):
     def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The front end, which runs once for all steps: z (B, T, D) and the frame mask (B, T)."""
         if self.config.normalize:
-            wavs = normalise_samples(wavs, frame_mask(lengths, wavs.shape[1]))
+            wavs = normalise_samples(wavs, frame_mask(lengths, wavs.shape[1], wavs.device))
         x, mask = self.front_end(wavs, lengths)  # (B, T, C)
         if self.feature_norm is not None:
             x = self.feature_norm(x)

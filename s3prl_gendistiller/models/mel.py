@@ -172,6 +172,10 @@ class MelFrontEnd(nn.Module):
         if grad_mult == 0.0:
             self.requires_grad_(False)
 
+    def frames(self, lengths: Tensor) -> Tensor:
+        """(B,) samples to (B,) frames."""
+        return num_frames(lengths, [(1, WINDOW, HOP), (1, 1, 2)])
+
     def forward(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """
         Args:
@@ -187,12 +191,12 @@ class MelFrontEnd(nn.Module):
         frames = num_frames(lengths, [(1, WINDOW, HOP)])  # (B,) mel frames
         require_frames(lengths, frames)
         x = self.mel(wavs)  # (B, M, bins)
-        x = normalise_frames(x, frame_mask(frames, x.shape[1]), self.norm).transpose(1, 2)
+        x = normalise_frames(x, frame_mask(frames, x.shape[1], x.device), self.norm).transpose(1, 2)
         for index, convolution in enumerate(self.convolutions, start=1):
             x = self.dropout(nn.functional.gelu(convolution(x)))  # (B, C, M')
             if index == len(self.convolutions):
                 frames = num_frames(frames, [(1, 1, 2)])
-            mask = frame_mask(frames, x.shape[-1])
+            mask = frame_mask(frames, x.shape[-1], x.device)
             x = x * mask.unsqueeze(1)  # the next convolution reads zeros behind the utterance, as it does alone
         return scale_gradient(x, self.grad_mult).transpose(1, 2), mask
 

@@ -88,7 +88,7 @@ class Student(nn.Module):
         was_training = self.training
         self.eval()
         try:
-            output: StudentOutput = self(batch.to(own), samples.to(own.device), steps=steps)
+            output: StudentOutput = self(batch.to(own), samples.cpu(), steps=steps)
         finally:
             self.train(was_training)
         return output

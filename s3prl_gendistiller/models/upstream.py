@@ -57,7 +57,7 @@ def upstream_output(student: Student, wavs: Sequence[Tensor], steps: int | None)
         "hidden_states": [z, h_1, ..., h_k], each (B, T, D); "last_hidden_state": h_k. A student with layers that are
         no predictions, such as DistilHuBERT, also has "paper", the last of them, under s3prl's name for it.
     """
-    lengths = torch.tensor([len(wav) for wav in wavs], device=wavs[0].device)
+    lengths = torch.tensor([len(wav) for wav in wavs])
     output = student(pad_sequence(list(wavs), batch_first=True), lengths, steps=steps)
     states = output.hidden_states
     found: dict[str, Any] = {"hidden_states": states, "last_hidden_state": states[-1]}

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from s3prl_gendistiller.distill.audit import check_audio, speech_hash
-from s3prl_gendistiller.distill.data import CropDataset
+from s3prl_gendistiller.distill.crops import CropDataset
 from s3prl_gendistiller.distill.manifest import Utterance
 from s3prl_gendistiller.errors import UserError
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 import pickle
 from itertools import islice
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 import soundfile
 import torch
 
-from s3prl_gendistiller.distill.data import Batch, BucketBatchSampler, CropDataset, HeldOutLoader, TrainLoader
+from s3prl_gendistiller.distill.crops import Batch, CropDataset
+from s3prl_gendistiller.distill.data import BucketBatchSampler, HeldOutLoader, TrainLoader
 from s3prl_gendistiller.distill.manifest import Utterance, write_manifest
 from s3prl_gendistiller.errors import UserError
 
@@ -230,18 +232,40 @@ def test_silence_is_kept_with_one_warning(root: Path, caplog: pytest.LogCaptureF
     assert len(loader.silent) == 2
 
 
+@pytest.mark.parametrize("lengths", [1, 2, 5])
+def test_batches_are_padded_to_a_few_lengths(root: Path, lengths: int) -> None:
+    plain, padded = train_loader(root), train_loader(root, padded_lengths=lengths)
+    sizes = {-(-CROP * part // lengths) for part in range(1, lengths + 1)}
+    for short, long in zip(stream(plain, 9), stream(padded, 9), strict=True):
+        own = short.wavs.shape[1]
+        assert long.wavs.shape[1] == min(size for size in sizes if size >= own)
+        assert torch.equal(long.wavs[:, :own], short.wavs) and not long.wavs[:, own:].any()
+        assert torch.equal(long.lengths, short.lengths)
+
+
+def test_worker_processes_stay_over_the_end_of_an_epoch(root: Path) -> None:
+    loader, plain = train_loader(root, num_workers=2), train_loader(root)
+    first = list(loader)
+    workers = {worker.pid for worker in multiprocessing.active_children()}
+    second = list(loader)
+    assert workers and workers <= {worker.pid for worker in multiprocessing.active_children()}
+    assert equal(first + second, stream(plain, len(first + second)))
+    loader.resume(1)
+    plain.resume(1)
+    assert equal(list(loader), list(plain))
+
+
+def test_a_loop_that_is_left_early_loses_no_batch(root: Path) -> None:
+    loader = train_loader(root, num_workers=1)
+    found = [next(iter(loader)) for _ in range(5)]
+    assert equal(found, stream(train_loader(root), 5))
+
+
 def test_stale_manifest_is_noticed(root: Path) -> None:
     loader = train_loader(root)
     soundfile.write(root / "04.wav", np.ones(2000, np.float32), 16000)
     with pytest.raises(UserError, match="2000 samples at 16 kHz; the manifest states 3000; write the manifest"):
         list(loader)
-
-
-def test_batch_moves_to_a_device(root: Path) -> None:
-    batch = next(iter(train_loader(root)))
-    moved = batch.to("meta")
-    assert isinstance(moved, Batch)
-    assert {moved.wavs.device.type, moved.lengths.device.type} == {"meta"}
 
 
 def test_dataset_travels_to_spawned_workers(root: Path) -> None:
