@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from s3prl_gendistiller.config_objectives import ENTRY, LayerwiseConfig, ObjectiveConfig, TargetsConfig
+from s3prl_gendistiller.config_objectives import ENTRY, PRECISIONS, LayerwiseConfig, ObjectiveConfig, TargetsConfig
 from s3prl_gendistiller.front_ends import FRONT_ENDS, unread_keys
 from s3prl_gendistiller.schema import key
 
@@ -119,6 +119,9 @@ class TeacherConfig:
     upstream: str | None = key(None, about="a name in s3prl.hub, such as hubert_base; null where folder is given")
     checkpoint: str | None = key(None, about="the file of an upstream whose name ends in _local")
     folder: str | None = key(None, about="in place of upstream: a transformers folder with HuBERT or WavLM weights")
+    precision: str = key(
+        "auto", choices=PRECISIONS, about="in training; auto: bfloat16 where a GPU has it, else float32"
+    )
 
     def problems(self) -> Iterator[str]:
         if (self.upstream is None) == (self.folder is None):

@@ -17,6 +17,9 @@ FRONT_END_LAYERS = (0,)
 """The frames that enter the first layer, in s3prl's counting; `front_end_steps` train the front end to give these."""
 
 
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+
+
 @dataclass(frozen=True)
 class TargetsConfig:
     """Teacher layers that are distilled, in s3prl's counting (n = output of transformer layer n)."""
@@ -28,6 +31,9 @@ class TargetsConfig:
         0,
         low=0,
         about="first steps, which train the front end alone to give the frames that enter the teacher's layer 1",
+    )
+    precision: str = key(
+        "auto", choices=PRECISIONS, about="of the student in training; auto: bfloat16 where a GPU has it, else float32"
     )
 
     @property

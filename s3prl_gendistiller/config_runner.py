@@ -45,7 +45,7 @@ class LoopConfig:
     max_keep: int = key(low=1, about="checkpoints kept; the oldest is deleted once the newest is written")
     gradient_clipping: float = key(above=0.0, about="largest norm of the gradient")
     gradient_accumulate_steps: int = key(low=1, about="batches of one optimiser step")
-    fp16: bool = key(False, about="half precision on a GPU; ignored on a CPU")
+    fp16: bool = key(False, about="float16 on a GPU, with a scaled loss; ignored on a CPU")
 
 
 @dataclass(frozen=True, kw_only=True)

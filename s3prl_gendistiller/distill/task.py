@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_gendistiller.distill.crops import Batch
+from s3prl_gendistiller.distill.precision import computing_in
 from s3prl_gendistiller.distill.teacher import Teacher, trim_to_shorter
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.models.student import Student
@@ -29,6 +31,7 @@ class DistillTask(nn.Module):
         random_depth: train each batch on the first k layers only, k drawn from 1..N. The loss of a batch holds only
             the layers that were generated.
         front_end: the objective of the steps that train the front end alone, see `forward`.
+        dtype: in which the student computes, see `precision`; None: as the caller's autocast says.
 
     Raises:
         UserError: the teacher has no such layer.
@@ -43,6 +46,7 @@ class DistillTask(nn.Module):
         *,
         random_depth: bool = False,
         front_end: nn.Module | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         check_layers(target_layers, teacher.num_layers, teacher.name)
@@ -52,6 +56,7 @@ class DistillTask(nn.Module):
         self.target_layers = tuple(target_layers)
         self.random_depth = random_depth
         self.front_end = front_end
+        self.dtype = dtype
         self.terms: dict[str, float] = {}
         for objective in (*objectives, *([] if front_end is None else [front_end])):
             self.terms.update(objective.terms)
@@ -79,7 +84,8 @@ class DistillTask(nn.Module):
     def _front_end(self, wavs: Tensor, lengths: Tensor) -> Terms:
         assert self.front_end is not None and isinstance(self.student, Student)
         taught = self.teacher(wavs, lengths, [0])  # (B, 1, T', D_t)
-        z, mask = self.student.encode(wavs, lengths)
+        with self._precision(wavs.device):
+            z, mask = self.student.encode(wavs, lengths)
         taught, own, mask = trim_to_shorter(taught, z.unsqueeze(1), mask)
         with torch.autocast(wavs.device.type, enabled=False):
             terms: Terms = self.front_end(taught, own.float(), mask)
@@ -96,7 +102,8 @@ class DistillTask(nn.Module):
         targets = taught[:, :depth]
         if teacher_probability > 0.0:
             options.update(teacher_layers=targets, teacher_probability=teacher_probability)
-        output = self.student(wavs, lengths, **options)
+        with self._precision(wavs.device):
+            output = self.student(wavs, lengths, **options)
         taught, predictions, mask = trim_to_shorter(taught, output.predictions, output.frame_mask)
         with torch.autocast(wavs.device.type, enabled=False):
             values: Terms = {}
@@ -105,6 +112,9 @@ class DistillTask(nn.Module):
                     given = taught[:, :depth] if source is None else taught[:, [layers.index(source)]]
                     values.update(_known_terms(objective, objective(given, predictions.float(), mask)))
         return values
+
+    def _precision(self, device: torch.device) -> contextlib.AbstractContextManager:
+        return contextlib.nullcontext() if self.dtype is None else computing_in(self.dtype, device)
 
     def loss(self, sums: Tensor) -> Tensor:
         """The weighted loss, a scalar, from gathered sums (R, K, 2)."""

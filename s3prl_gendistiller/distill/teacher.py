@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from s3prl_gendistiller.distill.precision import computing_in
 from s3prl_gendistiller.distill.weights import weights_hash
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.models.front_end import UtteranceGroupNorm, num_frames
@@ -95,6 +96,7 @@ class Teacher(nn.Module):
         self.layout = layout
         self._encode = encode
         self._prefix = prefix
+        self.dtype = torch.float32  # in which it computes, see `precision`
         super().train(False)
 
     def train(self, mode: bool = True) -> Teacher:
@@ -136,7 +138,7 @@ class Teacher(nn.Module):
         for module in self.encoder.modules():
             if isinstance(module, SampleGroupNorm):
                 module.lengths = lengths
-        with torch.autocast(wavs.device.type, enabled=False):
+        with computing_in(self.dtype, wavs.device):
             states = self._encode(self.encoder, wavs.float(), lengths, max(layers))
         return torch.stack([states[layer] for layer in layers], dim=1).float()
 

@@ -26,6 +26,7 @@ from s3prl_gendistiller.distill.fit import check_fit, projections
 from s3prl_gendistiller.distill.metrics import append_metrics
 from s3prl_gendistiller.distill.objectives import Setting, build_objectives
 from s3prl_gendistiller.distill.objectives.layerwise import build_front_end
+from s3prl_gendistiller.distill.precision import dtype_of
 from s3prl_gendistiller.distill.task import DistillTask, score
 from s3prl_gendistiller.distill.teacher import Teacher
 from s3prl_gendistiller.distill.weights import values_hash
@@ -82,7 +83,9 @@ class PretrainExpert(nn.Module):
         front_end = build_front_end(setting) if distill.front_end_steps else None
         trained = nn.ModuleList([*objectives, *([] if front_end is None else [front_end])])
         self.model = nn.ModuleDict({"student": student, "objectives": trained})
-        options: dict[str, Any] = {"random_depth": distill.random_depth, "front_end": front_end}
+        teacher.dtype = dtype_of(self.config.teacher.precision, device, "teacher.precision")
+        dtype = dtype_of(distill.precision, device, "distill.precision")
+        options: dict[str, Any] = {"random_depth": distill.random_depth, "front_end": front_end, "dtype": dtype}
         self.task = DistillTask(student, teacher, objectives, distill.target_layers, **options)
         self.forward_task = nn.DataParallel(self.task) if multi_gpu else self.task
 
@@ -105,6 +108,8 @@ class PretrainExpert(nn.Module):
         """The Runner's training call: the loss of a batch, and `records` unchanged, because the sums are kept here."""
         if not self._train_sums and self._step == 0:
             self._clock = time.perf_counter()  # start-up does not count as training time
+        if self.task.dtype == torch.float16 or self.config.distill.precision == "auto":
+            self._follow_the_runner()
         self._restore_random_state()
         self._step = global_step
         wavs = data.wavs.to(self.device, non_blocking=True)
@@ -114,6 +119,17 @@ class PretrainExpert(nn.Module):
         sums = self.forward_task(wavs, data.lengths, probability, front_end_only)
         self._train_sums.append(sums.detach().sum(0, keepdim=True))
         return self.task.loss(sums), records
+
+    def _follow_the_runner(self) -> None:
+        """With `runner.fp16` the Runner scales the loss, and its autocast holds unless `precision` says otherwise."""
+        scaled = torch.is_autocast_enabled(torch.device(self.device).type)
+        if self.task.dtype == torch.float16 and not scaled:
+            raise UserError(
+                "distill.precision: found float16 without config.runner.fp16, whose scaled loss keeps gradients of 16 "
+                "bits from vanishing; add -o config.runner.fp16=true, or set distill.precision to auto"
+            )
+        if scaled:
+            self.task.dtype = None
 
     def get_train_dataloader(self) -> TrainLoader:
         return self.train_loader
