@@ -129,6 +129,12 @@ def test_the_console_command_is_there(unpacked: Path) -> None:
     assert "gendistiller = s3prl_gendistiller.cli:main" in entry_points.read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("name", ["run_pretrain.py", "run_downstream.py"])
+def test_the_launchers_are_scripts_that_pip_gives_its_interpreter(unpacked: Path, name: str) -> None:
+    (script,) = unpacked.glob(f"*.data/scripts/{name}")
+    assert script.read_text(encoding="utf-8").startswith("#!python\n")  # pip replaces this line, and no other
+
+
 def test_the_licence_travels(unpacked: Path) -> None:
     (licence,) = unpacked.glob("*.dist-info/**/LICENSE")
     assert "Apache License" in licence.read_text(encoding="utf-8")

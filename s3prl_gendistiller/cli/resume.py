@@ -77,10 +77,7 @@ def finished(states: Mapping[str, Any], checkpoint: Path, overrides: Overrides, 
     command = shell.line(
         [*shell.launcher(program), "-e", os.path.relpath(checkpoint.parent), "-o", f"config.runner.{longer}"]
     )
-    return (
-        f"{checkpoint}: step {step:,} of {total:,} is done, the run is finished; {command} "
-        "makes it longer"
-    )
+    return f"{checkpoint}: step {step:,} of {total:,} is done, the run is finished; {command} makes it longer"
 
 
 def check_resumable(checkpoint: Path, program: str) -> None:

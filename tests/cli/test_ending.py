@@ -135,8 +135,4 @@ def test_a_run_is_finished_when_its_last_step_is_done(
     stored = {**states, "Config": {"runner": runner}}
     monkeypatch.chdir(tmp_path)
     line = finished(stored, Path("run/states-10.ckpt"), read_overrides(override), "run_pretrain.py")
-    assert (
-        line.endswith(f"run_pretrain.py -e run -o config.runner.{longer} makes it longer")
-        if longer
-        else not line
-    )
+    assert line.endswith(f"run_pretrain.py -e run -o config.runner.{longer} makes it longer") if longer else not line
