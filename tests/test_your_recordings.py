@@ -93,7 +93,7 @@ def test_the_student_comes_closer_to_its_teacher_and_the_run_says_where_it_is(se
     assert len(losses) == 3 and losses[-1] < losses[0]
     said = session.said["run_pretrain.py -u"]
     assert "the student is in result/pretrain/my_student/states-6.ckpt (step 6)" in said
-    assert "next: run_downstream.py " in said and (session.work / "curves.png").is_file()
+    assert "next: run_downstream.py " in said and (session.work / "result/curves.png").is_file()
 
 
 def test_each_recording_has_features_with_fifty_frames_a_second(session: Session) -> None:
