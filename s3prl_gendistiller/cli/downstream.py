@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from s3prl_gendistiller.cli import downstream_flags, launch
+from s3prl_gendistiller.cli import downstream_flags, launch, shell
 from s3prl_gendistiller.cli.downstream_flags import parser as _parser
 from s3prl_gendistiller.cli.launch import HostCall
 from s3prl_gendistiller.cli.record import check_same_source
@@ -208,7 +208,7 @@ def _choose_student(args: argparse.Namespace, filled: dict[str, str], kinds: Seq
         if newest is None:
             raise UserError(
                 f"-k: not given, and no {' or '.join(kinds)} student is under {STUDENTS.absolute()}; train one with "
-                f"`python run_pretrain.py -u {kinds[0]}`, or name a checkpoint"
+                f"`{shell.line([*shell.launcher('run_pretrain.py'), '-u', kinds[0]])}`, or name a checkpoint"
             )
         args.upstream_ckpt = filled["-k"] = str(newest)
 

@@ -50,7 +50,8 @@ def add_parser(subparsers: Any) -> None:
     about = "multiply-adds as the SUPERB leaderboard counts them"
     add = arguments.add_command(subparsers, "macs", run, about, _DESCRIPTION, _EXAMPLE).add_argument
     add("--student", metavar="NAME=PATH", nargs="+", action="extend", default=[], help="one or more models, see below")
-    add("--config", metavar="NAME=YAML", action="append", default=[], help="untrained student of a model YAML")
+    untrained = "one or more untrained students, each the file of its model YAML"
+    add("--config", metavar="NAME=YAML", nargs="+", action="extend", default=[], help=untrained)
     steps = "numbers of generated layers; all: every number from 1; default: all layers of the student"
     add("--steps", metavar="K", nargs="+", type=_step, default=[], help=steps)
     add("--out", type=arguments.path, metavar="PNG", help="draw multiply-adds against steps")
