@@ -130,10 +130,6 @@ def _check_pairs(args: argparse.Namespace, suite: Suite) -> None:
         raise UserError(f"--hardware: found {args.hardware} with --preset small, which fits everywhere; leave it out")
     if args.cache_limit is not None and args.cache_features is None:
         raise UserError(f"{LIMIT_FLAG}: found without {CACHE_FLAG}, whose size it limits; leave it out")
-    if args.tflops is not None and suite.preset != "official" and not args.dry_run:
-        raise UserError(
-            "--tflops: found with --preset small, whose hours are not estimated; add --dry-run or leave it out"
-        )
     for device in args.devices:  # a plan may be for another machine, so that only the form of the name is checked
         if not NAME.fullmatch(device):
             raise UserError(f"--devices: found {device}, expected cpu, cuda or a GPU such as cuda:0")
