@@ -41,7 +41,7 @@ PAIR_S = 0.008
 """Seconds of s3prl's `match` on one core for a query of 1.4 s and a document of 6.6 s, 768 wide; measured."""
 FRAMES_PER_S = 50
 _BASIS = {
-    True: "That speed is an assumption, with which four trainings of PR on an A40 agree; it may be off by a factor of 2.",
+    True: "That speed is an assumption, with which four trainings of PR on an A40 agree up to an eighth.",
     False: "That speed fits PR, KS and SID of the small preset on two cores; beside other programs they took up to "
     "three times as long.",
 }

@@ -33,7 +33,7 @@ class Progress:
 
     Attributes:
         total: 0 as long as nothing is known.
-        rate: steps per second since the command was started; None before the first step.
+        rate: steps per second since the first reading, which leaves out the start of the program; None at that reading.
         scores: the values on dev, in order, in the unit of the task's metric.
     """
 
@@ -66,7 +66,7 @@ class RunningCommand:
         self._log, self._messages = log, log.with_suffix(".err")
         self._begin = {path: _size(path) for path in (self._log, self._messages)}  # a run that goes on appends to both
         self._began = time.monotonic()
-        self._first: int | None = None
+        self._first: tuple[int, float] | None = None  # steps and time of the first reading
         self.notices: dict[str, str] = {}  # messages of a cache of features that has reached its limit, by `NOTICES`
 
     @property
@@ -83,8 +83,9 @@ class RunningCommand:
         bars = [(int(done), int(total)) for name, done, total in _BAR.findall(text) if self._counts(name)]
         done, total = bars[-1] if bars else (0, 0)
         if self._first is None and bars:
-            self._first = bars[0][0]
-        rate = (done - (self._first or 0)) / max(self.seconds, 1e-9)
+            self._first = done, time.monotonic()
+        first, since = self._first or (done, time.monotonic())
+        rate = (done - first) / max(time.monotonic() - since, 1e-9)
         return Progress(done, total, rate or None, self._scores())
 
     def describe(self, progress: Progress, *, brief: bool = False) -> str:
