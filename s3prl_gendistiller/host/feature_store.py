@@ -16,7 +16,7 @@ import time
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -64,7 +64,7 @@ class FeatureCache:
         self.drawn: Drawn = frozenset()
         self._full = False
         self._said = False
-        self._used: dict[str, IO[str]] = {}
+        self._used: dict[str, int] = {}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             check_writable(self.folder, CACHE_FLAG, folder=True)
@@ -74,8 +74,7 @@ class FeatureCache:
             if limit is not None:
                 self._count(None)
         except OSError as error:
-            reason = error.strerror or error
-            raise UserError(f"{CACHE_FLAG} {folder}: cannot be written ({reason}); name another folder") from error
+            raise _not_writable(folder, error) from error
 
     def use(self, name: str) -> None:
         """Keeps other processes from removing the features of an upstream as long as this process runs.
@@ -83,12 +82,16 @@ class FeatureCache:
         Args:
             name: name of the upstream's folder.
         """
-        if name not in self._used:
-            mark = self.folder / name / _IN_USE
+        if name in self._used:
+            return
+        mark = self.folder / name / _IN_USE
+        try:
             mark.parent.mkdir(parents=True, exist_ok=True)
-            self._used[name] = mark.open("a", encoding="ascii")
+            self._used[name] = os.open(mark, os.O_WRONLY | os.O_CREAT, 0o644)  # open until this process ends
             fcntl.flock(self._used[name], fcntl.LOCK_SH)
             os.utime(mark)
+        except OSError as error:
+            raise _not_writable(self.folder, error) from error
 
     def watched(self, loader: Any) -> Any:
         """A loader of an expert that reports to this cache the waveforms of a batch that are drawn at random."""
@@ -171,6 +174,10 @@ class FeatureCache:
             file.truncate(0)
             file.write(str(max(0, total)))
         return total
+
+
+def _not_writable(folder: Path, error: OSError) -> UserError:
+    return UserError(f"{CACHE_FLAG} {folder}: cannot be written ({error.strerror or error}); name another folder")
 
 
 def _removed_bytes(path: Path) -> int:

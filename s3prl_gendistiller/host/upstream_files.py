@@ -45,7 +45,8 @@ def check_file(name: str, checkpoint: str, door: Door) -> None:
     elif name.endswith("_url") and not either:
         raise UserError(f"{what}: expected an address (https://...); {name.removesuffix('_url')}_local reads files")
     elif name in OWN_UPSTREAMS and is_exported(checkpoint):
-        load_student(checkpoint)
+        with torch.random.fork_rng(devices=[]):  # a head is to be the same on a student and on its export
+            load_student(checkpoint)
     elif Path(checkpoint).is_dir():
         raise UserError(f"{what}: found a folder, expected a checkpoint file; {_in_folder(Path(checkpoint), door)}")
     elif not Path(checkpoint).is_file():

@@ -104,5 +104,5 @@ class Forecast:
         rate = sustained(None, False, 1, jobs)
         hours = wall_hours(estimate(self.suite, self.plan, self._gmacs, rate, on_gpu=False), jobs)
         return [
-            f"This machine has no GPU: on its {os.cpu_count()} cores the same commands take about {in_time(hours)}."
+            f"This machine has no GPU. On its {os.cpu_count()} cores the same commands take about {in_time(hours)}."
         ]

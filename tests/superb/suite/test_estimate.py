@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from s3prl_gendistiller.superb.models import BenchmarkedModel
-from s3prl_gendistiller.superb.suite.duration import longest_s
 from s3prl_gendistiller.superb.suite.dry_run import planned_work
+from s3prl_gendistiller.superb.suite.duration import longest_s
 from s3prl_gendistiller.superb.suite.estimate import (
     CORE_TFLOPS,
     GPU_TFLOPS,
