@@ -15,7 +15,7 @@ import torch
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import feature_store
 from s3prl_gendistiller.host.feature_cache import CachedUpstream
-from s3prl_gendistiller.host.feature_store import FeatureCache, kept_bytes, read_size
+from s3prl_gendistiller.host.feature_store import NO_ROOM, REMOVED, FeatureCache, kept_bytes, read_size
 from tests.host.test_feature_cache import WAVS, Upstream, cached, files
 
 
@@ -52,12 +52,10 @@ def test_at_its_limit_a_cache_removes_what_no_run_uses_the_oldest_first(
     new = CachedUpstream(Upstream(), "hidden_states", None, FeatureCache(tmp_path, limit), "new")
     with caplog.at_level("INFO", "s3prl_gendistiller"):
         new([WAVS[1]])
-        assert (
-            "removes the features of oldest (" in caplog.text and "removes the features of older (" not in caplog.text
-        )
+        assert caplog.text.count(REMOVED) == caplog.text.count(f"{REMOVED} oldest (") == 1
         new([torch.randn(length) for length in range(6400, 12800, 640)])  # 1,200 bytes and more each
     assert {path.parts[-3] for path in files(tmp_path)} == {"used", "unmarked", "new"}
-    assert "removes the features of older (" in caplog.text and "keeps no more features" in caplog.text
+    assert f"{REMOVED} older (" in caplog.text and NO_ROOM in caplog.text
     again = CachedUpstream(Upstream(), "hidden_states", None, FeatureCache(tmp_path, limit), "oldest")
     assert torch.equal(again([WAVS[1]])["hidden_states"][0], Upstream()([WAVS[1]])["hidden_states"][0])
 
