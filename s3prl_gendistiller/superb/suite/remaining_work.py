@@ -72,7 +72,8 @@ class RemainingWork:
 
     def describe(self) -> str:
         """The number of finished commands, and the time left."""
-        return f"{self.done} of {self.total} trainings and tests done, about {in_time(self.seconds_left / 3600)} left"
+        left = "" if self.done == self.total else f", about {in_time(self.seconds_left / 3600)} left"
+        return f"{self.done} of {self.total} trainings and tests done{left}"
 
 
 def _key(command: RunningCommand) -> _Key:
