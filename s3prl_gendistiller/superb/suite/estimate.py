@@ -27,9 +27,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
+from s3prl_gendistiller.superb.corpus.sizes import Speech
 from s3prl_gendistiller.superb.suite.dry_run import Work
 from s3prl_gendistiller.superb.suite.suite import Suite
 from s3prl_gendistiller.superb.suite.table import markdown
+from s3prl_gendistiller.superb.tasks import Task
 
 GPU_TFLOPS = 16.0
 CORE_TFLOPS = 0.05
@@ -160,17 +162,41 @@ def _hours_of_seeds(
 def _seconds(work: Work, content: Mapping[str, Any], upstream: float, rate: float) -> float:
     task = work.run.task
     speech = task.speech_of(work.run.suite.preset)
-    expert, runner = content["downstream_expert"], content["runner"]
-    head = FRAMES_PER_S * task.head_parameters(expert) if task.trained else 0
+    head = FRAMES_PER_S * task.head_parameters(content["downstream_expert"]) if task.trained else 0
     if not work.steps:
         audio_s = speech.dev_s if work.split == task.dev else speech.test_s
         warping = speech.pairs * PAIR_S / (os.cpu_count() or 1)
         return work.checkpoints * (2 * audio_s * (upstream + head) / rate + warping)
+    return training_seconds(task, speech, content, work.steps, upstream, rate)
+
+
+def training_seconds(
+    task: Task,
+    speech: Speech,
+    content: Mapping[str, Any],
+    steps: int,
+    upstream: float,
+    rate: float,
+    *,
+    fine_tuned: bool = False,
+) -> float:
+    """Seconds of a training with its evaluations on dev, by the formula above.
+
+    Args:
+        speech: the audio that the task reads.
+        content: configuration of run_downstream.py.
+        steps: optimiser steps.
+        upstream: multiply-adds of the upstream per second of audio.
+        rate: floating point operations per second.
+        fine_tuned: whether the upstream is trained too.
+    """
+    expert, runner = content["downstream_expert"], content["runner"]
+    head = FRAMES_PER_S * task.head_parameters(expert)
     splits = {task.dev: speech.dev_s, task.test: speech.test_s}
-    dev_s = sum(splits[split] for split in runner["eval_dataloaders"]) * (work.steps // runner["eval_step"])
-    batches = work.steps * runner["gradient_accumulate_steps"]
+    dev_s = sum(splits.get(split, 0.0) for split in runner["eval_dataloaders"]) * (steps // runner["eval_step"])
+    batches = steps * runner["gradient_accumulate_steps"]
     train_s = batches * task.batch_utterances(expert) * min(speech.utterance_s, _longest_s(expert))
-    arithmetic = train_s * (upstream + 3 * head) + dev_s * (upstream + head)
+    arithmetic = train_s * ((3 if fine_tuned else 1) * upstream + 3 * head) + dev_s * (upstream + head)
     return batches * BATCH_S + 2 * arithmetic / rate
 
 
