@@ -41,6 +41,7 @@ PRINTED_BY = {
     "host/downstream_config.py": ("run_downstream.py",),
     "host/failures.py": LAUNCHERS,
     "host/feature_cache.py": ("run_downstream.py",),
+    "host/compat.py": (*LAUNCHERS, "superb", "macs", "submit", "units", "demo"),
     "host/mount.py": ("run_downstream.py", "superb"),
     "host/overrides.py": (*LAUNCHERS, "superb"),
     "host/pretrain_config.py": ("run_pretrain.py",),
@@ -87,6 +88,7 @@ LAUNCHING = {
     "downstream": ("run_downstream.py",),
     "downstream_flags": ("run_downstream.py",),
     "ending": ("run_downstream.py",),  # its next command
+    "long_training": ("run_downstream.py",),
     "experiment": (),
     "miniature": (),
     "record": (),
