@@ -69,9 +69,9 @@ def _announce(args: argparse.Namespace, config: dict[str, Any], checkpoint: Path
     if checkpoint is not None:
         states = read_checkpoint(checkpoint, mmap=True)
         begun, done, config = states["Args"], states["Step"], args.overrides.apply(config)
-    long_training.announce(
-        begun, config, config["runner"]["total_steps"] - done, cached=args.cache_features is not None
-    )
+    total = config.get("runner", {}).get("total_steps")
+    if isinstance(total, int) and isinstance(getattr(begun, "downstream", None), str):
+        long_training.announce(begun, config, total - done, cached=args.cache_features is not None)
 
 
 def _cache(args: argparse.Namespace) -> list[str]:
