@@ -27,6 +27,8 @@ from s3prl_gendistiller.outputs import PARTS, check_writable, replacing
 
 CACHE_FLAG, LIMIT_FLAG = "--cache-features", "--cache-limit"
 FREE_BYTES = 10**9  # bytes that stay free on the disk for checkpoints
+NO_ROOM, REMOVED = "keeps no more features", "removes the features of"  # in messages that a suite shows once
+_IN_USE = ".in_use"
 _COUNT = ".kept_bytes"
 _ABANDONED_S = 3600
 _UNREADABLE = (
@@ -50,7 +52,8 @@ def read_size(text: str) -> int:
 class FeatureCache:
     """A folder with features of several upstreams, which several processes may write at a time; made if missing.
 
-    `limit` is the number of bytes that the folder may hold; features beyond it are not kept. None: no limit but
+    `limit` is the number of bytes that the folder may hold. Features beyond it take the place of those of the upstream
+    whose last use is the longest ago, if no running process uses it; else they are not kept. None: no limit but
     `FREE_BYTES` on the disk. Each process counts the bytes anew when it begins. `drawn` holds the randomly drawn
     waveforms of the present batch, see `random_waveforms`. UserError: the folder cannot be written.
     """
@@ -61,6 +64,7 @@ class FeatureCache:
         self.drawn: Drawn = frozenset()
         self._full = False
         self._said = False
+        self._used: dict[str, int] = {}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             check_writable(self.folder, CACHE_FLAG, folder=True)
@@ -70,8 +74,24 @@ class FeatureCache:
             if limit is not None:
                 self._count(None)
         except OSError as error:
-            reason = error.strerror or error
-            raise UserError(f"{CACHE_FLAG} {folder}: cannot be written ({reason}); name another folder") from error
+            raise _not_writable(folder, error) from error
+
+    def use(self, name: str) -> None:
+        """Keeps other processes from removing the features of an upstream as long as this process runs.
+
+        Args:
+            name: name of the upstream's folder.
+        """
+        if name in self._used:
+            return
+        mark = self.folder / name / _IN_USE
+        try:
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            self._used[name] = os.open(mark, os.O_WRONLY | os.O_CREAT, 0o644)  # open until this process ends
+            fcntl.flock(self._used[name], fcntl.LOCK_SH)
+            os.utime(mark)
+        except OSError as error:
+            raise _not_writable(self.folder, error) from error
 
     def watched(self, loader: Any) -> Any:
         """A loader of an expert that reports to this cache the waveforms of a batch that are drawn at random."""
@@ -108,13 +128,40 @@ class FeatureCache:
         free = shutil.disk_usage(self.folder).free - size
         if free < FREE_BYTES:
             reason = f"{in_words(max(0, free))} are left on its disk"
-        elif self.limit is not None and self._count(size) > self.limit:
-            self._count(-size)
-            reason = f"its limit is {in_words(self.limit)}"
-        else:
+        elif self.limit is None or self._fits(size, self.limit):
             return True
-        logger.warning("%s: keeps no more features, since %s; new ones are computed each time", self.folder, reason)
+        else:
+            reason = f"its limit is {in_words(self.limit)}"
+        logger.warning("%s: %s, since %s; new ones are computed each time", self.folder, NO_ROOM, reason)
         self._full = True
+        return False
+
+    def _fits(self, size: int, limit: int) -> bool:
+        """Adds `size` to the bytes of the folder, if they stay within the limit or can be brought within it."""
+        while self._count(size) > limit:
+            self._count(-size)
+            if not self._remove_oldest():
+                return False
+        return True
+
+    def _remove_oldest(self) -> bool:
+        """Removes the features of one upstream that no process uses; False if there is none.
+
+        Files that are being written stay, and a process that misses a file computes its features again.
+        """
+        for mark in sorted(self.folder.glob(f"*/{_IN_USE}"), key=lambda path: path.stat().st_mtime):
+            features = list(mark.parent.rglob("*.npz"))
+            with mark.open("a", encoding="ascii") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                freed = sum(_removed_bytes(path) for path in features)
+                if freed:
+                    self._count(-freed)
+                    what = f"{mark.parent.name} ({in_words(freed)}), which no run uses"
+                    logger.info("%s: %s %s, to keep within %s", self.folder, REMOVED, what, in_words(self.limit or 0))
+                    return True
         return False
 
     def _count(self, added: int | None) -> int:
@@ -127,6 +174,26 @@ class FeatureCache:
             file.truncate(0)
             file.write(str(max(0, total)))
         return total
+
+
+def _not_writable(folder: Path, error: OSError) -> UserError:
+    return UserError(f"{CACHE_FLAG} {folder}: cannot be written ({error.strerror or error}); name another folder")
+
+
+def _removed_bytes(path: Path) -> int:
+    """Removes a file, and returns its bytes; 0 for a file that is not there."""
+    try:
+        size = path.stat().st_size
+        path.unlink()
+    except OSError:
+        return 0
+    return size
+
+
+def free_bytes(folder: Path) -> int:
+    """Free bytes of the disk on which a folder is or will be."""
+    path = folder.absolute()
+    return shutil.disk_usage(next(there for there in (path, *path.parents) if there.exists())).free
 
 
 def kept_bytes(folder: Path) -> int:

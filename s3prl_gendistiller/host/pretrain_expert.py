@@ -90,6 +90,7 @@ class PretrainExpert(nn.Module):
         self.forward_task = nn.DataParallel(self.task) if multi_gpu else self.task
 
         self._step = 0
+        self.last_step: int | None = None  # of the run; `runners` sets it
         self._train_sums: list[Tensor] = []
         self._valid_reports: list[tuple[int, dict[str, float]]] = []
         self.held_out_loss: float | None = None  # the last one, for `progress`
@@ -135,8 +136,9 @@ class PretrainExpert(nn.Module):
         return self.train_loader
 
     def on_before_zero_grad(self) -> None:
-        """Scores the held-out set; the Runner calls this method after each optimiser step."""
-        if self.valid_loader is not None and self._step % self.data.valid_step == 0:
+        """Scores the held-out set, also after the run's last step; the Runner calls this after each optimiser step."""
+        due = self._step % self.data.valid_step == 0 or self._step == self.last_step
+        if self.valid_loader is not None and due:
             started = time.perf_counter()
             report = score(self.task, self.valid_loader, self.device)
             self._valid_reports.append((self._step, report))

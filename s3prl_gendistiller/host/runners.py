@@ -32,6 +32,9 @@ def optimizer_getter(stock: Method, module: ModuleType, guard: TrainingGuard) ->
     def get(self: Any, model_params: Any) -> Any:
         self.config["runner"].update(guard.asked_steps)
         _count_epochs(self)
+        task: Any = getattr(self, "upstream", None)
+        if hasattr(task, "last_step"):
+            task.last_step = self.config["runner"]["total_steps"]
         if not self.init_ckpt:
             optimizer = stock(self, model_params)
         else:

@@ -15,8 +15,8 @@ from tests.cli.places import never, refuses
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("-e", "down.ckpt"), "python run_downstream.py -e down.ckpt goes on with it"),
-        (("-e", "run"), "python run_downstream.py -e run/states-1.ckpt goes on with it"),
+        (("-e", "down.ckpt"), "one of run_pretrain.py; run_downstream.py -e down.ckpt goes on with it"),
+        (("-e", "run"), "one of run_pretrain.py; run_downstream.py -e run/states-1.ckpt goes on with it"),
         (("-e", "pre.ckpt", "-a"), "-a: found together with -e"),
         (("-n", "../x"), "expected one name, without slashes"),
         (("-p", "file"), "found a file at"),
@@ -60,3 +60,8 @@ def test_a_teacher_is_checked_by_the_same_rules_before_a_folder_is_made(
     model = bench.model(tmp_path, teacher={"folder": None, **teacher})
     flags = ("-u", "gendistiller", "-g", str(model), "-c", "gendistiller_runner.yaml")
     assert said in refuses(capsys, lambda argv: pretrain.main(argv, host=never), *flags)
+
+
+def test_verbose_is_a_flag_of_the_launcher_that_s3prl_does_not_get() -> None:
+    read = pretrain._parser().parse_args
+    assert [read(words).verbose for words in ([], ["-v"], ["--verbose"])] == [False, True, True]
