@@ -2,7 +2,8 @@
 
 The batches of an epoch follow from (seed, epoch), a crop from (seed, epoch, utterance). No global random number
 generator and no worker process influences the order. A run that resumes after k batches therefore gets the batches
-that an unbroken run would have got, with any number of workers.
+that an unbroken run would have got, with any number of workers. With several ranks (`ranks`), each loads its share of
+the same batches, and positions count whole batches.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
+from s3prl_gendistiller.distill import ranks
 from s3prl_gendistiller.distill.audio import MIN_SAMPLES, read_audio
 from s3prl_gendistiller.distill.manifest import Utterance, read_manifest
 from s3prl_gendistiller.errors import UserError
@@ -164,7 +166,7 @@ class _Loader:
         self.num_workers = num_workers
         self.pin_memory = pin_memory
 
-    def _load(self, epoch: int, plan: list[list[int]]) -> Iterator[Batch | None]:
+    def _load(self, epoch: int, plan: Sequence[Sequence[int]]) -> Iterator[Batch | None]:
         """The batches of a plan; None for a batch without any good file."""
         loader: DataLoader[LoadedBatch] = DataLoader(
             self.crops,
@@ -193,7 +195,8 @@ class _Loader:
 class TrainLoader(_Loader):
     """The endless stream of training batches, epoch by epoch, as s3prl's Runner iterates over it.
 
-    Each iteration starts where the last iteration stopped and ends with the epoch.
+    Each iteration starts where the last iteration stopped and ends with the epoch. With several ranks, each gets its
+    share of every batch, which may be empty: (0, S).
 
     Args:
         csv_paths: manifests, their paths relative to `root`.
@@ -241,18 +244,33 @@ class TrainLoader(_Loader):
         epoch, offset = divmod(self.batches_done, len(self))
         plan = self.sampler.batches(epoch)[offset:]
         empty = offset == 0
-        for batch in self._load(epoch, plan):
+        for whole, batch in zip(plan, self._load(epoch, [ranks.share(batch) for batch in plan]), strict=True):
             self.batches_done += 1
+            batch = self._part(whole, batch)
             if batch is not None:
                 empty = False
                 yield batch
         if empty:
             # Without an error the Runner would start one empty epoch after another.
-            raise UserError(f"none of {len(self.crops)} audio files can be read; first: {min(self.skipped)}")
+            skipped = set().union(*ranks.gather(self.skipped))
+            raise UserError(f"none of {len(self.crops)} audio files can be read; first: {min(skipped)}")
+
+    def _part(self, whole: list[int], batch: Batch | None) -> Batch | None:
+        """This rank's share of the planned batch `whole`, perhaps empty; None if no rank could read a file of it."""
+        if ranks.world() == 1:
+            return batch
+        samples = int(self.sampler.lengths[whole].max())
+        if self.skip_bad:
+            samples = ranks.largest(0 if batch is None else batch.wavs.shape[1])
+        wavs, lengths = batch or (None, None)
+        return Batch(*ranks.part(wavs, lengths, samples)) if samples else None
 
 
 class HeldOutLoader(_Loader):
-    """Held-out data in a fixed order, longest first, cut to the middle `crop_samples`; arguments as `TrainLoader`."""
+    """Held-out data in a fixed order, longest first, cut to the middle `crop_samples`; arguments as `TrainLoader`.
+
+    With several ranks, each gets its share of the batches.
+    """
 
     def __init__(
         self,
@@ -274,4 +292,4 @@ class HeldOutLoader(_Loader):
         return len(self.plan)
 
     def __iter__(self) -> Iterator[Batch]:
-        yield from (batch for batch in self._load(0, self.plan) if batch is not None)
+        yield from (batch for batch in self._load(0, ranks.share(self.plan)) if batch is not None)
