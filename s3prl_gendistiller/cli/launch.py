@@ -172,9 +172,9 @@ def _run(argv: Sequence[str], host: Host, parser: argparse.ArgumentParser, resul
     flag = "-p" if args.expdir is not None else "-e" if args.past_exp is not None else "-n"
     if torchrun.leads():
         check_writable(call.folder, flag, folder=True)
+    torchrun.agree(device, call.agreed)
     readers = workers_key(call.config or call.read_by or {})
     with new_folder(call.folder, trains=call.trains), explained(readers):
-        torchrun.agree(device, call.agreed)
         command = call.command
         if torchrun.leads():
             if args.auto_resume and checkpoint is None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
+import shutil
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,10 +13,10 @@ import pytest
 import torch
 
 from s3prl_gendistiller.cli import pretrain, torchrun
-from s3prl_gendistiller.distill.manifest import write_manifest
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import meeting, mount
 from s3prl_gendistiller.host.meeting import Meeting
+from s3prl_gendistiller.host.overrides import read_overrides
 from s3prl_gendistiller.host.process_group import choose_device
 from tests.bench import Bench
 from tests.cli.places import never
@@ -78,24 +81,20 @@ def test_a_fault_of_one_rank_is_said_by_that_rank_and_ends_all(inside_place: Pat
 
 
 def test_ranks_with_other_speech_are_refused_before_the_first_step(
-    bench: Bench, inside_place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, inside_place: Path, tmp_path: Path
 ) -> None:
     """The real host: rank 1 sees other lists under the same name, as on another machine."""
-    lists = tmp_path / "lists"
-    for rank in range(2):
-        write_manifest(bench.data / "LibriSpeech", lists / str(rank), progress=False)
-    other = lists / "1/train-clean-100.csv"
-    other.write_text("\n".join(other.read_text().splitlines()[:-1]) + "\n")
+    other = shutil.copytree(bench.data, tmp_path / "other")
+    (lists,) = other.rglob("train-clean-100.csv")
+    lists.write_text("\n".join(lists.read_text().splitlines()[:-1]) + "\n")
 
     def main(argv: Sequence[str]) -> int:
-        (tmp_path / argv[0]).mkdir()
-        monkeypatch.setenv("LISTS", str(lists / argv[0]))
-        return pretrain.main(argv[1:], host=mount.run_pretrain)
+        here = bench.data if os.environ["RANK"] == "0" else other
+        os.environ["SUPERB_DATA"] = str(here)
+        return pretrain.main(argv, host=mount.run_pretrain)
 
-    override = "config.pretrain_expert.datarc.file_path=${LISTS},,config.pretrain_expert.datarc.valid_sets=[]"
     folder = tmp_path / "run"
-    command = [*RUN[:-2], "-p", str(folder), "-o", override]
-    found = launched(tmp_path, main, [["0", *command], ["1", *command]])
+    found = launched(tmp_path, main, [[*RUN[:-2], "-p", str(folder)]] * 2)
     written = "".join(error for _, error in found)
     assert [status for status, _ in found] == [2, 2], written
     assert "the ranks differ in teacher and speech" in written and "data: found" in written
@@ -113,10 +112,6 @@ def test_ranks_share_the_name_of_a_run_and_a_restart_goes_on_with_it(inside_plac
 
 def test_a_restart_goes_on_from_the_newest_checkpoint(inside_place: Path, tmp_path: Path) -> None:
     """Also where the command began a run with -n, and with an override that the checkpoint holds already."""
-    from argparse import Namespace
-
-    from s3prl_gendistiller.host.overrides import read_overrides
-
     run = tmp_path / "run"
     run.mkdir()
     config = {"optimizer": {"lr": 0.5}, "runner": {"total_steps": 6}}
@@ -138,8 +133,6 @@ def test_a_restart_goes_on_from_the_newest_checkpoint(inside_place: Path, tmp_pa
 def test_a_restart_from_an_older_checkpoint_is_refused_before_the_first_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from argparse import Namespace
-
     for step in (3, 6):
         torch.save({"Step": step, "Optimizer": {}, "Args": Namespace(), "Config": {}}, tmp_path / f"states-{step}.ckpt")
     args = Namespace(past_exp=str(tmp_path / "states-3.ckpt"), expname=None, expdir=None, upstream=None)
