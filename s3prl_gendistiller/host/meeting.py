@@ -16,6 +16,7 @@ from datetime import timedelta
 from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from s3prl_gendistiller.errors import SHOWN, UserError, shortened
+from s3prl_gendistiller.host.pulse import Pulse
 
 VARIABLES = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 WAIT = 1800.0  # seconds for the slowest rank, which may download its teacher
@@ -37,6 +38,7 @@ class Meeting:
 
     Attributes:
         begun: whether the first step has begun.
+        pulse: this rank's sign of life, if the ranks are joined.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Meeting:
         self.rank, self.world, self.local_rank, self.local_world = rank, world, local_rank, local_world
         self.attempt, self.restarts = attempt, restarts
         self.begun = False
+        self.pulse: Pulse | None = None
         self._lasting = PrefixStore("gendistiller", store)
         self.store = PrefixStore(f"gendistiller/{attempt}", store)
         self._said = False
@@ -96,6 +99,11 @@ class Meeting:
         if self.claim():
             print(text, file=sys.stderr, flush=True)
 
+    def stop(self, reason: str) -> None:
+        """Ends this process, whatever it waits for, with a message of one rank."""
+        self.tell(f"stopped: {reason}; -a in place of a new run goes on from the newest checkpoint")
+        os._exit(1)
+
     def leave(self) -> None:
         """Waits for the other ranks to end as well, because torchrun stops them once this process has ended."""
         try:
@@ -131,6 +139,8 @@ def enter() -> Meeting | None:
     global _present
     _present = None
     _present = _from_environment(os.environ)
+    if _present is not None and _present.world > 1:
+        _present.pulse = Pulse(_present.store, _present.rank, _present.world, _present.stop)
     return _present
 
 
@@ -150,6 +160,8 @@ def refuse_unjoined(world: int) -> None:
 def close() -> None:
     """Ends the meeting of this process."""
     global _present
+    if _present is not None and _present.pulse is not None:
+        _present.pulse.stop()
     _present = None
 
 

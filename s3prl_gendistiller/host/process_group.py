@@ -24,7 +24,7 @@ from s3prl_gendistiller.host import meeting
 from s3prl_gendistiller.host.meeting import Meeting
 
 TIMEOUT = timedelta(minutes=10)
-"""For a machine that is lost without a sign; a rank that dies closes its connections, which ends the others at once."""
+"""For a call that never returns. A rank that dies closes its connections, and `pulse` finds a machine that is lost."""
 TERMINATED = 128 + signal.SIGTERM
 _STOP = 0  # no signal has this number
 _LOST = re.compile(
@@ -104,6 +104,7 @@ def joined(here: Meeting | None, device: str, way_on: Callable[[], str]) -> Iter
             f"the {here.world} ranks cannot be joined ({reason}); on several machines, name the network between them "
             "with GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME"
         ) from error
+    here.agree("joining")  # a rank that ended before would break the connections that others still make
     with _quiet() if here.rank else contextlib.nullcontext(), told_of_sigterm(here, way_on):
         yield
     dist.destroy_process_group()
@@ -125,7 +126,6 @@ def told_of_sigterm(here: Meeting, way_on: Callable[[], str]) -> Iterator[None]:
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    owner = os.getpid()
 
     def watch() -> None:
         signals = b""
@@ -135,15 +135,26 @@ def told_of_sigterm(here: Meeting, way_on: Callable[[], str]) -> Iterator[None]:
             here.tell(f"stopped: another rank has ended, or the run was stopped from outside; {way_on()}")
             os._exit(TERMINATED)
 
-    def forget() -> None:
-        if os.getpid() != owner and signal.getsignal(signal.SIGTERM) is handler:  # a worker process of the loader
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
     def handler(number: int, frame: Any) -> None:
         """The signal is already on its way to `watch`."""
 
-    os.register_at_fork(after_in_child=forget)
+    def mask(how: int) -> None:
+        if watched:
+            signal.pthread_sigmask(how, [signal.SIGTERM])
+
+    def forget() -> None:
+        # a worker process of the loader, whose SIGTERM would reach `watch` through the same pipe
+        if watched:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        mask(signal.SIG_UNBLOCK)
+
+    watched = True
+    os.register_at_fork(
+        before=lambda: mask(signal.SIG_BLOCK),
+        after_in_parent=lambda: mask(signal.SIG_UNBLOCK),
+        after_in_child=forget,
+    )
     before = signal.signal(signal.SIGTERM, handler)
     woken = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     thread = threading.Thread(target=watch, daemon=True)
@@ -151,6 +162,7 @@ def told_of_sigterm(here: Meeting, way_on: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     finally:
+        watched = False
         signal.set_wakeup_fd(woken)
         signal.signal(signal.SIGTERM, before)
         os.write(writing, bytes([_STOP]))

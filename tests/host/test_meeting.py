@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ import pytest
 import torch.distributed as dist
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host import meeting, process_group
+from s3prl_gendistiller.host import meeting, process_group, pulse
 from s3prl_gendistiller.host.meeting import Meeting
 
 
@@ -143,3 +144,39 @@ def test_sigterm_ends_a_rank_with_one_message_and_its_workers_without_the_rank(t
     assert ended(wait_for_a_worker, error, stop=False) == 0 and error.read_text() == ""
     assert ended(lambda: time.sleep(600), error, stop=True) == process_group.TERMINATED
     assert error.read_text().count("\n") == 1 and "-e run goes on" in error.read_text()
+
+
+def test_a_rank_without_a_sign_of_life_ends_the_others_and_one_that_is_done_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pulse, "EVERY", 0.02)
+    monkeypatch.setattr(pulse, "LOST_AFTER", 0.5)
+    store = dist.HashStore()
+    found: list[str] = []
+    lost = threading.Event()
+
+    def end(reason: str) -> None:
+        found.append(reason)
+        lost.set()
+
+    first = pulse.Pulse(store, 0, 3, end)  # rank 2 has not started yet
+    pulse.Pulse(store, 1, 3, end).stop()
+    assert not lost.wait(1.5)
+    store.set("pulse/2", "7")  # and never again
+    assert lost.wait(20) and found == ["rank 2 has given no sign of life for 0 seconds"]
+    first.stop()
+
+
+def test_a_store_that_does_not_answer_ends_a_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulse, "EVERY", 0.02)
+    monkeypatch.setattr(pulse, "LOST_AFTER", 0.3)
+    found: list[str] = []
+    lost = threading.Event()
+
+    class Gone:
+        def set(self, key: str, value: str) -> None:
+            raise dist.DistNetworkError("Broken pipe")
+
+    watch = pulse.Pulse(Gone(), 0, 2, lambda reason: (found.append(reason), lost.set())[0])
+    assert lost.wait(20) and "the store of torchrun has not answered" in found[0] and "Broken pipe" in found[0]
+    watch.stop()
