@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,14 @@ def steps(expert: PretrainExpert, count: int = 4) -> list[Step]:
     """Loss and gradients of the first batches at fixed weights; the last two steps accumulate."""
     expert.train()
     found: list[Step] = []
-    while len(found) < count:
-        for batch in expert.get_train_dataloader():
-            if len(found) == count:
-                break
-            if len(found) < count - 1:
-                expert.model.zero_grad()
-            loss, _ = expert(batch, records={}, global_step=len(found) + 1, log_step=1)
-            loss.backward()
-            named = expert.model.named_parameters()
-            found.append((float(loss.detach()), {n: p.grad.clone() for n, p in named if p.grad is not None}))
+    epochs = (batch for _ in range(count) for batch in expert.get_train_dataloader())
+    for batch in islice(epochs, count):
+        if len(found) < count - 1:
+            expert.model.zero_grad()
+        loss, _ = expert(batch, records={}, global_step=len(found) + 1, log_step=1)
+        loss.backward()
+        named = expert.model.named_parameters()
+        found.append((float(loss.detach()), {n: p.grad.clone() for n, p in named if p.grad is not None}))
     return found
 
 
