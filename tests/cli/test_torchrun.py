@@ -101,6 +101,22 @@ def test_ranks_with_other_speech_are_refused_before_the_first_step(
     assert written.count("error: ") == 1 and not folder.exists()
 
 
+def test_a_file_that_one_rank_cannot_read_while_training_ends_all_with_one_message(
+    bench: Bench, inside_place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = shutil.copytree(bench.data, tmp_path / "data")
+    for path in sorted((data / "LibriSpeech/train-clean-100").rglob("*.flac"))[:4]:
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2] + bytes(len(content) // 2))  # header and first samples are whole
+    monkeypatch.setenv("SUPERB_DATA", str(data))
+    folder = tmp_path / "run"
+    found = launched(tmp_path, pretrain.main, [[*RUN[:-2], "-p", str(folder)]] * 2)
+    written = "".join(error for _, error in found)
+    assert [status for status, _ in found] == [2, 2], written
+    assert written.count("error: ") == 1 and "Traceback" not in written, written
+    assert ".flac" in written.partition("error: ")[2]
+
+
 def test_ranks_share_the_name_of_a_run_and_a_restart_goes_on_with_it(inside_place: Path, tmp_path: Path) -> None:
     def name(command: list[str]) -> str:
         return command[command.index("-n") + 1]
