@@ -63,8 +63,8 @@ class Meeting:
     def decide(self, topic: str, choose: Callable[[], str], *, lasting: bool = False) -> str:
         """The choice of rank 0 for all ranks; with `lasting`, the first choice also holds after a restart."""
         store = self._lasting if lasting else self.store
-        if self.rank == 0 and not store.check([topic]):
-            store.set(topic, choose())
+        if self.rank == 0 and not _there(store, topic):
+            _put(store, topic, choose())
         self._wait(store, [topic])
         return store.get(topic).decode()
 
@@ -76,7 +76,7 @@ class Meeting:
         """
         keys = [f"{topic}/{rank}" for rank in range(self.world)]
         given = {name: str(value) for name, value in (facts or {}).items()}
-        self.store.set(keys[self.rank], json.dumps([socket.gethostname(), given]))
+        _put(self.store, keys[self.rank], json.dumps([socket.gethostname(), given]))
         self._wait(self.store, keys)
         found = [json.loads(self.store.get(key)) for key in keys]
         problems = [problem for rank in range(1, self.world) for problem in _differences(rank, found[0], found[rank])]
@@ -116,12 +116,13 @@ class Meeting:
 
     def _wait(self, store: Store, keys: list[str]) -> None:
         end = time.monotonic() + WAIT
-        while not store.check(keys):
-            if self.store.check(["said"]):
+        missing = list(enumerate(keys))
+        while missing := [(rank, key) for rank, key in missing if not _there(store, key)]:
+            if self.store.add("said", 0):
                 raise UserError("another rank has ended; its message says why")
             if time.monotonic() > end:
-                missing = [str(rank) for rank, key in enumerate(keys) if not store.check([key])]
-                raise UserError(f"rank {', '.join(missing)} did not come within {WAIT / 60:.0f} minutes; start again")
+                names = ", ".join(str(rank) for rank, _ in missing)
+                raise UserError(f"rank {names} did not come within {WAIT / 60:.0f} minutes; start again")
             time.sleep(_PAUSE)
 
 
@@ -212,6 +213,16 @@ def _number(environment: Mapping[str, str], name: str, default: int) -> int:
     if not (given.isascii() and given.isdigit()):
         raise UserError(f"{name}: found {given!r} in the environment, expected a whole number; unset it")
     return int(given)
+
+
+def _put(store: Store, key: str, text: str) -> None:
+    store.set(key, text)
+    store.add(f"{key} is there", 1)
+
+
+def _there(store: Store, key: str) -> bool:
+    """Whether `_put` has put a text; a count that nobody has begun is 0, and asking for it does not wait."""
+    return int(store.add(f"{key} is there", 0)) > 0
 
 
 def _differences(rank: int, first: list, other: list) -> Iterator[str]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from torch.distributed import Store  # type: ignore[attr-defined]
 
 EVERY, LOST_AFTER = 5.0, 40.0  # seconds
-_DONE = "done"
+_DONE = 2**40  # more than any count
 
 
 class Pulse:
@@ -28,7 +28,7 @@ class Pulse:
     def __init__(self, store: Store, rank: int, world: int, lost: Callable[[str], None]) -> None:
         self._store, self._rank, self._lost = store, rank, lost
         self._others = [number for number in range(world) if number != rank]
-        self._seen: dict[int, tuple[bytes, float]] = {}
+        self._seen: dict[int, tuple[int, float]] = {}
         self._answered = time.monotonic()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -39,19 +39,15 @@ class Pulse:
         self._stopped.set()
         self._thread.join()
         try:
-            self._store.set(_key(self._rank), _DONE)
+            self._store.add(_key(self._rank), _DONE)
         except RuntimeError:  # the store has ended with torchrun
             return
 
     def _run(self) -> None:
-        count = 0
         while not self._stopped.wait(EVERY):
-            count += 1
             try:
-                self._store.set(_key(self._rank), str(count))
-                # a rank that has not begun to count may still be starting
-                there = [number for number in self._others if self._store.check([_key(number)])]
-                counts = {number: self._store.get(_key(number)) for number in there}
+                self._store.add(_key(self._rank), 1)
+                counts = {number: int(self._store.add(_key(number), 0)) for number in self._others}
             except RuntimeError as error:
                 problem = self._store_problem(error)
             else:
@@ -61,12 +57,13 @@ class Pulse:
                 self._lost(problem)
                 return
 
-    def _problem(self, counts: dict[int, bytes]) -> str:
+    def _problem(self, counts: dict[int, int]) -> str:
         now = time.monotonic()
         for number, count in counts.items():
-            if self._seen.get(number, (b"", 0.0))[0] != count:
+            last, since = self._seen.get(number, (0, now))
+            if last != count:
                 self._seen[number] = (count, now)
-            elif count != _DONE.encode() and now - self._seen[number][1] > LOST_AFTER:
+            elif 0 < count < _DONE and now - since > LOST_AFTER:  # 0: a rank that still starts
                 return f"rank {number} has given no sign of life for {LOST_AFTER:.0f} seconds"
         return ""
 

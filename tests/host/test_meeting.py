@@ -162,7 +162,7 @@ def test_a_rank_without_a_sign_of_life_ends_the_others_and_one_that_is_done_does
     first = pulse.Pulse(store, 0, 3, end)  # rank 2 has not started yet
     pulse.Pulse(store, 1, 3, end).stop()
     assert not lost.wait(1.5)
-    store.set("pulse/2", "7")  # and never again
+    store.add("pulse/2", 7)  # and never again
     assert lost.wait(20) and found == ["rank 2 has given no sign of life for 0 seconds"]
     first.stop()
 
@@ -174,7 +174,7 @@ def test_a_store_that_does_not_answer_ends_a_rank(monkeypatch: pytest.MonkeyPatc
     lost = threading.Event()
 
     class Gone:
-        def set(self, key: str, value: str) -> None:
+        def add(self, key: str, value: int) -> int:
             raise dist.DistNetworkError("Broken pipe")
 
     watch = pulse.Pulse(Gone(), 0, 2, lambda reason: (found.append(reason), lost.set())[0])
