@@ -158,13 +158,9 @@ def _run(argv: Sequence[str], host: Host, parser: argparse.ArgumentParser, resul
     filled: dict[str, str] = {}
     device = choose_device(args.device, filled)
     torchrun.settle(args, filled, lambda task: free_name(results, task))
-    named = args.expdir or (results / args.expname if args.expname else None)
-    checkpoint = torchrun.chosen(
-        lambda: resume.checkpoint_to_resume(args.past_exp, args.auto_resume, named and Path(named), parser.prog)
-    )
+    checkpoint = _checkpoint(args, results, parser.prog)
     if checkpoint is not None:
         filled["-e"] = str(checkpoint)
-        torchrun.without_repeated(args, checkpoint)
     call = complete(args, device, checkpoint, filled)
     if call.finished:
         _say(call.finished, *(call.ending(call.folder) if call.ending else ()))
@@ -191,6 +187,16 @@ def _run(argv: Sequence[str], host: Host, parser: argparse.ArgumentParser, resul
         except KeyboardInterrupt as stop:
             raise Interrupted(advice() if call.trains else "the same command begins again") from stop
     _say(*(call.ending(call.folder) if call.ending and torchrun.leads() else ()))
+
+
+def _checkpoint(args: argparse.Namespace, results: Path, program: str) -> Path | None:
+    """The checkpoint to go on with, if any."""
+    named = args.expdir or (results / args.expname if args.expname else None)
+    folder = named and Path(named)
+    found = torchrun.chosen(lambda: resume.checkpoint_to_resume(args.past_exp, args.auto_resume, folder, program))
+    if found is not None:
+        torchrun.without_repeated(args, found)
+    return found
 
 
 def _written(args: argparse.Namespace, call: HostCall, argv: Sequence[str], filled: Mapping[str, str]) -> list[str]:

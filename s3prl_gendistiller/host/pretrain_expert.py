@@ -87,18 +87,13 @@ class PretrainExpert(nn.Module):
         self.model = nn.ModuleDict({"student": student, "objectives": trained})
         options: dict[str, Any] = {"random_depth": distill.random_depth, "front_end": front_end}
         self.task = DistillTask(student, teacher, objectives, distill.target_layers, **options)
-        seed = self.train_loader.sampler.seed
-        self.forward_task: Any
-        if ranks.world() > 1:
-            self.forward_task = RankTask(self.task, self.train_loader, seed, varies=_batches_vary(self.config))
-        else:
-            self.forward_task = nn.DataParallel(self.task) if multi_gpu else self.task
+        self.forward_task: Any = self._parallel(multi_gpu)
 
         self._step = 0
         self._train_sums: list[Tensor] = []
         self._valid_reports: list[tuple[int, dict[str, float]]] = []
         self.held_out_loss: float | None = None  # the last one, for `progress`
-        self._random_states = RandomStates(seed)
+        self._random_states = RandomStates(self.train_loader.sampler.seed)
         self._clock = time.perf_counter()
         self._fingerprints = {"teacher": values_hash(teacher.encoder), "data": speech_hash(self.train_loader.crops)}
         if (here := meeting.present()) is not None:
@@ -186,6 +181,13 @@ class PretrainExpert(nn.Module):
         if "Progress" in all_states:
             self.train_loader.resume(batches_done(all_states["Progress"], len(self.train_loader)))
         self._random_states.load(all_states.get("RNG"))
+
+    def _parallel(self, multi_gpu: bool) -> Any:
+        """The task as it is trained: on its share of each batch, on all GPUs of this process, or as it is."""
+        loader = self.train_loader
+        if ranks.world() > 1:
+            return RankTask(self.task, loader, loader.sampler.seed, varies=_batches_vary(self.config))
+        return nn.DataParallel(self.task) if multi_gpu else self.task
 
     @property
     def _student(self) -> Student:

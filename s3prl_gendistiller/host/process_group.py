@@ -138,23 +138,9 @@ def told_of_sigterm(here: Meeting, way_on: Callable[[], str]) -> Iterator[None]:
     def handler(number: int, frame: Any) -> None:
         """The signal is already on its way to `watch`."""
 
-    def mask(how: int) -> None:
-        if watched:
-            signal.pthread_sigmask(how, [signal.SIGTERM])
-
-    def forget() -> None:
-        # a worker process of the loader, whose SIGTERM would reach `watch` through the same pipe
-        if watched:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        mask(signal.SIG_UNBLOCK)
-
-    watched = True
-    os.register_at_fork(
-        before=lambda: mask(signal.SIG_BLOCK),
-        after_in_parent=lambda: mask(signal.SIG_UNBLOCK),
-        after_in_child=forget,
-    )
+    watched = threading.Event()
+    watched.set()
+    _keep_from_children(watched)
     before = signal.signal(signal.SIGTERM, handler)
     woken = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     thread = threading.Thread(target=watch, daemon=True)
@@ -162,13 +148,36 @@ def told_of_sigterm(here: Meeting, way_on: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     finally:
-        watched = False
+        watched.clear()
         signal.set_wakeup_fd(woken)
         signal.signal(signal.SIGTERM, before)
         os.write(writing, bytes([_STOP]))
         thread.join()
         os.close(reading)
         os.close(writing)
+
+
+def _keep_from_children(watched: threading.Event) -> None:
+    """Gives processes that are forked while `watched` is set the usual SIGTERM.
+
+    They share the pipe of `told_of_sigterm`: the end of a worker process of the loader would be taken for this one's.
+    """
+
+    def mask(how: int) -> None:
+        if watched.is_set():
+            signal.pthread_sigmask(how, [signal.SIGTERM])
+
+    def forget() -> None:
+        if watched.is_set():
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        mask(signal.SIG_UNBLOCK)
+
+    os.register_at_fork(
+        before=lambda: mask(signal.SIG_BLOCK),
+        after_in_parent=lambda: mask(signal.SIG_UNBLOCK),
+        after_in_child=forget,
+    )
 
 
 def lost_rank(error: BaseException) -> bool:
