@@ -15,7 +15,10 @@ from tests.conftest import ROOT, run_python
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = {
     name: (ROOT / name).read_text(encoding="utf-8")
-    for name in ("README.md", "docs/your_recordings.md", "docs/distil.md", "docs/superb.md", "docs/python.md")
+    for name in (
+        *("README.md", "docs/your_recordings.md", "docs/distil.md", "docs/superb.md"),
+        *("docs/python.md", "docs/training.md"),
+    )
 }
 README_LINES_AT_MOST = 130
 
@@ -25,6 +28,7 @@ def commands(text: str) -> list[list[str]]:
     joined = re.sub(r"\\\n +", "", text)
     lines = re.findall(r"^    (\S.*)$", joined, flags=re.MULTILINE)
     parts = [part for line in lines for part in re.split(r"\s{2,}#", line)[0].split(" && ")]
+    parts = [re.sub(r"^torchrun .*?(run_pretrain\.py|-m s3prl\S+)", "python run_pretrain.py", part) for part in parts]
     return [shlex.split(part) for part in parts if part.startswith(("python ", "gendistiller ", "make ", "pip "))]
 
 

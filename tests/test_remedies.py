@@ -84,6 +84,7 @@ LAUNCHING = {
     "__init__": (),
     "launch": LAUNCHERS,
     "resume": LAUNCHERS,
+    "run_folder": LAUNCHERS,
     "arguments": (),
     "pretrain": ("run_pretrain.py",),
     "pretrain_data": ("run_pretrain.py",),

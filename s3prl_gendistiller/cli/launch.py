@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
 import os
-import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 
-from s3prl_gendistiller.cli import arguments, resume
+from s3prl_gendistiller.cli import arguments, resume, torchrun
+from s3prl_gendistiller.cli.messages import configure_logging
 from s3prl_gendistiller.cli.record import record_run
-from s3prl_gendistiller.distill.metrics import METRICS_FILE
+from s3prl_gendistiller.cli.run_folder import new_folder
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host import compat_messages
+from s3prl_gendistiller.host import compat_messages, meeting
 from s3prl_gendistiller.host.devices import check_device
 from s3prl_gendistiller.host.failures import explained, user_cause, workers_key
-from s3prl_gendistiller.host.lock import locked
 from s3prl_gendistiller.host.memory import keep_few_primitives, keep_freed_memory
 from s3prl_gendistiller.host.paths import RESOLVED_CONFIG
+from s3prl_gendistiller.host.process_group import choose_device as device_of_rank
+from s3prl_gendistiller.host.process_group import joined
 from s3prl_gendistiller.host.saving import way_on
 from s3prl_gendistiller.outputs import check_writable
-
-LOCK = ".run.lock"
-IN_USE = "another run trains in that folder; wait until that run has ended, stop it, or give another -n"
 
 OVERRIDES_HELP = """\
 -o changes keys of the configuration (-c) for one run; the file stays as it is. An option is config.SECTION.KEY=VALUE,
@@ -66,17 +63,28 @@ def guarded(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | N
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141  # as a shell reports SIGPIPE
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _tell(f"error: {error}")
         return 2
     except KeyboardInterrupt as stop:
-        print(f"stopped; {stop}" if isinstance(stop, Interrupted) else "stopped", file=sys.stderr)
+        _tell(f"stopped; {stop}" if isinstance(stop, Interrupted) else "stopped")
         return 130
     except Exception as error:
-        cause = user_cause(error)
+        cause, here = user_cause(error), meeting.present()
+        if cause is None and here is not None and not here.claim():
+            return 1  # another rank has said what is wrong
         if cause is None:
             raise
-        print(f"error: {cause}", file=sys.stderr)
+        _tell(f"error: {cause}")
         return 2
+
+
+def _tell(text: str) -> None:
+    """Writes the message of the end to stderr; of several ranks, the first one does."""
+    here = meeting.present()
+    if here is None:
+        print(text, file=sys.stderr)
+    else:
+        here.tell(text)
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,7 @@ class HostCall:
         source: checkpoint or folder that is evaluated; the run records the hash of its content.
         finished: message about a run that has nothing left to do; the host is not called.
         ending: makes the last lines of a run from its folder.
+        agreed: values by flag that all ranks must have equal.
     """
 
     command: list[str]
@@ -100,6 +109,7 @@ class HostCall:
     source: Path | None = None
     finished: str = ""
     ending: Callable[[Path], Iterable[str]] | None = None
+    agreed: Mapping[str, Any] = field(default_factory=dict)
 
 
 Complete = Callable[[argparse.Namespace, str, Path | None, dict[str, str]], HostCall]
@@ -107,15 +117,34 @@ Complete = Callable[[argparse.Namespace, str, Path | None, dict[str, str]], Host
 
 
 def run(
-    argv: Sequence[str] | None, host: Host, parser: argparse.ArgumentParser, results: Path, complete: Complete
+    argv: Sequence[str] | None,
+    host: Host,
+    parser: argparse.ArgumentParser,
+    results: Path,
+    complete: Complete,
+    *,
+    ranks: bool = False,
 ) -> int:
     """Completes a command, logs the filled-in flags, records the command and calls the host.
 
     Args:
         parser: parser of the command; its epilog is printed above the host's own help.
         results: parent folder of runs that have a name and no folder.
+        ranks: several ranks of torchrun train together; s3prl joins those of its other script itself.
     """
-    return guarded(lambda given: _run(given, host, parser, results, complete), argv)
+
+    def begin(given: Sequence[str]) -> None:
+        if ranks:
+            meeting.enter()
+        _run(given, host, parser, results, complete)
+
+    try:
+        status = guarded(begin, argv)
+        if status and (here := meeting.present()) is not None:
+            here.leave()
+        return status
+    finally:
+        meeting.close()
 
 
 def _run(argv: Sequence[str], host: Host, parser: argparse.ArgumentParser, results: Path, complete: Complete) -> None:
@@ -130,8 +159,8 @@ def _run(argv: Sequence[str], host: Host, parser: argparse.ArgumentParser, resul
     _check_place(args)
     filled: dict[str, str] = {}
     device = choose_device(args.device, filled)
-    named = args.expdir or (results / args.expname if args.expname else None)
-    checkpoint = resume.checkpoint_to_resume(args.past_exp, args.auto_resume, named and Path(named), parser.prog)
+    torchrun.settle(args, filled, lambda task: free_name(results, task))
+    checkpoint = _checkpoint(args, results, parser.prog)
     if checkpoint is not None:
         filled["-e"] = str(checkpoint)
     call = complete(args, device, checkpoint, filled)
@@ -139,24 +168,46 @@ def _run(argv: Sequence[str], host: Host, parser: argparse.ArgumentParser, resul
         _say(call.finished, *(call.ending(call.folder) if call.ending else ()))
         return
     flag = "-p" if args.expdir is not None else "-e" if args.past_exp is not None else "-n"
-    check_writable(call.folder, flag, folder=True)
+    if torchrun.leads():
+        check_writable(call.folder, flag, folder=True)
+    torchrun.agree(device, call.agreed)
     readers = workers_key(call.config or call.read_by or {})
     with new_folder(call.folder, trains=call.trains), explained(readers):
-        if args.auto_resume and checkpoint is None:
-            resume.set_aside(call.folder)
-        if filled:
-            shown = ", ".join(f"{flag} {value}" for flag, value in filled.items())
-            logging.getLogger(__name__).info("filled in: %s", shown)
-        record_run(call.folder, argv, SEED if args.seed is None else args.seed, call.source)
         command = call.command
-        if call.config is not None:
-            command = [*command, "-c", str(write_yaml(call.config, call.folder / RESOLVED_CONFIG))]
+        if torchrun.leads():
+            if args.auto_resume and checkpoint is None:
+                resume.set_aside(call.folder)
+            command = [*command, *_written(args, call, argv, filled)]
+        torchrun.wait("the files of the run")
+
+        def advice() -> str:
+            return way_on(call.folder, program=f"{'python' if torchrun.several() == 1 else 'torchrun'} {parser.prog} ")
+
         try:
-            host(command)
+            with joined(meeting.present(), device, advice):
+                host(command)
         except KeyboardInterrupt as stop:
-            advice = way_on(call.folder, program=f"python {parser.prog} ")
-            raise Interrupted(advice if call.trains else "the same command begins again") from stop
-    _say(*(call.ending(call.folder) if call.ending else ()))
+            raise Interrupted(advice() if call.trains else "the same command begins again") from stop
+    _say(*(call.ending(call.folder) if call.ending and torchrun.leads() else ()))
+
+
+def _checkpoint(args: argparse.Namespace, results: Path, program: str) -> Path | None:
+    """The checkpoint to go on with, if any."""
+    named = args.expdir or (results / args.expname if args.expname else None)
+    folder = named and Path(named)
+    found = torchrun.chosen(lambda: resume.checkpoint_to_resume(args.past_exp, args.auto_resume, folder, program))
+    if found is not None:
+        torchrun.without_repeated(args, found)
+    return found
+
+
+def _written(args: argparse.Namespace, call: HostCall, argv: Sequence[str], filled: Mapping[str, str]) -> list[str]:
+    """Logs what was filled in, and writes record and configuration of a run; returns the flag that names the latter."""
+    if filled:
+        shown = ", ".join(f"{flag} {value}" for flag, value in filled.items())
+        logging.getLogger(__name__).info("filled in: %s", shown)
+    record_run(call.folder, argv, SEED if args.seed is None else args.seed, call.source)
+    return [] if call.config is None else ["-c", str(write_yaml(call.config, call.folder / RESOLVED_CONFIG))]
 
 
 def _say(*lines: str) -> None:
@@ -190,27 +241,11 @@ def host_flags(name: str) -> argparse.ArgumentParser:
     return parser
 
 
-class _Messages(logging.StreamHandler):
-    """Writes to the present `sys.stderr`, which may change between two calls in one process."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.stream = sys.stderr
-        super().emit(record)
-
-
-def configure_logging() -> None:
-    """Sends the log lines of this package to stderr with its name in front; the host's logging stays as it is."""
-    package = logging.getLogger("s3prl_gendistiller")
-    if not package.handlers:
-        handler = _Messages()
-        handler.setFormatter(logging.Formatter("[gendistiller] %(message)s"))
-        package.addHandler(handler)
-        package.setLevel(logging.INFO)
-        package.propagate = False
-
-
 def choose_device(asked: str | None, filled: dict[str, str]) -> str:
     """The device: `asked`, if this machine has it, or s3prl's default cuda, or cpu on a machine without a GPU."""
+    here = meeting.present()
+    if here is not None and here.world > 1:
+        return device_of_rank(here, asked, filled)
     if asked in (None, "cuda") and not torch.cuda.is_available():
         filled["--device"] = "cpu (no GPU found)"
         return "cpu"
@@ -257,23 +292,3 @@ def write_yaml(content: dict[str, Any], path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return path
-
-
-@contextlib.contextmanager
-def new_folder(folder: Path, *, trains: bool = True) -> Iterator[None]:
-    """Locks a run's folder, and deletes a new folder if the run fails before its first step, checkpoint or metrics.
-
-    Args:
-        trains: whether the run trains. An evaluation needs no lock: it may read the checkpoints of a run that trains,
-            because each file is replaced whole.
-    """
-    existed = folder.exists()
-    leader = os.environ.get("RANK", "0") == "0"  # one of several training processes holds the lock
-    with locked(folder, LOCK, IN_USE) if trains and leader else contextlib.nullcontext():
-        try:
-            yield
-        except UserError as error:
-            used = error.begun or any(next(folder.glob(pattern), None) for pattern in ("*.ckpt", METRICS_FILE))
-            if not existed and folder.is_dir() and not used:
-                shutil.rmtree(folder)
-            raise

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from s3prl_gendistiller.cli import arguments, launch
+from s3prl_gendistiller.cli import arguments, launch, torchrun
 from s3prl_gendistiller.cli.ending import last_lines
 from s3prl_gendistiller.cli.launch import HostCall
 from s3prl_gendistiller.cli.pretrain_data import check_data
@@ -47,7 +47,7 @@ _KEPT = "a run that goes on keeps its model; begin another run with -n and a mod
 
 def main(argv: Sequence[str] | None = None, host: launch.Host = mount.run_pretrain) -> int:
     """Runs the command; the exit status is 2 for a mistake in the command, a file or the data."""
-    return launch.run(argv, host, _parser(), RESULTS, _complete)
+    return launch.run(argv, host, _parser(), RESULTS, _complete, ranks=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,12 +76,18 @@ def _resume(checkpoint: Path, args: argparse.Namespace, device: str, filled: dic
     filled.update({flag: "from the checkpoint" for flag, value in stored.items() if value is not None})
     args.overrides.refuse_model_keys(_KEPT)
     sections = check_stored_pretrain(states, checkpoint, args.overrides, mount.pretrain_tasks())
-    if begun.upstream in STUDENT_KINDS and sections.keys() >= {"runner", "optimizer", "pretrain_expert"}:
-        check_data(from_dict(RunnerConfig, sections, f"{checkpoint}: Config"))
+    known = begun.upstream in STUDENT_KINDS
+    torchrun.check_ranks(begun.upstream, known)
+    if known and sections.keys() >= {"runner", "optimizer", "pretrain_expert"}:
+        runner = from_dict(RunnerConfig, sections, f"{checkpoint}: Config")
+        torchrun.check_ranks(begun.upstream, known, runner.pretrain_expert.datarc.train_batch_size)
+        check_data(runner)
     check_changes(states, checkpoint, args.overrides)
     overrides = args.overrides.as_spelt_in(states["Config"])  # s3prl knows one name of each key
+    overrides = torchrun.without_data_parallel(begun, overrides)
     command = ["-e", str(checkpoint), "-o", resume_overrides(begun, checkpoint, overrides, device)]
-    return HostCall(command, folder, read_by=states["Config"], ending=ending)
+    agreed = {"-e": checkpoint.name, "step": states["Step"], "-c": sections}
+    return HostCall(command, folder, read_by=states["Config"], ending=ending, agreed=agreed)
 
 
 def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> HostCall:
@@ -91,22 +97,27 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> Hos
         raise UserError(f"-u: found {found}, expected one of {', '.join(tasks)}")
     if args.multi_gpu and device == "cpu":
         raise UserError("--multi_gpu: found with --device cpu; leave it out, or choose cuda where there are GPUs")
+    known = args.upstream in STUDENT_KINDS
+    torchrun.check_ranks(args.upstream, known)
     folder, command = launch.new_run(args, device, filled, RESULTS, args.upstream)
-    if args.upstream in STUDENT_KINDS:
+    agreed: dict[str, Any] = {}
+    if known:
         shipped = shipped_folder("pretrain_configs") / args.upstream
         args.config = args.config or _fill(filled, "-c", shipped / "config_runner.yaml")
         args.upstream_config = args.upstream_config or _fill(filled, "-g", shipped / "config_model.yaml")
         args.config, args.upstream_config = (str(existing_or_shipped(p)) for p in (args.config, args.upstream_config))
         args.overrides.refuse_model_keys(_advice(args.overrides, args.upstream_config))
         content = _check(args.upstream, args.upstream_config, args.config, args.overrides)
-        args.upstream_config = _for_host(read_layered_yaml(args.upstream_config), args.upstream_config)
+        model = read_layered_yaml(args.upstream_config)
+        agreed = {"-u": args.upstream, "--seed": args.seed, "-c": content, "-g": model}
+        args.upstream_config = _for_host(model, args.upstream_config)
     else:
         content = _check_stock(args)
     args.config = args.config and _for_host(content, args.config)
     override = args.overrides.text() if args.config is None else Overrides(args.overrides.flags).text()
     given = {"--multi_gpu": args.multi_gpu, "-o": override, "-c": args.config, "-g": args.upstream_config}
     command += launch.given_flags(given)
-    return HostCall(command, folder, read_by=content, ending=partial(last_lines, device=device))
+    return HostCall(command, folder, read_by=content, ending=partial(last_lines, device=device), agreed=agreed)
 
 
 def _check_stock(args: argparse.Namespace) -> dict[str, Any]:
@@ -165,6 +176,7 @@ def _check(task: str, model_path: str, runner_path: str, overrides: Overrides) -
     if problems:
         raise UserError("\n".join(problems))
     assert model is not None and runner is not None
+    torchrun.check_ranks(task, True, runner.pretrain_expert.datarc.train_batch_size)
     check_files([with_absolute_files(objective) for objective in model.objectives])
     check_data(runner, new_run_of=task)
     return content

@@ -11,6 +11,7 @@ import os
 
 import numpy as np
 
+from s3prl_gendistiller.distill import ranks
 from s3prl_gendistiller.distill.audio import MIN_SAMPLES, check_header, read_audio
 from s3prl_gendistiller.distill.crops import CropDataset
 from s3prl_gendistiller.distill.files import of_each_file
@@ -30,7 +31,7 @@ def check_audio(crops: CropDataset) -> None:
         lambda index: _problem(crops, index, index in decoded),
         workers=None,
         description="audio headers",
-        progress=total >= SHOWN_FROM,
+        progress=total >= SHOWN_FROM and ranks.rank() == 0,
     )
     problems = [problem for problem in found if problem is not None]
     skip = "add -o config.pretrain_expert.datarc.skip_bad=True to leave them out"

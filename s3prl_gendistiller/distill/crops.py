@@ -93,17 +93,21 @@ class CropDataset(Dataset):
         return Crop(wav, silent="" if wav.any() else path)
 
 
+def padded_size(longest: int, sizes: Sequence[int]) -> int:
+    """The first of the ascending `sizes` that holds `longest` samples; without such a size, `longest`."""
+    return next((size for size in sizes if size >= longest), longest)
+
+
 def collate(crops: Sequence[Crop], sizes: Sequence[int] = ()) -> LoadedBatch:
     """One padded (B, S) batch of the crops that could be read, and the problems of the others.
 
-    S is the first of the ascending `sizes` that is large enough; without such a size, the longest crop.
+    S is the `padded_size` of the longest crop.
     """
     wavs = [crop.wav for crop in crops if crop.wav is not None]
     lengths = torch.tensor([len(wav) for wav in wavs])
     batch = None
     if wavs:
-        longest = int(lengths.max())
-        size = next((size for size in sizes if size >= longest), longest)
+        size = padded_size(int(lengths.max()), sizes)
         wavs[0] = nn.functional.pad(wavs[0], (0, size - len(wavs[0])))
         batch = Batch(pad_sequence(wavs, batch_first=True), lengths)
     problems = tuple(crop.problem for crop in crops if crop.problem)

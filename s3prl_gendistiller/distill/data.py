@@ -2,7 +2,8 @@
 
 The batches of an epoch follow from (seed, epoch), a crop from (seed, epoch, utterance). No global random number
 generator and no worker process influences the order. A run that resumes after k batches therefore gets the batches
-that an unbroken run would have got, with any number of workers.
+that an unbroken run would have got, with any number of workers. With several ranks (`ranks`), each loads its share of
+the same batches, and positions count whole batches.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from s3prl_gendistiller.distill.crops import Batch, CropDataset, LoadedBatch, collate
+from s3prl_gendistiller.distill import ranks
+from s3prl_gendistiller.distill.crops import Batch, CropDataset, LoadedBatch, collate, padded_size
 from s3prl_gendistiller.distill.manifest import read_manifest
 from s3prl_gendistiller.errors import UserError
 
 logger = logging.getLogger(__name__)
 
+Key = tuple[int, int]
+"""Epoch and utterance of a crop."""
 LENGTH_JITTER = 0.1
 """Share by which lengths vary at random before they are sorted; neighbours then differ from epoch to epoch."""
 
@@ -81,7 +85,7 @@ class _Loader:
         """Batches in an epoch."""
         raise NotImplementedError
 
-    def _load(self, plan: Iterable[list[tuple[int, int]]]) -> Iterator[Batch | None]:
+    def _load(self, plan: Iterable[list[Key]]) -> Iterator[Batch | None]:
         """The batches of a plan of (epoch, utterance index); None for a batch without any good file."""
         loader: DataLoader[LoadedBatch] = DataLoader(
             self.crops,
@@ -111,7 +115,7 @@ class TrainLoader(_Loader):
     """The endless stream of training batches, epoch by epoch, as s3prl's Runner iterates over it.
 
     Each iteration starts where the last iteration stopped and ends with the epoch. Worker processes go on over the end
-    of an epoch.
+    of an epoch. With several ranks, each gets its share of every batch, which may be empty: (0, S).
 
     Args:
         csv_paths: manifests, their paths relative to `root`.
@@ -140,7 +144,7 @@ class TrainLoader(_Loader):
         super().__init__(crops, skip_bad, num_workers, pin_memory)
         self.sampler = BucketBatchSampler(crops.crop_lengths, batch_size, seed)
         self.batches_done = 0  # batches that were yielded or skipped since the start, without prefetched ones
-        self._stream: Iterator[Batch | None] | None = None
+        self._stream: Iterator[tuple[list[Key], Batch | None]] | None = None
         if padded_lengths is not None:
             longest = int(crops.crop_lengths.max())
             self.sizes = [-(-longest * part // padded_lengths) for part in range(1, padded_lengths + 1)]
@@ -163,10 +167,11 @@ class TrainLoader(_Loader):
         """The batches of the rest of the current epoch."""
         offset = self.batches_done % len(self)
         empty = offset == 0
-        stream = self._stream or self._load(self._plan())
+        stream = self._stream or self._endless()
         self._stream = None  # an error ends a stream, so that another iteration needs a new one
-        for batch in itertools.islice(stream, len(self) - offset):
+        for whole, batch in itertools.islice(stream, len(self) - offset):
             self.batches_done += 1
+            batch = self._part(whole, batch)
             if batch is not None:
                 empty = False
                 self._stream = stream
@@ -175,9 +180,25 @@ class TrainLoader(_Loader):
         self._stream = stream
         if empty:
             # Without an error the Runner would start one empty epoch after another.
-            raise UserError(f"none of {len(self.crops)} audio files can be read; first: {min(self.skipped)}")
+            skipped = set().union(*ranks.gather(self.skipped))
+            raise UserError(f"none of {len(self.crops)} audio files can be read; first: {min(skipped)}")
 
-    def _plan(self) -> Iterator[list[tuple[int, int]]]:
+    def _part(self, whole: Sequence[Key], batch: Batch | None) -> Batch | None:
+        """This rank's share of the planned batch `whole`, perhaps empty; None if no rank could read a file of it."""
+        if ranks.world() == 1:
+            return batch
+        samples = padded_size(int(self.sampler.lengths[[index for _, index in whole]].max()), self.sizes)
+        if self.skip_bad:
+            samples = ranks.largest(0 if batch is None else batch.wavs.shape[1])
+        wavs, lengths = batch or (None, None)
+        return Batch(*ranks.part(wavs, lengths, samples)) if samples else None
+
+    def _endless(self) -> Iterator[tuple[list[Key], Batch | None]]:
+        """Each planned batch, and what of this rank's share of it could be read."""
+        plan, wholes = itertools.tee(self._plan())
+        return zip(wholes, self._load(list(ranks.share(keys)) for keys in plan), strict=True)
+
+    def _plan(self) -> Iterator[list[Key]]:
         """All batches from the present one on, without end."""
         first, offset = divmod(self.batches_done, len(self))
         for epoch in itertools.count(first):
@@ -186,7 +207,10 @@ class TrainLoader(_Loader):
 
 
 class HeldOutLoader(_Loader):
-    """Held-out data in a fixed order, longest first, cut to the middle `crop_samples`; arguments as `TrainLoader`."""
+    """Held-out data in a fixed order, longest first, cut to the middle `crop_samples`; arguments as `TrainLoader`.
+
+    With several ranks, each gets its share of the batches.
+    """
 
     def __init__(
         self,
@@ -208,4 +232,4 @@ class HeldOutLoader(_Loader):
         return len(self.plan)
 
     def __iter__(self) -> Iterator[Batch]:
-        yield from (batch for batch in self._load(self.plan) if batch is not None)
+        yield from (batch for batch in self._load(list(ranks.share(self.plan))) if batch is not None)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from s3prl_gendistiller.distill import ranks
 from s3prl_gendistiller.distill.crops import Batch
 from s3prl_gendistiller.distill.precision import computing_in
 from s3prl_gendistiller.distill.teacher import Teacher, trim_to_shorter
@@ -63,7 +64,12 @@ class DistillTask(nn.Module):
         self._sources: list[int | None] = [getattr(objective, "source_layer", None) for objective in objectives]
 
     def forward(
-        self, wavs: Tensor, lengths: Tensor, teacher_probability: float = 0.0, front_end_only: bool = False
+        self,
+        wavs: Tensor,
+        lengths: Tensor,
+        teacher_probability: float = 0.0,
+        front_end_only: bool = False,
+        depth: int | None = None,
     ) -> Tensor:
         """Sums and counts of all terms for a batch.
 
@@ -71,12 +77,16 @@ class DistillTask(nn.Module):
             wavs: (B, S), zero padded; lengths: (B,) samples.
             teacher_probability: probability that a teacher layer replaces the generated layer as history.
             front_end_only: compare only the frames that enter the first layers of teacher and student, as layer 0.
+            depth: k of `random_depth`, where the caller draws k; None: the task draws k from torch's global generator.
 
         Returns:
             (1, K, 2): sum and count of every term, in the order of `terms`. DataParallel gathers its replicas along the
             first axis, and `loss` adds them before it divides.
         """
-        values = self._front_end(wavs, lengths) if front_end_only else self._layers(wavs, lengths, teacher_probability)
+        if front_end_only:
+            values = self._front_end(wavs, lengths)
+        else:
+            values = self._layers(wavs, lengths, teacher_probability, depth)
         none = wavs.new_zeros((), dtype=torch.float32)
         pairs = (values.get(name, (none, none)) for name in self.terms)
         return torch.stack([torch.stack((total.float(), count.float())) for total, count in pairs]).unsqueeze(0)
@@ -91,11 +101,11 @@ class DistillTask(nn.Module):
             terms: Terms = self.front_end(taught, own.float(), mask)
         return terms
 
-    def _layers(self, wavs: Tensor, lengths: Tensor, teacher_probability: float) -> Terms:
+    def _layers(self, wavs: Tensor, lengths: Tensor, teacher_probability: float, drawn: int | None) -> Terms:
         options: dict[str, Any] = {}
         depth = len(self.target_layers)
         if self.random_depth and self.training:
-            depth = options["steps"] = int(torch.randint(1, depth + 1, ()))
+            depth = options["steps"] = int(torch.randint(1, depth + 1, ())) if drawn is None else drawn
         beside = {layer for layer in self._sources if layer is not None} - set(self.target_layers)
         layers = [*self.target_layers[:depth], *sorted(beside)]
         taught = self.teacher(wavs, lengths, layers)  # (B, k targets and the source layers of objectives, T', D_t)
@@ -146,7 +156,10 @@ def _known_terms(objective: Any, values: Any) -> Terms:
 
 @torch.no_grad()
 def score(task: DistillTask, batches: Iterable[Batch], device: torch.device | str) -> dict[str, float]:
-    """Free-running means of all terms over `batches`, and the weighted loss as "loss"; the mode is restored."""
+    """Free-running means of all terms over `batches`, and the weighted loss as "loss"; the mode is restored.
+
+    With several ranks, `batches` are those of one rank, and the means are over the batches of all ranks.
+    """
     was_training = task.training
     task.eval()
     try:
@@ -154,6 +167,9 @@ def score(task: DistillTask, batches: Iterable[Batch], device: torch.device | st
         totals = [task(batch.wavs.to(device), batch.lengths).double().cpu() for batch in batches]
     finally:
         task.train(was_training)
+    if ranks.world() > 1:  # a rank may have no batch
+        none = torch.zeros(1, len(task.terms), 2, dtype=torch.float64)
+        totals = [ranks.total(torch.cat([none, *totals]).sum(0, keepdim=True))]
     sums = torch.cat(totals)
     return {**task.report(sums), "loss": float(task.loss(sums))}
 

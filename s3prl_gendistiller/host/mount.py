@@ -21,11 +21,13 @@ from typing import Any
 
 import torch
 
+from s3prl_gendistiller.distill import ranks
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat, compat_messages, hubconf, runners, soft_labels
 from s3prl_gendistiller.host.feature_cache import put_cache_before, watch_loaders
 from s3prl_gendistiller.host.feature_store import CACHE_FLAG, LIMIT_FLAG, FeatureCache, read_size
 from s3prl_gendistiller.host.locate import find_host, is_host_package
+from s3prl_gendistiller.host.process_group import NoWriter
 from s3prl_gendistiller.host.progress import Bars
 from s3prl_gendistiller.host.shims import ctc_corpora, downstream_experts, task_data, upstream_guards
 from s3prl_gendistiller.host.training_guard import TrainingGuard
@@ -51,6 +53,8 @@ def mount_pretrain() -> ModuleType:
     tasks = pretrain_tasks()
     # run_pretrain's parser lists the tasks in 'pretrain/' of the working directory
     listed = View(os, listdir=lambda path=".": tasks if path == "pretrain/" else os.listdir(path))
+    if ranks.rank():  # rank 0 alone writes files
+        listed.makedirs = module.copyfile = lambda *given, **named: None  # type: ignore[attr-defined]
     module.os, module.torch = listed, upstream_guards.TORCH  # type: ignore[attr-defined]
     return module
 
@@ -76,6 +80,8 @@ def guard_runner(module: ModuleType) -> None:
     module.print = guard.say  # type: ignore[attr-defined]
     if not hasattr(runner, "evaluate"):  # the pretraining Runner; the suite reads the bars of the other one
         module.tqdm = Bars(guard)  # type: ignore[attr-defined]
+        if ranks.rank():  # rank 0 alone writes files
+            module.SummaryWriter = NoWriter  # type: ignore[attr-defined]
     runner._get_optimizer = runners.optimizer_getter(runner._get_optimizer, module, guard)
     runner._get_scheduler = runners.scheduler_getter(runner._get_scheduler)
     runner.train = runners.ended(runners.trained(runner.train, guard), guard)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.config_runner import DataConfig
+from s3prl_gendistiller.distill import ranks
 from s3prl_gendistiller.distill.audit import check_audio, speech_hash
 from s3prl_gendistiller.distill.crops import Batch
 from s3prl_gendistiller.distill.data import HeldOutLoader, TrainLoader
@@ -31,11 +32,13 @@ from s3prl_gendistiller.distill.task import DistillTask, score
 from s3prl_gendistiller.distill.teacher import Teacher
 from s3prl_gendistiller.distill.weights import values_hash
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host import mount
+from s3prl_gendistiller.host import meeting, mount
 from s3prl_gendistiller.host.checkpoint import FORMAT_VERSION, OBJECTIVE_PACKAGES
 from s3prl_gendistiller.host.objectives import OBJECTIVES, load_objectives
 from s3prl_gendistiller.host.paths import speech_folders, with_absolute_files
-from s3prl_gendistiller.host.resume import batches_done, check_fingerprints, random_state
+from s3prl_gendistiller.host.random_states import RandomStates
+from s3prl_gendistiller.host.rank_task import RankTask
+from s3prl_gendistiller.host.resume import batches_done, check_fingerprints
 from s3prl_gendistiller.host.students import build_student, load_weights
 from s3prl_gendistiller.host.teachers import load_teacher, warm_start_student
 from s3prl_gendistiller.installed_objectives import packages
@@ -62,6 +65,7 @@ class PretrainExpert(nn.Module):
         self, datarc: Mapping[str, Any], upstream_config: str | dict, device: str = "cuda", multi_gpu: bool = False
     ) -> None:
         super().__init__()
+        meeting.refuse_unjoined(ranks.world())
         if "pretrain.runner" in sys.modules:  # also for s3prl's own script in a linked checkout
             mount.guard_runner(sys.modules["pretrain.runner"])
         self.device = device
@@ -87,16 +91,18 @@ class PretrainExpert(nn.Module):
         dtype = dtype_of(distill.precision, device, "distill.precision")
         options: dict[str, Any] = {"random_depth": distill.random_depth, "front_end": front_end, "dtype": dtype}
         self.task = DistillTask(student, teacher, objectives, distill.target_layers, **options)
-        self.forward_task = nn.DataParallel(self.task) if multi_gpu else self.task
+        self.forward_task: Any = self._parallel(multi_gpu)
 
         self._step = 0
         self.last_step: int | None = None  # of the run; `runners` sets it
         self._train_sums: list[Tensor] = []
         self._valid_reports: list[tuple[int, dict[str, float]]] = []
         self.held_out_loss: float | None = None  # the last one, for `progress`
-        self._random_state: dict[str, Any] | None = None
+        self._random_states = RandomStates(self.train_loader.sampler.seed)
         self._clock = time.perf_counter()
         self._fingerprints = {"teacher": values_hash(teacher.encoder), "data": speech_hash(self.train_loader.crops)}
+        if (here := meeting.present()) is not None:
+            here.agree("teacher and speech", self._fingerprints)
         _log_parameters(student, teacher)
         for line in projections(self.config, teacher.width):
             logger.info("%s", line)
@@ -111,7 +117,7 @@ class PretrainExpert(nn.Module):
             self._clock = time.perf_counter()  # start-up does not count as training time
         if self.task.dtype == torch.float16 or self.config.distill.precision == "auto":
             self._follow_the_runner()
-        self._restore_random_state()
+        self._random_states.restore(self.train_loader.batches_done)
         self._step = global_step
         wavs = data.wavs.to(self.device, non_blocking=True)
         distill = self.config.distill
@@ -155,7 +161,7 @@ class PretrainExpert(nn.Module):
         self._train_sums.clear()
         entries = [("train", global_step, train)] + [("valid", step, report) for step, report in self._valid_reports]
         self._valid_reports.clear()
-        for split, step, report in entries:
+        for split, step, report in entries if ranks.rank() == 0 else ():
             append_metrics(logger.logdir, split, step, report)
             for name, value in report.items():
                 if (split, name) != ("train", "loss"):  # the Runner writes that one itself
@@ -179,8 +185,7 @@ class PretrainExpert(nn.Module):
         loader = self.train_loader
         all_states["Progress"] = {"batches_done": loader.batches_done, "epoch_batches": len(loader)}
         all_states["Fingerprints"] = self._fingerprints
-        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-        all_states["RNG"] = {"cpu": torch.get_rng_state(), "cuda": cuda}
+        all_states["RNG"] = self._random_states.entry(self.device)
         return all_states
 
     def load_model(self, all_states: dict[str, Any]) -> None:
@@ -194,22 +199,20 @@ class PretrainExpert(nn.Module):
             load_objectives(self.model["objectives"], all_states, "-e")
         if "Progress" in all_states:
             self.train_loader.resume(batches_done(all_states["Progress"], len(self.train_loader)))
-        self._random_state = random_state(all_states.get("RNG"))
+        self._random_states.load(all_states.get("RNG"))
+
+    def _parallel(self, multi_gpu: bool) -> Any:
+        """The task as it is trained: on its share of each batch, on all GPUs of this process, or as it is."""
+        loader = self.train_loader
+        if ranks.world() > 1:
+            return RankTask(self.task, loader, loader.sampler.seed, varies=_batches_vary(self.config))
+        return nn.DataParallel(self.task) if multi_gpu else self.task
 
     @property
     def _student(self) -> Student:
         student = self.model["student"]
         assert isinstance(student, Student)
         return student
-
-    def _restore_random_state(self) -> None:
-        # not in load_model: the Runner draws random numbers between load_model and the first batch
-        if self._random_state is None:
-            return
-        torch.set_rng_state(self._random_state["cpu"])
-        if self._random_state["cuda"] and torch.cuda.device_count() == len(self._random_state["cuda"]):
-            torch.cuda.set_rng_state_all(self._random_state["cuda"])
-        self._random_state = None
 
 
 def task_expert(name: str) -> type[PretrainExpert]:
@@ -246,6 +249,15 @@ def _with_absolute_paths(config: ModelConfig) -> ModelConfig:
     }
     teacher = dataclasses.replace(config.teacher, **paths)
     return dataclasses.replace(config, teacher=teacher, objectives=tuple(map(with_absolute_files, config.objectives)))
+
+
+def _batches_vary(config: ModelConfig) -> bool:
+    """Whether one batch may use other parameters than another one."""
+    distill = config.distill
+    drops = getattr(config.student, "encoder_layerdrop", 0.0) > 0.0
+    return (
+        distill.random_depth or distill.front_end_steps > 0 or drops or any(packages(o.name) for o in config.objectives)
+    )
 
 
 def _log_parameters(student: Student, teacher: Teacher) -> None:

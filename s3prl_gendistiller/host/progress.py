@@ -8,6 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from s3prl_gendistiller.distill import ranks
 from s3prl_gendistiller.host.saving import named_by_step
 from s3prl_gendistiller.host.training_guard import TrainingGuard
 
@@ -58,8 +59,10 @@ class StepBar:
         self._done = self._first = steps
 
     def update(self, steps: int = 1) -> None:
-        """Counts `steps` as done, and shows the progress if it is time to."""
+        """Counts `steps` as done, and shows the progress if it is time to; rank 0 alone shows it."""
         self._done += steps
+        if ranks.rank():
+            return
         if sys.stderr.isatty():
             if self._bar is None:
                 form = {"bar_format": _FORMAT, "unit": " steps", "dynamic_ncols": True}

@@ -17,6 +17,7 @@ from torch import nn
 from s3prl_gendistiller.distill.weights import check_weights, is_plain
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.failures import is_out_of_memory
+from s3prl_gendistiller.host.process_group import lost_rank
 from s3prl_gendistiller.host.training_guard import TrainingGuard
 
 Method = Callable[..., Any]
@@ -80,7 +81,7 @@ def weight_loader(stock: Method) -> Method:
 
 
 def ended(stock: Method, guard: TrainingGuard) -> Method:
-    """A loop that ends with one message when memory runs out."""
+    """A loop that ends with one message when memory runs out, or when another rank has ended."""
 
     @functools.wraps(stock)
     def run(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -91,9 +92,12 @@ def ended(stock: Method, guard: TrainingGuard) -> Method:
             error.begun = guard.steps > 0
             raise
         except RuntimeError as error:
-            if not is_out_of_memory(error):
+            if lost_rank(error):
+                problem = guard.lost_rank(error)
+            elif is_out_of_memory(error):
+                problem = guard.out_of_memory("")
+            else:
                 raise
-            problem = guard.out_of_memory("")
             problem.begun = guard.steps > 0
             raise problem from error
 

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from s3prl_gendistiller.distill import ranks
 from s3prl_gendistiller.distill.weights import is_finite
 from s3prl_gendistiller.documents import leaves
 from s3prl_gendistiller.errors import UserError
@@ -118,10 +119,15 @@ class TrainingGuard:
         self._unread.clear()
 
     def save(self, states: Mapping[str, Any], path: str) -> None:
-        """`torch.save` of a Runner; UserError if a weight is not finite, or the file cannot be written."""
+        """`torch.save` of a Runner; UserError if a weight is not finite, or the file cannot be written.
+
+        All ranks check the weights, and rank 0 writes.
+        """
         trained = [value for group in self._optimizer.param_groups for value in group["params"]]
         if not all(map(is_finite, trained)) or any(bool(value.isnan().any()) for value in _tensors(states)):
             raise self._not_finite(f"the weights are not finite, so {Path(path).name} was not written")
+        if ranks.rank():
+            return
         # weights may be ruined and still finite: while steps are skipped, no older checkpoint is deleted
         keep = EVERY if self._row else int(states["Config"]["runner"]["max_keep"])
         save_checkpoint(states, Path(named_by_step(path, self.step)), keep)
@@ -131,6 +137,8 @@ class TrainingGuard:
         builtins.print(*values, **options)
         if values and str(values[0]).startswith(OUT_OF_MEMORY):
             self._memory += 1
+            if ranks.world() > 1:
+                raise self.out_of_memory(f" on rank {ranks.rank()}, and a rank cannot skip a batch alone")
             if self._memory >= OUT_OF_MEMORY_IN_A_ROW:
                 raise self.out_of_memory(f" {self._memory} times in a row")
 
@@ -141,6 +149,14 @@ class TrainingGuard:
             f"step {self.step + 1}: out of memory{often}; lower {' or '.join(sizes) or 'the batch size'}, or leave "
             "other programs off the device. config.runner.gradient_accumulate_steps, raised by the same factor, keeps "
             f"the batch of an optimiser step as large as it was; {way_on(self._folder)}"
+        )
+
+    def lost_rank(self, error: RuntimeError) -> UserError:
+        """The error of a rank whose connection to another one has ended."""
+        reason = " ".join(str(error).split())[:120]
+        return UserError(
+            f"step {self.step + 1}: another rank has ended, so rank {ranks.rank()} cannot go on ({reason}); "
+            f"{way_on(self._folder)}"
         )
 
     def report(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from s3prl_gendistiller.cli import launch, main, parser, resume
+from s3prl_gendistiller.cli import main, messages, parser, resume
 from tests.cli.places import refuses, stopped
 
 
@@ -106,7 +106,7 @@ def test_curves_of_runs_with_one_name_are_told_apart(tmp_path: Path, monkeypatch
 def test_nothing_is_said_twice_after_two_calls(capsys: pytest.CaptureFixture[str]) -> None:
     """A handler that remembers the first stderr would write to a closed one."""
     for _ in range(2):
-        launch.configure_logging()
+        messages.configure_logging()
     logging.getLogger("s3prl_gendistiller.x").info("once")
     assert capsys.readouterr().err.count("once") == 1
     assert os.path.basename(resume.__file__) == "resume.py"

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from s3prl_gendistiller.cli import downstream, launch, main, pretrain, resume
+from s3prl_gendistiller.cli import downstream, launch, main, pretrain, resume, run_folder
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.overrides import read_overrides
 from s3prl_gendistiller.schema import read_layered_yaml
@@ -191,7 +191,7 @@ def test_a_folder_is_taken_back_only_if_it_is_new_and_holds_no_checkpoint(tmp_pa
         folder = tmp_path / f"{existed}{checkpoint}"
         if existed:
             folder.mkdir()
-        with pytest.raises(UserError), launch.new_folder(folder):
+        with pytest.raises(UserError), run_folder.new_folder(folder):
             folder.mkdir(exist_ok=True)
             (folder / "config.yaml").touch()
             if checkpoint:
@@ -202,7 +202,7 @@ def test_a_folder_is_taken_back_only_if_it_is_new_and_holds_no_checkpoint(tmp_pa
 
 def test_a_folder_with_hours_of_training_in_it_stays(tmp_path: Path) -> None:
     def fail(folder: Path, *, begun: bool = False, file: str = "config.yaml") -> bool:
-        with pytest.raises(UserError), launch.new_folder(folder):
+        with pytest.raises(UserError), run_folder.new_folder(folder):
             (folder / file).touch()
             error = UserError("stop")
             error.begun = begun
@@ -214,11 +214,14 @@ def test_a_folder_with_hours_of_training_in_it_stays(tmp_path: Path) -> None:
 
 
 def test_two_runs_do_not_train_in_one_folder_and_the_refused_one_takes_nothing_away(tmp_path: Path) -> None:
-    with launch.new_folder(tmp_path / "run"):
+    with run_folder.new_folder(tmp_path / "run"):
         (tmp_path / "run/config.yaml").touch()
-        with pytest.raises(UserError, match="another run trains in that folder"), launch.new_folder(tmp_path / "run"):
+        with (
+            pytest.raises(UserError, match="another run trains in that folder"),
+            run_folder.new_folder(tmp_path / "run"),
+        ):
             pass
-        with launch.new_folder(tmp_path / "run", trains=False):  # an evaluation during training
+        with run_folder.new_folder(tmp_path / "run", trains=False):  # an evaluation during training
             pass
         assert (tmp_path / "run/config.yaml").exists()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,21 @@ from tests.bench import Bench
 def make(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SUPERB_DATA", str(bench.data))
 
-    def build(task: str = "gendistiller", datarc: dict | None = None, **sections: object) -> PretrainExpert:
-        torch.manual_seed(0)
+    def prepared(
+        task: str = "gendistiller", datarc: dict | None = None, **sections: object
+    ) -> Callable[[], PretrainExpert]:
+        """Builds the expert from files that are written before, as several processes need it."""
         runner = read_layered_yaml(bench.runner(tmp_path, task, datarc))
         model = bench.model(tmp_path, task, **sections)
-        return task_expert(task)(runner["pretrain_expert"]["datarc"], str(model), "cpu", False)
 
+        def build() -> PretrainExpert:
+            torch.manual_seed(0)
+            return task_expert(task)(runner["pretrain_expert"]["datarc"], str(model), "cpu", False)
+
+        return build
+
+    def build(task: str = "gendistiller", datarc: dict | None = None, **sections: object) -> PretrainExpert:
+        return prepared(task, datarc, **sections)()
+
+    build.prepared = prepared  # type: ignore[attr-defined]
     return build
