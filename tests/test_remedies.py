@@ -85,6 +85,7 @@ LAUNCHING = {
     "launch": LAUNCHERS,
     "resume": LAUNCHERS,
     "run_folder": LAUNCHERS,
+    "torchrun": ("run_pretrain.py",),
     "arguments": (),
     "pretrain": ("run_pretrain.py",),
     "pretrain_data": ("run_pretrain.py",),
