@@ -29,6 +29,9 @@ class TargetsConfig:
         low=0,
         about="first steps, which train the front end alone to give the frames that enter the teacher's layer 1",
     )
+    share_front_end: bool = key(
+        False, about="the student's CNN is a frozen copy of the teacher's, and one pass in training serves both"
+    )
 
     @property
     def feeds_teacher_back(self) -> bool:

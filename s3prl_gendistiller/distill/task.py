@@ -29,6 +29,7 @@ class DistillTask(nn.Module):
         random_depth: train each batch on the first k layers only, k drawn from 1..N. The loss of a batch holds only
             the layers that were generated.
         front_end: the objective of the steps that train the front end alone, see `forward`.
+        share_front_end: the student takes the features of the teacher's CNN, see `distill.shared_front_end`.
 
     Raises:
         UserError: the teacher has no such layer.
@@ -43,6 +44,7 @@ class DistillTask(nn.Module):
         *,
         random_depth: bool = False,
         front_end: nn.Module | None = None,
+        share_front_end: bool = False,
     ) -> None:
         super().__init__()
         check_layers(target_layers, teacher.num_layers, teacher.name)
@@ -52,6 +54,7 @@ class DistillTask(nn.Module):
         self.target_layers = tuple(target_layers)
         self.random_depth = random_depth
         self.front_end = front_end
+        self.share_front_end = share_front_end
         self.terms: dict[str, float] = {}
         for objective in (*objectives, *([] if front_end is None else [front_end])):
             self.terms.update(objective.terms)
@@ -78,8 +81,8 @@ class DistillTask(nn.Module):
 
     def _front_end(self, wavs: Tensor, lengths: Tensor) -> Terms:
         assert self.front_end is not None and isinstance(self.student, Student)
-        taught = self.teacher(wavs, lengths, [0])  # (B, 1, T', D_t)
-        z, mask = self.student.encode(wavs, lengths)
+        taught, shared = self._teach(wavs, lengths, [0])  # (B, 1, T', D_t)
+        z, mask = self.student.encode(wavs, lengths, **shared)
         taught, own, mask = trim_to_shorter(taught, z.unsqueeze(1), mask)
         with torch.autocast(wavs.device.type, enabled=False):
             terms: Terms = self.front_end(taught, own.float(), mask)
@@ -92,7 +95,8 @@ class DistillTask(nn.Module):
             depth = options["steps"] = int(torch.randint(1, depth + 1, ()))
         beside = {layer for layer in self._sources if layer is not None} - set(self.target_layers)
         layers = [*self.target_layers[:depth], *sorted(beside)]
-        taught = self.teacher(wavs, lengths, layers)  # (B, k targets and the source layers of objectives, T', D_t)
+        taught, shared = self._teach(wavs, lengths, layers)  # (B, k targets, source layers of objectives, T', D_t)
+        options.update(shared)
         targets = taught[:, :depth]
         if teacher_probability > 0.0:
             options.update(teacher_layers=targets, teacher_probability=teacher_probability)
@@ -105,6 +109,13 @@ class DistillTask(nn.Module):
                     given = taught[:, :depth] if source is None else taught[:, [layers.index(source)]]
                     values.update(_known_terms(objective, objective(given, predictions.float(), mask)))
         return values
+
+    def _teach(self, wavs: Tensor, lengths: Tensor, layers: Sequence[int]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The teacher's `layers` (B, L, T', D_t), and the keyword with which the student takes shared features."""
+        if not self.share_front_end:
+            return self.teacher(wavs, lengths, layers), {}
+        taught, features = self.teacher.with_features(wavs, lengths, layers)
+        return taught, {"features": features}
 
     def loss(self, sums: Tensor) -> Tensor:
         """The weighted loss, a scalar, from gathered sums (R, K, 2)."""

@@ -25,6 +25,7 @@ from s3prl_gendistiller.distill.fit import check_fit, projections
 from s3prl_gendistiller.distill.metrics import append_metrics
 from s3prl_gendistiller.distill.objectives import Setting, build_objectives
 from s3prl_gendistiller.distill.objectives.layerwise import build_front_end
+from s3prl_gendistiller.distill.shared_front_end import check_shared, share_front_end
 from s3prl_gendistiller.distill.task import DistillTask, score
 from s3prl_gendistiller.distill.teacher import Teacher
 from s3prl_gendistiller.distill.weights import values_hash
@@ -73,15 +74,20 @@ class PretrainExpert(nn.Module):
         student = build_student(self.config)
         if student.ignores_padding:
             teacher.ignore_padding()
+        distill = self.config.distill
+        if distill.share_front_end:
+            share_front_end(student, teacher)
         if fresh:
             warm_start_student(student, teacher, self.config)
+            if distill.share_front_end:
+                check_shared(student, teacher)
         setting = Setting(self.config.distill.target_layers, self.config.student.encoder_embed_dim, teacher)
         objectives = build_objectives(self.config.objectives, setting)
-        distill = self.config.distill
         front_end = build_front_end(setting) if distill.front_end_steps else None
         trained = nn.ModuleList([*objectives, *([] if front_end is None else [front_end])])
         self.model = nn.ModuleDict({"student": student, "objectives": trained})
         options: dict[str, Any] = {"random_depth": distill.random_depth, "front_end": front_end}
+        options["share_front_end"] = distill.share_front_end
         self.task = DistillTask(student, teacher, objectives, distill.target_layers, **options)
         self.forward_task = nn.DataParallel(self.task) if multi_gpu else self.task
 
@@ -170,6 +176,8 @@ class PretrainExpert(nn.Module):
         if key not in all_states:
             raise UserError(f"-e: the checkpoint holds no {key}, expected one of task {self.task_name}")
         load_weights(self._student, all_states[key], "-e")
+        if self.config.distill.share_front_end:
+            check_shared(self._student, self.task.teacher)
         check_fingerprints(all_states, self._fingerprints, self.data)
         if self.model["objectives"].state_dict():
             load_objectives(self.model["objectives"], all_states, "-e")

@@ -163,6 +163,12 @@ class ConvFrontEnd(nn.Module):
         x = scale_gradient(x, self.grad_mult).transpose(1, 2)  # (B, T, C)
         return x, frame_mask(frames, x.shape[1])
 
+    def mask(self, lengths: Tensor, max_frames: int) -> Tensor:
+        """(B,) samples to the frame mask (B, T); a ValueError if an item is too short for a single frame."""
+        frames = num_frames(lengths, self.conv_layers)
+        require_frames(lengths, frames)
+        return frame_mask(frames, max_frames)
+
 
 def build(config: BackboneConfig) -> ConvFrontEnd:
     """The front end of the row `conv` of `front_ends.FRONT_ENDS`."""

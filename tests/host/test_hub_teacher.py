@@ -110,23 +110,6 @@ def test_a_student_starts_alike_from_the_folder_and_from_the_hub(
     assert all(torch.equal(value, students[1][name]) for name, value in students[0].items())
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
-@pytest.mark.parametrize("kind", KINDS)
-def test_layers_above_the_highest_target_do_not_run(
-    kind: str, flavour: str, checkpoints: dict, wavs: tuple[Tensor, Tensor]
-) -> None:
-    teacher = load_hub_teacher(f"{kind}_local", str(checkpoints[kind, flavour]))
-    ran: list[int] = []
-    for index, layer in enumerate(teacher.encoder.model.encoder.layers):
-        layer.register_forward_hook(lambda *_, index=index: ran.append(index))
-    everything = teacher(*wavs, [0, 1, 2, 3])
-    assert ran == [0, 1, 2]
-    ran.clear()
-    assert torch.equal(teacher(*wavs, [0, 1]), everything[:, :2])
-    assert ran == [0] + [1] * (flavour == "large")
-    assert torch.equal(teacher(*wavs, [3]), everything[:, 3:])
-
-
 def test_a_batch_without_the_longest_item_keeps_the_frames_of_all_samples(
     checkpoints: dict, wavs: tuple[Tensor, Tensor]
 ) -> None:
