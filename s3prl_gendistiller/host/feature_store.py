@@ -38,12 +38,12 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 logger = logging.getLogger(__name__)
 
 
-def read_size(text: str) -> int:
+def read_size(text: str, flag: str = LIMIT_FLAG) -> int:
     """Number of bytes of a size such as 50G, 1.5T or 800MB, in powers of 1,000; UserError for any other text."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", text.strip(), flags=re.IGNORECASE | re.ASCII)
     size = float(match[1]) * _UNITS[match[2].upper()] if match and len(match[1]) < 20 else 0.0
     if size < 1:
-        raise UserError(f"{LIMIT_FLAG}: found {text!r}, expected a size such as 50G or 1.5T")
+        raise UserError(f"{flag}: found {text!r}, expected a size such as 50G or 1.5T")
     return int(size)
 
 
@@ -52,18 +52,22 @@ class FeatureCache:
 
     `limit` is the number of bytes that the folder may hold; features beyond it are not kept. None: no limit but
     `FREE_BYTES` on the disk. Each process counts the bytes anew when it begins. `drawn` holds the randomly drawn
-    waveforms of the present batch, see `random_waveforms`. UserError: the folder cannot be written.
+    waveforms of the present batch, see `random_waveforms`. `flag` names the folder and `kept` its content in messages.
+    UserError: the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, limit: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, limit: int | None = None, *, flag: str = CACHE_FLAG, kept: str = "features"
+    ) -> None:
         self.folder = folder.absolute()
         self.limit = limit
         self.drawn: Drawn = frozenset()
+        self.kept = kept
         self._full = False
         self._said = False
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            check_writable(self.folder, CACHE_FLAG, folder=True)
+            check_writable(self.folder, flag, folder=True)
             for part in self.folder.rglob(PARTS):  # a file of a killed process
                 if part.stat().st_mtime < time.time() - _ABANDONED_S:
                     part.unlink()
@@ -71,7 +75,7 @@ class FeatureCache:
                 self._count(None)
         except OSError as error:
             reason = error.strerror or error
-            raise UserError(f"{CACHE_FLAG} {folder}: cannot be written ({reason}); name another folder") from error
+            raise UserError(f"{flag} {folder}: cannot be written ({reason}); name another folder") from error
 
     def watched(self, loader: Any) -> Any:
         """A loader of an expert that reports to this cache the waveforms of a batch that are drawn at random."""
@@ -99,7 +103,7 @@ class FeatureCache:
         if not self._said:
             self._said = True
             hour = in_words(round(states.nbytes * 3600 * SAMPLE_RATE / samples))
-            logger.info("%s: keeps features, %s an hour of speech", self.folder, hour)
+            logger.info("%s: keeps %s, %s an hour of speech", self.folder, self.kept, hour)
         layers = {str(number): layer for number, layer in enumerate(states)}
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez(file, key=np.array(key), shape=np.array(states.shape), **layers)
@@ -113,7 +117,8 @@ class FeatureCache:
             reason = f"its limit is {in_words(self.limit)}"
         else:
             return True
-        logger.warning("%s: keeps no more features, since %s; new ones are computed each time", self.folder, reason)
+        text = "%s: keeps no more %s, since %s; new ones are computed each time"
+        logger.warning(text, self.folder, self.kept, reason)
         self._full = True
         return False
 
@@ -127,6 +132,12 @@ class FeatureCache:
             file.truncate(0)
             file.write(str(max(0, total)))
         return total
+
+
+def free_bytes(folder: Path) -> int:
+    """Free bytes of the disk on which a folder is or will be."""
+    path = folder.absolute()
+    return shutil.disk_usage(next(there for there in (path, *path.parents) if there.exists())).free
 
 
 def kept_bytes(folder: Path) -> int:

@@ -36,6 +36,7 @@ from s3prl_gendistiller.host.objectives import OBJECTIVES, load_objectives
 from s3prl_gendistiller.host.paths import speech_folders, with_absolute_files
 from s3prl_gendistiller.host.resume import batches_done, check_fingerprints, random_state
 from s3prl_gendistiller.host.students import build_student, load_weights
+from s3prl_gendistiller.host.target_cache import TargetCache, TaughtBatches
 from s3prl_gendistiller.host.teachers import load_teacher, warm_start_student
 from s3prl_gendistiller.installed_objectives import packages
 from s3prl_gendistiller.models.student import Student
@@ -98,6 +99,9 @@ class PretrainExpert(nn.Module):
         self._random_state: dict[str, Any] | None = None
         self._clock = time.perf_counter()
         self._fingerprints = {"teacher": values_hash(teacher.encoder), "data": speech_hash(self.train_loader.crops)}
+        cached = self.data.cache_teacher is not None
+        cache = TargetCache(teacher, self._fingerprints["teacher"], self.data) if cached else None
+        self.taught = None if cache is None else TaughtBatches(cache, self.task, self.train_loader, self.valid_loader)
         _log_parameters(student, teacher)
         for line in projections(self.config, teacher.width):
             logger.info("%s", line)
@@ -116,9 +120,18 @@ class PretrainExpert(nn.Module):
         distill = self.config.distill
         front_end_only = global_step <= distill.front_end_steps
         probability = distill.teacher_probability(global_step)
-        sums = self.forward_task(batch.wavs, batch.lengths, probability, front_end_only)
+        known = {} if self.taught is None else self.taught.of_training(data, batch, front_end_only)
+        sums = self.forward_task(batch.wavs, batch.lengths, probability, front_end_only, **known)
         self._train_sums.append(sums.detach().sum(0, keepdim=True))
         return self.task.loss(sums), records
+
+    def before_training(self, batches: int, steps: int) -> None:
+        """Checks that a cache of the teacher has room for the rest of the run; called before the first step.
+
+        UserError: it has none.
+        """
+        if self.taught is not None:
+            self.taught.require_room(batches, scores=steps // self.data.valid_step)
 
     def get_train_dataloader(self) -> TrainLoader:
         return self.train_loader
@@ -127,7 +140,8 @@ class PretrainExpert(nn.Module):
         """Scores the held-out set; the Runner calls this method after each optimiser step."""
         if self.valid_loader is not None and self._step % self.data.valid_step == 0:
             started = time.perf_counter()
-            report = score(self.task, self.valid_loader, self.device)
+            taught = None if self.taught is None else self.taught.of_held_out
+            report = score(self.task, self.valid_loader, self.device, taught)
             self._valid_reports.append((self._step, report))
             self.held_out_loss = report["loss"]
             self._clock += time.perf_counter() - started  # scoring does not count as training time

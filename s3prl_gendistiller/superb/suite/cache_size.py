@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import layers
-from s3prl_gendistiller.host.feature_store import CACHE_FLAG, FREE_BYTES, LIMIT_FLAG, in_words, kept_bytes
+from s3prl_gendistiller.host.feature_store import CACHE_FLAG, FREE_BYTES, LIMIT_FLAG, free_bytes, in_words, kept_bytes
 from s3prl_gendistiller.host.layers import Features
 from s3prl_gendistiller.host.paths import VARIABLE
 from s3prl_gendistiller.superb.corpus.check import Shelf, need
@@ -55,23 +54,17 @@ def describe(suite: Suite, cache: Path, kept: Mapping[str, Features], seconds: f
     return (
         f"{CACHE_FLAG} {cache}: features of {seconds / 3600:.1f} hours of speech take up to "
         f"{in_words(round(needed))} ({sizes}){limit}; {in_words(_there(cache, kept))} of them are "
-        f"there, {in_words(_free(cache))} of the disk are free"
+        f"there, {in_words(free_bytes(cache))} of the disk are free"
     )
 
 
 def require_room(suite: Suite, cache: Path, kept: Mapping[str, Features], seconds: float) -> None:
     """UserError if the disk has less free space than the features may take, and no limit was given."""
     needed = sum(one.bytes_per_s for one in kept.values()) * seconds
-    if suite.cache_limit is None and needed - _there(cache, kept) + FREE_BYTES > _free(cache):
+    if suite.cache_limit is None and needed - _there(cache, kept) + FREE_BYTES > free_bytes(cache):
         remedy = f"give {LIMIT_FLAG} (such as 50G) to keep a part of them, or a folder on another disk"
         raise UserError(f"{describe(suite, cache, kept, seconds)}; {remedy}")
 
 
 def _there(cache: Path, kept: Mapping[str, Features]) -> int:
     return sum(kept_bytes(cache / folder) for folder in {one.folder for one in kept.values()})
-
-
-def _free(folder: Path) -> int:
-    """Free bytes of the disk on which a folder is or will be."""
-    path = folder.absolute()
-    return shutil.disk_usage(next(there for there in (path, *path.parents) if there.exists())).free

@@ -12,7 +12,7 @@ import pytest
 from torch import Tensor, nn
 
 from s3prl_gendistiller.cli import main
-from s3prl_gendistiller.host import layers
+from s3prl_gendistiller.host import feature_store, layers
 from s3prl_gendistiller.host.layers import Features
 from s3prl_gendistiller.superb.cost import multiply_adds
 from s3prl_gendistiller.superb.suite import cache_size, processes
@@ -89,7 +89,7 @@ def test_features_that_find_no_room_are_refused_before_anything_runs(
     monkeypatch.chdir(tmp_path)
     started: list[object] = []
     monkeypatch.setattr(processes, "running", lambda *given: started.append(given))
-    monkeypatch.setattr(cache_size.shutil, "disk_usage", lambda path: argparse.Namespace(free=GIGABYTE))
+    monkeypatch.setattr(feature_store.shutil, "disk_usage", lambda path: argparse.Namespace(free=GIGABYTE))
     command = ["superb", "--student", "hubert_base", "--tasks", "ks", "--out", str(suite.out)]
     assert main([*command, "--cache-features", "kept"]) == 2
     error = capsys.readouterr().err
