@@ -136,7 +136,9 @@ class TargetCache:
 class TaughtBatches:
     """The teacher's layers of a task's batches, by way of a cache."""
 
-    def __init__(self, cache: TargetCache, task: DistillTask, train: TrainLoader, valid: HeldOutLoader | None) -> None:
+    def __init__(
+        self, cache: TargetCache, task: DistillTask, train: TrainLoader | None, valid: HeldOutLoader | None
+    ) -> None:
         self.cache, self.task, self.train, self.valid = cache, task, train, valid
         self._plans = {loader: plan_of(loader) for loader in (train, valid) if loader is not None}
 
@@ -145,6 +147,7 @@ class TaughtBatches:
 
         `moved` is the same batch on the task's device.
         """
+        assert self.train is not None
         return self._of(batch, moved, self.task.taught_layers(front_end_only), self._plans[self.train])
 
     def of_held_out(self, batch: Batch) -> dict[str, Tensor]:
@@ -155,7 +158,7 @@ class TaughtBatches:
 
     def require_room(self, batches: int, scores: int) -> None:
         """`TargetCache.require_room` for the rest of a run: its batches, and whether it scores held-out speech."""
-        plans: list[tuple[Loader, int]] = [(self.train, batches)]
+        plans: list[tuple[Loader, int]] = [] if self.train is None else [(self.train, batches)]
         if self.valid is not None and scores:
             plans.append((self.valid, len(self.valid)))
         self.cache.require_room(self.task.taught_layers(), plans)
