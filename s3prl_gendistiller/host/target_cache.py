@@ -2,9 +2,9 @@
 
 A file holds the layers of one whole batch as the teacher computed them. Batches follow from seed and speech
 (`distill.data`), so trainings of one seed have equal batches and compute each once. A hash of the samples identifies a
-batch: audio that has changed is computed anew. A kept batch equals a computed one bit by bit, padding included, on the
-same machine and with the same libraries; a crop kept alone would not, because the other crops of a batch change the
-last bits of its layers, and more than those where the teacher normalises over padding.
+batch: audio that has changed is computed anew. A kept batch equals a computed one bit by bit, padding included, with
+the same machine, libraries and number of threads; a crop kept alone would not, because the other crops of a batch
+change the last bits of its layers, and more than those where the teacher normalises over padding.
 
     FOLDER/<teacher's weights>-<their names>-<padding>/layers-4-8-12-float32/<speech>-seed1-crop48000-batch8/<hash>.npz
 """
