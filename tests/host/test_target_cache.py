@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from hubert.random_teacher import write_random_teacher
+from s3prl_gendistiller.cli import pretrain
 from s3prl_gendistiller.distill.data import Batch
 from s3prl_gendistiller.distill.metrics import read_metrics
 from s3prl_gendistiller.errors import ConfigError, UserError
@@ -229,7 +230,9 @@ def test_a_limit_that_is_no_size_and_keys_without_a_folder_are_refused(make: Mak
     assert dataclasses.asdict(make().data)["cache_teacher"] is None and make().taught is None
 
 
-def test_run_pretrain_keeps_and_refuses_before_the_first_step(bench: Bench, tmp_path: Path) -> None:
+def test_run_pretrain_keeps_and_refuses_before_the_first_step(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     files_of_run = ("-g", bench.model(tmp_path), "-c", bench.runner(tmp_path))
     command = ("-c", LAUNCH, "-u", "gendistiller", *files_of_run, "--cache-teacher")
     answer = succeed(run_python(*command, "kept", "-n", "x", cwd=tmp_path, env=bench.environment))
@@ -238,3 +241,12 @@ def test_run_pretrain_keeps_and_refuses_before_the_first_step(bench: Bench, tmp_
     answer = run_python(*command, tmp_path, "-n", "y", cwd=tmp_path, env=bench.environment)
     assert answer.returncode == 2 and answer.stderr.count("error:") == 1 and "Traceback" not in answer.stderr
     assert "expected a new or empty folder" in answer.stderr and not (tmp_path / "result/pretrain/y").exists()
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SUPERB_DATA", str(bench.data))
+    commands: list[Any] = []
+    longer = ("-e", "result/pretrain/x", "-o", "config.runner.total_steps=8", "--cache-teacher", "~/other")
+    assert pretrain.main([*longer, "--cache-limit", "5G"], host=commands.append) == 0
+    text = commands[0][commands[0].index("-o") + 1]
+    assert f"datarc.cache_teacher='{Path.home()}/other'" in text and "datarc.cache_limit='5G'" in text
+    assert pretrain.main(["-e", "result/pretrain/x", "--cache-teacher", "kept"], host=pytest.fail) == 0  # is finished
