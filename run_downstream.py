@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """s3prl's run_downstream.py with GenDistiller added: the same flags, run from any folder. See README.md."""
 
 import sys

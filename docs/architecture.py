@@ -35,7 +35,7 @@ EVALUATION = (
     ("superb.suite.experiment_folder", "ExperimentFolders", "the metrics of one run"),
     ("superb.suite.benchmark", "run_suite", "the metrics of all runs"),
     ("superb.leaderboard.scores", "overall_score", "the score"),
-    ("superb.suite.report", "write_report", "results.json, table.md, scores.png"),
+    ("superb.suite.report", "write_report", "results.json, table.md, table.csv, table.tex, scores.png"),
 )
 DRIVERS = ((TRAINING, "host.pretrain_expert"), (EVALUATION, "cli.superb"))
 

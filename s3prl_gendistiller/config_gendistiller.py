@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -16,6 +16,11 @@ from s3prl_gendistiller.schema import key
 class GenDistillerConfig(BackboneConfig):
     """The student that generates the teacher's layers (arXiv 2406.09444); the ablation switches stand last."""
 
+    # keys of other students -> the key that decides the same here
+    elsewhere: ClassVar[Mapping[str, str]] = {
+        name: "distill.target_layers decides the number of layers: one for each layer of the teacher that it names"
+        for name in ("encoder_layers", "num_layers", "num_hidden_layers")
+    }
     dropout: float = key(0.0, low=0.0, high=1.0)  # a student this small underfits: docs/ablation.md
     attention_dropout: float = key(0.0, low=0.0, high=1.0)
     activation_dropout: float = key(0.0, low=0.0, high=1.0)

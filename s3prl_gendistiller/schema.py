@@ -200,9 +200,9 @@ def _build(cls: Any, content: Any, prefix: str, problems: list[str]) -> Any:
     here: list[str] = []  # apart from `problems`: a section's rules are checked even when another section is wrong
     hints = typing.get_type_hints(cls)
     fields = {key_names(field)[0]: field for field in dataclasses.fields(cls) if field.init}
-    also = {name for field in fields.values() for name in key_names(field)}
+    also, moved = {name for field in fields.values() for name in key_names(field)}, getattr(cls, "elsewhere", {})
     unknown = [name for name in content if name not in also]
-    here += [f"{prefix}{str(name)[:80]}: unknown key; {suggest(name, list(fields))}" for name in unknown]
+    here += [f"{prefix}{str(name)[:80]}: unknown key; {suggest(name, list(fields), moved)}" for name in unknown]
     values: dict[str, Any] = {}
     wrong: list[str] = []
     for name, field in fields.items():

@@ -33,9 +33,9 @@ def _out_of_range(value: Any, checks: Mapping[str, Any]) -> Iterator[str]:
             yield f"found {shown(value)}, expected {expected} {checks[name]}"
 
 
-def suggest(found: object, known: Sequence[str]) -> str:
-    """A known name close to a misspelt one, or all known names."""
-    return _closest(found, known) or f"known here: {', '.join(known)}"
+def suggest(found: object, known: Sequence[str], moved: Mapping[object, str] | None = None) -> str:
+    """What is known of a name that stands elsewhere (`moved`), a known name close to a misspelt one, or all names."""
+    return (moved or {}).get(found) or _closest(found, known) or f"known here: {', '.join(known)}"
 
 
 def one_of(found: object, known: Sequence[str]) -> str:

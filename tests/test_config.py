@@ -8,6 +8,7 @@ import pytest
 
 from s3prl_gendistiller.config_gendistiller import GenDistillerConfig, GenerationTargetsConfig
 from s3prl_gendistiller.config_runner import RunnerConfig
+from s3prl_gendistiller.errors import ConfigError
 from s3prl_gendistiller.models.gendistiller import GenDistiller
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml, to_dict
 from s3prl_gendistiller.student_kinds import read_model_config
@@ -36,6 +37,15 @@ def test_shipped_model_configurations_are_valid(task: str, path: Path) -> None:
 @pytest.mark.parametrize("path", RUNNERS, ids=lambda path: path.parent.name)
 def test_shipped_runner_configurations_are_valid(path: Path) -> None:
     from_dict(RunnerConfig, read_layered_yaml(path), str(path))
+
+
+def test_a_number_of_layers_is_sent_to_the_key_that_decides_it() -> None:
+    content = {"teacher": {"folder": "x"}, "student": {"encoder_layers": 2, "conv_poss": 3}}
+    with pytest.raises(ConfigError) as caught:
+        read_model_config("gendistiller", content)
+    assert "student.encoder_layers: unknown key; distill.target_layers decides the number" in str(caught.value)
+    assert "student.conv_poss: unknown key; did you mean conv_pos?" in str(caught.value)
+    assert read_model_config("distilhubert", {**content, "student": {"encoder_layers": 2}}).student.encoder_layers == 2
 
 
 def test_the_paper_scale_recipe() -> None:

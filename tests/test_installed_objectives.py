@@ -134,6 +134,19 @@ def test_a_build_that_gives_no_objective_is_blamed_on_its_package(install: Insta
         build_objectives([read("huber")], Setting((1, 3)))
 
 
+def test_the_model_yaml_of_the_document_chooses_it(
+    install: Install, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install("huber-loss", {"huber": "huber_loss:HuberConfig"}, huber_loss=MODULE)
+    (content,) = re.findall(r"```yaml\n# my_huber.yaml:[^\n]*\n(.*?)```", DOCUMENT, flags=re.DOTALL)
+    (tmp_path / "my_huber.yaml").write_text(content)
+    assert main(["config", "gendistiller", "--check", str(tmp_path / "my_huber.yaml")]) == 0
+    narrow = "student: {encoder_embed_dim: 128, encoder_attention_heads: 2}\n"
+    (tmp_path / "my_huber.yaml").write_text(content + narrow)
+    assert main(["config", "gendistiller", "--check", str(tmp_path / "my_huber.yaml")]) == 2
+    assert "found 128, expected 256 (huber compares channel by channel)" in capsys.readouterr().err
+
+
 def test_the_list_of_keys_holds_installed_objectives(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
     install("huber-loss", {"huber": "huber_loss:HuberConfig"}, huber_loss=MODULE)
     install("my-losses", {"bad": "bad:X"}, bad="")

@@ -15,7 +15,14 @@ from tests.conftest import ROOT, run_python
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = {
     name: (ROOT / name).read_text(encoding="utf-8")
-    for name in ("README.md", "docs/distil.md", "docs/superb.md", "docs/python.md", "docs/training.md")
+    for name in (
+        "README.md",
+        "docs/your_recordings.md",
+        "docs/distil.md",
+        "docs/superb.md",
+        "docs/python.md",
+        "docs/training.md",
+    )
 }
 README_LINES_AT_MOST = 130
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from s3prl_gendistiller.cli import downstream_flags, launch
+from s3prl_gendistiller.cli import downstream_flags, launch, shell
 from s3prl_gendistiller.cli.downstream_flags import parser as _parser
 from s3prl_gendistiller.cli.launch import HostCall
 from s3prl_gendistiller.cli.record import check_same_source
@@ -26,7 +26,7 @@ from s3prl_gendistiller.host.paths import expand_tree
 from s3prl_gendistiller.host.resume import check_changes, check_sections
 from s3prl_gendistiller.host.runner_checks import check_layer, check_upstream
 from s3prl_gendistiller.host.stored_run import check_settings, check_stored_downstream
-from s3prl_gendistiller.host.students import check_steps, generation_text
+from s3prl_gendistiller.host.students import check_steps, generation_text, student_place
 from s3prl_gendistiller.models.upstream import read_generation
 from s3prl_gendistiller.outputs import check_writable
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml
@@ -171,10 +171,13 @@ def _check_downstream(args: argparse.Namespace) -> None:
 def _check_upstream(args: argparse.Namespace, filled: dict[str, str]) -> None:
     """Checks ``-u``, ``-k``, ``-g``, ``--steps`` and ``-l``; fills in the newest student and makes paths absolute."""
     kinds = [kind.name for kind in STUDENT_KINDS.values() if kind.upstream == args.upstream]
-    if kinds:
+    if kinds and args.upstream_ckpt is None:
         _choose_student(args, filled, kinds)
     elif args.upstream_ckpt is not None and "://" not in args.upstream_ckpt:
-        args.upstream_ckpt = str(existing_or_shipped(args.upstream_ckpt))
+        given = existing_or_shipped(args.upstream_ckpt)
+        args.upstream_ckpt = str(student_place(given) if kinds else given)
+        if args.upstream_ckpt != str(given):
+            filled["-k"] = args.upstream_ckpt
     if args.steps is not None and args.upstream != OWN_UPSTREAM:
         raise UserError(f"--steps: found {args.steps} with -u {args.upstream}; only {OWN_UPSTREAM} stops early")
     check_upstream(args.upstream, args.upstream_ckpt, args.upstream_model_config)
@@ -186,7 +189,7 @@ def _check_upstream(args: argparse.Namespace, filled: dict[str, str]) -> None:
     steps = args.steps
     if args.upstream == OWN_UPSTREAM:
         steps = read_generation(args.upstream_model_config).steps if steps is None else steps
-        check_steps(steps, args.upstream_ckpt)
+        check_steps(steps, str(args.upstream_ckpt))
     if args.upstream_feature_selection in (None, "hidden_states"):
         check_layer(args.upstream, args.upstream_ckpt, steps, args.upstream_layer_selection)
 
@@ -203,14 +206,13 @@ def _check_weights(path: str, downstream: str) -> None:
 
 def _choose_student(args: argparse.Namespace, filled: dict[str, str], kinds: Sequence[str]) -> None:
     """Fills in ``-k`` with the newest student of one of `kinds`."""
-    if args.upstream_ckpt is None:
-        newest = newest_student(STUDENTS, *kinds)
-        if newest is None:
-            raise UserError(
-                f"-k: not given, and no {' or '.join(kinds)} student is under {STUDENTS.absolute()}; train one with "
-                f"`python run_pretrain.py -u {kinds[0]}`, or name a checkpoint"
-            )
-        args.upstream_ckpt = filled["-k"] = str(newest)
+    newest = newest_student(STUDENTS, *kinds)
+    if newest is None:
+        raise UserError(
+            f"-k: not given, and no {' or '.join(kinds)} student is under {STUDENTS.absolute()}; train one with "
+            f"`{shell.line([*shell.launcher('run_pretrain.py'), '-u', kinds[0]])}`, or name a checkpoint"
+        )
+    args.upstream_ckpt = filled["-k"] = str(newest)
 
 
 def _same_steps(steps: int, begun: argparse.Namespace, checkpoint: Path) -> None:

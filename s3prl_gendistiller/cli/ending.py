@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from s3prl_gendistiller.cli import shell
 from s3prl_gendistiller.distill.metrics import METRICS_FILE, read_metrics
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
 from s3prl_gendistiller.student_kinds import kind_of_weights
@@ -22,16 +23,21 @@ def last_lines(folder: Path, device: str) -> Iterator[str]:
     kind = kind_of_weights(states)
     yield f"the {'student' if kind else 'newest checkpoint'} is in {path} (step {states['Step']:,})"
     if (folder / METRICS_FILE).is_file():
-        yield _progress(folder)
+        yield _progress(folder, states.get("Config", {}))
     if kind is not None:
         upstream = kind.upstream_for(states["Upstream_Config"].get("student", {}))
-        small = " -c downstream_runs/asr/small.yaml" if device == "cpu" else ""  # hours in place of weeks
-        yield f"next: python run_downstream.py -u {upstream} -k {shlex.quote(path)} -d asr{small}"
+        small = ["-c", "downstream_runs/asr/small.yaml"] if device == "cpu" else []  # hours in place of weeks
+        flags = ["-u", upstream, "-k", path, "-d", "asr", *small]
+        yield f"next: {shell.line([*shell.launcher('run_downstream.py'), *flags])}"
 
 
-def _progress(folder: Path) -> str:
+def _progress(folder: Path, config: Mapping[str, Any]) -> str:
     """The held-out loss, or else the training loss, at its first and at its last entry."""
-    for split, name in (("valid", "held-out loss"), ("train", "training loss, without held-out speech:")):
+    data = config.get("pretrain_expert", {}).get("datarc", {})
+    why = ", without held-out speech"
+    if data.get("valid_sets"):  # the run was shorter
+        why = f" (held-out speech is scored every {data.get('valid_step')} steps, valid_step)"
+    for split, name in (("valid", "held-out loss"), ("train", f"training loss{why}:")):
         losses = {step: entry["loss"] for step, entry in read_metrics(folder, split).items() if "loss" in entry}
         if losses:
             return f"{name} {_compared(losses)}"

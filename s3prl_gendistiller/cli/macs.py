@@ -39,7 +39,8 @@ examples:
   gendistiller macs --config small=my_model.yaml --student teacher=path/to/hubert --steps all --out macs.png
 
 --student takes the same values as in `gendistiller superb`: NAME=CHECKPOINT (or CHECKPOINT@2 for two of its layers),
-NAME=FOLDER of a run or of a transformers model, or the name of an s3prl upstream. --config needs no trained student.
+NAME=FOLDER of a run, of an exported student or of a transformers model, or the name of an s3prl upstream. --config
+needs no trained student.
 Matrix products and convolutions are counted, and Fourier transforms: N points of a real signal take 1.25 N log2 N
 multiply-adds. The leaderboard's profiler counts no Fourier transform (fbank: 0.48 G without, 0.61 with). It also counts
 softmax, mask, dropout and biases of attention: 0.2 % more for HuBERT Base. Published rows show the leaderboard's
@@ -50,7 +51,8 @@ def add_parser(subparsers: Any) -> None:
     about = "multiply-adds as the SUPERB leaderboard counts them"
     add = arguments.add_command(subparsers, "macs", run, about, _DESCRIPTION, _EXAMPLE).add_argument
     add("--student", metavar="NAME=PATH", nargs="+", action="extend", default=[], help="one or more models, see below")
-    add("--config", metavar="NAME=YAML", action="append", default=[], help="untrained student of a model YAML")
+    untrained = "one or more untrained students, each the file of its model YAML"
+    add("--config", metavar="NAME=YAML", nargs="+", action="extend", default=[], help=untrained)
     steps = "numbers of generated layers; all: every number from 1; default: all layers of the student"
     add("--steps", metavar="K", nargs="+", type=_step, default=[], help=steps)
     add("--out", type=arguments.path, metavar="PNG", help="draw multiply-adds against steps")

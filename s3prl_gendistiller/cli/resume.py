@@ -6,11 +6,11 @@ import argparse
 import difflib
 import logging
 import os
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from s3prl_gendistiller.cli import shell
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import BEST, REGULAR, newest_checkpoint, read_checkpoint
 from s3prl_gendistiller.host.overrides import Overrides
@@ -74,11 +74,10 @@ def finished(states: Mapping[str, Any], checkpoint: Path, overrides: Overrides, 
         return ""
     epochs = section.get("n_epochs", -1)
     longer = f"n_epochs={2 * epochs}" if epochs > 0 else f"total_steps={2 * total}"
-    folder = shlex.quote(os.path.relpath(checkpoint.parent))
-    return (
-        f"{checkpoint}: step {step:,} of {total:,} is done, the run is finished; python {program} -e {folder} -o "
-        f"config.runner.{longer} makes it longer"
+    command = shell.line(
+        [*shell.launcher(program), "-e", os.path.relpath(checkpoint.parent), "-o", f"config.runner.{longer}"]
     )
+    return f"{checkpoint}: step {step:,} of {total:,} is done, the run is finished; {command} makes it longer"
 
 
 def check_resumable(checkpoint: Path, program: str) -> None:
@@ -94,8 +93,8 @@ def check_resumable(checkpoint: Path, program: str) -> None:
     if wrote != program:
         use = "" if of_downstream else "; run_downstream.py -k evaluates its student"
         raise UserError(
-            f"-e {checkpoint}: found a run of {wrote}, expected one of {program}; python {wrote} -e {checkpoint} goes "
-            f"on with it{use}"
+            f"-e {checkpoint}: found a run of {wrote}, expected one of {program}; "
+            f"{shell.line([*shell.launcher(wrote), '-e', str(checkpoint)])} goes on with it{use}"
         )
 
 

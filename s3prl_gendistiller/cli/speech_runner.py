@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
+from s3prl_gendistiller.cli import shell
 from s3prl_gendistiller.config_runner import DataConfig, RunnerConfig
-from s3prl_gendistiller.host.locate import is_host_package
 from s3prl_gendistiller.host.overrides import Overrides
 from s3prl_gendistiller.host.paths import VARIABLE, from_here
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml
@@ -97,16 +97,7 @@ def recipe_data(runner: str) -> DataConfig:
 
 
 def _script(flags: Sequence[str]) -> str:
-    """A command of run_pretrain.py as it works in the working folder; pip puts the script on the PATH."""
-    start = ["run_pretrain.py"]
-    if Path(*start).is_file():
-        start = ["python", *(["-m", "s3prl_gendistiller"] if is_host_package(Path.cwd()) else []), *start]
-    return " ".join(map(_quoted, [*start, *flags]))
-
-
-def _quoted(word: str) -> str:
-    """A word for the shell; in double quotes where single quotes stand in it and nothing else needs care."""
-    return f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word)
+    return shell.line([*shell.launcher("run_pretrain.py"), *flags])
 
 
 def _scalar(path: Path) -> str:

@@ -9,7 +9,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,13 +18,14 @@ from s3prl_gendistiller.cli.superb_flags import EXAMPLE, add_flags, read_suite
 from s3prl_gendistiller.corpora.catalogue import check_corpora, is_synthetic
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.devices import check_device
-from s3prl_gendistiller.host.layers import count_hidden_states
+from s3prl_gendistiller.host.layers import Features, count_hidden_states
 from s3prl_gendistiller.host.paths import VARIABLE
 from s3prl_gendistiller.superb.cost import multiply_adds
 from s3prl_gendistiller.superb.models import one_per_distillation
 from s3prl_gendistiller.superb.suite import benchmark, cache_size, processes, record, results
-from s3prl_gendistiller.superb.suite.dry_run import Work, planned_work
-from s3prl_gendistiller.superb.suite.estimate import describe, estimate, sustained
+from s3prl_gendistiller.superb.suite.display import Display
+from s3prl_gendistiller.superb.suite.dry_run import planned_work
+from s3prl_gendistiller.superb.suite.forecast import Forecast
 from s3prl_gendistiller.superb.suite.report import choose_references, write_report
 from s3prl_gendistiller.superb.suite.suite import Layers, Suite
 
@@ -44,39 +45,39 @@ def run(args: argparse.Namespace) -> int:
     suite = replace(suite, synthetic=is_synthetic(os.environ[VARIABLE])) if VARIABLE in os.environ else suite
     layers = _layers(suite)
     if args.dry_run:
-        # the plan is for a machine that fits the preset, which may be another than this one
-        on_gpu = suite.preset == "official" or processes.needs_gpu(args.devices)
-        at_a_time = args.jobs or len(args.devices) or (1 if on_gpu else processes.jobs_that_fit(None))
-        plan = planned_work(suite, layers)
-        _print_estimate(args, suite, plan, at_a_time, on_gpu and "cpu" not in args.devices)
-        if suite.cache is not None:
-            print(f"# {cache_size.describe(suite, suite.cache, kept, cache_size.cached_seconds(suite))}")
-        print("\n".join(f"run_downstream.py {shlex.join(work.command)}" for work in plan))
+        print("\n".join([*_plan_lines(args, suite, layers, kept), ""]), end="", flush=True)
         return 0
     for device in args.devices:
         check_device(device, "--devices")
     results.require_same_settings(suite)
     record.require_own_folders(suite)
+    jobs = processes.jobs_that_fit(args.jobs, args.devices)
+    forecast = Forecast(suite, planned_work(suite, layers, begun=True), args.tflops, jobs, args.devices)
     if suite.cache is not None:
         seconds = cache_size.cached_seconds(suite)
         cache_size.require_room(suite, suite.cache, kept, seconds)
         logger.info("%s", cache_size.describe(suite, suite.cache, kept, seconds))
-    jobs = processes.jobs_that_fit(args.jobs, args.devices)
     if suite.preset == "official":
-        _print_estimate(args, suite, planned_work(suite, layers), jobs, processes.needs_gpu(args.devices))
+        print("\n".join(f"# {line}" for line in [*forecast.table(), *forecast.paths()]), flush=True)
+    forecast.require_room()
+    if forecast.plan:
+        logger.info("%s", forecast.line())
     devices = [args.devices[slot % len(args.devices)] for slot in range(jobs)] if args.devices else []
     try:
-        _run(suite, layers, jobs, devices, (args.score_from, args.score_to))
+        _run(suite, layers, forecast, devices, (args.score_from, args.score_to))
     except KeyboardInterrupt:
         print("stopped; finished parts are kept, and the same command continues the suite", file=sys.stderr)
         return 130
     return 0
 
 
-def _run(suite: Suite, layers: Layers, jobs: int, devices: Sequence[str], references: tuple[str, str]) -> None:
+def _run(suite: Suite, layers: Layers, forecast: Forecast, devices: Sequence[str], references: tuple[str, str]) -> None:
     """Runs the suite and writes all results, also when some of the runs failed."""
+    jobs = forecast.at_a_time
     with _ended_by_signal(), processes.running(suite.out, downstream.main, jobs, devices) as launch:
-        found, failures = benchmark.run_suite(suite, launch, layers, jobs)
+        display = Display(forecast.remaining())
+        with display.shown():
+            found, failures = benchmark.run_suite(suite, launch, layers, jobs, display.watching)
         if any(found.values()):  # without any, the files of earlier commands stay as they are
             measured = multiply_adds.measure(one_per_distillation(suite.models))
             costs = {model.name: measured[one.name] for model, one in suite.checkpoints()}
@@ -94,16 +95,17 @@ def _run(suite: Suite, layers: Layers, jobs: int, devices: Sequence[str], refere
         )
 
 
-def _print_estimate(args: argparse.Namespace, suite: Suite, plan: Sequence[Work], at_a_time: int, on_gpu: bool) -> None:
-    """Prints the estimate of a plan as comments, so that the output of a dry run is still a list of commands."""
-    rate = sustained(args.tflops, on_gpu, min(len(set(args.devices)) or 1, at_a_time), at_a_time)
-    sizes = {model.name: multiply_adds.size(model)[1] for model in one_per_distillation(suite.models)}
-    gmacs = {model.name: sizes[one.name] for model, one in suite.checkpoints()}
-    lines = describe(estimate(suite, plan, gmacs, rate), rate, at_a_time, on_gpu).splitlines()
-    for name, path in suite.paths():
-        there = os.path.exists(os.path.expandvars(path))
-        lines.append(f"{name} reads {path}{'' if there else ' (not there)'}")
-    print("\n".join(f"# {line}" for line in lines), flush=True)
+def _plan_lines(args: argparse.Namespace, suite: Suite, layers: Layers, kept: Mapping[str, Features]) -> Iterator[str]:
+    """The lines of a dry run: commands, after comments on time, disk and paths."""
+    # the plan is for a machine that fits the preset, which may be another than this one
+    on_gpu = suite.preset == "official" and "cpu" not in args.devices or processes.needs_gpu(args.devices)
+    at_a_time = args.jobs or len(args.devices) or (1 if on_gpu else processes.jobs_that_fit(None))
+    forecast = Forecast(suite, planned_work(suite, layers), args.tflops, at_a_time, args.devices, on_gpu=on_gpu)
+    lines = [*forecast.table(), *forecast.paths()]
+    if suite.cache is not None:
+        lines.append(cache_size.describe(suite, suite.cache, kept, cache_size.cached_seconds(suite)))
+    yield from (f"# {line}" for line in lines)
+    yield from (f"run_downstream.py {shlex.join(work.command)}" for work in forecast.plan)
 
 
 def _damaged_speech() -> list[str]:

@@ -67,6 +67,7 @@ class CachedUpstream(nn.Module):
         self.cache = cache
         self.folder = cache.folder / name / selection
         self.width = width
+        cache.use(name)
 
     def get_downsample_rates(self, key: str) -> int:
         return int(self.upstream.get_downsample_rates(key))  # type: ignore[operator]

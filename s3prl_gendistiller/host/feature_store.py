@@ -27,6 +27,8 @@ from s3prl_gendistiller.outputs import PARTS, check_writable, replacing
 
 CACHE_FLAG, LIMIT_FLAG = "--cache-features", "--cache-limit"
 FREE_BYTES = 10**9  # bytes that stay free on the disk for checkpoints
+NO_ROOM, REMOVED = "keeps no more features", "removes the features of"  # in messages that a suite shows once
+_IN_USE = ".in_use"
 _COUNT = ".kept_bytes"
 _ABANDONED_S = 3600
 _UNREADABLE = (
@@ -50,21 +52,21 @@ def read_size(text: str, flag: str = LIMIT_FLAG) -> int:
 class FeatureCache:
     """A folder with features of several upstreams, which several processes may write at a time; made if missing.
 
-    `limit` is the number of bytes that the folder may hold; features beyond it are not kept. None: no limit but
+    `limit` is the number of bytes that the folder may hold. Features beyond it take the place of those of the upstream
+    whose last use is the longest ago, if no running process uses it; else they are not kept. None: no limit but
     `FREE_BYTES` on the disk. Each process counts the bytes anew when it begins. `drawn` holds the randomly drawn
-    waveforms of the present batch, see `random_waveforms`. `flag` names the folder and `kept` its content in messages.
+    waveforms of the present batch, see `random_waveforms`. `flag` names the folder in messages.
     UserError: the folder cannot be written.
     """
 
-    def __init__(
-        self, folder: Path, limit: int | None = None, *, flag: str = CACHE_FLAG, kept: str = "features"
-    ) -> None:
+    def __init__(self, folder: Path, limit: int | None = None, flag: str = CACHE_FLAG) -> None:
         self.folder = folder.absolute()
+        self.flag = flag
         self.limit = limit
         self.drawn: Drawn = frozenset()
-        self.kept = kept
         self._full = False
         self._said = False
+        self._used: dict[str, int] = {}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             check_writable(self.folder, flag, folder=True)
@@ -74,8 +76,24 @@ class FeatureCache:
             if limit is not None:
                 self._count(None)
         except OSError as error:
-            reason = error.strerror or error
-            raise UserError(f"{flag} {folder}: cannot be written ({reason}); name another folder") from error
+            raise self._not_writable(error) from error
+
+    def use(self, name: str) -> None:
+        """Keeps other processes from removing the features of an upstream as long as this process runs.
+
+        Args:
+            name: name of the upstream's folder.
+        """
+        if name in self._used:
+            return
+        mark = self.folder / name / _IN_USE
+        try:
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            self._used[name] = os.open(mark, os.O_WRONLY | os.O_CREAT, 0o644)  # open until this process ends
+            fcntl.flock(self._used[name], fcntl.LOCK_SH)
+            os.utime(mark)
+        except OSError as error:
+            raise self._not_writable(error) from error
 
     def watched(self, loader: Any) -> Any:
         """A loader of an expert that reports to this cache the waveforms of a batch that are drawn at random."""
@@ -103,7 +121,7 @@ class FeatureCache:
         if not self._said:
             self._said = True
             hour = in_words(round(states.nbytes * 3600 * SAMPLE_RATE / samples))
-            logger.info("%s: keeps %s, %s an hour of speech", self.folder, self.kept, hour)
+            logger.info("%s: keeps features, %s an hour of speech", self.folder, hour)
         layers = {str(number): layer for number, layer in enumerate(states)}
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez(file, key=np.array(key), shape=np.array(states.shape), **layers)
@@ -112,15 +130,54 @@ class FeatureCache:
         free = shutil.disk_usage(self.folder).free - size
         if free < FREE_BYTES:
             reason = f"{in_words(max(0, free))} are left on its disk"
-        elif self.limit is not None and self._count(size) > self.limit:
-            self._count(-size)
-            reason = f"its limit is {in_words(self.limit)}"
-        else:
+        elif self.limit is None or self._fits(size, self.limit):
             return True
-        text = "%s: keeps no more %s, since %s; new ones are computed each time"
-        logger.warning(text, self.folder, self.kept, reason)
+        else:
+            reason = f"its limit is {in_words(self.limit)}"
+        logger.warning("%s: %s, since %s; new ones are computed each time", self.folder, NO_ROOM, reason)
         self._full = True
         return False
+
+    def _fits(self, size: int, limit: int) -> bool:
+        """Adds `size` to the bytes of the folder, if they stay within the limit or can be brought within it."""
+        while self._count(size) > limit:
+            self._count(-size)
+            if not self._remove_oldest():
+                return False
+        return True
+
+    def _remove_oldest(self) -> bool:
+        """Removes the features of one upstream that no process uses; False if there is none.
+
+        Files that are being written stay, and a process that misses a file computes its features again.
+        """
+        for mark in sorted(self.folder.glob(f"*/{_IN_USE}"), key=lambda path: path.stat().st_mtime):
+            features = list(mark.parent.rglob("*.npz"))
+            with mark.open("a", encoding="ascii") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                freed = sum(_removed_bytes(path) for path in features)
+                if freed:
+                    self._count(-freed)
+                    what = f"{mark.parent.name} ({in_words(freed)}), which no run uses"
+                    logger.info("%s: %s %s, to keep within %s", self.folder, REMOVED, what, in_words(self.limit or 0))
+                    return True
+        return False
+
+    def has_room(self) -> bool:
+        """Whether anything more can be kept within the limit, after the removal of what no process uses if need be."""
+        if self.limit is None:
+            return True
+        fits = self._fits(1, self.limit)
+        if fits:
+            self._count(-1)
+        return fits
+
+    def _not_writable(self, error: OSError) -> UserError:
+        reason = error.strerror or error
+        return UserError(f"{self.flag} {self.folder}: cannot be written ({reason}); name another folder")
 
     def _count(self, added: int | None) -> int:
         """Adds to the bytes that all processes have kept and returns their sum; None counts the files anew."""
@@ -132,6 +189,16 @@ class FeatureCache:
             file.truncate(0)
             file.write(str(max(0, total)))
         return total
+
+
+def _removed_bytes(path: Path) -> int:
+    """Removes a file, and returns its bytes; 0 for a file that is not there."""
+    try:
+        size = path.stat().st_size
+        path.unlink()
+    except OSError:
+        return 0
+    return size
 
 
 def free_bytes(folder: Path) -> int:

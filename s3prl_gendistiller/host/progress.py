@@ -73,7 +73,7 @@ class StepBar:
         early = now - self._begun < SHORTEST if self._written is None else now - self._written < pause
         if not early or self._done >= self.total:
             self._written = now
-            speed = f"{rate:.1f} steps a second" if rate >= 1 else f"{1 / rate:.1f} seconds a step"
+            speed = speed_in_words(rate)
             left = tqdm.format_interval((self.total - self._done) / rate)
             end = f"{left} left" if self._done < self.total else f"{tqdm.format_interval(now - self._begun)} in all"
             print(f"[gendistiller] {self._text()}, {speed}, {end}", file=sys.stderr, flush=True)
@@ -91,3 +91,8 @@ class StepBar:
             text += f", loss {sum(losses) / len(losses):.4g}"
         held_out = getattr(self._guard.task, "held_out_loss", None)
         return text if held_out is None else f"{text}, {name} {held_out:.4g}"
+
+
+def speed_in_words(rate: float) -> str:
+    """Steps per second, or seconds per step where these are more than one."""
+    return f"{rate:.1f} steps a second" if rate >= 1 else f"{1 / rate:.1f} seconds a step"

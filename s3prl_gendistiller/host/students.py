@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from s3prl_gendistiller.models.student import Student
 from s3prl_gendistiller.models.upstream import CONFIG, WEIGHTS
 from s3prl_gendistiller.schema import to_dict
 from s3prl_gendistiller.shipped import existing_or_shipped
-from s3prl_gendistiller.student_kinds import DEFAULT_KIND, STUDENT_KINDS, read_model_config
+from s3prl_gendistiller.student_kinds import DEFAULT_KIND, STUDENT_KINDS, StudentKind, read_model_config
 
 
 def build_student(source: str | Path | Mapping[str, Any] | ModelConfig, *, task: str = DEFAULT_KIND) -> Student:
@@ -47,17 +48,9 @@ def load_student(path: str | Path) -> Student:
     Raises:
         UserError: the place is missing or not whole, holds no student of this package, or would run code.
     """
-    path = existing_or_shipped(path)
+    path = student_place(existing_or_shipped(path))
     if path.is_dir():
-        if (path / CONFIG).is_file():
-            return _load_exported(path)
-        newest = newest_checkpoint(path)
-        if newest is None:
-            raise UserError(
-                f"{path}: found a folder without a whole states-*.ckpt and without {CONFIG}, expected a checkpoint of "
-                "run_pretrain.py, the folder of a run, or an exported student; name another place"
-            )
-        path = newest
+        return _load_exported(path)
     states = read_checkpoint(path)
     kind = student_kind(states, path)
     config, weights = read_model_config(kind.name, states["Upstream_Config"]), states[kind.weights]
@@ -67,9 +60,64 @@ def load_student(path: str | Path) -> Student:
     return student.eval()
 
 
+@dataclass(frozen=True)
+class StudentSettings:
+    """The settings of a trained student; `steps` is the number of layers that an exported one generates, None: all."""
+
+    kind: StudentKind
+    config: ModelConfig
+    steps: int | None = None
+
+
+def read_settings(path: str | Path) -> StudentSettings:
+    """The settings of the student at a place that `load_student` takes; UserError as `load_student`."""
+    path = student_place(existing_or_shipped(path))
+    if path.is_dir():
+        return _read_exported(path)
+    states = read_checkpoint(path, mmap=True)
+    kind = student_kind(states, path)
+    return StudentSettings(kind, read_model_config(kind.name, states["Upstream_Config"]))
+
+
+def is_exported(folder: str | Path) -> bool:
+    """Whether a folder holds an exported student, by its configuration; a transformers folder has another one."""
+    stated = Path(folder) / CONFIG
+    content = read_json(stated) if stated.is_file() else None
+    return isinstance(content, Mapping) and {"task", "config"} <= content.keys()
+
+
+def student_place(path: Path) -> Path:
+    """The newest whole checkpoint in the folder of a run; a file or an exported folder stays as it is.
+
+    UserError: a folder is neither.
+    """
+    if not path.is_dir() or (path / CONFIG).is_file():
+        return path
+    newest = newest_checkpoint(path)
+    if newest is None:
+        raise UserError(
+            f"{path}: found a folder without a whole states-*.ckpt and without {CONFIG}, expected a checkpoint of "
+            "run_pretrain.py, the folder of a run, or an exported student; name another place"
+        )
+    return newest
+
+
 def _load_exported(folder: Path) -> Student:
     """The student of a folder that `export.hub_folder` wrote, which generates as many layers as the folder states."""
-    stated, file = folder / CONFIG, folder / WEIGHTS
+    settings, file = _read_exported(folder), folder / WEIGHTS
+    try:
+        weights = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{file}: cannot be read ({error}), expected the weights; write the folder again") from error
+    check_size(settings.config.student, weights, file)
+    student = build_student(settings.config)
+    load_weights(student, weights, file)
+    student.default_steps = settings.steps
+    return student.eval()
+
+
+def _read_exported(folder: Path) -> StudentSettings:
+    stated = folder / CONFIG
     content = read_json(stated)
     found = content if isinstance(content, Mapping) else {}
     task, section, steps = found.get("task"), found.get("config"), found.get("steps")
@@ -86,17 +134,10 @@ def _load_exported(folder: Path) -> Student:
         config = read_model_config(task, section)
     except ConfigError as error:
         raise ConfigError(str(stated), error.problems) from error
-    try:
-        weights = load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{file}: cannot be read ({error}), expected the weights; write the folder again") from error
-    check_size(config.student, weights, file)
-    student, layers = build_student(config), len(config.distill.target_layers)
-    load_weights(student, weights, file)
+    layers = len(config.distill.target_layers)
     if steps is not None and not (type(steps) is int and 1 <= steps <= layers):
         raise UserError(f"{stated}: steps: found {steps!r}, expected 1..{layers}; write the folder again")
-    student.default_steps = steps
-    return student.eval()
+    return StudentSettings(STUDENT_KINDS[task], config, steps)
 
 
 def generation_text(steps: int) -> str:
@@ -104,20 +145,17 @@ def generation_text(steps: int) -> str:
     return f"steps: {steps}"
 
 
-def check_steps(steps: int | None, checkpoint: str | Path, states: Mapping[str, Any] | None = None) -> None:
-    """UserError if a student cannot generate `steps` layers (None: all), before the student is built.
-
-    `states` is the content of the checkpoint, if it has been read.
-    """
+def check_steps(steps: int | None, place: str | Path) -> None:
+    """UserError if the student at a place that `load_student` takes cannot generate `steps` layers (None: all)."""
     if steps is None:
         return
-    content = dict(read_checkpoint(checkpoint, mmap=True) if states is None else states)
-    if not student_kind(content, checkpoint).stepwise:
-        raise UserError(f"steps: found {steps} for {checkpoint}, which predicts all its layers at once; leave it out")
-    layers = content["Upstream_Config"]["distill"]["target_layers"]
+    settings = read_settings(place)
+    if not settings.kind.stepwise:
+        raise UserError(f"steps: found {steps} for {place}, which predicts all its layers at once; leave it out")
+    layers = settings.config.distill.target_layers
     if not 1 <= steps <= len(layers):
         raise UserError(
-            f"steps: found {steps}, expected 1..{len(layers)}: {checkpoint} generates the teacher's layers "
+            f"steps: found {steps}, expected 1..{len(layers)}: {place} generates the teacher's layers "
             f"{', '.join(map(str, layers))} one after another"
         )
 

@@ -6,7 +6,7 @@ batch: audio that has changed is computed anew. A kept batch equals a computed o
 the same machine, libraries and number of threads; a crop kept alone would not, because the other crops of a batch
 change the last bits of its layers, and more than those where the teacher normalises over padding.
 
-    FOLDER/<teacher's weights>-<their names>-<padding>/layers-4-8-12-float32/<speech>-seed1-crop48000-batch8/<hash>.npz
+    FOLDER/<teacher's weights>-<their names>-<padding>-layers-4-8-12-float32-<speech>-seed1-crop48000-batch8/<hash>.npz
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ class TargetCache:
         limit = None if data.cache_limit is None else read_size(data.cache_limit, LIMIT_KEY)
         folder = Path(expand(data.cache_teacher, KEY, must_exist=False)).absolute()
         _claim(folder)
-        self.store = FeatureCache(folder, limit, flag=KEY, kept="teacher layers")
+        self.store = FeatureCache(folder, limit, flag=KEY)
         self.teacher = teacher
         self.half = data.cache_precision == "float16"
         own = any(isinstance(module, SampleGroupNorm) for module in teacher.encoder.modules())
-        self._teacher_folder = "-".join((fingerprint, teacher.naming or teacher.model_type, "own" if own else "whole"))
+        self._teacher = "-".join((fingerprint, teacher.naming or teacher.model_type, "own" if own else "whole"))
 
     def layers(self, batch: Batch, layers: Sequence[int], plan: str, compute: Callable[[], Tensor]) -> Tensor:
         """The teacher's layers (B, L, T, D) of a batch in float32: the kept ones, or computed and then kept.
@@ -71,8 +71,9 @@ class TargetCache:
             compute: computes the layers. Its random draws, if it makes any, do not change the state of torch's
                 generator on the CPU, because a kept batch makes none.
         """
-        key = _batch_key(batch)
-        path = self._folder(layers, plan) / f"{key}.npz"
+        name, key = self._name(layers, plan), _batch_key(batch)
+        self.store.use(name)
+        path = self.store.folder / name / f"{key}.npz"
         states = self.store.load(path, key, None)  # (B, L * T, D)
         if states is not None and len(states) == len(batch.lengths) and states.shape[1] % len(layers) == 0:
             return torch.from_numpy(states).float().unflatten(1, (len(layers), -1))
@@ -90,7 +91,7 @@ class TargetCache:
                 of these batches.
         """
         needed = sum(self._bytes(loader, count, len(layers)) for loader, count in plans)
-        there = sum(kept_bytes(self._folder(layers, plan_of(loader))) for loader, _ in plans)
+        there = sum(kept_bytes(self.store.folder / self._name(layers, plan_of(loader))) for loader, _ in plans)
         free, limit = free_bytes(self.store.folder), self.store.limit
         held = kept_bytes(self.store.folder)
         bound = "" if limit is None else f", of which it keeps {in_words(limit)} at most and holds {in_words(held)}"
@@ -104,14 +105,13 @@ class TargetCache:
                 f"{text}; give {LIMIT_KEY} (such as 50G) to keep a part of them, name a folder on another disk, or "
                 "leave the key out"
             )
-        if not there and missing and (free < FREE_BYTES or (limit is not None and held >= limit)):
+        if not there and missing and (free < FREE_BYTES or not self.store.has_room()):
             raise UserError(f"{text}; the folder is full, delete what no training needs, or raise {LIMIT_KEY}")
         logger.info("%s", text)
 
-    def _folder(self, layers: Sequence[int], plan: str) -> Path:
+    def _name(self, layers: Sequence[int], plan: str) -> str:
         precision = "float16" if self.half else "float32"
-        name = "-".join(("layers", *map(str, layers), precision))
-        return self.store.folder / self._teacher_folder / name / plan
+        return "-".join((self._teacher, "layers", *map(str, layers), precision, plan))
 
     def _rounded(self, layers: Tensor) -> Tensor:
         """As it will be kept, so that a training does not depend on what was kept before it."""
@@ -177,7 +177,7 @@ class TaughtBatches:
 
 
 def plan_of(loader: Loader) -> str:
-    """Folder name of all that decides the batches of a loader."""
+    """The end of a folder's name, of all that decides the batches of a loader."""
     crops: CropDataset = loader.crops
     training = isinstance(loader, TrainLoader)
     size = loader.sampler.batch_size if isinstance(loader, TrainLoader) else len(loader.plan[0])

@@ -13,6 +13,7 @@ import torch
 from s3prl_gendistiller.distill.transformers_teacher import load_encoder, read_teacher_shape
 from s3prl_gendistiller.errors import ConfigError, UserError
 from s3prl_gendistiller.host.checkpoint import UnsafeCheckpoint, newest_checkpoint, read_checkpoint, student_kind
+from s3prl_gendistiller.host.students import is_exported, load_student, read_settings
 from s3prl_gendistiller.host.upstream_contents import CONVERTED, LAYOUTS, SYMBOLS, check_contents
 from s3prl_gendistiller.host.upstreams import FOLDERS_ENTRY, TEACHER, Door, family_of, upstreams
 from s3prl_gendistiller.student_kinds import OWN_UPSTREAM, OWN_UPSTREAMS, kind_of_weights, read_model_config
@@ -43,6 +44,9 @@ def check_file(name: str, checkpoint: str, door: Door) -> None:
             raise UserError(f"{what}: found an address, expected a file; {name.rpartition('_')[0]}_url reads addresses")
     elif name.endswith("_url") and not either:
         raise UserError(f"{what}: expected an address (https://...); {name.removesuffix('_url')}_local reads files")
+    elif name in OWN_UPSTREAMS and is_exported(checkpoint):
+        with torch.random.fork_rng(devices=[]):  # a head is to be the same on a student and on its export
+            load_student(checkpoint)
     elif Path(checkpoint).is_dir():
         raise UserError(f"{what}: found a folder, expected a checkpoint file; {_in_folder(Path(checkpoint), door)}")
     elif not Path(checkpoint).is_file():
@@ -69,6 +73,8 @@ def _check_folder(name: str, family: str, folder: str, door: Door) -> None:
 
 
 def _in_folder(folder: Path, door: Door) -> str:
+    if is_exported(folder):
+        return f"it holds an exported student; {door.choose.format(OWN_UPSTREAM)}"
     if (folder / "config.json").is_file():
         found = read_teacher_shape(folder, door.checkpoint).model_type
         return f"it holds a {found} of transformers; {_of_folder(door)}"
@@ -170,6 +176,9 @@ def count_states(name: str, checkpoint: str | None, steps: int | None) -> int | 
         return None
     if reads_folder(name):
         return read_teacher_shape(checkpoint).num_layers + 1
+    if is_exported(checkpoint):
+        settings = read_settings(checkpoint)
+        return settings.config.num_states(settings.steps if steps is None else steps)
     states = read_checkpoint(checkpoint, mmap=True)
     try:
         kind = kind_of_weights(states)

@@ -1,4 +1,4 @@
-"""The models that can be benchmarked: a student's checkpoint, a transformers folder, or an s3prl upstream by name."""
+"""The models that can be benchmarked: a trained student, a transformers folder, or an s3prl upstream by name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from s3prl_gendistiller.distill.transformers_teacher import read_teacher_shape
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint, student_kind
 from s3prl_gendistiller.host.feature_cache import files_hash
-from s3prl_gendistiller.host.students import check_steps
+from s3prl_gendistiller.host.students import check_steps, is_exported, read_settings
 from s3prl_gendistiller.host.upstream_files import check_file
 from s3prl_gendistiller.host.upstreams import FOLDERS_ENTRY, STUDENT
 from s3prl_gendistiller.shipped import existing_or_shipped
@@ -200,13 +200,15 @@ def _stopped(name: str, source: str) -> BenchmarkedModel | None:
 
 def _find(name: str, source: str) -> BenchmarkedModel:
     path = existing_or_shipped(source)
+    if path.is_dir() and is_exported(path):
+        return BenchmarkedModel(name, OWN_UPSTREAM, path.absolute(), baseline=read_settings(path).kind.heads)
     if path.is_dir() and (path / "config.json").is_file():
         read_teacher_shape(path)  # raises for a folder of another kind
         return BenchmarkedModel(name, FOLDERS_ENTRY, path.absolute())
     if path.is_dir():
         newest = newest_checkpoint(path)
         if newest is None:
-            raise UserError(f"--student {name}: {path} holds no whole states-*.ckpt and no config.json of transformers")
+            raise UserError(f"--student {name}: {path} holds no whole states-*.ckpt and no config.json")
         path = newest
     if path.is_file():
         check_file(OWN_UPSTREAM, str(path), replace(STUDENT, checkpoint=f"--student {name}"))
@@ -215,6 +217,9 @@ def _find(name: str, source: str) -> BenchmarkedModel:
         upstream = kind.upstream_for(states["Upstream_Config"]["student"])
         return BenchmarkedModel(name, upstream, path.absolute(), baseline=kind.heads)
     if not re.fullmatch(r"\w+", source):
-        known = "a checkpoint of run_pretrain.py, a transformers folder, or the name of an s3prl upstream such as fbank"
+        known = (
+            "a checkpoint of run_pretrain.py, the folder of a run, of an exported student or of transformers, or the "
+        )
+        known += "name of an s3prl upstream such as fbank"
         raise UserError(f"--student {name}: {source}: no such file or folder; expected {known}")
     return BenchmarkedModel(name, source)

@@ -48,7 +48,6 @@ def test_every_command_says_its_own_way_to_go_on(
         ("superb --student f=fbank --tasks qbe --lr qbe=1", "for a task that trains nothing"),
         ("superb --student f=fbank --tflops nan", "--tflops: found nan"),
         ("superb --student f=fbank --tasks ks --halving", "--halving: found without a search"),
-        ("superb --student f=fbank --tasks ks --tflops 3", "--tflops: found with --preset small"),
         ("superb --student f=fbank --tasks ks --score-from mel", "--score-from: found mel, expected a student"),
         ("superb --student f=fbank --tasks ks --devices banana --dry-run", "--devices: found banana, expected cpu"),
         ("units m.csv --root . --out u --teacher fbank --checkpoint x", "--checkpoint: found x with upstream fbank"),

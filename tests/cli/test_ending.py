@@ -43,7 +43,7 @@ def test_the_last_lines_of_a_distillation_name_student_loss_and_next_command(
     assert said(capsys)[-3:] == [
         "the student is in result/pretrain/my student/states-6.ckpt (step 6)",
         "held-out loss 4 at step 2, 3 at step 6 (25% lower)",
-        "next: python run_downstream.py -u gendistiller_local -k 'result/pretrain/my student/states-6.ckpt' -d asr"
+        "next: run_downstream.py -u gendistiller_local -k 'result/pretrain/my student/states-6.ckpt' -d asr"
         " -c downstream_runs/asr/small.yaml",
     ]
 
@@ -69,6 +69,14 @@ def test_a_run_is_compared_with_its_start(entries: list[tuple[str, int, float]],
     assert lines[1].startswith(line) and lines[2].endswith("-d asr")
 
 
+def test_a_run_too_short_for_its_held_out_speech_says_so(tmp_path: Path) -> None:
+    data = {"valid_sets": ["held_out"], "valid_step": 200}
+    save_student(tmp_path / "states-4.ckpt", step=4, Config={"pretrain_expert": {"datarc": data}})
+    append_metrics(tmp_path, "train", 4, {"loss": 4.0})
+    line = list(last_lines(tmp_path, "cpu"))[1]
+    assert line.startswith("training loss (held-out speech is scored every 200 steps, valid_step): 4 at step 4")
+
+
 def test_a_folder_without_a_student_has_less_to_say(tmp_path: Path) -> None:
     assert list(last_lines(tmp_path, "cpu")) == []
     save_student(tmp_path / "states-4.ckpt", step=4, GenDistiller=None, Tera={})
@@ -82,7 +90,7 @@ def test_a_finished_run_is_told_and_how_to_make_it_longer(
     _finish(run, 800)
     assert downstream.main(["-p", str(run.parent), "-a"], host=never) == 0
     line = said(capsys)[-1]
-    assert "step 800 of 800 is done, the run is finished; python run_downstream.py -e " in line
+    assert "step 800 of 800 is done, the run is finished; run_downstream.py -e " in line
     flags = line.partition("run_downstream.py ")[2].removesuffix(" makes it longer").split()
     commands: list[Sequence[str]] = []
     assert downstream.main(flags, host=commands.append) == 0 and "config.runner.total_steps=1600" in commands[0][-1]
@@ -119,13 +127,12 @@ def test_a_name_that_does_not_exist_begins_a_new_run(
         ({"GenDistiller": {}, "Step": 10, "total_steps": None}, None, ""),
     ],
 )
-def test_a_run_is_finished_when_its_last_step_is_done(states: dict, override: str | None, longer: str) -> None:
+def test_a_run_is_finished_when_its_last_step_is_done(
+    states: dict, override: str | None, longer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runner = {"total_steps": 10, "n_epochs": -1}
     runner |= {name: value for name, value in states.items() if name in runner}
     stored = {**states, "Config": {"runner": runner}}
+    monkeypatch.chdir(tmp_path)
     line = finished(stored, Path("run/states-10.ckpt"), read_overrides(override), "run_pretrain.py")
-    assert (
-        line.endswith(f"python run_pretrain.py -e run -o config.runner.{longer} makes it longer")
-        if longer
-        else not line
-    )
+    assert line.endswith(f"run_pretrain.py -e run -o config.runner.{longer} makes it longer") if longer else not line

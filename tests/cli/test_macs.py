@@ -69,6 +69,7 @@ def test_what_is_left_out_is_said(capsys: pytest.CaptureFixture[str], monkeypatc
         ([], "neither --student nor --config"),
         (["--student", "fbnk"], "expected an upstream of s3prl.hub; close to it: fbank"),
         (["--config", "none.yaml"], "none.yaml: no such file"),
+        (["--config", "none.yaml", "mine=gone.yaml"], "gone.yaml: no such file"),
         (["--config", "pretrain_configs/ablations/plain.yaml", "--steps", "4"], "expected 1..3, what plain generates"),
     ],
 )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from s3prl_gendistiller.cli import main, pretrain, speech_runner
+from s3prl_gendistiller.cli import main, pretrain, shell, speech_runner
 from s3prl_gendistiller.config_runner import DataConfig, RunnerConfig
 from s3prl_gendistiller.distill.manifest import read_manifest
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml
@@ -197,7 +197,7 @@ def test_the_command_to_type_next_works_where_it_is_printed(
 ) -> None:
     Path("run_pretrain.py").touch()
     if own:  # s3prl's own folder, whose script knows neither `base` nor the name of a shipped file
-        monkeypatch.setattr(speech_runner, "is_host_package", lambda folder: folder == Path.cwd())
+        monkeypatch.setattr(shell, "is_host_package", lambda folder: folder == Path.cwd())
     start = "python -m s3prl_gendistiller run_pretrain.py" if own else "python run_pretrain.py"
     assert said(capsys, str(calls), "--name", "x")[-1].startswith(f"  {start} -u gendistiller -n x -c x.yaml -g ")
 

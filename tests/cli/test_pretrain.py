@@ -15,8 +15,8 @@ from tests.cli.places import never, refuses
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("-e", "down.ckpt"), "python run_downstream.py -e down.ckpt goes on with it"),
-        (("-e", "run"), "python run_downstream.py -e run/states-1.ckpt goes on with it"),
+        (("-e", "down.ckpt"), "one of run_pretrain.py; run_downstream.py -e down.ckpt goes on with it"),
+        (("-e", "run"), "one of run_pretrain.py; run_downstream.py -e run/states-1.ckpt goes on with it"),
         (("-e", "pre.ckpt", "-a"), "-a: found together with -e"),
         (("-n", "../x"), "expected one name, without slashes"),
         (("-p", "file"), "found a file at"),

@@ -17,7 +17,7 @@ from tests.cli.places import ASR, FBANK, accepted, downstream_refuses, never, re
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("-e", "pre.ckpt"), "python run_pretrain.py -e pre.ckpt goes on with it"),
+        (("-e", "pre.ckpt"), "one of run_downstream.py; run_pretrain.py -e pre.ckpt goes on with it"),
         (("-e", "gen.ckpt"), "found no Optimizer, Config in it"),
         (("-e", "nope"), "nope: no such checkpoint"),
         (("-e", "run", "-a"), "-a: found together with -e run"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from s3prl_gendistiller.export.card import Card
+from s3prl_gendistiller.export.hub_folder import write_hub_folder
 from tests.cli.places import ASR, accepted, downstream_refuses
 
 
@@ -57,7 +60,7 @@ def test_an_upstream_that_cannot_be_built_as_asked_is_refused(
         ("gendistiller_local", "stock2.ckpt", "which distiller_local reads; give -u distiller_local"),
         ("gendistiller_local", "odd.ckpt", "found list as Upstream_Config, expected a mapping"),
         ("wavlm_local", "odd.ckpt", "found list as Upstream_Config, expected a mapping"),
-        ("gendistiller_local", "students", "name students/states-3.ckpt"),
+        ("gendistiller_local", "empty", "without a whole states-*.ckpt and without config.json"),
         ("gendistiller_local", "hubert", "it holds a hubert of transformers; give -u transformers_local"),
         ("gendistiller_url", "gen.ckpt", "expected an address (https://...); gendistiller_local reads files"),
         ("distiller_local", "gen.ckpt", "which gendistiller_local reads; give -u gendistiller_local"),
@@ -102,6 +105,19 @@ def test_what_fits_is_handed_on_as_it_was_given(flags: tuple[str, ...], inside_p
     if "-k" in flags:
         given = flags[flags.index("-k") + 1]
         assert command[command.index("-k") + 1] == (given if "://" in given else str(inside_place / given))
+
+
+def test_a_student_is_taken_from_its_run_and_from_its_export(inside_place: Path) -> None:
+    exported = inside_place / "exported"
+    write_hub_folder(inside_place / "gen.ckpt", exported, Card("mine", 1, 0.5, 8, [], ""), steps=1)
+    try:
+        for given, taken in (("students", inside_place / "students" / "states-3.ckpt"), ("exported", exported)):
+            command = accepted("-u", "gendistiller_local", "-k", given, "-l", "1", *ASR)
+            assert command[command.index("-k") + 1] == str(taken)
+        with pytest.raises(AssertionError):
+            accepted("-u", "gendistiller_local", "-k", "exported", "-l", "2", *ASR)
+    finally:
+        shutil.rmtree(exported)
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,12 @@ from typing import IO
 
 import numpy as np
 import pytest
+import torch
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import feature_store
 from s3prl_gendistiller.host.feature_cache import CachedUpstream
-from s3prl_gendistiller.host.feature_store import FeatureCache, kept_bytes, read_size
+from s3prl_gendistiller.host.feature_store import NO_ROOM, REMOVED, FeatureCache, kept_bytes, read_size
 from tests.host.test_feature_cache import WAVS, Upstream, cached, files
 
 
@@ -37,6 +38,28 @@ def test_a_cache_keeps_within_its_limit_and_counts_what_others_keep(
     assert len(files(tmp_path)) == 2  # counted anew, with the remaining files
 
 
+def test_at_its_limit_a_cache_removes_what_no_run_uses_the_oldest_first(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number, name in enumerate(("oldest", "older", "used", "unmarked")):
+        cache = FeatureCache(tmp_path)
+        CachedUpstream(Upstream(), "hidden_states", None, cache, name)([WAVS[1]])
+        if name != "used":
+            os.close(cache._used[name])  # as the end of its process does
+        os.utime(tmp_path / name / ".in_use", (number, number))
+    (tmp_path / "unmarked" / ".in_use").unlink()  # as an earlier version left it
+    limit = kept_bytes(tmp_path) + 100  # and the features of WAVS[1] take 180
+    new = CachedUpstream(Upstream(), "hidden_states", None, FeatureCache(tmp_path, limit), "new")
+    with caplog.at_level("INFO", "s3prl_gendistiller"):
+        new([WAVS[1]])
+        assert caplog.text.count(REMOVED) == caplog.text.count(f"{REMOVED} oldest (") == 1
+        new([torch.randn(length) for length in range(6400, 12800, 640)])  # 1,200 bytes and more each
+    assert {path.parts[-3] for path in files(tmp_path)} == {"used", "unmarked", "new"}
+    assert f"{REMOVED} older (" in caplog.text and NO_ROOM in caplog.text
+    again = CachedUpstream(Upstream(), "hidden_states", None, FeatureCache(tmp_path, limit), "oldest")
+    assert torch.equal(again([WAVS[1]])["hidden_states"][0], Upstream()([WAVS[1]])["hidden_states"][0])
+
+
 def test_the_last_gigabyte_of_a_disk_is_left_to_checkpoints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -57,7 +80,7 @@ def test_a_full_disk_is_one_message_and_leaves_nothing_half_written(
     monkeypatch.setattr(feature_store.np, "savez", fail)
     with pytest.raises(UserError, match="No space left on device"):
         cached(tmp_path)(WAVS)
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [".in_use"]
 
 
 @pytest.mark.parametrize("folder", ["file/features", "file", "/proc/features"])

@@ -15,7 +15,10 @@ from s3prl_gendistiller import load_student
 from s3prl_gendistiller.errors import ConfigError, UserError
 from s3prl_gendistiller.export.card import Card
 from s3prl_gendistiller.export.hub_folder import write_hub_folder
+from s3prl_gendistiller.host.students import check_steps, read_settings, student_place
 from s3prl_gendistiller.host.upstream_expert import UpstreamExpert
+from s3prl_gendistiller.host.upstream_files import check_file, count_states
+from s3prl_gendistiller.host.upstreams import LAUNCHER
 from tests.bench import TINY_TEACHER
 from tests.host.test_checkpoint import save_student
 
@@ -84,3 +87,31 @@ def test_a_place_without_a_student_is_told_what_is_taken(tmp_path: Path) -> None
         load_student(tmp_path / "teacher")
     with pytest.raises(UserError, match="no such checkpoint"):
         load_student("result/pretrain/none")
+
+
+def test_an_export_is_an_upstream_of_its_own(tmp_path: Path) -> None:
+    exported = str(tmp_path / "exported")
+    write_hub_folder(save_student(tmp_path / "states-3.ckpt"), Path(exported), CARD, steps=1)
+    state = torch.get_rng_state()
+    check_file("gendistiller_local", exported, LAUNCHER)
+    assert torch.equal(torch.get_rng_state(), state)  # or a head would begin with other weights
+    assert [count_states("gendistiller_local", exported, steps) for steps in (None, 2)] == [2, 3]
+    check_steps(2, exported)
+    with pytest.raises(UserError, match=r"steps: found 3, expected 1\.\.2"):
+        check_steps(3, exported)
+    for upstream in ("distiller_local", "hubert_local"):
+        with pytest.raises(UserError, match="-k .*it holds an exported student; give -u gendistiller_local"):
+            check_file(upstream, exported, LAUNCHER)
+    (tmp_path / "exported" / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="model.safetensors: cannot be read"):
+        check_file("gendistiller_local", exported, LAUNCHER)
+
+
+def test_the_place_of_a_run_is_its_newest_checkpoint(tmp_path: Path) -> None:
+    newest = save_student(tmp_path / "run" / "states-3.ckpt")
+    write_hub_folder(newest, tmp_path / "exported", CARD)
+    assert student_place(tmp_path / "run") == newest == student_place(newest)
+    assert student_place(tmp_path / "exported") == tmp_path / "exported"
+    with pytest.raises(UserError, match="found a folder without a whole"):
+        student_place(tmp_path)
+    assert read_settings(newest).config.student == read_settings(tmp_path / "exported").config.student

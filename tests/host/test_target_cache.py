@@ -219,7 +219,7 @@ def test_a_limit_bounds_the_folder_and_the_training_goes_on(
     with caplog.at_level("WARNING", "s3prl_gendistiller"):
         assert train(expert, STEPS) == expected
     assert 0 < len(files(kept)) < STEPS and sum(path.stat().st_size for path in files(kept)) < 40_000
-    assert caplog.text.count("keeps no more teacher layers, since its limit is 40 KB") == 1
+    assert caplog.text.count("keeps no more features, since its limit is 40 KB") == 1
 
 
 def test_a_limit_that_is_no_size_and_keys_without_a_folder_are_refused(make: Make, tmp_path: Path) -> None:

@@ -7,11 +7,14 @@ import torch
 
 from hubert.random_teacher import write_random_teacher
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.export.card import Card
+from s3prl_gendistiller.export.hub_folder import write_hub_folder
 from s3prl_gendistiller.host.baseline import host_config
-from s3prl_gendistiller.host.layers import load_upstream
+from s3prl_gendistiller.host.layers import count_hidden_states, load_upstream
 from s3prl_gendistiller.host.students import build_student
 from s3prl_gendistiller.host.upstream_files import count_states
 from s3prl_gendistiller.schema import merge
+from s3prl_gendistiller.superb.cost.counted_models import counted_models, model_sources
 from s3prl_gendistiller.superb.models import BenchmarkedModel, find_models
 from tests.bench import TINY_TEACHER
 from tests.host.test_checkpoint import CONFIG, save_student
@@ -27,6 +30,18 @@ def test_a_checkpoint_a_run_and_an_upstream_are_told_apart(checkpoint: Path) -> 
     assert mine.flags() == ["-u", "gendistiller_local", "-k", str(checkpoint)]
     assert newest.flags() == mine.flags()
     assert (fbank.name, fbank.flags()) == ("fbank", ["-u", "fbank"])
+
+
+def test_an_exported_student_is_a_model(checkpoint: Path, tmp_path: Path) -> None:
+    write_hub_folder(checkpoint, tmp_path / "hub", Card("mine", 1, 0.5, 8, [], ""), steps=1)
+    exported, one = find_models([f"mine={tmp_path / 'hub'}", f"one={tmp_path / 'hub'}@1"])
+    assert exported.flags() == ["-u", "gendistiller_local", "-k", str(tmp_path / "hub")] and not exported.baseline
+    assert one.steps == 1 and exported.fingerprint() != one.fingerprint()
+    assert count_hidden_states(exported.upstream, exported.checkpoint) == 2
+    (source,) = model_sources([exported], [], [])
+    assert source.steps == (1,) and [row.steps for row in counted_models(source)] == [1]
+    with pytest.raises(UserError, match=r"steps: found 9, expected 1\.\.2"):
+        find_models([f"mine={tmp_path / 'hub'}@9"])
 
 
 @pytest.mark.parametrize(

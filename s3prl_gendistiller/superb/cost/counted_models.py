@@ -14,9 +14,8 @@ from torch.nn.utils.rnn import pad_sequence
 from s3prl_gendistiller import student_kinds
 from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.checkpoint import read_checkpoint, student_kind
 from s3prl_gendistiller.host.layers import load_upstream
-from s3prl_gendistiller.host.students import build_student, load_student
+from s3prl_gendistiller.host.students import build_student, load_student, read_settings
 from s3prl_gendistiller.host.teacher_sizes import compare
 from s3prl_gendistiller.models.student import Student
 from s3prl_gendistiller.models.upstream import upstream_output
@@ -98,10 +97,10 @@ def model_sources(
         if model.checkpoint is None or model.upstream not in student_kinds.student_upstreams():
             found.append(ModelSource(model.name, partial(load_upstream, model.upstream, model.checkpoint)))
             continue
-        states = read_checkpoint(model.checkpoint, mmap=True)
-        config = student_kinds.read_model_config(student_kind(states, model.checkpoint).name, states["Upstream_Config"])
+        settings = read_settings(model.checkpoint)
         asked = steps if model.steps is None else [model.steps]
-        chosen = _chosen_steps(model.name, config, asked, problems)
+        stated = [] if settings.steps is None else [settings.steps]
+        chosen = _chosen_steps(model.name, settings.config, asked or stated, problems)
         found.append(ModelSource(model.name, partial(load_student, model.checkpoint), chosen))
     for text in configs:
         name, equals, given = text.partition("=")

@@ -1,1 +1,1 @@
-"""A suite: its runs, the search for learning rates, processes, the plan of a dry run, and results."""
+"""A suite: its runs, the search for learning rates, processes, the plan and its estimate, the display, and results."""

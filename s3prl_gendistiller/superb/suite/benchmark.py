@@ -17,7 +17,7 @@ from functools import partial
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.models import BenchmarkedModel
 from s3prl_gendistiller.superb.suite.execution import Executor, evaluate, train
-from s3prl_gendistiller.superb.suite.experiment_folder import ExperimentFolders, Launch
+from s3prl_gendistiller.superb.suite.experiment_folder import ExperimentFolders, Launch, Watching, unwatched
 from s3prl_gendistiller.superb.suite.learning_rate_search import ChosenRate, choose_rate
 from s3prl_gendistiller.superb.suite.record import Record, seconds_of
 from s3prl_gendistiller.superb.suite.results import Outcome, Results
@@ -41,13 +41,15 @@ class _Job:
     action: Callable[[], Sequence[_Job]]
 
 
-def run_suite(suite: Suite, launch: Launch, layers: Layers, jobs: int = 1) -> tuple[Results, list[str]]:
+def run_suite(
+    suite: Suite, launch: Launch, layers: Layers, jobs: int = 1, watching: Watching = unwatched
+) -> tuple[Results, list[str]]:
     """Runs what is missing, `jobs` runs at a time; once the disk is full, nothing more is started.
 
     Returns:
         The results, and one line for each run that failed.
     """
-    executor = ExperimentFolders(launch)
+    executor = ExperimentFolders(launch, watching)
     results: Results = {model.name: {} for model in suite.models}
     failures: list[str] = []
     disk_is_full = threading.Event()

@@ -16,6 +16,9 @@ from s3prl_gendistiller.superb.corpus.check import Shelf, need
 from s3prl_gendistiller.superb.models import one_per_distillation
 from s3prl_gendistiller.superb.suite.suite import Suite
 
+OTHERS_BYTES = 10**6
+"""Bytes of other models' features in the folder that are worth a word."""
+
 
 def kept_features(suite: Suite) -> tuple[Suite, dict[str, Features]]:
     """The suite, whose models state whether they have weights, and by distillation the features that a cache keeps."""
@@ -51,10 +54,13 @@ def describe(suite: Suite, cache: Path, kept: Mapping[str, Features], seconds: f
     needed = sum(one.bytes_per_s for one in kept.values()) * seconds
     sizes = ", ".join(f"{name} {in_words(round(one.bytes_per_s * seconds))}" for name, one in kept.items())
     limit = "" if suite.cache_limit is None else f", and at most {in_words(suite.cache_limit)} are kept"
+    there = _there(cache, kept)
+    others = kept_bytes(cache) - there
+    beside = f"; features of other models take {in_words(others)} there" if others > OTHERS_BYTES else ""
     return (
         f"{CACHE_FLAG} {cache}: features of {seconds / 3600:.1f} hours of speech take up to "
-        f"{in_words(round(needed))} ({sizes}){limit}; {in_words(_there(cache, kept))} of them are "
-        f"there, {in_words(free_bytes(cache))} of the disk are free"
+        f"{in_words(round(needed))} ({sizes}){limit}; {in_words(there)} of them are there{beside}, "
+        f"{in_words(free_bytes(cache))} of the disk are free"
     )
 
 

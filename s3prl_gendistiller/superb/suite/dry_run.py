@@ -1,4 +1,4 @@
-"""The plan of a dry run: the commands of a suite without results, from the code that runs them.
+"""The plan of a suite: its commands, from the code that runs them.
 
 `Recorder` replaces the executor. Where a result would decide the next command, `Recorder` assumes a result: a search
 ends at the middle of its list of learning rates, QbE's first layer is the best, and no training diverges.
@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from s3prl_gendistiller.documents import read_json
 from s3prl_gendistiller.superb.suite.benchmark import benchmark
 from s3prl_gendistiller.superb.suite.learning_rate_search import choose_rate
-from s3prl_gendistiller.superb.suite.record import Record
+from s3prl_gendistiller.superb.suite.record import RECORD, Record
 from s3prl_gendistiller.superb.suite.run import DEV, Run
 from s3prl_gendistiller.superb.suite.suite import Layers, Suite
 
@@ -36,9 +37,9 @@ class Work:
     checkpoints: int = 1
 
 
-def planned_work(suite: Suite, layers: Layers) -> list[Work]:
-    """The commands of a suite without results: group by group, task by task."""
-    recorder = Recorder()
+def planned_work(suite: Suite, layers: Layers, *, begun: bool = False) -> list[Work]:
+    """The commands of a suite, group by group, task by task; of a suite that has `begun`, those that are missing."""
+    recorder = Recorder(begun=begun)
     for group in suite.groups():
         for task in suite.tasks:
             models = suite.evaluated(task)[group]
@@ -49,13 +50,20 @@ def planned_work(suite: Suite, layers: Layers) -> list[Work]:
 
 
 class Recorder:
-    """`execution.Executor` that records commands in `work`, in order, and touches no file."""
+    """`execution.Executor` that records commands in `work`, in order, and writes no file.
 
-    def __init__(self) -> None:
+    Args:
+        begun: read the records of finished parts, which `record.require_own_folders` has checked.
+    """
+
+    def __init__(self, *, begun: bool = False) -> None:
         self.work: list[Work] = []
+        self._begun = begun
         self._records: dict[Path, Record] = {}
 
     def read(self, run: Run) -> Record:
+        if self._begun and run.folder not in self._records and (run.folder / RECORD).is_file():
+            self._records[run.folder] = dict(read_json(run.folder / RECORD))
         return self._records.get(run.folder, {})
 
     def write(self, run: Run, record: Record) -> Record:

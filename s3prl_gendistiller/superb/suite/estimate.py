@@ -1,19 +1,6 @@
-"""An estimate of the hours that a suite takes and of the checkpoints that it keeps, from stated assumptions.
+"""An estimate of the hours that a suite takes and of the checkpoints that it keeps.
 
-A command takes
-
-    batches x BATCH_S  +  2 x audio x (upstream + 3 x head) / rate     seconds of training,
-    2 x audio x (upstream + head) / rate  +  pairs x PAIR_S / cores    seconds of evaluation,
-
-with the seconds of audio that s3prl reads (`Task.speech`), the multiply-adds of the upstream per second of audio
-(counted on the model itself, `multiply_adds`), those of the head (its parameters x 50 frames; the backward pass costs
-twice as much again), and the floating point operations per second that the device sustains.
-
-The rate is the weakest assumption. One measurement is known: four trainings of PR with 12-layer students of 3.8 G
-multiply-adds per second of audio took about 22 hours side by side on one A40; this formula gives 24 at 16e12 a second,
-two fifths of the peak of that GPU. Other devices scale with their peak in 32-bit arithmetic, up to a factor of two. The
-formula leaves out reading files and decoding with a language model, which may cost more. A core of a small server
-sustained 0.043e12 to 0.066e12 on five tasks of the small preset with hubert_mini.
+The formula for the time of one command, and the measurements behind it, are in `duration`.
 """
 
 from __future__ import annotations
@@ -26,18 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.superb.suite.dry_run import Work
+from s3prl_gendistiller.superb.suite.duration import CORE_TFLOPS, GPU_TFLOPS, Durations, basis_in_words
 from s3prl_gendistiller.superb.suite.suite import Suite
 from s3prl_gendistiller.superb.suite.table import markdown
 
-GPU_TFLOPS = 16.0
-CORE_TFLOPS = 0.05
-BATCH_S = 0.03
-"""Seconds of a batch besides arithmetic (Python, launching kernels, waiting); an assumption."""
-PAIR_S = 0.008
-"""Seconds of s3prl's `match` on one core for a query of 1.4 s and a document of 6.6 s, 768 wide; measured."""
-FRAMES_PER_S = 50
 BYTES_PER_WEIGHT = 12  # a weight and Adam's two moments
 
 
@@ -65,17 +45,22 @@ class Estimate:
         return sum(self.seeds)
 
 
-def estimate(suite: Suite, plan: Sequence[Work], gmacs: Mapping[str, float], tflops: float) -> list[Estimate]:
+def estimate(
+    suite: Suite, plan: Sequence[Work], gmacs: Mapping[str, float], tflops: float, *, on_gpu: bool = True
+) -> list[Estimate]:
     """One estimate for each group of seeds and each task, in the order of the plan.
 
     Args:
         plan: the result of `planned_work`.
-        gmacs: billions of multiply-adds per second of audio, by model.
-        tflops: 10^12 floating point operations per second of one run.
+        gmacs, tflops, on_gpu: as in `Durations`.
     """
+    durations = Durations(suite, gmacs, tflops, on_gpu=on_gpu)
     found: dict[tuple[str, str], list[Work]] = defaultdict(list)
+    seconds: dict[tuple[str, str], dict[str, float]] = defaultdict(lambda: defaultdict(float))
     for work in plan:
-        found[work.run.model.group, work.run.task.name].append(work)
+        key, model = (work.run.model.group, work.run.task.name), work.run.model.name
+        found[key].append(work)
+        seconds[key][model] += durations.seconds(work)
     contents = {task.name: suite.content(task) for task in suite.tasks}
     return [
         Estimate(
@@ -83,7 +68,7 @@ def estimate(suite: Suite, plan: Sequence[Work], gmacs: Mapping[str, float], tfl
             task,
             runs=len({work.run.folder for work in works}),
             steps=sum(work.steps for work in works),
-            seeds=_hours_of_seeds(works, contents[task], gmacs, tflops),
+            seeds=[one / 3600 for one in seconds[group, task].values()],
             searched=len(suite.candidates(works[0].run.task)) > 1,
             gigabytes=_kept_bytes(works, contents[task]) / 1e9,
         )
@@ -132,50 +117,31 @@ def sustained(asked: float | None, on_gpu: bool, devices: int, at_a_time: int) -
     return whole / at_a_time
 
 
-def describe(estimates: Sequence[Estimate], tflops: float, at_a_time: int, on_gpu: bool) -> str:
-    """The estimates as a table, and the assumptions behind them; arguments as in `sustained`, which gives `tflops`."""
-    rows = [["student", "task", "runs", "optimiser steps", "hours", "GB kept"]]
+def describe(estimates: Sequence[Estimate], tflops: float, at_a_time: int, on_gpu: bool, *, given: bool = False) -> str:
+    """The estimates as a table, and what they are based on.
+
+    Args:
+        tflops, at_a_time, on_gpu: as in `sustained`, which gives `tflops`.
+        given: whether the user has stated the speed.
+    """
+    rows = [["student", "task", "runs", "optimiser steps", "time", "GB kept"]]
     for one in estimates:
-        rows.append([one.group, one.task, str(one.runs), f"{one.steps:,}", f"{one.hours:.1f}", f"{one.gigabytes:.1f}"])
+        time = in_time(one.hours)
+        rows.append([one.group, one.task, str(one.runs), f"{one.steps:,}", time, f"{one.gigabytes:.1f}"])
     total = sum(one.hours for one in estimates)
     return markdown(rows) + (
-        f"{total:.1f} hours of runs, {at_a_time} at a time: {wall_hours(estimates, at_a_time):.1f} hours; "
-        f"{sum(one.gigabytes for one in estimates):.0f} GB of checkpoints.\n"
-        f"The hours assume {tflops:g} TFLOP/s for each run, {'on GPUs' if on_gpu else 'on this CPU'}, and may be wrong "
-        "by a factor of two;\n--tflops sets what a device sustains (superb/suite/estimate.py has the formula). "
-        "Finished runs are not repeated.\n"
+        f"{in_time(total)} of runs, {at_a_time} at a time: {in_time(wall_hours(estimates, at_a_time))}; "
+        f"{sum(one.gigabytes for one in estimates):.1f} GB of checkpoints.\n"
+        f"{basis_in_words(tflops, on_gpu, given=given)}\n"
+        "--tflops sets what a device sustains (superb/suite/duration.py has the formula).\n"
     )
 
 
-def _hours_of_seeds(
-    works: Sequence[Work], content: Mapping[str, Any], gmacs: Mapping[str, float], tflops: float
-) -> list[float]:
-    seconds: dict[str, float] = defaultdict(float)
-    for work in works:
-        model = work.run.model.name
-        seconds[model] += _seconds(work, content, gmacs[model] * 1e9, tflops * 1e12)
-    return [one / 3600 for one in seconds.values()]
-
-
-def _seconds(work: Work, content: Mapping[str, Any], upstream: float, rate: float) -> float:
-    task = work.run.task
-    speech = task.speech_of(work.run.suite.preset)
-    expert, runner = content["downstream_expert"], content["runner"]
-    head = FRAMES_PER_S * task.head_parameters(expert) if task.trained else 0
-    if not work.steps:
-        audio_s = speech.dev_s if work.split == task.dev else speech.test_s
-        warping = speech.pairs * PAIR_S / (os.cpu_count() or 1)
-        return work.checkpoints * (2 * audio_s * (upstream + head) / rate + warping)
-    splits = {task.dev: speech.dev_s, task.test: speech.test_s}
-    dev_s = sum(splits[split] for split in runner["eval_dataloaders"]) * (work.steps // runner["eval_step"])
-    batches = work.steps * runner["gradient_accumulate_steps"]
-    train_s = batches * task.batch_utterances(expert) * min(speech.utterance_s, _longest_s(expert))
-    arithmetic = train_s * (upstream + 3 * head) + dev_s * (upstream + head)
-    return batches * BATCH_S + 2 * arithmetic / rate
-
-
-def _longest_s(expert: Mapping[str, Any]) -> float:
-    return float(expert.get("datarc", {}).get("max_timestep", 10**9)) / SAMPLE_RATE
+def in_time(hours: float) -> str:
+    """Hours with a unit that fits: minutes below 100 of them, and at least one."""
+    if hours * 60 < 100:
+        return f"{max(1.0, hours * 60):.0f} min"
+    return f"{hours:.1f} h" if hours < 100 else f"{hours:.0f} h"
 
 
 def _kept_bytes(works: Sequence[Work], content: Mapping[str, Any]) -> int:

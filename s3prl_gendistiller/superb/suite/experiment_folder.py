@@ -6,6 +6,7 @@ was killed while it trained goes on from its newest whole checkpoint.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -25,13 +26,20 @@ logger = logging.getLogger(__name__)
 
 Launch = Callable[[Sequence[str], Path], None]
 """Runs run_downstream.py with arguments and appends its output to a file; raises UserError if the run fails."""
+Watching = Callable[[Run, Path], contextlib.AbstractContextManager[None]]
+"""Shows the progress of a run's command, whose output goes into the file, as long as the context lasts."""
+
+
+def unwatched(run: Run, log: Path) -> contextlib.AbstractContextManager[None]:
+    """`Watching` that shows nothing."""
+    return contextlib.nullcontext()
 
 
 class ExperimentFolders:
     """`execution.Executor` over run_downstream.py."""
 
-    def __init__(self, launch: Launch) -> None:
-        self._launch = launch
+    def __init__(self, launch: Launch, watching: Watching = unwatched) -> None:
+        self._launch, self._watching = launch, watching
 
     read, write = staticmethod(read_record), staticmethod(write_record)
 
@@ -50,7 +58,7 @@ class ExperimentFolders:
             for path in (found[0], run.folder / TRAIN_LOG):  # the log holds what the killed run reached on dev
                 path.unlink(missing_ok=True)
         write_record(run, record)
-        return self._timed(run.train_command(steps), run.folder / TRAIN_LOG)
+        return self._timed(run, run.train_command(steps), run.folder / TRAIN_LOG)
 
     def dev_of_training(self, run: Run, evaluations: int | None = None) -> float | None:
         return printed.best_on_dev(run.task, _text(run.folder / TRAIN_LOG), evaluations)
@@ -85,14 +93,15 @@ class ExperimentFolders:
         """The metrics of one checkpoint, and the seconds that the evaluation took."""
         log = run.folder / TEST_LOG
         log.unlink(missing_ok=True)
-        seconds = self._timed(run.evaluate_command(checkpoint, evaluation), log)
+        seconds = self._timed(run, run.evaluate_command(checkpoint, evaluation), log)
         config = run.suite.config(run.task)
         return printed.evaluated(run.task, run.folder, _text(log), config, run.tested_split), seconds
 
-    def _timed(self, arguments: Sequence[str], log: Path) -> float:
+    def _timed(self, run: Run, arguments: Sequence[str], log: Path) -> float:
         log.parent.mkdir(parents=True, exist_ok=True)
         started = time.monotonic()
-        self._launch(arguments, log)
+        with self._watching(run, log):
+            self._launch(arguments, log)
         return round(time.monotonic() - started, 1)
 
 

@@ -102,7 +102,6 @@ def test_features_that_find_no_room_are_refused_before_anything_runs(
         (["--cache-limit", "5G"], "--cache-limit: found without --cache-features"),
         (["--seed", "-1"], "seed"),
         (["--seed", str(2**32)], "seed"),
-        (["--tflops", "3"], "--tflops: found with --preset small"),
         (["--halving"], "--halving: found without a search"),
         (["--lr", "asr=1e-3"], "--lr asr=1e-3: found"),
         (["--lr", "ks=nan"], "--lr ks=nan: expected"),

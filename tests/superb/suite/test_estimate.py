@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from s3prl_gendistiller.superb.models import BenchmarkedModel
-from s3prl_gendistiller.superb.suite import estimate as estimates
 from s3prl_gendistiller.superb.suite.dry_run import planned_work
+from s3prl_gendistiller.superb.suite.duration import longest_s
 from s3prl_gendistiller.superb.suite.estimate import (
     CORE_TFLOPS,
     GPU_TFLOPS,
@@ -67,7 +67,7 @@ def test_a_search_in_parts_costs_two_trainings_and_in_full_five() -> None:
 
 def test_crops_are_no_longer_than_the_configuration_allows_and_asr_batches_are_halved() -> None:
     experts = {name: suite_of(name).content(TASKS[name])["downstream_expert"] for name in ("sid", "asr")}
-    assert TASKS["sid"].speech_of("official").utterance_s > 8 == estimates._longest_s(experts["sid"])
+    assert TASKS["sid"].speech_of("official").utterance_s > 8 == longest_s(experts["sid"])
     assert TASKS["sid"].batch_utterances(experts["sid"]) == 8
     assert TASKS["asr"].batch_utterances(experts["asr"]) == 16
 
