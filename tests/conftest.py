@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from s3prl_gendistiller.config_gendistiller import GenDistillerConfig
-from s3prl_gendistiller.host import compat
+from s3prl_gendistiller.host import compat, compat_messages
 
 compat.apply()  # transformers imports torchaudio, which a CPU-only torch cannot load as it is
 
@@ -53,6 +53,7 @@ def logging_as_it_was() -> Iterator[None]:
     package = logging.getLogger("s3prl_gendistiller")
     before = (package.handlers[:], package.level, package.propagate)
     yield
+    os.environ.pop(compat_messages.VARIABLE, None)
     package.handlers[:], _, package.propagate = before
     package.setLevel(before[1])
 

@@ -23,13 +23,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    from s3prl_gendistiller.cli.arguments import Parser
+    from s3prl_gendistiller.cli.arguments import VERBOSE_HELP, Parser
 
     made = Parser(
         prog="gendistiller",
         description="Distil HuBERT and WavLM into small students inside s3prl.",
         epilog="Training and evaluation are s3prl's own scripts: run_pretrain.py and run_downstream.py.",
     )
+    made.add_argument("-v", "--verbose", action="store_true", help=VERBOSE_HELP)
     made.add_argument("--version", action="version", version=f"s3prl-gendistiller {__version__}")
     subparsers = made.add_subparsers(title="commands", metavar="COMMAND")
     for name in COMMANDS:
@@ -39,10 +40,12 @@ def parser() -> argparse.ArgumentParser:
 
 def _run(argv: Sequence[str]) -> int:
     from s3prl_gendistiller.cli.launch import Interrupted
+    from s3prl_gendistiller.host import compat_messages
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for names of files that are not UTF-8
     args = parser().parse_args(argv)
+    compat_messages.choose(args.verbose)
     if not hasattr(args, "run"):
         parser().print_help(sys.stderr)
         return 2

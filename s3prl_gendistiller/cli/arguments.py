@@ -15,6 +15,7 @@ from s3prl_gendistiller.host.overrides import Overrides, read_overrides, script_
 from s3prl_gendistiller.schema_values import one_of
 
 MAX_SEED = 2**32 - 1  # numpy's limit
+VERBOSE_HELP = "show every message of s3prl and its libraries"
 _NAME_BYTES = 200  # a file system takes 255, and names get numbers appended
 
 
@@ -37,6 +38,8 @@ def add_command(
     form = argparse.RawDescriptionHelpFormatter
     made = subparsers.add_parser(name, help=about, description=description, epilog=examples, formatter_class=form)
     made.set_defaults(run=run, way_on=way_on)
+    # the flag may stand before the command, too, whose value a default would replace
+    made.add_argument("-v", "--verbose", action="store_true", default=argparse.SUPPRESS, help=VERBOSE_HELP)
     return typing.cast(argparse.ArgumentParser, made)
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from s3prl_gendistiller.cli import arguments
-from s3prl_gendistiller.distill.metrics import read_metrics
+from s3prl_gendistiller.distill.metrics import METRICS_FILE, read_metrics
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.paths import from_here
 from s3prl_gendistiller.outputs import check_writable
 from s3prl_gendistiller.superb.pictures import chart, cut_axes, legend, notes
 
@@ -22,15 +25,18 @@ _DISTANCES = {
 """Beginning of a metric's name -> title of its panel."""
 _TRAINING: dict[str, Any] = {"alpha": 0.45}
 _HELD_OUT: dict[str, Any] = {"marker": "o", "markersize": 4}
+logger = logging.getLogger(__name__)
 
 
 def add_parser(subparsers: Any) -> None:
-    description = "Draw training and held-out curves of runs of run_pretrain.py, from their metrics.jsonl."
-    example = "example: gendistiller curves result/pretrain/my_student result/pretrain/my_baseline --out curves.png"
+    description = """\
+Draw training and held-out curves of runs of run_pretrain.py, from their metrics.jsonl. Runs that have logged nothing
+yet are left out and named."""
+    example = "example: gendistiller curves result/pretrain/my_student result/pretrain/my_baseline"
     about = "draw the loss curves of runs as a PNG"
     add = arguments.add_command(subparsers, "curves", run, about, description, example).add_argument
     add("runs", metavar="RUN", nargs="+", type=arguments.path, help="folder of a run")
-    add("--out", metavar="PNG", type=arguments.path, default=Path("curves.png"))
+    add("--out", metavar="PNG", type=arguments.path, default=Path("result/curves.png"), help="default: %(default)s")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -53,9 +59,15 @@ def _labelled(folders: Sequence[Path]) -> dict[str, Path]:
 
 
 def draw(runs: Mapping[str, Path], out: Path) -> Path:
-    """Draws the loss, and for each target layer the held-out L1 and cosine, of runs by label into one PNG."""
-    train = {label: read_metrics(folder, "train") for label, folder in runs.items()}
-    valid = {label: read_metrics(folder, "valid") for label, folder in runs.items()}
+    """Draws the loss, and for each target layer the held-out L1 and cosine, of runs by label into one PNG.
+
+    A run without points is left out, and both the log and the picture name it. UserError: no run has points.
+    """
+    train, valid, left_out = _read(runs)
+    if not train:
+        raise UserError("\n  ".join(["no run has a point to draw:", *left_out.values()]))
+    for reason in left_out.values():
+        logger.warning("left out: %s", reason)
     panels = {"loss": "loss of the distillation (lower is better)"}
     names = {name for run in (*valid.values(), *train.values()) for entry in run.values() for name in entry}
     for metric, title in _DISTANCES.items():
@@ -64,15 +76,42 @@ def draw(runs: Mapping[str, Path], out: Path) -> Path:
     layers = _layers(valid)
     with chart(out, 5.2, 4.2, len(panels)) as axes:
         for axis, (metric, title) in zip(axes, panels.items(), strict=True):
-            for index, label in enumerate(runs):
+            for index, label in enumerate(train):
                 _draw_run(axis, metric, f"C{index}", layers, train[label], valid[label])
             axis.set_title(title, fontsize=10)
             axis.set_xlabel("optimiser step")
         lines = {"loss on training files": _TRAINING, "loss on held-out files": _HELD_OUT}
         lines |= {f"layer {layer} of the teacher": style for layer, style in layers.items()}
-        legend(axes[0], {label: {"color": f"C{index}"} for index, label in enumerate(runs)}, lines)
-        notes(axes[0], [*_missing(panels, train, valid), *cut_axes(axes)])
+        legend(axes[0], {label: {"color": f"C{index}"} for index, label in enumerate(train)}, lines)
+        without = [f"{label}: left out, because the run has no points yet." for label in left_out]
+        notes(axes[0], [*_missing(panels, train, valid), *without, *cut_axes(axes)])
     return out
+
+
+def _read(runs: Mapping[str, Path]) -> tuple[dict[str, Entries], dict[str, Entries], dict[str, str]]:
+    """The entries of training and of held-out speech of the runs with points, and the reasons for the other runs."""
+    train: dict[str, Entries] = {}
+    valid: dict[str, Entries] = {}
+    left_out: dict[str, str] = {}
+    for label, folder in runs.items():
+        path = folder / METRICS_FILE
+        if not folder.is_dir():
+            raise UserError(f"{from_here(folder)}: no such folder; expected the folder of a run of run_pretrain.py")
+        if not path.is_file():
+            left_out[label] = f"{from_here(path)}: not there; run_pretrain.py writes that file with its first log entry"
+            continue
+        entries = {split: read_metrics(folder, split) for split in ("train", "valid")}
+        if any(_drawn(entry) for split in entries.values() for entry in split.values()):
+            train[label], valid[label] = entries["train"], entries["valid"]
+        else:
+            left_out[label] = f"{from_here(path)}: found no finite loss in it"
+    return train, valid, left_out
+
+
+def _drawn(entry: Mapping[str, float]) -> bool:
+    """Whether an entry holds a number that a panel can show."""
+    shown = [value for name, value in entry.items() if name == "loss" or name.startswith(tuple(_DISTANCES))]
+    return any(math.isfinite(value) for value in shown)
 
 
 def _layers(valid: Mapping[str, Entries]) -> dict[int, dict[str, Any]]:
@@ -100,9 +139,7 @@ def _missing(panels: Mapping[str, str], train: Mapping[str, Entries], valid: Map
     found = []
     for label in train:
         entries = [*train[label].values(), *valid[label].values()]
-        if not entries:
-            found.append(f"{label}: no values yet.")
-        elif not valid[label]:
+        if not valid[label]:
             found.append(f"{label}: no values on held-out files.")
         else:
             lacks = [

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from s3prl_gendistiller.cli import downstream_flags, launch, shell
+from s3prl_gendistiller.cli import downstream_flags, launch, long_training, shell
 from s3prl_gendistiller.cli.downstream_flags import parser as _parser
 from s3prl_gendistiller.cli.launch import HostCall
 from s3prl_gendistiller.cli.record import check_same_source
@@ -58,7 +58,20 @@ def _complete(args: argparse.Namespace, device: str, checkpoint: Path | None, fi
         if isinstance(args.downstream, str) and isinstance(config, dict):
             base = soft_labels.stock_task(args.downstream)
             refuse_unfit(base, config.get("downstream_expert", {}))
+            if args.mode == "train" and device == "cpu" and not call.finished:
+                _announce(args, config, checkpoint)
     return replace(call, command=[*call.command, *passed], trains=args.mode == "train")
+
+
+def _announce(args: argparse.Namespace, config: dict[str, Any], checkpoint: Path | None) -> None:
+    """Says how long a training on a CPU takes, if that is long."""
+    begun, done = args, 0
+    if checkpoint is not None:
+        states = read_checkpoint(checkpoint, mmap=True)
+        begun, done, config = states["Args"], states["Step"], args.overrides.apply(config)
+    total = config.get("runner", {}).get("total_steps")
+    if isinstance(total, int) and isinstance(getattr(begun, "downstream", None), str):
+        long_training.announce(begun, config, total - done, cached=args.cache_features is not None)
 
 
 def _cache(args: argparse.Namespace) -> list[str]:
@@ -210,7 +223,7 @@ def _choose_student(args: argparse.Namespace, filled: dict[str, str], kinds: Seq
     if newest is None:
         raise UserError(
             f"-k: not given, and no {' or '.join(kinds)} student is under {STUDENTS.absolute()}; train one with "
-            f"`{shell.line([*shell.launcher('run_pretrain.py'), '-u', kinds[0]])}`, or name a checkpoint"
+            f"{shell.line([*shell.launcher('run_pretrain.py'), '-u', kinds[0]])}, or name a checkpoint"
         )
     args.upstream_ckpt = filled["-k"] = str(newest)
 

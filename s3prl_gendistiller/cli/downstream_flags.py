@@ -32,13 +32,30 @@ _OTHERS = {"downstream_variant": "-v", "upstream_refresh": "-r"}
 _OTHERS |= {name: f"--{name}" for name in ("hub", *_HUB, "verbose", "disable_cudnn")}
 _PROCESSES = {"backend": "--backend", "local_rank": "--local_rank"}
 _TEXTS = ["-t --evaluate_split", "-i --init_ckpt", "-d --downstream", "-k --upstream_ckpt", "--backend"]
-_TEXTS += ["-g --upstream_model_config", "-s --upstream_feature_selection", "-v --downstream_variant"]
+_TEXTS += ["-g --upstream_model_config", "-s --upstream_feature_selection"]
 _TEXTS += [f"--{name}" for name in _HUB]
 _SWITCHES = ["-f --upstream_trainable", "-r --upstream_refresh", "--upstream_feature_normalize"]
 _SWITCHES += ["--verbose", "--disable_cudnn"]
-# Destination -> flag, of the flags that s3prl takes from the checkpoint of a run that goes on.
+# Destination -> flag, of the flags that s3prl takes from the checkpoint of a run that goes on. Messages may differ.
 BEGUN = {"upstream": "-u", "upstream_ckpt": "-k", "upstream_model_config": "-g", "upstream_trainable": "-f"}
-BEGUN |= {"downstream": "-d", "seed": "--seed", **SELECTION, **_OTHERS}
+BEGUN |= {
+    "downstream": "-d",
+    "seed": "--seed",
+    **SELECTION,
+    **{name: flag for name, flag in _OTHERS.items() if name != "verbose"},
+}
+
+
+class _VariantOrVerbose(argparse.Action):
+    """``-v`` is s3prl's variant with a value, and ``--verbose`` without one."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, flag: str | None = None
+    ) -> None:
+        if values is None and flag != "-v":
+            parser.error(f"argument {flag}: expected one argument")
+        name, value = ("verbose", True) if values is None else (self.dest, values)
+        setattr(namespace, name, value)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -49,13 +66,15 @@ def parser() -> argparse.ArgumentParser:
         "--teacher RUN names the trained run on whose outputs the head of\n"
         f"-d {' | '.join(soft_labels.BASES)} is trained,\n"
         f"without labels; {CACHE_FLAG} DIR keeps the features of a frozen upstream on disk and computes each once,\n"
-        f"up to {LIMIT_FLAG} SIZE (such as 50G) or until 1 GB is left on that disk; the rest is computed each time.\n\n"
+        f"up to {LIMIT_FLAG} SIZE (such as 50G) or until 1 GB is left on that disk; the rest is computed each time.\n"
+        f"--verbose: {arguments.VERBOSE_HELP}, with s3prl's lines on the model; so does -v, if no variant follows.\n\n"
         + launch.OVERRIDES_HELP.format(example=_EXAMPLE, name="TASK")
     )
     for flags in _TEXTS:
         made.add_argument(*flags.split(), type=arguments.text)
     for flags in _SWITCHES:
         made.add_argument(*flags.split(), action="store_true")
+    made.add_argument("-v", "--downstream_variant", type=arguments.text, nargs="?", action=_VariantOrVerbose)
     made.add_argument("-m", "--mode", choices=MODES)
     made.add_argument("-l", "--upstream_layer_selection", type=arguments.whole)
     made.add_argument("--hub", choices=("torch", HUGGINGFACE))

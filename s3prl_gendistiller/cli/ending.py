@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from s3prl_gendistiller.cli import shell
 from s3prl_gendistiller.distill.metrics import METRICS_FILE, read_metrics
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint
+from s3prl_gendistiller.host.paths import from_here
 from s3prl_gendistiller.student_kinds import kind_of_weights
 
 
@@ -18,7 +18,7 @@ def last_lines(folder: Path, device: str) -> Iterator[str]:
     newest = newest_checkpoint(folder)
     if newest is None:
         return
-    path = os.path.relpath(newest) if newest.absolute().is_relative_to(Path.cwd()) else str(newest)
+    path = from_here(newest)
     states = read_checkpoint(newest, mmap=True)
     kind = kind_of_weights(states)
     yield f"the {'student' if kind else 'newest checkpoint'} is in {path} (step {states['Step']:,})"

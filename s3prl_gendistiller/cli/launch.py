@@ -8,7 +8,6 @@ import logging
 import os
 import shutil
 import sys
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from s3prl_gendistiller.cli import arguments, resume
 from s3prl_gendistiller.cli.record import record_run
 from s3prl_gendistiller.distill.metrics import METRICS_FILE
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host import compat_messages
 from s3prl_gendistiller.host.devices import check_device
 from s3prl_gendistiller.host.failures import explained, user_cause, workers_key
 from s3prl_gendistiller.host.lock import locked
@@ -120,11 +120,13 @@ def run(
 
 def _run(argv: Sequence[str], host: Host, parser: argparse.ArgumentParser, results: Path, complete: Complete) -> None:
     if {"-h", "--help"} & set(argv):
+        compat_messages.choose("--verbose" in argv)
         if parser.epilog:
             print(f"{parser.epilog}\n", flush=True)
         host(["--help"])
     args = parser.parse_args(argv)
     args.overrides = arguments.take_overrides(args, parser)
+    compat_messages.choose(args.verbose)
     _check_place(args)
     filled: dict[str, str] = {}
     device = choose_device(args.device, filled)
@@ -205,11 +207,6 @@ def configure_logging() -> None:
         package.addHandler(handler)
         package.setLevel(logging.INFO)
         package.propagate = False
-    # the host's loops use torch.cuda.amp, which warns in every run
-    warnings.filterwarnings("ignore", message=".*torch.cuda.amp.*", category=FutureWarning)
-    warnings.filterwarnings("ignore", message=".*CUDA is not available.*", category=UserWarning)
-    # s3prl's models use weight_norm
-    warnings.filterwarnings("ignore", message=".*utils.weight_norm. is deprecated.*", category=FutureWarning)
 
 
 def choose_device(asked: str | None, filled: dict[str, str]) -> str:

@@ -35,8 +35,8 @@ corpus is needed."""
 _EXAMPLE = """\
 examples:
   gendistiller macs --student mine=result/pretrain/my_student --student fbank
-  gendistiller macs --config pretrain_configs/gendistiller/config_model.yaml --steps all --out macs.png
-  gendistiller macs --config small=my_model.yaml --student teacher=path/to/hubert --steps all --out macs.png
+  gendistiller macs --config pretrain_configs/gendistiller/config_model.yaml --steps all --out result/macs.png
+  gendistiller macs --config small=my_model.yaml --student teacher=path/to/hubert --steps all
 
 --student takes the same values as in `gendistiller superb`: NAME=CHECKPOINT (or CHECKPOINT@2 for two of its layers),
 NAME=FOLDER of a run, of an exported student or of a transformers model, or the name of an s3prl upstream. --config

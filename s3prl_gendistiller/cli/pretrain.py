@@ -60,11 +60,13 @@ def main(argv: Sequence[str] | None = None, host: launch.Host = mount.run_pretra
 
 def _parser() -> argparse.ArgumentParser:
     parser = launch.host_flags("run_pretrain.py")
-    parser.epilog = f"{launch.OVERRIDES_HELP.format(example=_EXAMPLE, name='runner')}\n{_MODEL_KEYS}\n{_CACHE_HELP}"
+    overrides = launch.OVERRIDES_HELP.format(example=_EXAMPLE, name="runner")
+    parser.epilog = f"{overrides}\n{_MODEL_KEYS}\n{_CACHE_HELP}\n-v, --verbose: {arguments.VERBOSE_HELP}."
     parser.add_argument("-g", "--upstream_config", type=arguments.text)
     parser.add_argument("--multi_gpu", action="store_true")
     parser.add_argument(TEACHER_FLAG, metavar="DIR", type=arguments.path)
     parser.add_argument(LIMIT_FLAG, metavar="SIZE", type=arguments.text)
+    parser.add_argument("-v", "--verbose", action="store_true")  # of this launcher alone
     return parser
 
 

@@ -26,8 +26,8 @@ models. The score is comparable only for SUPERB's own corpora and settings (`gen
 
 _EXAMPLE = """\
 example:
-  gendistiller score result/superb                 # the results.json in it
-  gendistiller score result/superb --out score.png # and a chart of score against size"""
+  gendistiller score result/superb                        # the results.json in it
+  gendistiller score result/superb --out result/score.png # and a chart of score against size"""
 
 PUBLISHED_ROW, OFFICIAL = "published", "official settings"
 """Origins of numbers that are comparable."""

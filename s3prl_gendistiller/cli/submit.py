@@ -30,6 +30,7 @@ from s3prl_gendistiller.superb.entry.from_suite import Finished, read_finished
 from s3prl_gendistiller.superb.models import BenchmarkedModel, find_models
 from s3prl_gendistiller.superb.tasks import TASKS, choose_tasks
 
+SUBMISSION = Path("result/submission")
 WITH_FOLDS = [task for task in TASKS.values() if task.folds]
 
 _DESCRIPTION = """\
@@ -40,9 +41,9 @@ hidden set: run_downstream.py --hub huggingface."""
 
 _EXAMPLE = """\
 examples:
-  gendistiller submit result/superb --student mine               # writes submission/predict.zip
+  gendistiller submit result/superb --student mine               # writes result/submission/predict.zip
   gendistiller submit result/superb --student mine --tasks pr ks # these tasks only
-  gendistiller submit --asr result/downstream/my_asr --er result/downstream/my_er_* --out submission
+  gendistiller submit --asr result/downstream/my_asr --er result/downstream/my_er_*
   gendistiller submit result/superb --student mine --hub-folder my-student
   gendistiller submit --checkpoint result/pretrain/my_student --hub-folder my-student
 
@@ -56,7 +57,8 @@ def add_parser(subparsers: Any) -> None:
     add("suite", nargs="?", type=arguments.path, help="folder of `gendistiller superb`, or its results.json")
     add("--student", metavar="NAME", type=arguments.text, help="a student of the suite")
     add("--tasks", metavar="TASK", nargs="+", help="tasks of the suite; default: all")
-    add("--out", "--output_dir", metavar="DIR", type=arguments.path, help="folder for predict.zip; default: submission")
+    out = f"folder for predict.zip; default: {SUBMISSION}"
+    add("--out", "--output_dir", metavar="DIR", type=arguments.path, help=out)
     for name, form in EXPORT_FORMATS.items():
         add(_flag(name), metavar="DIR", type=arguments.path, help=form.help)
     checkpoint = "checkpoint of the student, or its run folder; default: as in the suite"
@@ -86,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         if folder.exists() or folder.is_symlink():
             raise UserError(f"{_flag(name)} {folder}: already there; give a new folder")
         check_writable(folder, _flag(name), folder=True)
-    out = args.out or Path("submission")
+    out = args.out or SUBMISSION
     check_writable(out / ARCHIVE, "--out", folder=False)
     student = _student(args, finished, _flag(next(iter(exports)))) if exports else None
     if given or problems or args.out is not None or student is None:

@@ -238,6 +238,10 @@ def _without_heads(folder: Path, weights: dict[str, Tensor], model_type: str) ->
         value = value.to(torch.float32) if value.is_floating_point() else value  # counters of batch norms stay int64
         kept[current_name(name)] = value
     if left_out:
+        # the vector in place of masked frames is in every pretrained folder, and only its own pretraining reads it
+        usual = all(name.removeprefix(prefix) == "masked_spec_embed" for name in left_out)
+        count = f"{len(left_out)} weight{'s' if len(left_out) > 1 else ''}"
+        level = logging.DEBUG if usual else logging.INFO
         shown = few(sorted(left_out))
-        logger.info("%s: left out %d weights that are no part of the encoder: %s", folder, len(left_out), shown)
+        logger.log(level, "%s: left out %s outside the encoder: %s", folder, count, shown)
     return kept

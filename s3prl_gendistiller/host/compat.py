@@ -28,6 +28,7 @@ from typing import Any
 import torch
 
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host import first_time
 from s3prl_gendistiller.host.locate import is_checkout, is_host_package
 from s3prl_gendistiller.host.shims import audio_effects, audio_extension, audio_files, hub_access, interpreter, samplers
 
@@ -39,14 +40,25 @@ SHAPES = ("Constant", "Cosine", "CosineWithHardRestarts", "CosineWithWarmupResta
 SCHEDULES = ("ConstantLR", *(f"Warmup{shape}Schedule" for shape in SHAPES))
 SCHEDULE_MODULES = ("optimizers", "s3prl.optimizers")
 
+_SAFE_GLOBALS = "torch.load of s3prl's checkpoints"
+
 logger = logging.getLogger(__name__)
 
 
 def apply() -> list[str]:
-    """Supplies missing names and returns one line for each shim that was needed; a second call does nothing."""
+    """Supplies missing names and returns one line for each shim that was needed; a second call does nothing.
+
+    The log names them once for each installation, and again if they change; ``-v`` names them each time.
+    """
     supplied = [line for shim in SHIMS if (line := shim()) is not None]
     if supplied:
-        logger.info("s3prl on today's libraries: supplied %s", "; ".join(supplied))
+        # a command that has read a checkpoint has supplied that line before
+        lasting = "; ".join(line for line in supplied if line != _SAFE_GLOBALS)
+        read = logger.isEnabledFor(logging.INFO) and logger.hasHandlers()
+        level = logging.INFO if read and first_time.is_new("supplied", lasting) else logging.DEBUG
+        logger.log(
+            level, "s3prl on today's libraries: supplied %s (said once, then with --verbose)", "; ".join(supplied)
+        )
     return supplied
 
 
@@ -167,7 +179,7 @@ def supply_safe_globals() -> str | None:
     if not missing:
         return None
     torch.serialization.add_safe_globals(missing)
-    return "torch.load of s3prl's checkpoints"
+    return _SAFE_GLOBALS
 
 
 # The order matters: the first makes torchaudio importable, and the names of backends are read before they are supplied.

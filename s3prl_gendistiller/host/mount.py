@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host import compat, hubconf, runners, soft_labels
+from s3prl_gendistiller.host import compat, compat_messages, hubconf, runners, soft_labels
 from s3prl_gendistiller.host.feature_cache import put_cache_before, watch_loaders
 from s3prl_gendistiller.host.feature_store import CACHE_FLAG, LIMIT_FLAG, FeatureCache, read_size
 from s3prl_gendistiller.host.locate import find_host, is_host_package
@@ -106,7 +106,8 @@ def mount_hub() -> ModuleType:
             )
         setattr(hub, name, entry)
     if added:
-        logger.info("s3prl.hub: added %s", ", ".join(added))
+        logger.debug("s3prl.hub: added %s", ", ".join(added))
+    compat_messages.quieten_prints()
     return hub
 
 
@@ -203,6 +204,8 @@ def supply_expert(downstream: str, folder: Path, device: str) -> None:
         if package not in sys.modules:  # a task of this package: s3prl's expert, trained with a teacher's logits
             stock = importlib.import_module(f"s3prl.downstream.{base}.expert").DownstreamExpert
             compat.supply_module(f"{package}.expert", DownstreamExpert=soft_labels.distilled(stock))
+    if downstream == "sv_voxceleb1":
+        compat_messages.import_sox()  # before the task imports it
     task_data.supply(package, downstream)
     if downstream == "ctc":
         _supply_ctc(package)
@@ -223,7 +226,7 @@ def _supply_ctc(package: str) -> None:
     if importlib.util.find_spec(f"{package}.corpus") is None:
         for name, dataset in (("libriphone", ctc_corpora.LibriPhoneDataset), ("snips", ctc_corpora.SnipsDataset)):
             compat.supply_module(f"{package}.corpus.{name}", **{dataset.__name__: dataset})
-        logger.info("s3prl.downstream.ctc: supplied its corpora, which s3prl from the registry lacks")
+        logger.debug("s3prl.downstream.ctc: supplied its corpora, which s3prl from the registry lacks")
     expert: Any = importlib.import_module(f"{package}.expert")
     if not hasattr(expert.load_dataset, "__wrapped__"):
         expert.load_dataset = downstream_experts.keeping_corpus(expert.load_dataset)

@@ -93,6 +93,7 @@ class PretrainExpert(nn.Module):
         self.forward_task = nn.DataParallel(self.task) if multi_gpu else self.task
 
         self._step = 0
+        self.last_step: int | None = None  # of the run; `runners` sets it
         self._train_sums: list[Tensor] = []
         self._valid_reports: list[tuple[int, dict[str, float]]] = []
         self.held_out_loss: float | None = None  # the last one, for `progress`
@@ -125,20 +126,21 @@ class PretrainExpert(nn.Module):
         self._train_sums.append(sums.detach().sum(0, keepdim=True))
         return self.task.loss(sums), records
 
-    def before_training(self, batches: int, steps: int) -> None:
-        """Checks that a cache of the teacher has room for the rest of the run; called before the first step.
+    def before_training(self, batches: int) -> None:
+        """Checks that a cache of the teacher has room for the batches that are left; called before the first step.
 
         UserError: it has none.
         """
         if self.taught is not None:
-            self.taught.require_room(batches, scores=steps // self.data.valid_step)
+            self.taught.require_room(batches)
 
     def get_train_dataloader(self) -> TrainLoader:
         return self.train_loader
 
     def on_before_zero_grad(self) -> None:
-        """Scores the held-out set; the Runner calls this method after each optimiser step."""
-        if self.valid_loader is not None and self._step % self.data.valid_step == 0:
+        """Scores the held-out set, also after the run's last step; the Runner calls this after each optimiser step."""
+        due = self._step % self.data.valid_step == 0 or self._step == self.last_step
+        if self.valid_loader is not None and due:
             started = time.perf_counter()
             taught = None if self.taught is None else self.taught.of_held_out
             report = score(self.task, self.valid_loader, self.device, taught)

@@ -32,6 +32,9 @@ def optimizer_getter(stock: Method, module: ModuleType, guard: TrainingGuard) ->
     def get(self: Any, model_params: Any) -> Any:
         self.config["runner"].update(guard.asked_steps)
         _count_epochs(self)
+        task: Any = getattr(self, "upstream", None)
+        if hasattr(task, "last_step"):
+            task.last_step = self.config["runner"]["total_steps"]
         _prepare(self)
         if not self.init_ckpt:
             optimizer = stock(self, model_params)
@@ -142,12 +145,12 @@ def _count_epochs(runner: Any) -> None:
 
 
 def _prepare(runner: Any) -> None:
-    """Tells a task of this package how many batches and steps are left, before the first of them."""
+    """Tells a task of this package how many batches are left, before the first of them."""
     begin = getattr(getattr(runner, "upstream", None), "before_training", None)
     if begin is not None:
         section = runner.config["runner"]
         steps = section["total_steps"] - (runner.init_ckpt or {}).get("Step", 0)
-        begin(steps * section["gradient_accumulate_steps"], steps)
+        begin(steps * section["gradient_accumulate_steps"])
 
 
 def _put_options(optimizer: Any, fresh: Any) -> None:

@@ -91,8 +91,8 @@ def check_teacher(states: Mapping[str, Any], path: Path, downstream: str, config
         raise UserError(f"--teacher {path}: found a run of {found or 'no task'}, expected one of -d {base}")
     theirs, ours = states["Config"]["downstream_expert"], config["downstream_expert"]
     problems = [f"the head ({part})" for part in ("modelrc", "model") if theirs.get(part) != ours.get(part)]
-    if theirs.get("text", {}).get("type") != ours.get("text", {}).get("type"):
-        problems.append("the text")
+    if not _same_units(theirs, ours):
+        problems.append("the units of the text")
     fold, wanted = (side.get("datarc", {}).get("test_fold") for side in (theirs, ours))
     if fold != wanted:
         problems.append(f"the fold ({fold} instead of {wanted})")
@@ -102,6 +102,19 @@ def check_teacher(states: Mapping[str, Any], path: Path, downstream: str, config
         raise UserError(
             f"--teacher {path}: was trained with other settings of {', '.join(problems)}; train it with the same -c"
         )
+
+
+def _same_units(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
+    """Whether two experts number the same units of text in the same way: phonemes (ctc) or letters (asr)."""
+    if theirs.get("text", {}).get("mode") != ours.get("text", {}).get("mode"):
+        return False
+    for section, name in (("text", "vocab_file"), ("datarc", "dict_path")):
+        before, now = (Path(side.get(section, {}).get(name) or "") for side in (theirs, ours))
+        # the file may have moved since the teacher was trained
+        both = before.is_file() and now.is_file()
+        if before.read_bytes() != now.read_bytes() if both else before.name != now.name:
+            return False
+    return True
 
 
 class HeadedTeacher:

@@ -156,10 +156,10 @@ class TaughtBatches:
         moved = batch.to(next(self.task.teacher.parameters()).device)
         return self._of(batch, moved, self.task.taught_layers(), self._plans[self.valid])
 
-    def require_room(self, batches: int, scores: int) -> None:
-        """`TargetCache.require_room` for the rest of a run: its batches, and whether it scores held-out speech."""
+    def require_room(self, batches: int) -> None:
+        """`TargetCache.require_room` for the rest of a run: a number of batches, and the held-out speech."""
         plans: list[tuple[Loader, int]] = [] if self.train is None else [(self.train, batches)]
-        if self.valid is not None and scores:
+        if self.valid is not None:
             plans.append((self.valid, len(self.valid)))
         self.cache.require_room(self.task.taught_layers(), plans)
 

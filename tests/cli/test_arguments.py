@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from s3prl_gendistiller.cli import launch, main, resume
+from s3prl_gendistiller.cli import launch, main, parser, resume
 from tests.cli.places import refuses, stopped
 
 
@@ -110,3 +110,11 @@ def test_nothing_is_said_twice_after_two_calls(capsys: pytest.CaptureFixture[str
     logging.getLogger("s3prl_gendistiller.x").info("once")
     assert capsys.readouterr().err.count("once") == 1
     assert os.path.basename(resume.__file__) == "resume.py"
+
+
+@pytest.mark.parametrize(
+    "words", ["-v curves x", "curves x -v", "curves x --verbose", "data check -v", "-v data check"]
+)
+def test_every_command_takes_verbose_before_and_after_its_name(words: str) -> None:
+    assert parser().parse_args(words.split()).verbose
+    assert not parser().parse_args([word for word in words.split() if word not in ("-v", "--verbose")]).verbose

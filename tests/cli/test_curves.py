@@ -85,3 +85,30 @@ def test_a_legend_names_each_run_once_and_the_picture_says_what_is_missing(
     )
     assert all(axis.get_legend() is None for axis in figure.axes)
     assert "fourth: no values on held-out files." in figure.get_supxlabel()
+
+
+def test_a_run_without_points_is_left_out_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_run(Path("ours"))
+    for name in ("begun", "diverged"):
+        Path(name).mkdir()
+    append_metrics("diverged", "train", 10, {"loss": float("nan"), "seconds_per_batch": 1.0})
+    with monkeypatch.context() as patched:
+        patched.setattr(pyplot, "close", lambda figure: None)
+        assert main(["curves", "begun", "ours", "diverged"]) == 0
+        figure = pyplot.gcf()
+    pyplot.close(figure)
+    out, err = capsys.readouterr()
+    assert out == "result/curves.png\n" and Path("result/curves.png").is_file()
+    assert "left out: begun/metrics.jsonl: not there" in err and "left out: diverged/metrics.jsonl: found no" in err
+    labels = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert "ours" in labels and not labels & {"begun", "diverged"}
+    assert "begun: left out" in figure.get_supxlabel() and "diverged: left out" in figure.get_supxlabel()
+    assert main(["curves", "begun", "diverged", "--out", "none.png"]) == 2
+    err = capsys.readouterr().err
+    assert "no run has a point to draw" in err and "begun/metrics" in err and "diverged/metrics" in err
+    assert not Path("none.png").exists()
+    assert main(["curves", "ours", "typo"]) == 2
+    assert "typo: no such folder" in capsys.readouterr().err

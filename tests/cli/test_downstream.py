@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from s3prl_gendistiller.cli import downstream_flags
 from s3prl_gendistiller.cli.downstream_flags import check_variant
 from s3prl_gendistiller.errors import UserError
 from tests.cli.places import FBANK, accepted, downstream_refuses
@@ -131,3 +132,19 @@ def test_flags_that_come_with_an_override_are_read_as_flags(
         ("args.verbose=3", "found 3 for args.verbose, expected True or False"),
     ):
         assert said in downstream_refuses(capsys, *FBANK, "--device", "cpu", "-o", override)
+
+
+def test_a_bare_v_asks_for_all_messages_and_one_with_a_value_for_a_variant(
+    inside_place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """s3prl's run_downstream.py has both, -v VARIANT and --verbose."""
+    read = downstream_flags.parser().parse_args
+    assert [read(["-v"]).verbose, read(["--verbose", "-m", "train"]).verbose, read(["-v", "fold2"]).verbose] == [
+        *(True, True),
+        False,
+    ]
+    assert (
+        read(["-v", "-m", "train"]).downstream_variant is None and read(["-v", "fold2"]).downstream_variant == "fold2"
+    )
+    assert "--verbose" in accepted(*FBANK, "-v") and "--verbose" not in accepted(*FBANK)
+    assert "expected one argument" in downstream_refuses(capsys, *FBANK, "--downstream_variant")

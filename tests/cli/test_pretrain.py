@@ -65,3 +65,8 @@ def test_a_teacher_is_checked_by_the_same_rules_before_a_folder_is_made(
     model = bench.model(tmp_path, teacher={"folder": None, **teacher})
     flags = ("-u", "gendistiller", "-g", str(model), "-c", "gendistiller_runner.yaml")
     assert said in refuses(capsys, lambda argv: pretrain.main(argv, host=never), *flags)
+
+
+def test_verbose_is_a_flag_of_the_launcher_that_s3prl_does_not_get() -> None:
+    read = pretrain._parser().parse_args
+    assert [read(words).verbose for words in ([], ["-v"], ["--verbose"])] == [False, True, True]

@@ -62,7 +62,7 @@ def packed(folder: str) -> set[str]:
 
 def test_a_suite_is_packed_and_what_is_left_out_is_named(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert submit(suite, "--student", "mine") == 0
-    assert packed("submission") == {"ks_public", "sid_public", *(f"{fold}_public" for fold in ER)}
+    assert packed("result/submission") == {"ks_public", "sid_public", *(f"{fold}_public" for fold in ER)}
     said = capsys.readouterr().out
     assert "ks_public: 12 predictions, ids as in test_truth.txt and " in said
     assert "without PR, ASR, QBE, ASV, SD, IC, SF, which the leaderboard will not show" in said
@@ -86,7 +86,7 @@ def test_a_folder_takes_the_place_of_the_suites(
     ids = (suite / "runs/mine/sid/test_truth.txt").read_text().split()[::2]
     other = write_experiment(Path("other"), "sid", ids, data)
     assert submit(suite, "--sid", other, "--tasks", "sid", "ks") == 0
-    with zipfile.ZipFile("submission/predict.zip") as archive:
+    with zipfile.ZipFile("result/submission/predict.zip") as archive:
         assert archive.read("predict/sid_public/predict.txt") == (other / "test_predict.txt").read_bytes()
 
 
@@ -116,17 +116,17 @@ def test_mistakes_in_the_command_are_named(suite: Path, capsys: pytest.CaptureFi
     assert "steps: found 3, expected 1..2" in refused(
         capsys, "--checkpoint", "states-3.ckpt", "--steps", 3, "--hub-folder", "hub"
     )
-    assert not Path("hub").exists() and not Path("submission").exists()
+    assert not Path("hub").exists() and not Path("result/submission").exists()
 
 
 def test_a_smaller_archive_does_not_take_the_place_of_a_larger_one(
     suite: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert submit(suite) == 0
-    before = Path("submission/predict.zip").read_bytes()
+    before = Path("result/submission/predict.zip").read_bytes()
     assert submit(suite, "--tasks", "ks", "er") == 2
     assert "predict.zip: holds sid_public as well" in capsys.readouterr().err
-    assert Path("submission/predict.zip").read_bytes() == before
+    assert Path("result/submission/predict.zip").read_bytes() == before
     assert submit(suite) == 0 and submit(suite, "--tasks", "ks", "--out", "ks") == 0
 
 
@@ -137,7 +137,7 @@ def test_a_place_that_cannot_be_written_is_named_first(
     Path("file").touch()
     for place in ("file/inside", "/proc/inside"):
         assert f"{blocked} {place}" in refused(capsys, suite, blocked, place)
-    assert Path("file").read_bytes() == b"" and not Path("submission").exists()
+    assert Path("file").read_bytes() == b"" and not Path("result/submission").exists()
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_the_upstream_of_a_suite_comes_with_its_scores(
     suite: Path, counted: list, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert submit(suite, "--hub-folder", "hub/mine") == 0
-    assert not Path("submission").exists() and counted[0].checkpoint == Path("states-3.ckpt").absolute()
+    assert not Path("result/submission").exists() and counted[0].checkpoint == Path("states-3.ckpt").absolute()
     card = Path("hub/mine/README.md").read_text()
     assert card.startswith("---\n") and "# mine" in card and "- 12,345 parameters" in card
     assert "| keyword spotting | acc % | 50.00 |" in card and "no SUPERB numbers" in card

@@ -284,3 +284,11 @@ def test_weights_of_another_kind_are_refused(folder: Path) -> None:
     ):
         load_transformers_teacher(folder)
     assert read_encoder_weights(folder, "wavlm")[name].dtype is torch.int8
+
+
+def test_the_vector_of_masked_frames_is_left_out_without_a_word(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Every pretrained folder holds it; a verbose command names it."""
+    with caplog.at_level("DEBUG"):
+        load_transformers_teacher(folder)
+    (record,) = [record for record in caplog.records if "left out" in record.getMessage()]
+    assert record.levelname == "DEBUG" and "left out 1 weight outside the encoder: masked_spec_embed" in caplog.text

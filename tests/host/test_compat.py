@@ -28,14 +28,17 @@ def test_a_second_apply_supplies_nothing():
     assert out == "True [] False"
 
 
-def test_apply_says_what_it_did_in_one_log_line():
-    out = run_code("""
+def test_apply_says_what_it_did_in_one_log_line(tmp_path):
+    out = run_code(
+        """
         import logging
         from s3prl_gendistiller.host import compat
         logging.basicConfig(level=logging.INFO, format="%(name)s %(message)s")
         logging.getLogger().handlers[0].setStream(__import__("sys").stdout)
         compat.apply(); compat.apply()
-    """)
+    """,
+        env={"XDG_CACHE_HOME": str(tmp_path)},
+    )
     assert out.count("s3prl_gendistiller.host.compat") == 1
     assert "supplied" in out
 

@@ -144,6 +144,15 @@ def test_metrics_are_means_over_the_log_window(make, tmp_path: Path) -> None:
     assert read_metrics(tmp_path, "train")[5].keys() == entry.keys()
 
 
+def test_the_last_step_is_scored_whatever_valid_step_is(make, tmp_path: Path) -> None:
+    expert = make(datarc={"valid_step": 3})
+    expert.last_step = 4
+    train(expert, 5)
+    logger = SimpleNamespace(logdir=str(tmp_path), add_scalar=lambda *given, **named: None)
+    expert.log_records({}, logger, "gendistiller/train-", 5)
+    assert list(read_metrics(tmp_path, "valid")) == [3, 4]
+
+
 def test_the_shape_of_the_teacher_is_checked(make) -> None:
     with pytest.raises(UserError, match=r"encoder_ffn_embed_dim: found 64, expected 32 \(or warm_start\.layer: null\)"):
         make(student={"encoder_ffn_embed_dim": 64})

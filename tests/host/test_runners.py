@@ -90,8 +90,10 @@ def test_another_optimiser_or_scheduler_than_the_run_began_with_is_refused(loops
 def test_a_run_may_log_and_save_at_its_last_step_alone(loops: Loops, step: int) -> None:
     if loops.kind == "pretrain":
         logged: list[int] = []
+        loops.task.last_step = None
         loops.task.log_records = lambda self, global_step, **given: logged.append(global_step)
         runner = loops.train("run", log_step=step, save_step=step, total_steps=6)
+        assert runner.upstream.last_step == 6
         assert logged == [6] and runner.config["runner"]["log_step"] == step
         states = torch.load(loops.folder / "run/states-6.ckpt", weights_only=False)
         assert states["Config"]["runner"]["save_step"] == step

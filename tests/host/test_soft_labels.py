@@ -187,6 +187,32 @@ def test_a_teacher_of_another_task_head_or_fold_is_refused(tmp_path: Path) -> No
         check_teacher(states, tmp_path, "glmd_asv", config)
 
 
+@pytest.mark.parametrize(
+    ("downstream", "section", "key"), [("ctc", "text", "vocab_file"), ("asr", "datarc", "dict_path")]
+)
+def test_a_teacher_with_other_units_of_text_is_refused(tmp_path: Path, downstream: str, section: str, key: str) -> None:
+    """The numbers of the units decide, not the place of their file."""
+    task = {"ctc": "glmd_pr", "asr": "glmd_asr"}[downstream]
+    files = {name: tmp_path / name / "units.txt" for name in ("mine", "copy", "other")}
+    for name, path in files.items():
+        path.parent.mkdir()
+        path.write_text("B\nA\n" if name == "other" else "A\nB\n")
+
+    def config(path: Path, mode: str = "word") -> dict[str, Any]:
+        text = {"mode": mode} if section == "text" else {}
+        return {"downstream_expert": {section: {**text, key: str(path)}}}
+
+    args = argparse.Namespace(downstream=downstream)
+    states = {"Args": args, "Downstream": {}, "Config": config(files["mine"])}
+    for same in (files["mine"], files["copy"], tmp_path / "gone" / "units.txt"):
+        check_teacher(states, tmp_path, task, config(same))
+    wrong = [config(files["other"]), config(tmp_path / "gone" / "letters.txt")]
+    wrong += [config(files["mine"], "character")] if section == "text" else []
+    for other in wrong:
+        with pytest.raises(UserError, match="other settings of the units of the text"):
+            check_teacher(states, tmp_path, task, other)
+
+
 def test_a_folders_best_checkpoint_is_the_teacher(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="found no checkpoint in it"):
         teacher_checkpoint(tmp_path)

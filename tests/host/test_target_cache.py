@@ -191,23 +191,23 @@ def test_the_room_is_said_beforehand_and_required(
     kept = tmp_path / "kept"
     expert = cached(make, kept)
     with caplog.at_level("INFO", "s3prl_gendistiller"):
-        expert.before_training(STEPS, STEPS)
+        expert.before_training(STEPS)
     # 10 crops of 25 frames in 4 batches, 3 held-out ones; 2 layers of 24 numbers of 4 bytes
     assert "take about 86.4 KB; 0 B of them are there" in caplog.text
     train(expert, STEPS)
     with caplog.at_level("INFO", "s3prl_gendistiller"):
-        cached(make, kept).before_training(STEPS, STEPS)
+        cached(make, kept).before_training(STEPS)
     there = feature_store.kept_bytes(kept) - sum(path.stat().st_size for path in kept.iterdir() if path.is_file())
     assert there > 80_000 and f"; {feature_store.in_words(there)} of them are there" in caplog.text.splitlines()[-1]
 
     limited = cached(make, kept, datarc={"cache_limit": "1K"})
-    limited.before_training(STEPS, STEPS)  # full, but with all that this training needs
+    limited.before_training(STEPS)  # full, but with all that this training needs
     with pytest.raises(UserError, match=r"keeps 1 KB at most.*the folder is full, delete .*, or raise .*cache_limit"):
-        cached(make, kept, datarc={"cache_limit": "1K", "crop_samples": 5_000}).before_training(STEPS, STEPS)
+        cached(make, kept, datarc={"cache_limit": "1K", "crop_samples": 5_000}).before_training(STEPS)
     monkeypatch.setattr(feature_store.shutil, "disk_usage", lambda path: argparse.Namespace(free=10**9 + 50_000))
     with pytest.raises(UserError, match=r"1 GB of the disk are free; give .*cache_limit \(such as 50G\)"):
-        cached(make, tmp_path / "new").before_training(STEPS, STEPS)
-    cached(make, tmp_path / "bounded", datarc={"cache_limit": "1M"}).before_training(STEPS, STEPS)
+        cached(make, tmp_path / "new").before_training(STEPS)
+    cached(make, tmp_path / "bounded", datarc={"cache_limit": "1M"}).before_training(STEPS)
 
 
 def test_a_limit_bounds_the_folder_and_the_training_goes_on(

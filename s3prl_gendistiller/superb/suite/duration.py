@@ -30,8 +30,10 @@ from typing import Any
 
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.host.feature_store import CACHE_FLAG
+from s3prl_gendistiller.superb.corpus.sizes import Speech
 from s3prl_gendistiller.superb.suite.dry_run import Work
 from s3prl_gendistiller.superb.suite.suite import Suite
+from s3prl_gendistiller.superb.tasks import Task
 
 GPU_TFLOPS, CORE_TFLOPS = 16.0, 0.05
 GPU_BATCH_S, CPU_BATCH_S = 0.03, 0.02
@@ -74,15 +76,11 @@ class Durations:
         """Seconds of a command, or of the commands for all its checkpoints."""
         task, content = work.run.task, self._contents[work.run.task.name]
         speech = task.speech_of(work.run.suite.preset)
-        expert, runner = content["downstream_expert"], content["runner"]
-        head = FRAMES_PER_S * task.head_parameters(expert) if task.trained else 0
+        head = FRAMES_PER_S * task.head_parameters(content["downstream_expert"]) if task.trained else 0
         splits = {task.dev: speech.dev_s, task.test: speech.test_s}
         batches, warping, train_s = 0, 0.0, 0.0
         if work.steps:
-            evaluations = work.steps // runner["eval_step"]
-            read = {split: splits[split] * evaluations for split in runner["eval_dataloaders"]}
-            batches = work.steps * runner["gradient_accumulate_steps"]
-            train_s = batches * task.batch_utterances(expert) * min(speech.utterance_s, longest_s(expert))
+            batches, train_s, read = _training_audio(task, speech, content, work.steps)
         else:
             read = {work.split: work.checkpoints * (speech.dev_s if work.split == task.dev else speech.test_s)}
             warping = work.checkpoints * speech.pairs * PAIR_S / (os.cpu_count() or 1)
@@ -107,6 +105,44 @@ class Durations:
         self._kept[key] |= {split for split, seconds in read.items() if seconds}
         self._kept_s[key] += fresh
         return fresh
+
+
+def training_seconds(
+    task: Task,
+    speech: Speech,
+    content: Mapping[str, Any],
+    steps: int,
+    upstream: float,
+    rate: float,
+    *,
+    fine_tuned: bool = False,
+) -> float:
+    """Seconds of one training on a CPU, with its evaluations on dev, that keeps no features.
+
+    Args:
+        speech: the audio that the task reads.
+        content: configuration of run_downstream.py.
+        steps: optimiser steps.
+        upstream: multiply-adds of the upstream per second of audio.
+        rate: floating point operations per second.
+        fine_tuned: whether the upstream is trained too.
+    """
+    batches, train_s, read = _training_audio(task, speech, content, steps)
+    dev_s, head = sum(read.values()), FRAMES_PER_S * task.head_parameters(content["downstream_expert"])
+    arithmetic = train_s * ((3 if fine_tuned else 1) * upstream + 3 * head) + dev_s * (upstream + head)
+    return batches * CPU_BATCH_S + (train_s + dev_s) * CPU_READING + 2 * arithmetic / rate
+
+
+def _training_audio(
+    task: Task, speech: Speech, content: Mapping[str, Any], steps: int
+) -> tuple[int, float, dict[str, float]]:
+    """Batches of a training, seconds of audio in them, and seconds that its evaluations read, by split."""
+    expert, runner = content["downstream_expert"], content["runner"]
+    splits = {task.dev: speech.dev_s, task.test: speech.test_s}
+    batches = steps * runner["gradient_accumulate_steps"]
+    train_s = batches * task.batch_utterances(expert) * min(speech.utterance_s, longest_s(expert))
+    read = {split: splits.get(split, 0.0) * (steps // runner["eval_step"]) for split in runner["eval_dataloaders"]}
+    return batches, train_s, read
 
 
 def longest_s(expert: Mapping[str, Any]) -> float:
