@@ -22,7 +22,8 @@ CHECKS = f"""
 import sys
 import torchaudio
 
-assert sys.path == PATH_BEFORE
+# setuptools, which stands in for distutils where s3prl imports that, adds a folder of its own
+assert [place for place in sys.path if "setuptools" not in place] == PATH_BEFORE
 assert features.shape == (49, 24) and features.dtype.name == "float32"
 assert mask.sum(1).tolist() == [24, 24] and means.shape == (2, 24)
 torchaudio.save("x.wav", torch.zeros(1, 4000), 16000)

@@ -94,6 +94,6 @@ def test_it_is_run_scored_and_submitted(capsys: Printed) -> None:
     predictions.write_text("d = 4\ne = 5\n")
     assert main(["submit", "suite", "--student", "fbank"]) == 0
     assert main(["submit", "--toy", str(predictions.parent), "--out", "again"]) == 0
-    for folder in ("submission", "again"):
+    for folder in ("result/submission", "again"):
         with zipfile.ZipFile(Path(folder) / "predict.zip") as archive:
             assert archive.read("predict/toy_public/toys.txt") == b"d = 4\ne = 5\n"
