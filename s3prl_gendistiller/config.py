@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from s3prl_gendistiller.config_objectives import ENTRY, PRECISIONS, LayerwiseConfig, ObjectiveConfig, TargetsConfig
-from s3prl_gendistiller.front_ends import FRONT_ENDS, unread_keys
+from s3prl_gendistiller.front_ends import FRONT_ENDS, STOCK, unread_keys
 from s3prl_gendistiller.schema import key
 
 HUBERT_CONV_LAYERS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
@@ -174,6 +174,8 @@ class ModelConfig:
                 f"warm_start.front_end: found true with student.front_end {front_end}, expected false; the teacher's "
                 "convolutions have no place in it"
             )
+        if self.distill.share_front_end:
+            yield from self._sharing_problems()
         names = [objective.name for objective in self.objectives]
         if not names:
             yield "objectives: found an empty list, expected at least one objective"
@@ -182,6 +184,24 @@ class ModelConfig:
         for index, objective in enumerate(self.objectives):
             others = (*self.objectives[:index], *self.objectives[index + 1 :])
             yield from objective.combination_problems(others, self.distill)
+
+    def _sharing_problems(self) -> Iterator[str]:
+        """Keys with which the student's CNN is no frozen copy of the teacher's, or computes something else."""
+        student, shared = self.student, "with distill.share_front_end"
+        if student.front_end != STOCK:
+            yield (
+                f"distill.share_front_end: found true with student.front_end {student.front_end}, expected false; only "
+                f"a student with front_end {STOCK} can have the teacher's CNN"
+            )
+            return
+        if not self.warm_start.front_end:
+            yield f"warm_start.front_end: found false {shared}, expected true; the student's CNN is the teacher's"
+        for name, reason in (
+            ("feature_grad_mult", "the CNN is frozen"),
+            ("extractor_dropout", "the teacher's features have no dropout"),
+        ):
+            if found := getattr(student, name):
+                yield f"student.{name}: found {found:g} {shared}, expected 0; {reason}"
 
     def num_states(self, steps: int | None) -> int:
         """Number of hidden states after `steps` generated layers (None: all); the last are the N predictions."""

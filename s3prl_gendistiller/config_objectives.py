@@ -35,6 +35,9 @@ class TargetsConfig:
     precision: str = key(
         "auto", choices=PRECISIONS, about="of the student in training; auto: bfloat16 where a GPU has it, else float32"
     )
+    share_front_end: bool = key(
+        False, about="the student's CNN is a frozen copy of the teacher's, and one pass in training serves both"
+    )
 
     @property
     def feeds_teacher_back(self) -> bool:

@@ -29,10 +29,22 @@ class DataConfig:
     valid_sets: tuple[str, ...] = key((), about="names of the manifests of the held-out speech, without .csv")
     valid_step: int = key(1000, low=1, about="steps from one score on the held-out speech to the next")
     skip_bad: bool = key(False, about="leave out audio that cannot be read, in place of ending the run")
+    cache_teacher: str | None = key(
+        None, about="folder that keeps the teacher's layers of each batch, for more trainings with this seed and speech"
+    )
+    cache_limit: str | None = key(None, about="most that this folder may hold, such as 50G; null: what the disk has")
+    cache_precision: str = key(
+        "float32", choices=("float32", "float16"), about="numbers in this folder; float16 takes half the disk"
+    )
 
     def problems(self) -> Iterator[str]:
         if not self.sets:
             yield "sets: found an empty list, expected at least one manifest name"
+        if self.cache_teacher is None:
+            for name in ("cache_limit", "cache_precision"):
+                if getattr(self, name) != self.__dataclass_fields__[name].default:
+                    found = f"{name}: found {getattr(self, name)} without cache_teacher"
+                    yield f"{found}, to which it belongs; name that folder, or leave {name} out"
 
 
 @dataclass(frozen=True, kw_only=True)

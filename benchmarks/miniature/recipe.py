@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from hubert.random_teacher import write_random_like
 from s3prl_gendistiller.cli import main
 from s3prl_gendistiller.cli.experiment import Contender, Experiment, Recipe
 from s3prl_gendistiller.config import TeacherConfig
+from s3prl_gendistiller.config_runner import DataConfig
+from s3prl_gendistiller.distill.crops import Batch
 from s3prl_gendistiller.distill.data import HeldOutLoader
 from s3prl_gendistiller.distill.task import DistillTask, score
+from s3prl_gendistiller.distill.weights import values_hash
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint, student_kind
 from s3prl_gendistiller.host.objectives import NoDistanceError, distance_objective
 from s3prl_gendistiller.host.students import load_student
+from s3prl_gendistiller.host.target_cache import TEACHER_FLAG, TargetCache, TaughtBatches
 from s3prl_gendistiller.host.teachers import load_teacher
 from s3prl_gendistiller.shipped import shipped_folder
 from s3prl_gendistiller.student_kinds import read_model_config
@@ -42,6 +46,7 @@ class Miniature:
         out: folder of all results.
         jobs: number of distillations at a time, which share the cores; a small step leaves a second core mostly idle.
         suite_options: options of `gendistiller superb` for every suite.
+        cache_teacher: folder that keeps the teacher's layers of each batch, so that forms of one seed share them.
     """
 
     speech: Path
@@ -49,6 +54,7 @@ class Miniature:
     out: Path
     jobs: int = 2
     suite_options: Sequence[str] = ()
+    cache_teacher: Path | None = None
 
     @property
     def teacher(self) -> Path:
@@ -63,6 +69,7 @@ class Miniature:
             **{"libri_root": speech, "file_path": f"{speech}/len_for_bucket"},
             **{"sets": [TRAINED_ON], "valid_sets": [HELD_OUT], "valid_step": max(steps // 3, 1)},
             **{"train_batch_size": BATCH, "num_workers": 0, "crop_samples": CROP_SAMPLES},
+            "cache_teacher": None if self.cache_teacher is None else str(self.cache_teacher.absolute()),
         }
         recipe = Recipe(self.data, self.teacher, TARGETS, datarc, steps, lr, 0, seed)
         threads = max(1, (os.cpu_count() or 1) // self.jobs)
@@ -125,7 +132,16 @@ class Miniature:
             print(f"left out of the distances: {error}", flush=True)
             return {}
         task = DistillTask(student, teacher, nn.ModuleList([objective]), config.distill.target_layers)
-        return score(task, loader, "cpu")
+        return score(task, loader, "cpu", self._taught(task, loader))
+
+    def _taught(self, task: DistillTask, loader: HeldOutLoader) -> Callable[[Batch], dict[str, Tensor]] | None:
+        """The teacher's layers of the held-out batches by way of the cache, as the distillations kept them."""
+        if self.cache_teacher is None:
+            return None
+        folder = str(self.cache_teacher.absolute())
+        data = DataConfig(root=str(self.speech), file_path="", sets=(HELD_OUT,), cache_teacher=folder)
+        cache = TargetCache(task.teacher, values_hash(task.teacher.encoder), data)
+        return TaughtBatches(cache, task, None, loader).of_held_out
 
 
 def add_arguments(parser: argparse.ArgumentParser, out: str) -> None:
@@ -139,6 +155,9 @@ def add_arguments(parser: argparse.ArgumentParser, out: str) -> None:
         "--task-lr", nargs="+", default=[], metavar="TASK=RATE[,RATE...]", help="as gendistiller superb --lr"
     )
     parser.add_argument("--cache-features", metavar="DIR", type=Path, help="as gendistiller superb")
+    parser.add_argument(
+        TEACHER_FLAG, metavar="DIR", type=Path, help="as run_pretrain.py: forms of one seed compute each batch once"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="distillations at a time")
 
 
@@ -148,4 +167,4 @@ def from_arguments(args: argparse.Namespace) -> Miniature:
     options += ["--tasks", *args.tasks] if args.tasks else []
     options += ["--lr", *args.task_lr] if args.task_lr else []
     options += ["--cache-features", str(args.cache_features)] if args.cache_features else []
-    return Miniature(args.speech, args.data, args.out, args.jobs, options)
+    return Miniature(args.speech, args.data, args.out, args.jobs, options, args.cache_teacher)

@@ -6,6 +6,7 @@ import argparse
 import atexit
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,14 @@ from s3prl_gendistiller.documents import read_yaml
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import mount
 from s3prl_gendistiller.host.checkpoint import read_checkpoint
+from s3prl_gendistiller.host.feature_store import LIMIT_FLAG
 from s3prl_gendistiller.host.locate import find_host
 from s3prl_gendistiller.host.overrides import MODEL_SECTIONS, Overrides
 from s3prl_gendistiller.host.paths import from_here, with_absolute_files
 from s3prl_gendistiller.host.pretrain_config import runner_for_host
 from s3prl_gendistiller.host.resume import check_changes
 from s3prl_gendistiller.host.stored_run import check_stored_pretrain
+from s3prl_gendistiller.host.target_cache import TEACHER_FLAG
 from s3prl_gendistiller.host.teacher_sizes import check_teacher
 from s3prl_gendistiller.schema import from_dict, read_layered_yaml
 from s3prl_gendistiller.shipped import existing_or_shipped, shipped_folder
@@ -42,6 +45,11 @@ _EXAMPLE = (
 _MODEL_KEYS = (
     "Keys of the model YAML (teacher, student, distill, ...) go into a file for -g, which begins with `base:`."
 )
+_CACHE_HELP = """\
+--cache-teacher DIR keeps the teacher's layers of each batch in DIR, so that further trainings with the same teacher,
+speech and seed compute each batch once; --cache-limit SIZE (such as 50G) bounds DIR. The two stand for the keys
+cache_teacher and cache_limit of config.pretrain_expert.datarc. Results are the same with and without."""
+_DATARC = ("pretrain_expert", "datarc")
 _KEPT = "a run that goes on keeps its model; begin another run with -n and a model YAML for -g"
 
 
@@ -53,9 +61,11 @@ def main(argv: Sequence[str] | None = None, host: launch.Host = mount.run_pretra
 def _parser() -> argparse.ArgumentParser:
     parser = launch.host_flags("run_pretrain.py")
     overrides = launch.OVERRIDES_HELP.format(example=_EXAMPLE, name="runner")
-    parser.epilog = f"{overrides}\n{_MODEL_KEYS}\n-v, --verbose: {arguments.VERBOSE_HELP}."
+    parser.epilog = f"{overrides}\n{_MODEL_KEYS}\n{_CACHE_HELP}\n-v, --verbose: {arguments.VERBOSE_HELP}."
     parser.add_argument("-g", "--upstream_config", type=arguments.text)
     parser.add_argument("--multi_gpu", action="store_true")
+    parser.add_argument(TEACHER_FLAG, metavar="DIR", type=arguments.path)
+    parser.add_argument(LIMIT_FLAG, metavar="SIZE", type=arguments.text)
     parser.add_argument("-v", "--verbose", action="store_true")  # of this launcher alone
     return parser
 
@@ -72,6 +82,7 @@ def _resume(checkpoint: Path, args: argparse.Namespace, device: str, filled: dic
     refuse_other_than_begun(args, {"upstream": "-u", "seed": "--seed", "multi_gpu": "--multi_gpu"}, begun, checkpoint)
     if done := finished(states, checkpoint, args.overrides, "run_pretrain.py"):
         return HostCall([], folder, finished=done, ending=ending)
+    args.overrides = _with_cache(args, begun.upstream)
     stored = {"-c": args.config, "-g": args.upstream_config}
     filled.update({flag: "from the checkpoint" for flag, value in stored.items() if value is not None})
     args.overrides.refuse_model_keys(_KEPT)
@@ -99,6 +110,7 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> Hos
         raise UserError("--multi_gpu: found with --device cpu; leave it out, or choose cuda where there are GPUs")
     known = args.upstream in STUDENT_KINDS
     torchrun.check_ranks(args.upstream, known)
+    args.overrides = _with_cache(args, args.upstream)
     folder, command = launch.new_run(args, device, filled, RESULTS, args.upstream)
     agreed: dict[str, Any] = {}
     if known:
@@ -118,6 +130,20 @@ def _start(args: argparse.Namespace, device: str, filled: dict[str, str]) -> Hos
     given = {"--multi_gpu": args.multi_gpu, "-o": override, "-c": args.config, "-g": args.upstream_config}
     command += launch.given_flags(given)
     return HostCall(command, folder, read_by=content, ending=partial(last_lines, device=device), agreed=agreed)
+
+
+def _with_cache(args: argparse.Namespace, task: str) -> Overrides:
+    """The overrides, with the keys of the runner YAML for which the flags of the teacher's cache stand."""
+    folder = None if args.cache_teacher is None else str(args.cache_teacher.expanduser().absolute())
+    given = {TEACHER_FLAG: ("cache_teacher", folder), LIMIT_FLAG: ("cache_limit", args.cache_limit)}
+    keys = {flag: (*_DATARC, name) for flag, (name, value) in given.items() if value is not None}
+    for flag, path in keys.items():
+        if task not in STUDENT_KINDS:
+            raise UserError(f"{flag}: found with -u {task}, a task of s3prl's own, which has no teacher; leave it out")
+        if path in args.overrides.keys:
+            raise UserError(f"{flag}: found together with -o config.{'.'.join(path)}; leave one of them out")
+    values = {path: given[flag][1] for flag, path in keys.items()}
+    return replace(args.overrides, keys={**args.overrides.keys, **values})
 
 
 def _check_stock(args: argparse.Namespace) -> dict[str, Any]:

@@ -52,6 +52,12 @@ def check_fit(
             )
     if warm_start:
         problems += _warm_start_problems(config, num_layers, width, layout)
+    normalized = layout is not None and layout.normalize
+    if config.distill.share_front_end and normalized and not hasattr(config.student, "normalize"):
+        problems.append(
+            "distill.share_front_end: found true, expected false; the teacher normalises its input, and s3prl's "
+            "DistillerModel, which is this student, does not"
+        )
     if problems:
         raise ConfigError(f"student and teacher {teacher} do not fit", list(dict.fromkeys(problems)))
 

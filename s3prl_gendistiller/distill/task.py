@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,8 @@ from s3prl_gendistiller.models.student import Student
 
 Terms = dict[str, tuple[Tensor, Tensor]]
 """Sum and count of each term."""
+Known = tuple[Tensor | None, Tensor | None]
+"""Layers and features of the teacher that are known before a batch is computed."""
 
 
 class DistillTask(nn.Module):
@@ -33,6 +35,7 @@ class DistillTask(nn.Module):
             the layers that were generated.
         front_end: the objective of the steps that train the front end alone, see `forward`.
         dtype: in which the student computes, see `precision`; None: as the caller's autocast says.
+        share_front_end: the student takes the features of the teacher's CNN, see `distill.shared_front_end`.
 
     Raises:
         UserError: the teacher has no such layer.
@@ -48,6 +51,7 @@ class DistillTask(nn.Module):
         random_depth: bool = False,
         front_end: nn.Module | None = None,
         dtype: torch.dtype | None = None,
+        share_front_end: bool = False,
     ) -> None:
         super().__init__()
         check_layers(target_layers, teacher.num_layers, teacher.name)
@@ -58,10 +62,16 @@ class DistillTask(nn.Module):
         self.random_depth = random_depth
         self.front_end = front_end
         self.dtype = dtype
+        self.share_front_end = share_front_end
         self.terms: dict[str, float] = {}
         for objective in (*objectives, *([] if front_end is None else [front_end])):
             self.terms.update(objective.terms)
         self._sources: list[int | None] = [getattr(objective, "source_layer", None) for objective in objectives]
+
+    def taught_layers(self, front_end_only: bool = False) -> list[int]:
+        """The teacher's layers that a batch needs at most: the targets, and the source layers of objectives."""
+        beside = {layer for layer in self._sources if layer is not None} - set(self.target_layers)
+        return [0] if front_end_only else [*self.target_layers, *sorted(beside)]
 
     def forward(
         self,
@@ -70,6 +80,8 @@ class DistillTask(nn.Module):
         teacher_probability: float = 0.0,
         front_end_only: bool = False,
         depth: int | None = None,
+        taught: Tensor | None = None,
+        features: Tensor | None = None,
     ) -> Tensor:
         """Sums and counts of all terms for a batch.
 
@@ -78,37 +90,45 @@ class DistillTask(nn.Module):
             teacher_probability: probability that a teacher layer replaces the generated layer as history.
             front_end_only: compare only the frames that enter the first layers of teacher and student, as layer 0.
             depth: k of `random_depth`, where the caller draws k; None: the task draws k from torch's global generator.
+            taught: `taught_layers` of the teacher (B, L, T', D_t), if they are known; None: the teacher computes them.
+            features: beside `taught`, the features (B, T', C) of the teacher's CNN for `share_front_end`, if known.
 
         Returns:
             (1, K, 2): sum and count of every term, in the order of `terms`. DataParallel gathers its replicas along the
             first axis, and `loss` adds them before it divides.
         """
+        known = (taught, features)
         if front_end_only:
-            values = self._front_end(wavs, lengths)
+            values = self._front_end(wavs, lengths, known)
         else:
-            values = self._layers(wavs, lengths, teacher_probability, depth)
+            values = self._layers(wavs, lengths, teacher_probability, depth, known)
         none = wavs.new_zeros((), dtype=torch.float32)
         pairs = (values.get(name, (none, none)) for name in self.terms)
         return torch.stack([torch.stack((total.float(), count.float())) for total, count in pairs]).unsqueeze(0)
 
-    def _front_end(self, wavs: Tensor, lengths: Tensor) -> Terms:
+    def _front_end(self, wavs: Tensor, lengths: Tensor, known: Known) -> Terms:
         assert self.front_end is not None and isinstance(self.student, Student)
-        taught = self.teacher(wavs, lengths, [0])  # (B, 1, T', D_t)
+        taught, shared = self._teach(wavs, lengths, [0], known)  # (B, 1, T', D_t)
         with self._precision(wavs.device):
-            z, mask = self.student.encode(wavs, lengths)
+            z, mask = self.student.encode(wavs, lengths, **shared)
         taught, own, mask = trim_to_shorter(taught, z.unsqueeze(1), mask)
         with torch.autocast(wavs.device.type, enabled=False):
             terms: Terms = self.front_end(taught, own.float(), mask)
         return terms
 
-    def _layers(self, wavs: Tensor, lengths: Tensor, teacher_probability: float, drawn: int | None) -> Terms:
+    def _layers(
+        self, wavs: Tensor, lengths: Tensor, teacher_probability: float, drawn: int | None, known: Known
+    ) -> Terms:
         options: dict[str, Any] = {}
         depth = len(self.target_layers)
         if self.random_depth and self.training:
             depth = options["steps"] = int(torch.randint(1, depth + 1, ())) if drawn is None else drawn
-        beside = {layer for layer in self._sources if layer is not None} - set(self.target_layers)
-        layers = [*self.target_layers[:depth], *sorted(beside)]
-        taught = self.teacher(wavs, lengths, layers)  # (B, k targets and the source layers of objectives, T', D_t)
+        every = self.taught_layers()
+        layers = [*self.target_layers[:depth], *every[len(self.target_layers) :]]
+        if known[0] is not None and layers != every:
+            known = (known[0][:, [every.index(layer) for layer in layers]], known[1])
+        taught, shared = self._teach(wavs, lengths, layers, known)  # k targets and source layers: (B, L, T', D_t)
+        options.update(shared)
         targets = taught[:, :depth]
         if teacher_probability > 0.0:
             options.update(teacher_layers=targets, teacher_probability=teacher_probability)
@@ -125,6 +145,19 @@ class DistillTask(nn.Module):
 
     def _precision(self, device: torch.device) -> contextlib.AbstractContextManager:
         return contextlib.nullcontext() if self.dtype is None else computing_in(self.dtype, device)
+
+    def _teach(
+        self, wavs: Tensor, lengths: Tensor, layers: Sequence[int], known: Known
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The teacher's `layers` (B, L, T', D_t), and the keyword with which the student takes shared features."""
+        taught, features = known
+        if not self.share_front_end:
+            return self.teacher(wavs, lengths, layers) if taught is None else taught, {}
+        if taught is None:
+            taught, features = self.teacher.with_features(wavs, lengths, layers)
+        elif features is None:
+            features = self.teacher.features(wavs, lengths)
+        return taught, {"features": features}
 
     def loss(self, sums: Tensor) -> Tensor:
         """The weighted loss, a scalar, from gathered sums (R, K, 2)."""
@@ -155,16 +188,28 @@ def _known_terms(objective: Any, values: Any) -> Terms:
 
 
 @torch.no_grad()
-def score(task: DistillTask, batches: Iterable[Batch], device: torch.device | str) -> dict[str, float]:
+def score(
+    task: DistillTask,
+    batches: Iterable[Batch],
+    device: torch.device | str,
+    taught: Callable[[Batch], dict[str, Tensor]] | None = None,
+) -> dict[str, float]:
     """Free-running means of all terms over `batches`, and the weighted loss as "loss"; the mode is restored.
 
-    With several ranks, `batches` are those of one rank, and the means are over the batches of all ranks.
+    With several ranks, `batches` are those of one rank, and the means are over the batches of all ranks. `taught` gives
+    what is known of a batch, as keywords of `DistillTask.forward`; None: the teacher computes all.
     """
+
+    def sums_of(batch: Batch) -> Tensor:
+        known = {} if taught is None else taught(batch)
+        sums: Tensor = task(batch.wavs.to(device), batch.lengths, **known)
+        return sums.double().cpu()
+
     was_training = task.training
     task.eval()
     try:
         # float64: a held-out set has millions of frames, more than float32 can count exactly
-        totals = [task(batch.wavs.to(device), batch.lengths).double().cpu() for batch in batches]
+        totals = [sums_of(batch) for batch in batches]
     finally:
         task.train(was_training)
     if ranks.world() > 1:  # a rank may have no batch

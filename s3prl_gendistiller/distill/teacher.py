@@ -97,6 +97,7 @@ class Teacher(nn.Module):
         self._encode = encode
         self._prefix = prefix
         self.dtype = torch.float32  # in which it computes, see `precision`
+        self._cnn = ""  # name of the CNN in `encoder`, if its features are kept
         super().train(False)
 
     def train(self, mode: bool = True) -> Teacher:
@@ -116,6 +117,33 @@ class Teacher(nn.Module):
             for name, norm in children.items():
                 if isinstance(norm, nn.GroupNorm) and norm.num_groups == norm.num_channels:
                     setattr(parent, name, SampleGroupNorm(norm, conv).train(norm.training))
+
+    def keep_features(self) -> None:
+        """Lets `with_features` and `features` give the features of the CNN; a UserError if the CNN is not found."""
+        name = f"{self._prefix}feature_extractor"
+        found = dict(self.encoder.named_modules()).get(name)
+        if found is None:
+            raise UserError(
+                f"distill.share_front_end: found true, expected false; the CNN of teacher {self.name} is not known"
+            )
+        if not self._cnn:
+            found.register_forward_hook(_keep_output)
+        self._cnn = name
+
+    def with_features(self, wavs: Tensor, lengths: Tensor, layers: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """The result of `forward` (B, L, T, D), and the features (B, T, C) that the CNN gave in the same pass.
+
+        Both are float32. The features are zero in frames that the teacher lacks.
+        """
+        states = self(wavs, lengths, layers)
+        cnn = self.encoder.get_submodule(self._cnn)
+        features: Tensor = cnn.kept_features.float().transpose(1, 2)  # type: ignore[operator]
+        del cnn.kept_features
+        return states, nn.functional.pad(features, (0, 0, 0, max(0, states.shape[2] - features.shape[1])))
+
+    def features(self, wavs: Tensor, lengths: Tensor) -> Tensor:
+        """The features (B, T, C) alone, equal to those of `with_features`; the first layer at most runs beside."""
+        return self.with_features(wavs, lengths, [0])[1]
 
     @torch.no_grad()
     def forward(self, wavs: Tensor, lengths: Tensor, layers: Sequence[int]) -> Tensor:
@@ -156,6 +184,11 @@ class Teacher(nn.Module):
         size = len(self._prefix)
         state = self.encoder.state_dict()
         return {name[size:]: value for name, value in state.items() if name.startswith(self._prefix)}
+
+
+def _keep_output(cnn: nn.Module, _: object, output: Tensor) -> None:
+    """A forward hook that keeps (B, C, T) on the module itself, so that each replica of DataParallel has its own."""
+    cnn.kept_features = output
 
 
 def common_frames(theirs: Tensor, ours: Tensor, remedy: str) -> Tensor:

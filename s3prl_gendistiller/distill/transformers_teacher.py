@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
+from s3prl_gendistiller.distill.fused_attention import fuse_attention
 from s3prl_gendistiller.distill.teacher import Encode, Teacher
 from s3prl_gendistiller.distill.transformers_folder import CLASSES, FolderShape, read_encoder_weights, read_shape
 from s3prl_gendistiller.distill.weights import check_weights
@@ -69,6 +70,7 @@ def load_encoder(folder: str | Path, label: str = TEACHER_KEY) -> tuple[nn.Modul
         check_weights(weights, model, folder, f"the unquantised {whole} of its config.json", whole)
         model.load_state_dict(weights, assign=True)  # the model was built on the meta device
         model.encoder.layers = LayersUpTo(model.encoder.layers)
+        fuse_attention(model)
         encode = functools.partial(_encode, normalise=shape.normalize, stable=shape.config.do_stable_layer_norm)
         _install_hooks(folder, model, encode, shape.num_layers)
     return model, encode, shape
@@ -89,6 +91,16 @@ class LayersUpTo(nn.ModuleList):
         super().__init__(layers)
         self.limit = len(layers)
 
+    def run_up_to(self, highest: int, norm_first: bool) -> bool:
+        """Sets the limit for the hidden states 0..highest; whether that takes all layers.
+
+        A pre-norm encoder (`norm_first`) applies its final LayerNorm to the last state. One more layer runs, so that
+        the needed states have no such norm.
+        """
+        whole = highest >= len(self)
+        self.limit = len(self) if whole else max(highest, 1) + norm_first
+        return whole
+
     def __iter__(self) -> Iterator[nn.Module]:
         return iter(list(self._modules.values())[: self.limit])
 
@@ -104,11 +116,7 @@ def _encode(
         wavs = normalise_samples(wavs, real)
     # The mask also zeroes padded frames before the positional convolution. Attention is faster without a mask.
     attention_mask = real.long() if shortest < wavs.shape[1] else None
-    layers = model.encoder.layers
-    whole = highest >= len(layers)
-    # A pre-norm encoder applies its final LayerNorm to the last state. One more layer runs, so that the needed states
-    # have no such norm.
-    layers.limit = len(layers) if whole else max(highest, 1) + stable
+    whole = model.encoder.layers.run_up_to(highest, stable)
     output = model(wavs, attention_mask=attention_mask, output_hidden_states=True)
     states = list(output.hidden_states)
     if whole:  # transformers 5 lists this state before the final LayerNorm, s3prl and transformers 4 after it

@@ -56,7 +56,7 @@ class DistilHubert(Student):
         with contextlib.redirect_stdout(io.StringIO()):  # s3prl prints the settings, which our configuration states
             stated = self.host_config()["distiller"]
             if config.student.front_end == STOCK:
-                self.distiller = _stock(module, stated, config.student.extractor_conv_feature_layers[-1][0])
+                self.distiller = _stock(module, stated)
             else:
                 self.distiller = _with_front_end(module, stated, build_front_end(config.student))
         if config.student.out_layer_type == "linear":
@@ -84,19 +84,29 @@ class DistilHubert(Student):
         lengths = torch.full((len(wavs),), wavs.shape[1])
         return self.distiller(wavs, self._wave_mask(wavs, lengths), get_hidden=True, no_pred=True)
 
-    def forward(self, wavs: Tensor, lengths: Tensor, *, steps: int | None = None) -> StudentOutput:
+    @property
+    def cnn(self) -> nn.Module | None:
+        return self.distiller.feature_extractor if self.config.student.front_end == STOCK else None
+
+    def forward(
+        self, wavs: Tensor, lengths: Tensor, *, steps: int | None = None, features: Tensor | None = None
+    ) -> StudentOutput:
         """Hidden states of `wavs` (B, S), zero padded, whose true `lengths` (B,) are in samples.
 
         They are ``[projected frames, transformer layers..., predicted layers...]``, as s3prl's upstream lists them.
-        `steps` is None or the number of targets, because all targets are predicted at once.
+        `steps` is None or the number of targets, because all targets are predicted at once. `features` as of `encode`.
         """
         if steps not in (None, self.distiller.n_tasks):
             raise ValueError(f"steps: found {steps}; DistilHuBERT predicts its {self.distiller.n_tasks} layers at once")
+        if features is not None:
+            self.distiller.given_features = features
         _, frames, predictions, mask, layers = self.distiller(wavs, self._wave_mask(wavs, lengths), get_hidden=True)
         predicted = list(predictions.unbind(1))  # N of (B, T, D)
         return StudentOutput([frames, *layers, *predicted], mask.bool(), num_predicted=len(predicted))
 
-    def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, wavs: Tensor, lengths: Tensor, features: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if features is not None:
+            self.distiller.given_features = features
         features, real = self.distiller.forward_feature(wavs, self._wave_mask(wavs, lengths))  # (B, T, C), (B, T)
         project, encoder, mask = self.distiller.post_extract_proj, self.distiller.encoder, real.bool()
         x = features if project is None else project(features)
@@ -110,14 +120,22 @@ class DistilHubert(Student):
         return frame_mask(lengths, wavs.shape[1], wavs.device).to(wavs.dtype)
 
 
-def _stock(module: Any, stated: dict[str, Any], channels: int) -> Any:
-    """s3prl's `DistillerModel` with its seven convolutions, of which the last has `channels` channels."""
+def _stock(module: Any, stated: dict[str, Any]) -> Any:
+    """s3prl's `DistillerModel` with its seven convolutions."""
 
     class Distiller(module.DistillerModel):
+        """s3prl's model, whose attribute `given_features` (B, T, C) replaces its convolutions in the next call."""
+
+        given_features: Tensor | None = None
+
         def forward_feature(self, wave: Tensor, pad_mask: Tensor) -> tuple[Tensor, Tensor]:
-            features, mask = super().forward_feature(wave, pad_mask)
+            features, self.given_features = self.given_features, None
+            if features is None:
+                features, mask = super().forward_feature(wave, pad_mask)
+            else:
+                mask = self.cal_pad_mask(pad_mask, features.shape[1])
             # without a projection, s3prl's encoder would overwrite padded frames in the convolutions' own output
-            return features.clone() if channels == stated["encoder_embed_dim"] else features, mask
+            return features if self.post_extract_proj is not None else features.clone(), mask
 
         def cal_pad_mask(self, pad_mask: Tensor, max_len: int) -> Tensor:
             """s3prl's mask of the frames, without its loop over the utterances, in which a GPU waits for each."""

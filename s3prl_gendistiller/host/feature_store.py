@@ -40,12 +40,12 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 logger = logging.getLogger(__name__)
 
 
-def read_size(text: str) -> int:
+def read_size(text: str, flag: str = LIMIT_FLAG) -> int:
     """Number of bytes of a size such as 50G, 1.5T or 800MB, in powers of 1,000; UserError for any other text."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", text.strip(), flags=re.IGNORECASE | re.ASCII)
     size = float(match[1]) * _UNITS[match[2].upper()] if match and len(match[1]) < 20 else 0.0
     if size < 1:
-        raise UserError(f"{LIMIT_FLAG}: found {text!r}, expected a size such as 50G or 1.5T")
+        raise UserError(f"{flag}: found {text!r}, expected a size such as 50G or 1.5T")
     return int(size)
 
 
@@ -55,11 +55,13 @@ class FeatureCache:
     `limit` is the number of bytes that the folder may hold. Features beyond it take the place of those of the upstream
     whose last use is the longest ago, if no running process uses it; else they are not kept. None: no limit but
     `FREE_BYTES` on the disk. Each process counts the bytes anew when it begins. `drawn` holds the randomly drawn
-    waveforms of the present batch, see `random_waveforms`. UserError: the folder cannot be written.
+    waveforms of the present batch, see `random_waveforms`. `flag` names the folder in messages.
+    UserError: the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, limit: int | None = None) -> None:
+    def __init__(self, folder: Path, limit: int | None = None, flag: str = CACHE_FLAG) -> None:
         self.folder = folder.absolute()
+        self.flag = flag
         self.limit = limit
         self.drawn: Drawn = frozenset()
         self._full = False
@@ -67,14 +69,14 @@ class FeatureCache:
         self._used: dict[str, int] = {}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            check_writable(self.folder, CACHE_FLAG, folder=True)
+            check_writable(self.folder, flag, folder=True)
             for part in self.folder.rglob(PARTS):  # a file of a killed process
                 if part.stat().st_mtime < time.time() - _ABANDONED_S:
                     part.unlink()
             if limit is not None:
                 self._count(None)
         except OSError as error:
-            raise _not_writable(folder, error) from error
+            raise self._not_writable(error) from error
 
     def use(self, name: str) -> None:
         """Keeps other processes from removing the features of an upstream as long as this process runs.
@@ -91,7 +93,7 @@ class FeatureCache:
             fcntl.flock(self._used[name], fcntl.LOCK_SH)
             os.utime(mark)
         except OSError as error:
-            raise _not_writable(self.folder, error) from error
+            raise self._not_writable(error) from error
 
     def watched(self, loader: Any) -> Any:
         """A loader of an expert that reports to this cache the waveforms of a batch that are drawn at random."""
@@ -164,6 +166,19 @@ class FeatureCache:
                     return True
         return False
 
+    def has_room(self) -> bool:
+        """Whether anything more can be kept within the limit, after the removal of what no process uses if need be."""
+        if self.limit is None:
+            return True
+        fits = self._fits(1, self.limit)
+        if fits:
+            self._count(-1)
+        return fits
+
+    def _not_writable(self, error: OSError) -> UserError:
+        reason = error.strerror or error
+        return UserError(f"{self.flag} {self.folder}: cannot be written ({reason}); name another folder")
+
     def _count(self, added: int | None) -> int:
         """Adds to the bytes that all processes have kept and returns their sum; None counts the files anew."""
         with (self.folder / _COUNT).open("a+", encoding="ascii") as file:
@@ -174,10 +189,6 @@ class FeatureCache:
             file.truncate(0)
             file.write(str(max(0, total)))
         return total
-
-
-def _not_writable(folder: Path, error: OSError) -> UserError:
-    return UserError(f"{CACHE_FLAG} {folder}: cannot be written ({error.strerror or error}); name another folder")
 
 
 def _removed_bytes(path: Path) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.distill.teacher import EncoderLayout, Teacher
-from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher
+from s3prl_gendistiller.distill.transformers_teacher import LayersUpTo, load_transformers_teacher
 from s3prl_gendistiller.distill.weights import check_finite
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.feature_cache import listed_states
@@ -29,6 +29,7 @@ from s3prl_gendistiller.host.upstreams import (
     upstreams,
 )
 
+_ALL = 10**6  # more layers than any encoder has
 # s3prl's experts collect hidden states in one list, which all replicas of DataParallel share.
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -57,6 +58,7 @@ def load_hub_teacher(name: str, checkpoint: str | None = None) -> Teacher:
         _turn_off_layerdrop(expert)
         check_finite(expert.state_dict(), f"teacher.upstream: {name}")
         num_layers, width = _probe(expert.eval(), name)
+        _limit_layers(expert)
     return Teacher(
         name,
         expert,
@@ -139,11 +141,8 @@ def _turn_off_layerdrop(expert: nn.Module) -> None:
 
 
 def _probe(expert: nn.Module, name: str) -> tuple[int, int]:
-    """Number of layers and width, measured with one second of quiet noise."""
-    wavs = 0.01 * torch.randn(1, SAMPLE_RATE, generator=torch.Generator().manual_seed(0))
-    lengths = torch.tensor([SAMPLE_RATE])
-    with torch.no_grad():
-        first, second = _encode(expert, wavs, lengths), _encode(expert, wavs, lengths)
+    """Number of layers and width, by the hidden states."""
+    first, second = _states_of_noise(expert), _states_of_noise(expert)
     shapes = {tuple(state.shape) for state in first}
     if len(shapes) != 1 or len(first) < 2 or len(first[0].shape) != 3:
         raise UserError(
@@ -157,9 +156,33 @@ def _probe(expert: nn.Module, name: str) -> tuple[int, int]:
     return len(first) - 1, shapes.pop()[-1]
 
 
-def _encode(expert: Any, wavs: Tensor, lengths: Tensor, highest: int = 0) -> Sequence[Tensor]:
-    """All hidden states (s3prl's experts cannot stop earlier), each (B, T, D) with the frames of all S samples."""
+@torch.no_grad()
+def _states_of_noise(expert: Any, highest: int = _ALL) -> Sequence[Tensor]:
+    """The hidden states of one second of quiet noise."""
+    wavs = 0.01 * torch.randn(1, SAMPLE_RATE, generator=torch.Generator().manual_seed(0))
+    return _encode(expert, wavs, torch.tensor([SAMPLE_RATE]), highest)
+
+
+def _limit_layers(expert: Any) -> None:
+    """Lets an encoder stop after the highest needed layer, where its states are then the same."""
+    encoder = getattr(getattr(expert, "model", None), "encoder", None)
+    layers = getattr(encoder, "layers", None)
+    if type(layers) is not nn.ModuleList or len(layers) < 2:
+        return
+    whole = _states_of_noise(expert)
+    encoder.layers = limited = LayersUpTo(layers)  # type: ignore[union-attr]
+    first = _states_of_noise(expert, 1)
+    limited.run_up_to(_ALL, False)
+    if len(first) == len(whole) or not all(map(torch.equal, first[:2], whole)):
+        encoder.layers = layers  # type: ignore[union-attr]
+
+
+def _encode(expert: Any, wavs: Tensor, lengths: Tensor, highest: int) -> Sequence[Tensor]:
+    """Hidden states, up to the highest needed one at least, each (B, T, D) with the frames of all S samples."""
     samples = lengths.tolist()
+    layers = getattr(getattr(getattr(expert, "model", None), "encoder", None), "layers", None)
+    if isinstance(layers, LayersUpTo):
+        layers.run_up_to(highest, bool(getattr(layers[0], "layer_norm_first", False)))
     with _ONE_AT_A_TIME:
         states = expert([wav[:length] for wav, length in zip(wavs, samples, strict=True)]).get("hidden_states") or ()
     states = listed_states(states)

@@ -28,6 +28,7 @@ from s3prl_gendistiller.distill.metrics import append_metrics
 from s3prl_gendistiller.distill.objectives import Setting, build_objectives
 from s3prl_gendistiller.distill.objectives.layerwise import build_front_end
 from s3prl_gendistiller.distill.precision import dtype_of
+from s3prl_gendistiller.distill.shared_front_end import check_shared, share_front_end
 from s3prl_gendistiller.distill.task import DistillTask, score
 from s3prl_gendistiller.distill.teacher import Teacher
 from s3prl_gendistiller.distill.weights import values_hash
@@ -40,6 +41,7 @@ from s3prl_gendistiller.host.random_states import RandomStates
 from s3prl_gendistiller.host.rank_task import RankTask
 from s3prl_gendistiller.host.resume import batches_done, check_fingerprints
 from s3prl_gendistiller.host.students import build_student, load_weights
+from s3prl_gendistiller.host.target_cache import TargetCache, TaughtBatches
 from s3prl_gendistiller.host.teachers import load_teacher, warm_start_student
 from s3prl_gendistiller.installed_objectives import packages
 from s3prl_gendistiller.models.student import Student
@@ -79,17 +81,22 @@ class PretrainExpert(nn.Module):
         student = build_student(self.config)
         if student.ignores_padding:
             teacher.ignore_padding()
+        distill = self.config.distill
+        if distill.share_front_end:
+            share_front_end(student, teacher)
         if fresh:
             warm_start_student(student, teacher, self.config)
+            if distill.share_front_end:
+                check_shared(student, teacher)
         setting = Setting(self.config.distill.target_layers, self.config.student.encoder_embed_dim, teacher)
         objectives = build_objectives(self.config.objectives, setting)
-        distill = self.config.distill
         front_end = build_front_end(setting) if distill.front_end_steps else None
         trained = nn.ModuleList([*objectives, *([] if front_end is None else [front_end])])
         self.model = nn.ModuleDict({"student": student, "objectives": trained})
         teacher.dtype = dtype_of(self.config.teacher.precision, device, "teacher.precision")
         dtype = dtype_of(distill.precision, device, "distill.precision")
         options: dict[str, Any] = {"random_depth": distill.random_depth, "front_end": front_end, "dtype": dtype}
+        options["share_front_end"] = distill.share_front_end
         self.task = DistillTask(student, teacher, objectives, distill.target_layers, **options)
         self.forward_task: Any = self._parallel(multi_gpu)
 
@@ -103,6 +110,9 @@ class PretrainExpert(nn.Module):
         self._fingerprints = {"teacher": values_hash(teacher.encoder), "data": speech_hash(self.train_loader.crops)}
         if (here := meeting.present()) is not None:
             here.agree("teacher and speech", self._fingerprints)
+        cached = self.data.cache_teacher is not None
+        cache = TargetCache(teacher, self._fingerprints["teacher"], self.data) if cached else None
+        self.taught = None if cache is None else TaughtBatches(cache, self.task, self.train_loader, self.valid_loader)
         _log_parameters(student, teacher)
         for line in projections(self.config, teacher.width):
             logger.info("%s", line)
@@ -123,7 +133,8 @@ class PretrainExpert(nn.Module):
         distill = self.config.distill
         front_end_only = global_step <= distill.front_end_steps
         probability = distill.teacher_probability(global_step)
-        sums = self.forward_task(wavs, data.lengths, probability, front_end_only)
+        known = {} if self.taught is None else self.taught.of_training(data, wavs, front_end_only)
+        sums = self.forward_task(wavs, data.lengths, probability, front_end_only, **known)
         self._train_sums.append(sums.detach().sum(0, keepdim=True))
         return self.task.loss(sums), records
 
@@ -138,6 +149,14 @@ class PretrainExpert(nn.Module):
         if scaled:
             self.task.dtype = None
 
+    def before_training(self, batches: int) -> None:
+        """Checks that a cache of the teacher has room for the batches that are left; called before the first step.
+
+        UserError: it has none.
+        """
+        if self.taught is not None:
+            self.taught.require_room(batches)
+
     def get_train_dataloader(self) -> TrainLoader:
         return self.train_loader
 
@@ -146,7 +165,8 @@ class PretrainExpert(nn.Module):
         due = self._step % self.data.valid_step == 0 or self._step == self.last_step
         if self.valid_loader is not None and due:
             started = time.perf_counter()
-            report = score(self.task, self.valid_loader, self.device)
+            taught = None if self.taught is None else self.taught.of_held_out
+            report = score(self.task, self.valid_loader, self.device, taught)
             self._valid_reports.append((self._step, report))
             self.held_out_loss = report["loss"]
             self._clock += time.perf_counter() - started  # scoring does not count as training time
@@ -194,6 +214,8 @@ class PretrainExpert(nn.Module):
         if key not in all_states:
             raise UserError(f"-e: the checkpoint holds no {key}, expected one of task {self.task_name}")
         load_weights(self._student, all_states[key], "-e")
+        if self.config.distill.share_front_end:
+            check_shared(self._student, self.task.teacher)
         check_fingerprints(all_states, self._fingerprints, self.data)
         if self.model["objectives"].state_dict():
             load_objectives(self.model["objectives"], all_states, "-e")

@@ -34,13 +34,19 @@ class RankTask:
         self._parallel: DistributedDataParallel | None = None
 
     def __call__(
-        self, wavs: Tensor, lengths: Tensor, teacher_probability: float = 0.0, front_end_only: bool = False
+        self,
+        wavs: Tensor,
+        lengths: Tensor,
+        teacher_probability: float = 0.0,
+        front_end_only: bool = False,
+        **known: Tensor,
     ) -> Tensor:
         """Sums and counts of all terms over all ranks, (1, K, 2).
 
         Args:
             wavs: (B, S), this rank's share, which may be empty: all ranks take part in each call.
-            lengths: (B,) samples.
+            lengths: (B,) samples, on the CPU.
+            known: what is known of the share, as keywords of the task.
         """
         empty = len(wavs) == 0
         if empty:
@@ -48,29 +54,30 @@ class RankTask:
         depth = ranks.draw(1, len(self.task.target_layers), self.seed, self.loader.batches_done, _DEPTH)
         batch = (wavs, lengths, teacher_probability, front_end_only, depth)
         if self._parallel is None:
-            self._parallel = self._wrapped(*batch)
-        sums: Tensor = self._parallel(*batch)
+            self._parallel = self._wrapped(*batch, **known)
+        sums: Tensor = self._parallel(*batch, **known)
         if empty:
             sums = torch.where(torch.zeros_like(sums, dtype=torch.bool), sums, 0.0)
         return ranks.total(sums)
 
-    def _wrapped(self, wavs: Tensor, *others: Any) -> DistributedDataParallel:
+    def _wrapped(self, wavs: Tensor, *others: Any, **known: Tensor) -> DistributedDataParallel:
         """The task with equal weights on all ranks; made at the first step, when weights and device are final."""
         if (here := meeting.present()) is not None:
             here.agree("the first step")
             here.begun = True
-        unused = self.varies or ranks.largest(self._leaves_unused(wavs, *others)) > 0
+        unused = self.varies or ranks.largest(self._leaves_unused(wavs, *others, **known)) > 0
         # no buffer changes in training, so none is sent in each step
-        known = inspect.signature(DistributedDataParallel).parameters
-        buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+        accepted = inspect.signature(DistributedDataParallel).parameters
+        buffers = "forward_sync_buffers" if "forward_sync_buffers" in accepted else "broadcast_buffers"
         options: dict[str, Any] = {"find_unused_parameters": unused, buffers: False}
-        return DistributedDataParallel(self.task, device_ids=[wavs.device.index] if wavs.is_cuda else None, **options)
+        # without `device_ids`, which would move the lengths to the GPU
+        return DistributedDataParallel(self.task, **options)
 
-    def _leaves_unused(self, wavs: Tensor, *others: Any) -> bool:
+    def _leaves_unused(self, wavs: Tensor, *others: Any, **known: Tensor) -> bool:
         """Whether a batch leaves a trained parameter unused, which `DistributedDataParallel` has to know beforehand."""
         trained = [parameter for parameter in self.task.parameters() if parameter.requires_grad]
         with torch.random.fork_rng(devices=[wavs.device] if wavs.is_cuda else []):
-            sums = self.task(wavs, *others)
+            sums = self.task(wavs, *others, **known)
             found = torch.autograd.grad(sums.sum(), trained, allow_unused=True)
         return any(gradient is None for gradient in found)
 
@@ -78,4 +85,4 @@ class RankTask:
 def _stand_in(wavs: Tensor) -> tuple[Tensor, Tensor]:
     """One waveform of quiet noise (1, S) for an empty share (0, S); its sums do not count."""
     noise = 0.1 * torch.randn(1, wavs.shape[1], generator=torch.Generator().manual_seed(0))
-    return noise.to(wavs.device), torch.tensor([wavs.shape[1]], device=wavs.device)
+    return noise.to(wavs.device), torch.tensor([wavs.shape[1]])

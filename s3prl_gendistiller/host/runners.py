@@ -36,6 +36,7 @@ def optimizer_getter(stock: Method, module: ModuleType, guard: TrainingGuard) ->
         task: Any = getattr(self, "upstream", None)
         if hasattr(task, "last_step"):
             task.last_step = self.config["runner"]["total_steps"]
+        _prepare(self)
         if not self.init_ckpt:
             optimizer = stock(self, model_params)
         else:
@@ -145,6 +146,15 @@ def _count_epochs(runner: Any) -> None:
     if section.get("n_epochs", 0) > 0 and loader is not None:
         batches = section["n_epochs"] * len(loader.dataset)
         section["total_steps"] = int(batches / section["gradient_accumulate_steps"])
+
+
+def _prepare(runner: Any) -> None:
+    """Tells a task of this package how many batches are left, before the first of them."""
+    begin = getattr(getattr(runner, "upstream", None), "before_training", None)
+    if begin is not None:
+        section = runner.config["runner"]
+        steps = section["total_steps"] - (runner.init_ckpt or {}).get("Step", 0)
+        begin(steps * section["gradient_accumulate_steps"])
 
 
 def _put_options(optimizer: Any, fresh: Any) -> None:

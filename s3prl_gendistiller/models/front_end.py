@@ -183,6 +183,12 @@ class ConvFrontEnd(nn.Module):
         x = scale_gradient(x, self.grad_mult).transpose(1, 2)  # (B, T, C)
         return x, frame_mask(frames, x.shape[1], x.device)
 
+    def mask(self, lengths: Tensor, max_frames: int, device: torch.device) -> Tensor:
+        """(B,) samples to the frame mask (B, T) on `device`; a ValueError if an item is too short for one frame."""
+        frames = self.frames(lengths)
+        require_frames(lengths, frames)
+        return frame_mask(frames, max_frames, device)
+
 
 def build(config: BackboneConfig) -> ConvFrontEnd:
     """The front end of the row `conv` of `front_ends.FRONT_ENDS`."""

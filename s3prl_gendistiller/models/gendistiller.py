@@ -28,7 +28,13 @@ from s3prl_gendistiller.config_gendistiller import GenDistillerConfig, GenDistil
 from s3prl_gendistiller.forms import HISTORY_INPUTS, SKIP_CONNECTIONS
 from s3prl_gendistiller.models.attention import KeyValues
 from s3prl_gendistiller.models.encoder_layer import EncoderLayer
-from s3prl_gendistiller.models.front_end import ConvPosition, build_front_end, frame_mask, normalise_samples
+from s3prl_gendistiller.models.front_end import (
+    ConvFrontEnd,
+    ConvPosition,
+    build_front_end,
+    frame_mask,
+    normalise_samples,
+)
 from s3prl_gendistiller.models.student import Student, StudentOutput
 
 
@@ -95,6 +101,7 @@ class GenDistiller(Student):
         steps: int | None = None,
         teacher_layers: Tensor | None = None,
         teacher_probability: float = 1.0,
+        features: Tensor | None = None,
     ) -> StudentOutput:
         """Generates the first `steps` layers.
 
@@ -105,6 +112,7 @@ class GenDistiller(Student):
             teacher_layers: (B, N, T', D) with T' within two frames of T, the teacher's target layers, which replace
                 generated layers as history. None: free running.
             teacher_probability: probability of that replacement for each utterance and step (scheduled feedback).
+            features: as of `encode`.
 
         Returns:
             hidden states ``[z, h_1, ..., h_k]``.
@@ -115,7 +123,7 @@ class GenDistiller(Student):
         steps = self.num_steps if steps is None else steps
         if not 1 <= steps <= self.num_steps:
             raise ValueError(f"steps: found {steps}, expected 1..{self.num_steps}, the layers this student generates")
-        z, mask = self.encode(wavs, lengths)  # (B, T, D), (B, T)
+        z, mask = self.encode(wavs, lengths, features)  # (B, T, D), (B, T)
         padded = int(self.front_end.frames(lengths).min()) < z.shape[1]
         attended = mask if padded else None
         if teacher_layers is not None and teacher_probability >= 1.0 and self._known_ahead(z, teacher_layers):
@@ -136,11 +144,18 @@ class GenDistiller(Student):
             generated.append(self._generate(hidden, layer_input, z, history))
         return StudentOutput([z, *generated], mask, num_predicted=steps)
 
-    def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    @property
+    def cnn(self) -> nn.Module | None:
+        return self.front_end if isinstance(self.front_end, ConvFrontEnd) else None
+
+    def encode(self, wavs: Tensor, lengths: Tensor, features: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The front end, which runs once for all steps: z (B, T, D) and the frame mask (B, T)."""
-        if self.config.normalize:
-            wavs = normalise_samples(wavs, frame_mask(lengths, wavs.shape[1], wavs.device))
-        x, mask = self.front_end(wavs, lengths)  # (B, T, C)
+        if features is not None:
+            x, mask = features, self.front_end.mask(lengths, features.shape[1], features.device)
+        else:
+            if self.config.normalize:
+                wavs = normalise_samples(wavs, frame_mask(lengths, wavs.shape[1], wavs.device))
+            x, mask = self.front_end(wavs, lengths)  # (B, T, C)
         if self.feature_norm is not None:
             x = self.feature_norm(x)
         x = self.feature_projection(x)  # (B, T, D)

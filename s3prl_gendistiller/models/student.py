@@ -44,12 +44,18 @@ class Student(nn.Module):
         """The module whose state_dict a checkpoint stores."""
         return self
 
-    def encode(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    @property
+    def cnn(self) -> nn.Module | None:
+        """The CNN, in whose place the student takes `features` in its call and in `encode`; None where it does not."""
+        return None
+
+    def encode(self, wavs: Tensor, lengths: Tensor, features: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The frames z (B, T, D) that enter the first transformer layer, and the frame mask (B, T).
 
         Args:
             wavs: (B, S) samples at 16 kHz, zero after each item's end.
             lengths: (B,) samples.
+            features: (B, T, C), which another network's CNN has computed; None: the student's own CNN computes them.
         """
         raise NotImplementedError(f"{type(self).__name__} does not give the input of its first layer")
 

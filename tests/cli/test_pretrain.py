@@ -25,6 +25,11 @@ from tests.cli.places import never, refuses
         (("--seed", "4294967296"), "--seed: found '4294967296'"),
         (("--multi_gpu",), "--multi_gpu: found with --device cpu"),
         (("-a",), "-a: found without the name of a run"),
+        (("--cache-teacher", "c", "-u", "mockingjay"), "--cache-teacher: found with -u mockingjay, a task of s3prl's"),
+        (
+            ("--cache-teacher", "c", "-o", "config.pretrain_expert.datarc.cache_teacher=d"),
+            "--cache-teacher: found together with -o config.pretrain_expert.datarc.cache_teacher",
+        ),
         (("-k", "x"), "found -k x, which no flag takes"),
         (("-m", "train"), "found -m train, which no flag takes"),
         (("-u", "mockingjay", "-c", "x"), "-c: found no file x, expected the runner configuration of mockingjay"),

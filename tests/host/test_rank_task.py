@@ -46,6 +46,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "frozen": ("distilhubert", {"student": {"feature_grad_mult": 0.0}}),
     "distilhubert": ("distilhubert", {}),
+    "shared": ("gendistiller", {"distill": {"share_front_end": True}, "student": {"feature_grad_mult": 0.0}}),
     "relations": (
         "gendistiller",
         {"distill": {"target_layers": [1, 2, 3]}, "objectives": [{"name": "layerwise"}, {"name": "ckd"}]},
@@ -80,6 +81,28 @@ def test_several_ranks_have_the_loss_and_gradient_of_one_process(
                 largest = max(float(value.abs().max()) for value in wanted.values())
                 for name, value in wanted.items():
                     assert torch.allclose(gradients[name], value, rtol=1e-4, atol=1e-6 * largest), name
+
+
+def test_ranks_keep_the_teachers_layers_of_their_shares(make: Any, tmp_path: Path) -> None:
+    kept = {"cache_teacher": str(tmp_path / "kept"), "valid_sets": []}
+    build = make.prepared(datarc=DATA)
+    cached = make.prepared(datarc={**DATA, **kept})
+
+    def counted() -> tuple[list[float], int]:
+        expert = cached()
+        calls: list[None] = []
+        expert.task.teacher.encoder.feature_extractor.register_forward_hook(lambda *_: calls.append(None))
+        return [loss for loss, _ in steps(expert, 3)], len(calls)
+
+    expected = of_ranks(3, tmp_path / "stores", lambda: [loss for loss, _ in steps(build(), 3)])
+    cold, warm = (of_ranks(3, tmp_path / "stores", counted) for _ in range(2))
+    assert [losses for losses, _ in cold] == [losses for losses, _ in warm] == expected
+    assert sum(calls for _, calls in cold) > 0
+    # of the batch of two, the third rank has no share: its stand-in is computed
+    assert [calls for _, calls in warm] == [0, 0, 1]
+    assert len({path.parent.name for path in (tmp_path / "kept").rglob("*.npz")}) == 1
+    (folder,) = {path.parent.name for path in (tmp_path / "kept").rglob("*.npz")}
+    assert folder.endswith("-batch4-ranks3")
 
 
 def test_a_run_of_ranks_goes_on_with_the_random_numbers_of_an_unbroken_one(make: Any, tmp_path: Path) -> None:
