@@ -71,6 +71,7 @@ def load_encoder(folder: str | Path, label: str = TEACHER_KEY) -> tuple[nn.Modul
         model.load_state_dict(weights, assign=True)  # the model was built on the meta device
         model.encoder.layers = LayersUpTo(model.encoder.layers)
         fuse_attention(model)
+        _mask_without_wait(model)
         encode = functools.partial(_encode, normalise=shape.normalize, stable=shape.config.do_stable_layer_norm)
         _install_hooks(folder, model, encode, shape.num_layers)
     return model, encode, shape
@@ -85,11 +86,15 @@ def _labelled(label: str) -> Iterator[None]:
 
 
 class LayersUpTo(nn.ModuleList):
-    """Transformer layers of which only the first `limit` run; layers above the highest target are not needed."""
+    """Transformer layers of which only the first `limit` run; layers above the highest target are not needed.
+
+    A caller may set `mask`, which replaces the attention mask of each layer in the next pass.
+    """
 
     def __init__(self, layers: nn.ModuleList) -> None:
         super().__init__(layers)
         self.limit = len(layers)
+        self.mask: Tensor | None = None
 
     def run_up_to(self, highest: int, norm_first: bool) -> bool:
         """Sets the limit for the hidden states 0..highest; whether that takes all layers.
@@ -101,21 +106,52 @@ class LayersUpTo(nn.ModuleList):
         self.limit = len(self) if whole else max(highest, 1) + norm_first
         return whole
 
-    def __iter__(self) -> Iterator[nn.Module]:
-        return iter(list(self._modules.values())[: self.limit])
+    def __iter__(self) -> Iterator[Any]:
+        layers = list(self._modules.values())[: self.limit]
+        mask, self.mask = self.mask, None
+        return iter(layers if mask is None else [functools.partial(_masked, layer, mask) for layer in layers])
+
+
+def _masked(layer: Any, mask: Tensor, *args: Any, **options: Any) -> Any:
+    return layer(*args, **{**options, "attention_mask": mask})
+
+
+def _mask_without_wait(model: Any) -> None:
+    """Lets HuBERT and wav2vec 2.0 mask padded frames without a look at the mask, for which a GPU would wait.
+
+    transformers reads whether the mask is true everywhere, which `_encode` knows from the lengths. WavLM's code does
+    not read that.
+    """
+    if model.config.model_type != "wavlm" and getattr(model.config, "_attn_implementation", None) == "sdpa":
+        model.encoder.register_forward_pre_hook(_mask_layers, with_kwargs=True)
+
+
+def _mask_layers(encoder: Any, args: tuple[Tensor, ...], options: dict[str, Any]) -> Any:
+    """Zeroes padded frames and gives the mask to the layers; each replica of DataParallel has its own `encoder`."""
+    hidden, *others = args
+    mask = options.get("attention_mask")  # (B, T)
+    if mask is None:
+        return None
+    mask = mask.bool()
+    encoder.layers.mask = mask[:, None, None].expand(
+        -1, 1, mask.shape[1], -1
+    )  # (B, 1, T, T), as the fused kernel takes it
+    return (hidden.masked_fill(~mask.unsqueeze(-1), 0.0), *others), {**options, "attention_mask": None}
 
 
 def _encode(
     model: Any, wavs: Tensor, lengths: Tensor, highest: int, *, normalise: bool, stable: bool
 ) -> Sequence[Tensor]:
     shortest = int(lengths.min())
-    if int(model._get_feat_extract_output_lengths(lengths.min())) < 1:
+    ends = torch.tensor([shortest, wavs.shape[1]])  # samples, on the CPU
+    fewest, frames = model._get_feat_extract_output_lengths(ends).tolist()
+    if fewest < 1:
         raise ValueError(f"found an utterance of {shortest} samples, expected at least one frame (400 samples)")
     real = frame_mask(lengths, wavs.shape[1], wavs.device)  # (B, S)
     if normalise:
         wavs = normalise_samples(wavs, real)
     # The mask also zeroes padded frames before the positional convolution. Attention is faster without a mask.
-    attention_mask = real.long() if shortest < wavs.shape[1] else None
+    attention_mask = real.long() if fewest < frames else None
     whole = model.encoder.layers.run_up_to(highest, stable)
     output = model(wavs, attention_mask=attention_mask, output_hidden_states=True)
     states = list(output.hidden_states)

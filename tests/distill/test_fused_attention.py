@@ -93,3 +93,20 @@ def test_transformers_fuses_the_attention_of_the_others(tmp_path: Path, wavs: Au
         output = eager(wavs[0], attention_mask=mask, output_hidden_states=True)
     expected = torch.stack([*output.hidden_states[:3], output.last_hidden_state], dim=1)
     compare(teacher(*wavs, [0, 1, 2, 3]), expected, (24, 15, 9))
+
+
+@pytest.mark.parametrize("stable", [False, True], ids=["post-norm", "pre-norm"])
+@pytest.mark.parametrize("model_type", ["hubert", "wav2vec2"])
+def test_masks_without_a_wait_give_the_states_of_transformers_masks(
+    tmp_path: Path, wavs: Audio, model_type: str, stable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_random_teacher(tmp_path / "t", model_type=model_type, stable_layer_norm=stable, **TINY_TEACHER)
+    teacher = load_transformers_teacher(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr("s3prl_gendistiller.distill.transformers_teacher._mask_without_wait", lambda model: None)
+        stock = load_transformers_teacher(folder)
+    samples, lengths = wavs
+    for given in (lengths, torch.full((3,), 8000), torch.tensor([8000, 7999, 8000])):  # 7,999 give all 24 frames
+        for layers in ([0], [1, 2], [3]):
+            assert torch.equal(teacher(samples, given, layers), stock(samples, given, layers))
+    assert all(isinstance(layer, torch.nn.Module) for layer in teacher.encoder.encoder.layers)  # as before a pass

@@ -12,17 +12,21 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from hubert.random_teacher import write_random_teacher
 from s3prl_gendistiller.distill.objectives import Setting, build_objectives
 from s3prl_gendistiller.distill.objectives.layerwise import build_front_end
+from s3prl_gendistiller.distill.shared_front_end import share_front_end
 from s3prl_gendistiller.distill.task import DistillTask
+from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher
 from s3prl_gendistiller.host.students import build_student
 from s3prl_gendistiller.student_kinds import read_model_config
-from tests.bench import Bench
+from tests.bench import TINY_TEACHER, Bench
 
 LENGTHS = torch.tensor([9_000, 8_000, 5_000])
 MEL = {"student": {"front_end": "mel", "mel_channels": 16}, "warm_start": {"front_end": False}}
+SHARED = {"student": {"feature_grad_mult": 0.0}, "distill": {"share_front_end": True}}
 THIN = {"student": {"front_end": "thin", "thin_channels": [8] * 7}, "warm_start": {"front_end": False}}
 TASKS: list[tuple[str, dict[str, Any]]] = [
     ("gendistiller", {}),
@@ -36,7 +40,9 @@ TASKS: list[tuple[str, dict[str, Any]]] = [
         "gendistiller",
         {"objectives": [{"name": "layerwise"}, {"name": "ckd", "window": 2}], "distill": {"target_layers": [1, 2, 3]}},
     ),
+    ("gendistiller", SHARED),
     ("distilhubert", {}),
+    ("distilhubert", SHARED),
     ("distilhubert", MEL),
     ("distilhubert", {"student": {"extractor_mode": "layer_norm"}, "warm_start": {"front_end": False}}),
 ]
@@ -53,29 +59,42 @@ def on_meta(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "autocast", autocast)
 
 
-class Layers(nn.Module):
-    """A teacher of values that do not matter."""
-
-    name, num_layers, width = "layers", 3, 24
-
-    def forward(self, wavs: Tensor, lengths: Tensor, layers: list[int]) -> Tensor:
-        return wavs.new_zeros(len(wavs), len(layers), (wavs.shape[1] - 400) // 320 + 1, self.width)
-
-
 @pytest.mark.parametrize("front_end_only", [False, True], ids=["", "front_end_only"])
 @pytest.mark.parametrize(("kind", "changes"), TASKS)
 def test_no_step_waits_for_the_device(
     kind: str, changes: dict[str, Any], front_end_only: bool, bench: Bench, tmp_path: Path, on_meta: None
 ) -> None:
-    config = read_model_config(kind, bench.model(tmp_path, kind, **changes))
-    student, teacher, layers = build_student(config), Layers(), config.distill.target_layers
-    setting = Setting(layers, config.student.encoder_embed_dim, teacher)
+    step(read_model_config(kind, bench.model(tmp_path, kind, **changes)), bench.teacher, front_end_only)
+
+
+@pytest.mark.parametrize("kind", ["gendistiller", "distilhubert"])
+@pytest.mark.parametrize("stable", [False, True], ids=["post-norm", "pre-norm"])
+@pytest.mark.parametrize("model_type", ["hubert", "wavlm", "wav2vec2"])
+def test_no_teacher_waits_for_the_device(
+    model_type: str, stable: bool, kind: str, bench: Bench, tmp_path: Path, on_meta: None
+) -> None:
+    folder = write_random_teacher(
+        tmp_path / "t", model_type=model_type, stable_layer_norm=stable, feat_extract_norm="layer", **TINY_TEACHER
+    )
+    step(read_model_config(kind, bench.model(tmp_path, kind)), folder)
+
+
+def step(config: Any, folder: Path, front_end_only: bool = False) -> None:
+    """One step of training with a teacher of transformers, forward and backward."""
+    student, teacher = build_student(config), load_transformers_teacher(folder)
+    if student.ignores_padding:
+        teacher.ignore_padding()
+    distill = config.distill
+    if distill.share_front_end:
+        share_front_end(student, teacher)
+    setting = Setting(distill.target_layers, config.student.encoder_embed_dim, teacher)
     objectives, front_end = build_objectives(config.objectives, setting), build_front_end(setting)
-    options = {"random_depth": config.distill.random_depth, "front_end": front_end}
-    task = DistillTask(student, teacher, objectives, layers, **options).to("meta").train()
+    options = {name: getattr(distill, name) for name in ("random_depth", "share_front_end")}
+    task = DistillTask(student, teacher, objectives, distill.target_layers, front_end=front_end, **options)
+    task.to("meta").train()
     wavs = torch.zeros(3, int(LENGTHS.max()), device="meta")
-    probability = 0.5 if kind == "gendistiller" and config.student.encoder_embed_dim == teacher.width else 0.0
-    sums = task(wavs, LENGTHS, probability, front_end_only)
+    feeds_back = hasattr(distill, "feedback") and config.student.encoder_embed_dim == teacher.width
+    sums = task(wavs, LENGTHS, 0.5 if feeds_back else 0.0, front_end_only)
     task.loss(sums).backward()
     assert sums.is_meta and all(parameter.grad is None or parameter.grad.is_meta for parameter in task.parameters())
 
