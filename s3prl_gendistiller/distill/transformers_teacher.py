@@ -133,9 +133,8 @@ def _mask_layers(encoder: Any, args: tuple[Tensor, ...], options: dict[str, Any]
     if mask is None:
         return None
     mask = mask.bool()
-    encoder.layers.mask = mask[:, None, None].expand(
-        -1, 1, mask.shape[1], -1
-    )  # (B, 1, T, T), as the fused kernel takes it
+    square = (-1, 1, mask.shape[1], -1)  # (B, 1, T, T), as the fused kernel takes it
+    encoder.layers.mask = mask[:, None, None].expand(square)
     return (hidden.masked_fill(~mask.unsqueeze(-1), 0.0), *others), {**options, "attention_mask": None}
 
 
