@@ -113,6 +113,14 @@ def test_a_run_goes_on_exactly(make: Any) -> None:
         assert train(second, 2, first=5) == expected[4:]
 
 
+def test_a_run_with_a_teacher_in_fewer_bits_goes_on(make: Any) -> None:
+    first, second = (shared(make, "gendistiller", teacher={"precision": "bfloat16"}) for _ in range(2))
+    train(first, 1)
+    second.load_model(first.add_state_to_save({"Config": {}}))
+    assert second.task.teacher.dtype == torch.bfloat16
+    assert train(second, 1, first=2) == train(first, 1, first=2)
+
+
 def test_the_checkpoint_is_used_alone_by_its_upstreams(expert: PretrainExpert, tmp_path: Path) -> None:
     train(expert, 1)
     path = tmp_path / "states-1.ckpt"
