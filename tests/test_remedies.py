@@ -42,10 +42,13 @@ PRINTED_BY = {
     "host/failures.py": LAUNCHERS,
     "host/feature_cache.py": ("run_downstream.py",),
     "host/compat.py": (*LAUNCHERS, "superb", "macs", "submit", "units", "demo"),
+    "host/meeting.py": ("run_pretrain.py",),
     "host/mount.py": ("run_downstream.py", "superb"),
     "host/overrides.py": (*LAUNCHERS, "superb"),
     "host/pretrain_config.py": ("run_pretrain.py",),
     "host/pretrain_expert.py": ("run_pretrain.py",),
+    "host/process_group.py": ("run_pretrain.py",),
+    "host/random_states.py": ("run_pretrain.py",),
     "host/resume.py": LAUNCHERS,
     "host/runners.py": LAUNCHERS,
     "host/saving.py": LAUNCHERS,
@@ -101,6 +104,7 @@ LAUNCHING = {
 }
 # Of other programs: what stands before a flag or in backticks.
 FOREIGN_FLAGS = {"--output_dir", "--help", "--version", "-n 4096", "-m s3prl", "-m s3prl_gendistiller", "-m {module}"}
+FOREIGN_FLAGS |= {"--max-restarts", "--nproc_per_node"}  # of torchrun
 FOREIGN_COMMANDS = re.compile(r"hf (auth (login|logout)|upload)|pip install flashlight-text|gendistiller (un)?link")
 NO_COMMANDS = re.compile(r"[\w.\-+*/{}\[\]=', :]*")  # names, keys and snippets, which hold no flag
 OTHER_PACKAGES = {"flashlight-text", "s3prl"}
