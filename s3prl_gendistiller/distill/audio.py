@@ -241,7 +241,7 @@ def unreadable(path: str | os.PathLike[str], error: Exception) -> UserError:
     if not os.access(path, os.R_OK):
         return UserError(f"{path}: cannot be read (permission denied); expected a readable file; chmod +r it")
     return UserError(
-        f"{path}: cannot be read as audio ({reason(error)}); expected wav, flac, ogg or mp3; "
+        f"{path}: cannot be read as audio ({reason(error)}); expected wav, flac, ogg, opus or mp3; "
         "fetch it again or remove it"
     )
 

@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from s3prl_gendistiller.errors import UserError
 
 SAMPLE_RATE = 16_000  # Hz
+LOUDEST = 100.0  # far above floats that clip, and below all but the faintest samples of 16 bits
 MIN_SAMPLES = 400  # samples of the first frame of 25 ms; shorter audio has no frame
 FORMS = "one waveform (S,), a list of them, or a padded batch (B, S) with its lengths"
 
@@ -158,6 +159,11 @@ def _check_samples(wav: Tensor, name: str) -> None:
         first = int((~torch.isfinite(wav)).nonzero()[0])
         raise WaveformError(
             f"{name}: found {wav[first].item()} at sample {first}, expected finite numbers; repair or leave it out"
+        )
+    if (loudest := float(wav.abs().max())) > LOUDEST:
+        raise WaveformError(
+            f"{name}: found samples up to {loudest:g}, expected floats between -1 and 1; divide samples of 16 bits by "
+            "32768"
         )
 
 
