@@ -163,6 +163,8 @@ def _run(argv: Sequence[str], host: Host, parser: argparse.ArgumentParser, resul
     checkpoint = _checkpoint(args, results, parser.prog)
     if checkpoint is not None:
         filled["-e"] = str(checkpoint)
+    elif args.auto_resume and named:
+        resume.say_that_it_begins(Path(named))
     call = complete(args, device, checkpoint, filled)
     if call.finished:
         _say(call.finished, *(call.ending(call.folder) if call.ending else ()))

@@ -47,22 +47,27 @@ def checkpoint_to_resume(past: str | None, auto: bool, folder: Path | None, prog
 
 
 def set_aside(folder: Path) -> None:
-    """Renames the broken checkpoints of a run that was killed in its first save, so that the run can begin again.
-
-    Says that ``-a`` has found nothing to go on with.
-    """
-    broken = sorted(path for pattern in (REGULAR, BEST) for path in folder.glob(pattern))
-    for path in broken:
-        path.replace(path.with_name(f"{path.name}.broken"))
-    if broken:
+    """Renames the broken checkpoints of a run that was killed in its first save, so that the run can begin again."""
+    if broken := _checkpoints(folder):
+        for path in broken:
+            path.replace(path.with_name(f"{path.name}.broken"))
         names = ", ".join(path.name for path in broken)
         logger.warning("-a: found no whole checkpoint in %s: begins again, %s put aside as .broken", folder, names)
-        return
+
+
+def say_that_it_begins(folder: Path) -> None:
+    """Says that ``-a`` has found nothing to go on with: before all checks, because the name may be misspelt."""
+    if _checkpoints(folder):
+        return  # `set_aside` names them
     runs = sorted({path.parent.name for path in folder.parent.glob(f"*/{REGULAR}")})
     close = difflib.get_close_matches(folder.name, runs, n=1)
     logger.info(
         "-a: found no checkpoint in %s: begins a new run%s", folder, f" (did you mean {close[0]}?)" if close else ""
     )
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted(path for pattern in (REGULAR, BEST) for path in folder.glob(pattern))
 
 
 def finished(states: Mapping[str, Any], checkpoint: Path, overrides: Overrides, program: str) -> str:

@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 LENGTH_TOLERANCE = 320  # samples by which a manifest may differ from a file: one frame, since tools round differently
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus")
+FORMATS = "wav, flac, ogg, opus or mp3"  # of the files with those suffixes, for messages
 # MP3 headers may state a wrong length. OGG files state theirs in the last page, but a seek may miss its sample.
 _EXACT_LENGTH = frozenset({"WAV", "WAVEX", "FLAC", "OGG"})
 _EXACT_SEEK = frozenset({"WAV", "WAVEX", "FLAC"})
@@ -241,8 +242,7 @@ def unreadable(path: str | os.PathLike[str], error: Exception) -> UserError:
     if not os.access(path, os.R_OK):
         return UserError(f"{path}: cannot be read (permission denied); expected a readable file; chmod +r it")
     return UserError(
-        f"{path}: cannot be read as audio ({reason(error)}); expected wav, flac, ogg or mp3; "
-        "fetch it again or remove it"
+        f"{path}: cannot be read as audio ({reason(error)}); expected {FORMATS}; fetch it again or remove it"
     )
 
 

@@ -13,8 +13,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.models.front_end import frame_mask
 
 SAMPLE_RATE = 16_000  # Hz
+LOUDEST = 100.0  # far above floats that clip, and below all but the faintest samples of 16 bits
 MIN_SAMPLES = 400  # samples of the first frame of 25 ms; shorter audio has no frame
 FORMS = "one waveform (S,), a list of them, or a padded batch (B, S) with its lengths"
 
@@ -59,7 +61,7 @@ def to_batch(wavs: Any, lengths: Any = None, sample_rate: Any = None) -> tuple[T
             f"(B, S); for one recording of {samples} channels give wavs.mean(1)"
         )
     numbers = _counts(lengths, count, samples)
-    real = torch.arange(samples, device=batch.device) < numbers.to(batch.device).unsqueeze(1)
+    real = frame_mask(numbers.to(batch.device), samples)
     if not bool(real.all()):
         batch = batch.masked_fill(~real, 0.0)
     for index, number in enumerate(numbers.tolist()):
@@ -158,6 +160,11 @@ def _check_samples(wav: Tensor, name: str) -> None:
         first = int((~torch.isfinite(wav)).nonzero()[0])
         raise WaveformError(
             f"{name}: found {wav[first].item()} at sample {first}, expected finite numbers; repair or leave it out"
+        )
+    if (loudest := float(wav.abs().max())) > LOUDEST:
+        raise WaveformError(
+            f"{name}: found samples up to {loudest:g}, expected floats between -1 and 1; for samples of 16 bits give "
+            f"{_FULL_SCALE['int16']}"
         )
 
 

@@ -113,6 +113,9 @@ def test_a_name_that_does_not_exist_begins_a_new_run(
         capsys
     )
     assert commands and "-e" not in commands[0]
+    assert downstream.main([*FBANK[:2], "-d", "no_task", "-p", str(tmp_path / "my_student2"), "-a"]) == 2
+    # also where the command is then refused
+    assert "begins a new run (did you mean my_students?)" in "\n".join(said(capsys))
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def test_less_than_a_frame_is_named(tmp_path: Path, read: Reader) -> None:
 @pytest.mark.parametrize("read", [read_audio, audio_frames])
 def test_text_is_not_audio(tmp_path: Path, read: Reader) -> None:
     (tmp_path / "a.wav").write_text("not audio at all")
-    with pytest.raises(UserError, match=r"a\.wav: cannot be read as audio .* expected wav, flac, ogg or mp3"):
+    with pytest.raises(UserError, match=r"a\.wav: cannot be read as audio .* expected wav, flac, ogg, opus or mp3"):
         read(tmp_path / "a.wav")
 
 

@@ -103,6 +103,11 @@ def test_the_array_of_the_caller_stays_as_it_is() -> None:
         ([LONG, LONG[:399]], {}, r"wavs\[1\]: found 399 samples, expected at least 400 \(25 ms"),
         (PADDED, {"lengths": [4000, 20]}, r"wavs\[1\]: found 20 samples"),
         (torch.full((4000,), float("nan")), {}, "wavs: found nan at sample 0, expected finite"),
+        (
+            torch.full((4000,), 20_000.0),
+            {},
+            "wavs: found samples up to 20000, expected floats between -1",
+        ),
         ([LONG, SHORT / 0.0], {}, r"wavs\[1\]: found -?inf at sample 0"),
         (PADDED, {"lengths": [4000]}, r"lengths: found \[4000\], expected 2 whole numbers"),
         (PADDED, {"lengths": [4000, 4001]}, "lengths: found 4001, expected 0 to 4000"),

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.superb.cost import multiply_adds
+from s3prl_gendistiller.superb.cost.multiply_adds import Cost
 from s3prl_gendistiller.superb.models import BenchmarkedModel
+from s3prl_gendistiller.superb.suite import processes
 
 FBANK = BenchmarkedModel("fbank", "fbank")
 
@@ -47,6 +53,21 @@ class Host:
             printed = {"test acc": self.accuracy or number / 10, "sv-voxceleb1/test-EER": eer}
             printed |= {"test-clean wer": 12.5, "test-clean uer": 4.0}
             log.write_text("".join(f"{name}: {value}\n" for name, value in printed.items()))
+
+    def replace_processes(self, monkeypatch: pytest.MonkeyPatch, size: tuple[int, float]) -> None:
+        """Puts this stand-in, and made up costs, in place of what starts processes and loads models.
+
+        Args:
+            size: parameters of each model, and its billions of multiply-adds per second of audio.
+        """
+
+        @contextlib.contextmanager
+        def running(*_: Any) -> Iterator[Host]:
+            yield self
+
+        monkeypatch.setattr(processes, "running", running)
+        monkeypatch.setattr(multiply_adds, "size", lambda model: size)
+        monkeypatch.setattr(multiply_adds, "measure", lambda given: {one.name: Cost(100, 1.5, 0.1) for one in given})
 
     def save(self, text: str, folder: Path) -> None:
         """The best checkpoint and, as s3prl does, the newest `max_keep` of those after every `save_step` steps."""

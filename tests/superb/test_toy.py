@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import soundfile
 
 from s3prl_gendistiller.cli import main
-from s3prl_gendistiller.superb.cost import multiply_adds
-from s3prl_gendistiller.superb.cost.multiply_adds import Cost
-from s3prl_gendistiller.superb.suite import processes
 from s3prl_gendistiller.superb.tasks import TASKS
 from tests.superb.standin import Host
 from tests.superb.toy import CONFIG, toy
@@ -39,14 +33,7 @@ def place(tmp_path: Path, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(TASKS, "toy", toy(configs))
     monkeypatch.setenv("SUPERB_DATA", str(data))
     monkeypatch.chdir(tmp_path)
-
-    @contextlib.contextmanager
-    def running(*_: Any) -> Iterator[Host]:
-        yield host
-
-    monkeypatch.setattr(processes, "running", running)
-    monkeypatch.setattr(multiply_adds, "size", lambda student: (1_000_000, 3.5))
-    monkeypatch.setattr(multiply_adds, "measure", lambda given: {one.name: Cost(100, 1.5, 0.1) for one in given})
+    host.replace_processes(monkeypatch, size=(1_000_000, 3.5))
 
 
 def cells(text: str) -> list[list[str]]:

@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 import torch
 
-from s3prl_gendistiller.distill.audio import reason, refuse_partial
+from s3prl_gendistiller.distill.audio import FORMATS, reason, refuse_partial
 from s3prl_gendistiller.distill.files import refuse_irregular
 from s3prl_gendistiller.errors import UserError
 
@@ -128,7 +128,7 @@ def _opened(uri: Source) -> soundfile.SoundFile:
         file = soundfile.SoundFile(uri)
     except soundfile.LibsndfileError as problem:
         raise UserError(
-            f"{uri}: not an audio file that can be read ({reason(problem)}); expected wav, flac, ogg or mp3"
+            f"{uri}: not an audio file that can be read ({reason(problem)}); expected {FORMATS}"
         ) from problem
     if path is not None:
         refuse_partial(path, file)

@@ -65,9 +65,7 @@ class Durations:
     """
 
     def __init__(self, suite: Suite, gmacs: Mapping[str, float], tflops: float, *, on_gpu: bool) -> None:
-        self._gmacs, self._rate = gmacs, tflops * 1e12
-        self._batch_s = GPU_BATCH_S if on_gpu else CPU_BATCH_S
-        self._reading = GPU_READING if on_gpu else CPU_READING
+        self._gmacs, self._rate, self._on_gpu = gmacs, tflops * 1e12, on_gpu
         self._contents = {task.name: suite.content(task) for task in suite.tasks}
         self._kept: dict[tuple[str, str], set[str]] = defaultdict(set)  # splits in the cache, by student and speech
         self._kept_s: dict[tuple[str, str], float] = defaultdict(float)
@@ -87,7 +85,7 @@ class Durations:
         computed = self._computed(work, {"train": train_s, **read}, {"train": speech.whole_s, **splits})
         audio_s = train_s + sum(read.values())
         arithmetic = computed * self._gmacs[work.run.model.name] * 1e9 + (audio_s + 2 * train_s) * head
-        return batches * self._batch_s + audio_s * self._reading + 2 * arithmetic / self._rate + warping
+        return _seconds(batches, audio_s, arithmetic, self._rate, on_gpu=self._on_gpu) + warping
 
     def _computed(self, work: Work, read: Mapping[str, float], whole: Mapping[str, float]) -> float:
         """Seconds of audio whose features a command computes: with a cache those that no command before has kept.
@@ -130,7 +128,13 @@ def training_seconds(
     batches, train_s, read = _training_audio(task, speech, content, steps)
     dev_s, head = sum(read.values()), FRAMES_PER_S * task.head_parameters(content["downstream_expert"])
     arithmetic = train_s * ((3 if fine_tuned else 1) * upstream + 3 * head) + dev_s * (upstream + head)
-    return batches * CPU_BATCH_S + (train_s + dev_s) * CPU_READING + 2 * arithmetic / rate
+    return _seconds(batches, train_s + dev_s, arithmetic, rate, on_gpu=False)
+
+
+def _seconds(batches: int, audio_s: float, arithmetic: float, rate: float, *, on_gpu: bool) -> float:
+    """Seconds of batches with so much audio and so many multiply-adds, at a rate of operations per second."""
+    batch_s, reading = (GPU_BATCH_S, GPU_READING) if on_gpu else (CPU_BATCH_S, CPU_READING)
+    return batches * batch_s + audio_s * reading + 2 * arithmetic / rate
 
 
 def _training_audio(

@@ -52,9 +52,8 @@ class Forecast:
     def line(self) -> str:
         """The estimate of all commands together."""
         total = sum(one.hours for one in self._estimates)
-        commands = (
-            f"{self.remaining().total} trainings and tests, {sum(work.steps for work in self.plan):,} optimiser steps"
-        )
+        number, steps = sum(work.checkpoints for work in self.plan), sum(work.steps for work in self.plan)
+        commands = f"{number} trainings and tests, {steps:,} optimiser steps"
         times = f"about {in_time(total)} of runs, {self.at_a_time} at a time: {in_time(self._hours)}"
         smaller = " --preset small is made for a CPU." if self.suite.preset == "official" and not self._on_gpu else ""
         basis = basis_in_words(self._rate, self._on_gpu, given=self._asked is not None)

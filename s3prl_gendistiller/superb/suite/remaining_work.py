@@ -54,7 +54,6 @@ class RemainingWork:
         self._running_s = sum(
             progress.share * waiting[0] for command, progress in running if (waiting := self._waiting[_key(command)])
         )
-
         self._longest_s = max((progress.seconds_left or 0.0 for _, progress in running), default=0.0)
 
     @property

@@ -20,9 +20,8 @@ from s3prl_gendistiller.host.progress import speed_in_words
 from s3prl_gendistiller.superb.suite.run import Run
 
 _BAR = re.compile(r"([\w.-]*)(?:: )? *\d+%\|[^|]*\| *(\d+)/(\d+) \[")
-_STEPS = (
-    "overall"  # s3prl's name of the bar of a training; the others count the batches of an epoch, or of an evaluation
-)
+# s3prl's name of the bar of a training; the others count the batches of an epoch, or of an evaluation
+_STEPS = "overall"
 NOTICES = (NO_ROOM, REMOVED)
 _TAIL = 1 << 16  # bytes; the bars of one evaluation on dev, which hide the bar of the training, take less
 

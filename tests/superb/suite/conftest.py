@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from s3prl_gendistiller.cli import main
-from s3prl_gendistiller.superb.cost import multiply_adds
-from s3prl_gendistiller.superb.cost.multiply_adds import Cost
-from s3prl_gendistiller.superb.suite import processes
 from s3prl_gendistiller.superb.suite.suite import Suite
 from tests.host.test_checkpoint import save_student
 from tests.superb.standin import Host
@@ -31,14 +26,7 @@ def students(tmp_path: Path) -> dict[str, Path]:
 @pytest.fixture
 def superb(suite: Suite, host: Host, students: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Superb:
     """The command, whose runs are those of the stand-in; of the students by name, a unless others are named."""
-
-    @contextlib.contextmanager
-    def running(*_: Any) -> Iterator[Host]:
-        yield host
-
-    monkeypatch.setattr(processes, "running", running)
-    monkeypatch.setattr(multiply_adds, "size", lambda given: (100, 1.5))
-    monkeypatch.setattr(multiply_adds, "measure", lambda given: {one.name: Cost(100, 1.5, 0.1) for one in given})
+    host.replace_processes(monkeypatch, size=(100, 1.5))
 
     def run(*arguments: str, names: Sequence[str] = ("a",)) -> int:
         given = [part for name in names for part in ("--student", f"{name}={students.get(name, students[name[0]])}")]
