@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
@@ -59,6 +60,7 @@ class Meeting:
         self._lasting = PrefixStore("gendistiller", store)
         self.store = PrefixStore(f"gendistiller/{attempt}", store)
         self._said = False
+        self._speaking = threading.Lock()
 
     def decide(self, topic: str, choose: Callable[[], str], *, lasting: bool = False) -> str:
         """The choice of rank 0 for all ranks; with `lasting`, the first choice also holds after a restart."""
@@ -95,9 +97,13 @@ class Meeting:
             return True
 
     def tell(self, text: str) -> None:
-        """Writes the message of the run's end to stderr, unless a rank has written one."""
-        if self.claim():
-            print(text, file=sys.stderr, flush=True)
+        """Writes the message of the run's end to stderr, unless a rank has written one.
+
+        A thread that would end this process waits here until another thread has written the whole message.
+        """
+        with self._speaking:
+            if self.claim():
+                print(text, file=sys.stderr, flush=True)
 
     def stop(self, reason: str) -> None:
         """Ends this process, whatever it waits for, with a message of one rank."""

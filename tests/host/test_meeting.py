@@ -65,6 +65,25 @@ def test_one_rank_speaks_and_the_others_stop_waiting(capsys: pytest.CaptureFixtu
         first.agree("files")
 
 
+def test_a_thread_that_ends_the_process_waits_for_the_message_of_another(capsys: pytest.CaptureFixture[str]) -> None:
+    here = Meeting(SlowStore(), 0, 2)
+    speaking = threading.Thread(target=here.tell, args=("error: first",))
+    speaking.start()
+    while not here._said:
+        time.sleep(0.001)
+    here.tell("stopped: second")  # torchrun's SIGTERM arrives; the process ends behind this line
+    assert capsys.readouterr().err == "error: first\n"
+    speaking.join()
+
+
+class SlowStore(dist.HashStore):
+    """A store whose answer takes a while."""
+
+    def add(self, key: str, value: int) -> int:
+        time.sleep(0.2)
+        return super().add(key, value)
+
+
 def test_a_rank_speaks_although_the_store_has_ended(capsys: pytest.CaptureFixture[str]) -> None:
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     client = dist.TCPStore("127.0.0.1", store.port, is_master=False, wait_for_workers=False)
