@@ -163,8 +163,8 @@ def _run(argv: Sequence[str], host: Host, parser: argparse.ArgumentParser, resul
     checkpoint = _checkpoint(args, results, parser.prog)
     if checkpoint is not None:
         filled["-e"] = str(checkpoint)
-    elif args.auto_resume and named:
-        resume.say_that_it_begins(Path(named))
+    elif args.auto_resume and (named := resume.named_folder(args, results)):
+        resume.say_that_it_begins(named)
     call = complete(args, device, checkpoint, filled)
     if call.finished:
         _say(call.finished, *(call.ending(call.folder) if call.ending else ()))
@@ -195,8 +195,7 @@ def _run(argv: Sequence[str], host: Host, parser: argparse.ArgumentParser, resul
 
 def _checkpoint(args: argparse.Namespace, results: Path, program: str) -> Path | None:
     """The checkpoint to go on with, if any."""
-    named = args.expdir or (results / args.expname if args.expname else None)
-    folder = named and Path(named)
+    folder = resume.named_folder(args, results)
     found = torchrun.chosen(lambda: resume.checkpoint_to_resume(args.past_exp, args.auto_resume, folder, program))
     if found is not None:
         torchrun.without_repeated(args, found)

@@ -55,6 +55,13 @@ def set_aside(folder: Path) -> None:
         logger.warning("-a: found no whole checkpoint in %s: begins again, %s put aside as .broken", folder, names)
 
 
+def named_folder(args: argparse.Namespace, results: Path) -> Path | None:
+    """The folder that the command names, if it names one."""
+    if args.expdir:
+        return Path(args.expdir)
+    return results / args.expname if args.expname else None
+
+
 def say_that_it_begins(folder: Path) -> None:
     """Says that ``-a`` has found nothing to go on with: before all checks, because the name may be misspelt."""
     if _checkpoints(folder):
