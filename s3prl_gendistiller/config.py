@@ -38,8 +38,8 @@ class BackboneConfig:
     mel_convolutions: int = key(2, low=1, high=4, about="front end mel: number of convolutions over the energies")
     mel_norm: str = key(
         "utterance",
-        choices=("utterance", "bin", "none", "bin+none"),
-        about="front end mel: statistics of the utterance, of each bin, two constants (none), or the last two",
+        choices=("utterance", "bin", "none"),
+        about="front end mel: mean and variance of the utterance, of each bin, or two constants (none)",
     )
     thin_channels: tuple[int, ...] = key(THIN_CHANNELS, about="front end thin: channels of each convolution")
     extractor_mode: str = key(

@@ -31,7 +31,7 @@ HOP = 160  # samples: 10 ms
 FLOOR = 1e-6  # added to the energies, so that silence has a logarithm
 KERNEL = 3  # of the convolutions
 USUAL_MEAN, USUAL_DEVIATION = -6.0, 4.0  # of the logarithms, for speech between -1 and 1
-NORMS = ("utterance", "bin", "none", "bin+none")
+NORMS = ("utterance", "bin", "none")
 LARGEST_FFT = 4096
 
 
@@ -126,14 +126,11 @@ def normalise_frames(x: Tensor, mask: Tensor, norm: str) -> Tensor:
         x: (B, M, bins).
         mask: (B, M), True = real mel frame.
         norm: "utterance" takes one mean and variance of all real frames and bins of an utterance, "bin" takes one of
-            each bin over the real frames, "none" takes the same two constants for all speech, and "bin+none" gives the
-            last two side by side.
+            each bin over the real frames, "none" takes the same two constants for all speech.
 
     Returns:
-        (B, M, bins), with "bin+none" (B, M, 2 bins); zero behind the real frames.
+        (B, M, bins); zero behind the real frames.
     """
-    if "+" in norm:
-        return torch.cat([normalise_frames(x, mask, each) for each in norm.split("+")], dim=-1)
     real = mask.unsqueeze(-1).to(x.dtype)
     if norm == "none":
         return (x - USUAL_MEAN) / USUAL_DEVIATION * real
@@ -163,7 +160,7 @@ class MelFrontEnd(nn.Module):
         self.mel = LogMel(bins)
         self.norm = norm
         self.grad_mult = grad_mult
-        widths = [bins * len(norm.split("+")), *[channels] * convolutions]
+        widths = [bins, *[channels] * convolutions]
         self.convolutions = nn.ModuleList(
             nn.Conv1d(before, after, KERNEL, stride=2 if index == convolutions - 1 else 1, padding=KERNEL // 2)
             for index, (before, after) in enumerate(itertools.pairwise(widths))

@@ -18,7 +18,6 @@ from s3prl_gendistiller.models.mel import (
     MelFrontEnd,
     fft_points,
     mel_filters,
-    normalise_frames,
 )
 
 
@@ -120,13 +119,6 @@ def test_loudness_does_not_matter_where_the_utterance_is_normalised() -> None:
     assert torch.allclose(model(wavs, lengths)[0], model(wavs * 3, lengths)[0], atol=1e-3)
     model = front_end(norm="none")
     assert not torch.allclose(model(wavs, lengths)[0], model(wavs * 3, lengths)[0], atol=1e-1)
-
-
-def test_two_norms_stand_side_by_side() -> None:
-    energies, mask = torch.randn(2, 9, 4) * 3 + 1, torch.arange(9) < torch.tensor([[9], [5]])
-    both = normalise_frames(energies, mask, "bin+none")
-    assert torch.equal(both[..., :4], normalise_frames(energies, mask, "bin"))
-    assert torch.equal(both[..., 4:], normalise_frames(energies, mask, "none"))
 
 
 def test_the_logarithm_is_taken_in_float32_whatever_the_precision() -> None:
