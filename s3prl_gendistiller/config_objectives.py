@@ -38,6 +38,7 @@ class TargetsConfig:
     share_front_end: bool = key(
         False, about="the student's CNN is a frozen copy of the teacher's, and one pass in training serves both"
     )
+    compile: bool = key(False, about="torch.compile of teacher and student in training; the first steps take longer")
 
     @property
     def feeds_teacher_back(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from s3prl_gendistiller.distill.compiling import compiler_fault
 from s3prl_gendistiller.documents import leaves
 from s3prl_gendistiller.errors import UserError
 
@@ -69,6 +70,8 @@ def _lacks_gpu_memory(error: BaseException) -> bool:
 
 def _cause(error: BaseException, workers: str) -> str | None:
     text = " ".join(str(error).split())[:300]
+    if (compilation := compiler_fault(error)) is not None:
+        return compilation
     if isinstance(error, OSError) and not isinstance(error, ConnectionError):
         return _of_system(error)
     if isinstance(error, RuntimeError) and _WORKER.search(text):

@@ -21,6 +21,7 @@ from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.config_runner import DataConfig
 from s3prl_gendistiller.distill import ranks
 from s3prl_gendistiller.distill.audit import check_audio, speech_hash
+from s3prl_gendistiller.distill.compiling import compile_task
 from s3prl_gendistiller.distill.crops import Batch
 from s3prl_gendistiller.distill.data import HeldOutLoader, TrainLoader
 from s3prl_gendistiller.distill.fit import check_fit, projections
@@ -98,6 +99,13 @@ class PretrainExpert(nn.Module):
         options: dict[str, Any] = {"random_depth": distill.random_depth, "front_end": front_end, "dtype": dtype}
         options["share_front_end"] = distill.share_front_end
         self.task = DistillTask(student, teacher, objectives, distill.target_layers, **options)
+        if distill.compile:
+            if multi_gpu:
+                raise UserError(
+                    "distill.compile: found true with --multi_gpu, expected false; start one process for each GPU with "
+                    "torchrun in place of --multi_gpu (docs/training.md), or set distill.compile to false"
+                )
+            compile_task(self.task, self.data.padded_lengths, device)
         self.forward_task: Any = self._parallel(multi_gpu)
 
         self._step = 0

@@ -71,12 +71,13 @@ class EncoderLayer(nn.Module):
         if self.norm_first:
             attended, own = self.attention(_modulate(self.attention_norm(x), of_attention), mask, earlier)
             x = x + self.dropout(attended)
-            return x + self._feed_forward(_modulate(self.ffn_norm(x), of_ffn)), own
+            return x + self.feed_forward(_modulate(self.ffn_norm(x), of_ffn)), own
         attended, own = self.attention(x, mask, earlier)
         x = _modulate(self.attention_norm(x + self.dropout(attended)), of_attention)
-        return _modulate(self.ffn_norm(x + self._feed_forward(x)), of_ffn), own
+        return _modulate(self.ffn_norm(x + self.feed_forward(x)), of_ffn), own
 
-    def _feed_forward(self, x: Tensor) -> Tensor:
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """(..., D) -> (..., D), with dropout and without the residual connection."""
         return self.dropout(self.ffn_out(self.activation_dropout(self.activation(self.ffn_in(x)))))
 
 

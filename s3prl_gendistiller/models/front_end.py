@@ -95,9 +95,13 @@ class UtteranceGroupNorm(nn.GroupNorm):
 
     def all_at_once(self, x: Tensor, frames: Tensor) -> Tensor:
         """The whole batch in a few kernels: a GPU waits for no count, and runs no kernel for a single utterance."""
+        return self.normed(x, frames.to(device=x.device, non_blocking=True))
+
+    def normed(self, x: Tensor, frames: Tensor) -> Tensor:
+        """The computation of `all_at_once`, with the (B,) frames on the device of (B, C, T)."""
         with torch.autocast(x.device.type, enabled=False):
-            padded = ~frame_mask(frames, x.shape[-1], x.device).unsqueeze(1)  # (B, 1, T)
-            count = frames.to(device=x.device, dtype=torch.float32, non_blocking=True).view(-1, 1, 1)
+            padded = ~frame_mask(frames, x.shape[-1]).unsqueeze(1)  # (B, 1, T)
+            count = frames.to(torch.float32).view(-1, 1, 1)
             wide = x.float().masked_fill(padded, 0.0)
             centred = (wide - wide.sum(-1, keepdim=True) / count).masked_fill(padded, 0.0)  # two passes, as torch
             scale = (centred.square().sum(-1, keepdim=True) / count + self.eps).rsqrt()
