@@ -30,6 +30,8 @@ from __future__ import annotations
 
 import argparse
 import functools
+import importlib
+import importlib.util
 import os
 import sys
 import tempfile
@@ -60,7 +62,8 @@ from stock.interleaved import TIMED, Contender, Step, measure
 from stock.speech import counted, seconds_per_batch, write_speech
 from stock.training import Clock, optimiser_step, our_loss, our_task, paper_config, stock_config
 
-FORMS = ("distilhubert", "gendistiller", "share_front_end", "mel")
+FORMS = ("gendistiller", "share_front_end", "distilhubert", "mel")
+COMPILING = "s3prl_gendistiller.distill.compiling"
 STOCK = "s3prl"  # beginning of the names of the rows of s3prl's distiller
 SIZES: dict[str, Any] = {}
 """Keys of s3prl's configuration in which the teacher differs from HuBERT Base and WavLM Base+."""
@@ -100,12 +103,20 @@ def stock_contenders(args: argparse.Namespace, device: torch.device, wavs: Tenso
 
 
 def our_contenders(
-    configs: dict[str, ModelConfig], load: Callable[[], Teacher], device: torch.device, wavs: Tensor, suffix: str = ""
+    configs: dict[str, ModelConfig],
+    load: Callable[[], Teacher],
+    device: torch.device,
+    wavs: Tensor,
+    suffix: str = "",
+    *,
+    compiled: bool = False,
 ) -> list[Contender]:
     """A row for each student, whose teacher `load` gives; each needs a teacher of its own, since some change it."""
 
     def build(clock: Clock, *, config: ModelConfig) -> Step:
         task = our_task(config, load(), device)
+        if compiled:
+            importlib.import_module(COMPILING).compile_task(task, 1, device)
         clock.watch(task.teacher, task.student)
         return optimiser_step(task, our_loss(task, wavs, config), clock)
 
@@ -185,22 +196,20 @@ def cautions(args: argparse.Namespace, references: Sequence[Contender]) -> list[
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--s3prl", type=Path, metavar="DIR", help="folder s3prl/ of s3prl's repository")
-    parser.add_argument("--forms", nargs="+", default=FORMS, help="our students; default: %(default)s")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N; default: %(default)s")
-    parser.add_argument("--batch", type=int, help="crops; default: 2 on a CPU, 24 on a GPU")
-    parser.add_argument("--seconds", type=float, help="length of a crop; default: 5 on a CPU, 15.625 on a GPU")
-    parser.add_argument("--teacher", choices=TEACHERS, help="default: hubert_base on a CPU, wavlm_base_plus on a GPU")
-    parser.add_argument("--rounds", type=int, help="default: 5")
-    parser.add_argument("--minutes", type=float, help="begin no round that would end later than this after the start")
-    parser.add_argument("--workers", type=int, help="reader processes; default: 0 on a CPU, 8 on a GPU")
-    parser.add_argument("--threads", type=int, help="of a CPU; default: torch's")
-    parser.add_argument(
-        "--transformers", action="store_true", help="add rows of ours whose teacher is a transformers folder"
-    )
-    parser.add_argument(
-        "--out", type=Path, default=Path("result/throughput.md"), help="Markdown; .json and .png beside"
-    )
+    add = parser.add_argument
+    add("--s3prl", type=Path, metavar="DIR", help="folder s3prl/ of s3prl's repository")
+    add("--forms", nargs="+", default=FORMS, help="our students; default: %(default)s")
+    add("--device", default="cpu", help="cpu, cuda or cuda:N; default: %(default)s")
+    add("--batch", type=int, help="crops; default: 2 on a CPU, 24 on a GPU")
+    add("--seconds", type=float, help="length of a crop; default: 5 on a CPU, 15.625 on a GPU")
+    add("--teacher", choices=TEACHERS, help="default: hubert_base on a CPU, wavlm_base_plus on a GPU")
+    add("--rounds", type=int, help="default: 5")
+    add("--minutes", type=float, help="begin no round that would end later than this after the start")
+    add("--workers", type=int, help="reader processes; default: 0 on a CPU, 8 on a GPU")
+    add("--threads", type=int, help="of a CPU; default: torch's")
+    add("--transformers", action="store_true", help="add rows of ours whose teacher is a transformers folder")
+    add("--compile", nargs="+", default=[], metavar="FORM", help="add rows of these --forms with torch.compile")
+    add("--out", type=Path, default=Path("result/throughput.md"), help="Markdown; .json and .png beside")
     args = parser.parse_args(argv)
     for name, value in DEFAULTS["cpu" if args.device == "cpu" else "cuda"].items():
         if getattr(args, name) is None:
@@ -223,6 +232,10 @@ def checked(args: argparse.Namespace) -> dict[str, ModelConfig]:
             configs[name] = paper_config(text)
         except UserError as error:
             problems.append(str(error))
+    if unknown := sorted(set(map(form_name, args.compile)) - set(map(form_name, args.forms))):
+        problems.append(f"--compile: found {', '.join(unknown)}, expected some of --forms")
+    if args.compile and importlib.util.find_spec(COMPILING) is None:
+        problems.append("--compile: this version of the package has no torch.compile; leave it out")
     checks: list[Callable[[], None]] = [functools.partial(check_device, args.device, "--device")]
     if args.s3prl is not None:
         checks.append(functools.partial(check_host, args.s3prl))
@@ -259,10 +272,14 @@ def run(argv: Sequence[str]) -> int:
         reading, wavs = loaders(args, root / "corpus", round(args.seconds * SAMPLE_RATE), device.type == "cuda")
         rows = [] if args.s3prl is None else stock_contenders(args, device, wavs, file)
         references = list(rows)
-        rows += our_contenders(configs, lambda: load_hub_teacher(kind.entry, str(file)), device, wavs)
+        hub = functools.partial(load_hub_teacher, kind.entry, str(file))
+        rows += our_contenders(configs, hub, device, wavs)
         if args.transformers:
             there = write_random_teacher(root / "transformers", model_type=kind.model_type, **FOLDER_SIZES)
             rows += our_contenders(configs, lambda: load_transformers_teacher(there), device, wavs, ", transformers")
+        if args.compile:
+            some = {name: configs[name] for name in map(form_name, args.compile)}
+            rows += our_contenders(some, hub, device, wavs, ", compiled", compiled=True)
         facts = functools.partial(about, args, device, load)
         results = functools.partial(save, args, facts, rows, references, reading)
         ends = began + 60 * args.minutes if args.minutes else float("inf")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import sys
 import time
@@ -17,6 +18,8 @@ from stock.training import PARTS, Clock
 
 TIMED = 2
 """Timed steps of a turn. An untimed one before them finds the memory that other contenders have left."""
+ROUNDS_SHARE = 0.4
+"""Part of the time that is kept for rounds."""
 Step = Callable[[], None]
 
 
@@ -101,18 +104,20 @@ def measure(
     """Prepares all contenders, then lets them take turns.
 
     Args:
-        ends: time of `time.monotonic` by which the last round is to end. The first round is always begun.
+        ends: time of `time.monotonic` by which the last round is to end. The first round is always begun, and no
+            contender is prepared in the last `ROUNDS_SHARE` of the time.
         after: called after each round.
 
     Raises:
         UserError: every contender has failed.
     """
+    until = ends - ROUNDS_SHARE * (ends - time.monotonic()) if ends < float("inf") else ends
     for contender in contenders:
-        if time.monotonic() > ends:
+        if time.monotonic() > until:
             contender.problem = "not measured, for lack of time"
         else:
             began = time.monotonic()
-            _attempt(contender, lambda contender=contender: contender.prepare(device))
+            _attempt(contender, functools.partial(contender.prepare, device))
             print(f"{contender.name}: prepared in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     longest = 0.0
     for number in range(rounds):

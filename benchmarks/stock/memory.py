@@ -44,6 +44,7 @@ class Peak:
         self.known = True
         gc.collect()
         if device.type == "cuda":
+            torch.cuda.init()  # there are no statistics before
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(device)
             self._before = float(torch.cuda.memory_allocated(device))

@@ -173,7 +173,7 @@ def optimiser_step(
         value.item()
         scaler.unscale_(optimiser)
         norm = torch.nn.utils.clip_grad_norm_(trained, CLIP)
-        if not math.isnan(norm):
+        if float16 or not math.isnan(norm):  # the scaler itself leaves out what is not finite
             scaler.step(optimiser)
             scaler.update()
         optimiser.zero_grad()

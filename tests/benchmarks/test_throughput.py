@@ -111,6 +111,34 @@ def test_without_the_source_tree_ours_alone_are_measured(
     assert found["share_front_end"][0] == "does not fit in memory" and float(found["gendistiller"][0]) > 0
 
 
+def test_a_form_may_have_a_second_row_with_torch_compile(
+    script: ModuleType, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = []
+    compiling = SimpleNamespace(
+        compile_task=lambda task, lengths, device: compiled.append((task, lengths, device.type))
+    )
+    monkeypatch.setattr(script, "COMPILING", "json")  # a module that is there
+    monkeypatch.setattr(script.importlib, "import_module", lambda name: compiling)
+    forms = ["--forms", "gendistiller", "distilhubert", "--compile", "gendistiller"]
+    rows = script.our_contenders(
+        {"gendistiller": 1}, list, torch.device("cpu"), torch.zeros(1, 1), ", compiled", compiled=True
+    )
+    assert [row.name for row in rows] == ["gendistiller, compiled"] and script.checked(
+        script.arguments([*options, *forms])
+    )
+    monkeypatch.setattr(
+        script, "our_task", lambda *given: SimpleNamespace(teacher=nn.Linear(1, 1), student=nn.Linear(1, 1))
+    )
+    monkeypatch.setattr(script, "our_loss", lambda *given: None)
+    monkeypatch.setattr(script, "optimiser_step", lambda task, loss, clock: task)
+    task = rows[0].build(training.Clock())
+    assert compiled == [(task, 1, "cpu")]
+    monkeypatch.setattr(script, "COMPILING", "s3prl_gendistiller.distill.nothing")
+    with pytest.raises(UserError, match="--compile: this version of the package has no torch.compile"):
+        script.checked(script.arguments([*options, *forms]))
+
+
 def test_an_early_end_is_said() -> None:
     script = load("throughput")
     args = script.arguments(["--minutes", "2"])
@@ -120,7 +148,20 @@ def test_an_early_end_is_said() -> None:
 
 def test_all_that_is_wrong_with_a_command_is_said_at_once(tmp_path: Path) -> None:
     script = load("throughput")
-    command = ["--rounds", "0", "--threads", "0", "--forms", "nothing", "mel", "mel", "--s3prl", str(tmp_path)]
+    command = [
+        "--compile",
+        "recur",
+        "--rounds",
+        "0",
+        "--threads",
+        "0",
+        "--forms",
+        "nothing",
+        "mel",
+        "mel",
+        "--s3prl",
+        str(tmp_path),
+    ]
     with pytest.raises(UserError) as raised:
         script.run([*command, "--device", "cuda:77", "--out", str(tmp_path / "out.png")])
     said = str(raised.value)
@@ -132,6 +173,7 @@ def test_all_that_is_wrong_with_a_command_is_said_at_once(tmp_path: Path) -> Non
         "--s3prl: ",
         "--device: found cuda:77",
         "expected a name that ends in .md",
+        "--compile: found recur, expected some of --forms",
     ):
         assert part in said
     assert not list(tmp_path.iterdir())

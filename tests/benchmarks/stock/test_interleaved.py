@@ -71,7 +71,7 @@ def test_no_round_begins_that_would_end_too_late(monkeypatch: pytest.MonkeyPatch
     measure(rows, CPU, 100, ends=time.monotonic() + 0.3)
     assert 1 <= len(rows[0].seconds) < 100
     late = [contender("a", order), contender("b", order)]
-    now = iter(range(0, 1000, 10))
+    now = iter([0, 1, 1, 2, *range(20, 100)])  # a is prepared at 1 s, b would be at 20 s
     monkeypatch.setattr(time, "monotonic", lambda: next(now))
     measure(late, CPU, 5, ends=15)
     assert late[1].problem == "not measured, for lack of time" and len(late[0].seconds) == 1
