@@ -11,11 +11,11 @@ Inference: one utterance at a time, as `run_downstream.py` extracts features. Th
 with the configuration of the released DistilHuBERT. Its three prediction heads run, because s3prl's feature extraction
 runs them; so do those of our DistilHuBERT.
 
-Training: forward of the teacher, forward and backward of the student, clipping of the gradient, AdamW; 2 crops of 5 s
-in float32. The teacher is s3prl's HuBERT Base, with all its layers computed. The reference is `DistillerForPretrain` of
-s3prl's repository, with the same targets (4, 8, 12). The installed package lacks that code: without --s3prl no training
-is measured. As s3prl's Runner does, the reference puts its teacher into training mode, with dropout; our teachers stay
-in eval mode.
+Training: forward of the teacher, forward and backward of the student, clipping of the gradient, s3prl's AdamW;
+2 crops of 5 s in float32. The teacher is s3prl's HuBERT Base, with all its layers computed. The reference is
+`DistillerForPretrain` of s3prl's repository, with the same targets (4, 8, 12). The installed package lacks that code:
+without --s3prl no training is measured. As s3prl's Runner does, the reference puts its teacher into training mode, with
+dropout; our teachers stay in eval mode. benchmarks/throughput.py measures training on GPUs, and the parts of a step.
 
 All models alternate in one process, and medians of wall time are compared. Multiply-adds are those of `gendistiller
 macs`. The times of a busy machine say little: the output states its load, its cores, and the threads of each part.
@@ -26,43 +26,35 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from miniature.forms import form_name, joined
+from miniature.forms import form_name
 from s3prl_gendistiller import student_kinds
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.distill.audio import MIN_SAMPLES, SAMPLE_RATE
-from s3prl_gendistiller.distill.objectives import Setting, build_objectives
-from s3prl_gendistiller.distill.task import DistillTask
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat
-from s3prl_gendistiller.host.baseline import host_config
 from s3prl_gendistiller.host.hub_teacher import load_hub_teacher
 from s3prl_gendistiller.host.students import build_student
 from s3prl_gendistiller.outputs import check_writable, write_text
-from s3prl_gendistiller.schema import merge, read_layered_yaml
-from s3prl_gendistiller.shipped import shipped_folder
 from s3prl_gendistiller.superb.cost.counted_models import AsUpstream
 from s3prl_gendistiller.superb.cost.leaderboard_protocol import LENGTHS, count_protocol
 from s3prl_gendistiller.superb.suite.table import markdown
 from stock.distiller import StockStep, check_host, load_distiller, write_random_distiller, write_random_hubert
+from stock.training import medians, noise, optimiser_step, our_loss, our_task, paper_config, stock_config
 
 FORMS = ("gendistiller", "mel", "mel+position_31", "mel+position_31@1", "distilhubert", "distilhubert_mel")
 REFERENCE = "s3prl's DistilHuBERT"
 INFERENCE_THREADS, TRAINING_THREADS = 1, 2
 BATCH, CROP_SAMPLES = 2, 5 * SAMPLE_RATE
-CLIP, RATE = 5.0, 2e-4  # of the shipped recipes
 HUBERT_BASE: dict[str, object] = {}
 """Keys of s3prl's HubertConfig in which the teacher differs from HuBERT Base."""
 
@@ -101,48 +93,12 @@ def contenders(texts: Sequence[str]) -> dict[str, Contender]:
     return found
 
 
-def paper_config(text: str) -> ModelConfig:
-    """The configuration of a form over the shipped one at paper scale.
-
-    Raises:
-        UserError: the form is unknown, or its configuration is wrong.
-    """
-    kind, difference = text, {}
-    if text not in student_kinds.STUDENT_KINDS:
-        stated = joined(text)
-        kind, difference = stated.task, stated.difference
-    shipped = read_layered_yaml(shipped_folder("pretrain_configs") / kind / "config_model.yaml")
-    return student_kinds.read_model_config(kind, merge(shipped, difference))
-
-
-def medians(runs: Mapping[str, Callable[[], object]], rounds: int, about: str) -> dict[str, float]:
-    """Median wall time of functions in seconds; in each round all functions run one after another."""
-    taken: dict[str, list[float]] = {name: [] for name in runs}
-    for number in tqdm(range(rounds + 1), desc=about, leave=False):
-        for name, run in runs.items():
-            started = time.perf_counter()
-            run()
-            if number:  # the first round allocates the memory
-                taken[name].append(time.perf_counter() - started)
-    return {name: statistics.median(times) for name, times in taken.items()}
-
-
-def noise(batch: int, samples: int) -> Tensor:
-    """(B, S), the same in each call."""
-    return torch.randn(batch, samples, generator=torch.Generator().manual_seed(samples)) / 10
-
-
 def upstreams(found: Mapping[str, Contender], folder: Path) -> dict[str, nn.Module]:
     """The reference and the students in eval mode, each called with a list of waveforms (S,)."""
     experts = {REFERENCE: load_distiller(write_random_distiller(folder / "distiller.ckpt", stock_config()))}
     for name, contender in found.items():
         experts[name] = AsUpstream(build_student(contender.config), steps=contender.steps).eval()
     return experts
-
-
-def stock_config() -> dict[str, dict]:
-    """s3prl's configuration of the released DistilHuBERT, which is that of our shipped recipe."""
-    return host_config(paper_config("distilhubert"))  # type: ignore[arg-type]
 
 
 @torch.no_grad()
@@ -179,39 +135,9 @@ def training(found: Mapping[str, Contender], host: Path, folder: Path, rounds: i
     losses[REFERENCE] = (stock, lambda: stock(wavs))
     for name, contender in found.items():
         if contender.steps is None:
-            task = our_task(contender.config, teacher)
-            losses[name] = (task, _our_loss(task, wavs, contender.config))
+            task = our_task(contender.config, load_hub_teacher("hubert_local", str(teacher)))
+            losses[name] = (task, our_loss(task, wavs, contender.config))
     return medians({name: optimiser_step(*parts) for name, parts in losses.items()}, rounds, "training")
-
-
-def our_task(config: ModelConfig, teacher: Path) -> DistillTask:
-    """The task of a run, as `host.pretrain_expert` builds it, without a warm start."""
-    student, loaded = build_student(config), load_hub_teacher("hubert_local", str(teacher))
-    if student.ignores_padding:
-        loaded.ignore_padding()
-    layers = config.distill.target_layers
-    setting = Setting(layers, config.student.encoder_embed_dim, loaded)
-    objectives = build_objectives(config.objectives, setting)
-    return DistillTask(student, loaded, objectives, layers, random_depth=config.distill.random_depth).train()
-
-
-def _our_loss(task: DistillTask, wavs: Tensor, config: ModelConfig) -> Callable[[], Tensor]:
-    lengths = torch.full((len(wavs),), wavs.shape[1])
-    return lambda: task.loss(task(wavs, lengths, config.distill.teacher_probability(1)))
-
-
-def optimiser_step(model: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], None]:
-    """A function that takes one optimiser step, in the order of s3prl's Runner."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=RATE)
-
-    def step() -> None:
-        loss().backward()
-        torch.nn.utils.clip_grad_norm_(trained, CLIP)
-        optimiser.step()
-        optimiser.zero_grad()
-
-    return step
 
 
 def training_table(times: Mapping[str, float]) -> str:

@@ -26,21 +26,18 @@ from typing import Any
 
 import torch
 
-from front_ends import BATCH, noise, optimiser_step, paper_config
+from front_ends import BATCH
 from hubert.random_teacher import write_random_teacher
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
-from s3prl_gendistiller.distill.objectives import Setting, build_objectives
-from s3prl_gendistiller.distill.shared_front_end import share_front_end
-from s3prl_gendistiller.distill.task import DistillTask
 from s3prl_gendistiller.distill.teacher import Teacher
 from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat
-from s3prl_gendistiller.host.students import build_student
 from s3prl_gendistiller.outputs import check_writable, write_text
 from s3prl_gendistiller.superb.suite.table import markdown
+from stock.training import noise, optimiser_step, our_loss, our_task, paper_config
 
 BASE: dict[str, Any] = {"width": 768, "layers": 12, "heads": 12, "ffn": 3072, "conv_dim": 512}
 STUDENTS = {"GenDistiller": "gendistiller", "DistilHuBERT": "distilhubert"}
@@ -87,16 +84,8 @@ def attention(folder: Path, samples: int) -> Pair:
 
 def step(config: ModelConfig, folder: Path, samples: int) -> Callable[[], None]:
     """An optimiser step of a run, without a warm start."""
-    teacher, student = load_transformers_teacher(folder), build_student(config)
-    if student.ignores_padding:
-        teacher.ignore_padding()
-    shared = config.distill.share_front_end
-    if shared:
-        share_front_end(student, teacher)
-    objectives = build_objectives(config.objectives, Setting(LAYERS, config.student.encoder_embed_dim, teacher))
-    task = DistillTask(student, teacher, objectives, LAYERS, share_front_end=shared).train()
-    wavs, lengths = noise(BATCH, samples), torch.full((BATCH,), samples)
-    return optimiser_step(task, lambda: task.loss(task(wavs, lengths)))
+    task = our_task(config, load_transformers_teacher(folder))
+    return optimiser_step(task, our_loss(task, noise(BATCH, samples), config))
 
 
 def run(argv: Sequence[str]) -> int:

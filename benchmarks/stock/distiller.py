@@ -43,6 +43,20 @@ def write_random_hubert(path: Path, **sizes: Any) -> Path:
     return path
 
 
+def write_random_wavlm(path: Path, **sizes: Any) -> Path:
+    """Writes what `wavlm_local` of s3prl loads: a WavLM Base+ of random weights.
+
+    Args:
+        sizes: keys of s3prl's WavLMConfig that are not those of WavLM Base+.
+    """
+    module = importlib.import_module("s3prl.upstream.wavlm.WavLM")
+    positions = {"relative_position_embedding": True, "num_buckets": 320, "max_distance": 800, "gru_rel_pos": True}
+    settings = {**positions, **sizes}
+    model = module.WavLM(module.WavLMConfig(settings))
+    torch.save({"cfg": settings, "model": model.state_dict()}, path)
+    return path
+
+
 def write_random_distiller(path: Path, config: Mapping[str, Any]) -> Path:
     """Writes what `distiller_local` of s3prl loads: a DistilHuBERT of random weights.
 
@@ -68,16 +82,17 @@ class StockStep(nn.Module):
     Args:
         host: package folder of s3prl's source tree.
         config: as in `write_random_distiller`, with the section `teacher`.
-        teacher: checkpoint that `hubert_local` loads.
+        teacher: checkpoint that `entry` loads.
+        entry: an upstream of s3prl, such as `hubert_local` or `wavlm_local`.
 
     Raises:
         UserError: the folder lacks s3prl's pretraining of DistilHuBERT.
     """
 
-    def __init__(self, host: Path, config: Mapping[str, Any], teacher: Path) -> None:
+    def __init__(self, host: Path, config: Mapping[str, Any], teacher: Path, entry: str = "hubert_local") -> None:
         super().__init__()
         module = _pretraining(host)
-        expert = load_upstream("hubert_local", teacher)
+        expert = load_upstream(entry, teacher)
 
         def load(repository: str, name: str) -> nn.Module:
             return expert
@@ -90,10 +105,23 @@ class StockStep(nn.Module):
         self.train()  # the teacher as well: s3prl's Runner does so
 
     def forward(self, wavs: Tensor) -> Tensor:
-        """The loss, a scalar, of utterances (B, S) of equal length."""
+        """The loss, a scalar, of utterances (B, S) of equal length on the CPU, copied as s3prl's expert copies them."""
+        device = next(self.parameters()).device
         lengths = torch.full((len(wavs),), wavs.shape[1])
-        loss, _ = self.model(wavs, list(wavs), lengths, torch.ones_like(wavs))
+        mask = torch.ones_like(wavs)
+        loss, _ = self.model(wavs.to(device), list(wavs), lengths.to(device), mask.to(device))
         return loss
+
+
+def stock_loader(host: Path, root: Path, manifest: Path, batch: int, samples: int, workers: int, pin: bool) -> Any:
+    """The loader of s3prl's distiller: batches of at most `samples` samples from files listed in a manifest."""
+    module = _pretraining(host)
+    with _without_its_prints():
+        data = module.OnlineWaveDataset(
+            {"sequence_length": samples}, batch, str(manifest.parent), [manifest.stem], libri_root=str(root)
+        )
+    options: dict[str, Any] = {"batch_size": 1, "shuffle": True, "num_workers": workers, "pin_memory": pin}
+    return torch.utils.data.DataLoader(data, collate_fn=data.collate_fn, **options)
 
 
 def check_host(host: Path) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.cost import leaderboard_protocol
+from stock import training
 from tests.benchmarks.stock.test_distiller import CONV, TINY_HUBERT
 from tests.benchmarks.test_scripts import load
 from tests.conftest import TINY
@@ -27,7 +28,7 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         path = tmp_path / "shipped" / kind / "config_model.yaml"
         path.parent.mkdir(parents=True)
         path.write_text(yaml.safe_dump(content))
-    monkeypatch.setattr(found, "shipped_folder", lambda name: tmp_path / "shipped")
+    monkeypatch.setattr(training, "shipped_folder", lambda name: tmp_path / "shipped")
     monkeypatch.setattr(found, "HUBERT_BASE", TINY_HUBERT)
     monkeypatch.setattr(found, "CROP_SAMPLES", 4_000)
     monkeypatch.setattr(leaderboard_protocol, "LENGTHS", (3_200, 6_400))
@@ -64,29 +65,6 @@ def test_every_wrong_form_is_named() -> None:
     assert "found distilhubert@1, expected no @, because it generates no layers" in baseline
     assert "parts of distilhubert and gendistiller" in two
     assert twice == "--forms: found mel more than once, expected a name of its own for each form"
-
-
-def test_functions_alternate_and_the_first_round_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    script, order, clock = load("front_ends"), [], [0.0]
-    durations = {"a": iter([90.0, 1.0, 5.0, 2.0]), "b": iter([90.0, 4.0, 4.0, 4.5])}
-
-    def runs(name: str) -> None:
-        order.append(name)
-        clock[0] += next(durations[name])
-
-    monkeypatch.setattr(script.time, "perf_counter", lambda: clock[0])
-    found = script.medians({name: lambda name=name: runs(name) for name in durations}, 3, "")
-    assert order == ["a", "b"] * 4 and found == {"a": 2.0, "b": 4.0}
-
-
-def test_a_step_trains_what_may_be_trained() -> None:
-    script = load("front_ends")
-    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 1))
-    model[0].requires_grad_(False)
-    before = [parameter.detach().clone() for parameter in model.parameters()]
-    script.optimiser_step(model, lambda: model(torch.ones(2, 3)).sum())()
-    changed = [not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)]
-    assert changed == [False, False, True, True] and all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_the_tables_compare_with_s3prls_own(

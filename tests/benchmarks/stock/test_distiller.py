@@ -12,7 +12,7 @@ from s3prl_gendistiller.host.baseline import host_config
 from s3prl_gendistiller.host.hub_teacher import load_hub_teacher
 from s3prl_gendistiller.host.students import build_student
 from s3prl_gendistiller.models.upstream import upstream_output
-from stock.distiller import check_host, load_distiller, write_random_distiller, write_random_hubert
+from stock.distiller import check_host, load_distiller, write_random_distiller, write_random_hubert, write_random_wavlm
 from tests.conftest import ROOT, TINY, TINY_CONV, run_python
 
 CONV = [list(shape) for shape in TINY_CONV]
@@ -86,6 +86,13 @@ def test_the_reference_computes_what_our_class_computes(tmp_path: Path) -> None:
 def test_the_teacher_is_a_hubert_of_the_asked_sizes(tmp_path: Path) -> None:
     teacher = load_hub_teacher("hubert_local", str(write_random_hubert(tmp_path / "hubert.pt", **TINY_HUBERT)))
     assert (teacher.num_layers, teacher.width, teacher.model_type) == (3, 24, "hubert")
+
+
+def test_a_wavlm_of_the_asked_sizes_has_gated_positions(tmp_path: Path) -> None:
+    path = write_random_wavlm(tmp_path / "wavlm.pt", **TINY_HUBERT)
+    teacher = load_hub_teacher("wavlm_local", str(path))
+    assert (teacher.num_layers, teacher.width, teacher.model_type) == (3, 24, "wavlm")
+    assert any("grep_a" in name for name in torch.load(path)["model"])
 
 
 def test_the_step_is_that_of_the_source_tree_with_the_given_teacher(tmp_path: Path) -> None:
