@@ -163,7 +163,7 @@ def _run(argv: Sequence[str], host: Host, parser: argparse.ArgumentParser, resul
     checkpoint = _checkpoint(args, results, parser.prog)
     if checkpoint is not None:
         filled["-e"] = str(checkpoint)
-    elif args.auto_resume and named:
+    elif args.auto_resume and (named := args.expdir or args.expname and results / args.expname):
         resume.say_that_it_begins(Path(named))
     call = complete(args, device, checkpoint, filled)
     if call.finished:

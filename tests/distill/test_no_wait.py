@@ -74,7 +74,7 @@ class Copies(TorchDispatchMode):
 
 @pytest.fixture
 def on_meta(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """`torch.autocast` does not know the device, and `torch.tensor` makes its copies where `Copies` does not see them."""
+    """`torch.autocast` does not know the device, and `Copies` does not see the copies that `torch.tensor` makes."""
     stock, stock_tensor = torch.autocast, torch.tensor
 
     def autocast(device: str, *args: Any, **options: Any) -> Any:
