@@ -17,12 +17,11 @@ import numpy as np
 import soundfile
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from kit import READY, ROOT
+
 RATE = 16_000
 SPLITS = {"train-clean-100": 480, "dev-clean": 24}
 SMALL_SPLITS = {"train-clean-100": 24, "dev-clean": 3}
-READY = "ready"  # a file; the rest is complete when it is there
-PREPARE_LOG = "prepare.log"
 BASE_PLUS: dict[str, Any] = {"width": 768, "layers": 12, "heads": 12, "ffn": 3072, "conv_dim": 512}
 TINY: dict[str, Any] = {
     "width": 24,

@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kit import PREPARE_LOG, READY, ROOT
 from kit.machine import MemoryWatch
-from kit.prepare import PREPARE_LOG, READY, ROOT
 
 POLL = 0.1  # seconds
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "1", "--local_addr", "127.0.0.1"]
