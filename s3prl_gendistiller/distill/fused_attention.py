@@ -34,7 +34,7 @@ def fuse_attention(model: nn.Module) -> None:
         ) -> tuple[Tensor, None, Tensor]:
             """(B, T, D), mask (B, T), the first layer's bias (H, T, T) -> (B, T, D), None, (H, T, T)."""
             if position_bias is None:
-                position_bias = self.compute_bias(hidden_states.shape[1], hidden_states.shape[1])
+                position_bias = self._distances(hidden_states.shape[1], hidden_states.device)
             bias = self._gates(hidden_states) * position_bias  # (B, H, T, T)
             if attention_mask is not None:
                 bias = bias.masked_fill_(~attention_mask.bool()[:, None, None], -torch.inf)
@@ -44,6 +44,12 @@ def fuse_attention(model: nn.Module) -> None:
             bias = bias.to(query.dtype)  # both differ where the projections run in another precision
             attended = nn.functional.scaled_dot_product_attention(query, key, value, bias, dropout)
             return self.out_proj(attended.transpose(1, 2).flatten(2)), None, position_bias
+
+        def _distances(self, frames: int, device: torch.device) -> Tensor:
+            """The bias of each distance, (H, T, T); some transformers compute the distances on the CPU, and wait."""
+            position = torch.arange(frames, device=device)
+            bias: Tensor = self.rel_attn_embed(self._relative_positions_bucket(position - position.unsqueeze(1)))
+            return bias.permute(2, 0, 1)
 
         def _heads(self, x: Tensor) -> Tensor:  # (B, T, D) -> (B, H, T, D / H)
             return x.unflatten(2, (self.num_heads, -1)).transpose(1, 2)

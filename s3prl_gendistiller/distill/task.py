@@ -126,7 +126,7 @@ class DistillTask(nn.Module):
         every = self.taught_layers()
         layers = [*self.target_layers[:depth], *every[len(self.target_layers) :]]
         if known[0] is not None and layers != every:
-            known = (known[0][:, [every.index(layer) for layer in layers]], known[1])
+            known = (torch.stack([known[0][:, every.index(layer)] for layer in layers], dim=1), known[1])
         taught, shared = self._teach(wavs, lengths, layers, known)  # k targets and source layers: (B, L, T', D_t)
         options.update(shared)
         targets = taught[:, :depth]
@@ -139,7 +139,7 @@ class DistillTask(nn.Module):
             values: Terms = {}
             for objective, source in zip(self.objectives, self._sources, strict=True):
                 if source in (None, *layers):  # otherwise the source is a target layer beyond this batch's depth
-                    given = taught[:, :depth] if source is None else taught[:, [layers.index(source)]]
+                    given = taught[:, :depth] if source is None else taught[:, layers.index(source)].unsqueeze(1)
                     values.update(_known_terms(objective, objective(given, predictions.float(), mask)))
         return values
 
@@ -161,7 +161,7 @@ class DistillTask(nn.Module):
 
     def loss(self, sums: Tensor) -> Tensor:
         """The weighted loss, a scalar, from gathered sums (R, K, 2)."""
-        weights = torch.tensor(list(self.terms.values()), device=sums.device)
+        weights = torch.tensor(list(self.terms.values())).to(sums.device, non_blocking=True)
         return (self._means(sums) * weights).sum()
 
     def report(self, sums: Tensor) -> dict[str, float]:

@@ -22,7 +22,7 @@ from s3prl_gendistiller.distill.teacher import Encode, Teacher
 from s3prl_gendistiller.distill.transformers_folder import CLASSES, FolderShape, read_encoder_weights, read_shape
 from s3prl_gendistiller.distill.weights import check_weights
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.models.front_end import frame_mask, normalise_samples
+from s3prl_gendistiller.models.front_end import ConvShape, frame_mask, normalise_samples, num_frames
 
 TEACHER_KEY = "teacher.folder"
 
@@ -117,13 +117,20 @@ def _masked(layer: Any, mask: Tensor, *args: Any, **options: Any) -> Any:
 
 
 def _mask_without_wait(model: Any) -> None:
-    """Lets HuBERT and wav2vec 2.0 mask padded frames without a look at the mask, for which a GPU would wait.
+    """Lets a model mask padded frames without a look at the mask, and without a number from the CPU: a GPU would wait.
 
     transformers reads whether the mask is true everywhere, which `_encode` knows from the lengths. WavLM's code does
     not read that.
     """
+    shapes = [(1, *shape) for shape in zip(model.config.conv_kernel, model.config.conv_stride, strict=True)]
+    model._get_feature_vector_attention_mask = functools.partial(_mask_frames, shapes)
     if model.config.model_type != "wavlm" and getattr(model.config, "_attn_implementation", None) == "sdpa":
         model.encoder.register_forward_pre_hook(_mask_layers, with_kwargs=True)
+
+
+def _mask_frames(shapes: Sequence[ConvShape], frames: int, attention_mask: Tensor, **options: Any) -> Tensor:
+    """The mask (B, T) of real frames from that of real samples (B, S)."""
+    return frame_mask(num_frames(attention_mask.sum(-1), shapes), frames)
 
 
 def _mask_layers(encoder: Any, args: tuple[Tensor, ...], options: dict[str, Any]) -> Any:

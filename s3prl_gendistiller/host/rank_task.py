@@ -85,4 +85,4 @@ class RankTask:
 def _stand_in(wavs: Tensor) -> tuple[Tensor, Tensor]:
     """One waveform of quiet noise (1, S) for an empty share (0, S); its sums do not count."""
     noise = 0.1 * torch.randn(1, wavs.shape[1], generator=torch.Generator().manual_seed(0))
-    return noise.to(wavs.device), torch.tensor([wavs.shape[1]])
+    return noise.to(wavs.device, non_blocking=True), torch.tensor([wavs.shape[1]])

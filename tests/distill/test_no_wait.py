@@ -1,18 +1,21 @@
 """No step of a training waits for the device.
 
-Tensors on the device `meta` have shapes and no values. Everything that would make a GPU wait, such as `item`, `tolist`,
-`nonzero` and copies to the CPU, raises an error on them. Lengths are on the CPU, as the loaders give them.
+Tensors on the device `meta` have shapes and no values. What needs a value on the CPU, such as `item`, `tolist`,
+`nonzero` and copies to the CPU, raises an error on them. A copy from the CPU makes a GPU wait as well, unless it is
+`non_blocking`; `Copies` raises an error for it. Lengths are on the CPU, as the loaders give them.
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hubert.random_teacher import write_random_teacher
 from s3prl_gendistiller.distill.objectives import Setting, build_objectives
@@ -48,15 +51,43 @@ TASKS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+class Copies(TorchDispatchMode):
+    """Raises an error where torch would copy from the CPU to the device at once, and wait."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        aten, options = torch.ops.aten, kwargs or {}
+        if function is aten._to_copy.default:
+            waits = args[0].is_cpu and options.get("device", args[0].device).type == "meta"
+            waits = waits and not options.get("non_blocking")
+        elif function is aten.copy_.default:
+            waits = args[0].is_meta and args[1].is_cpu and not (*args, options.get("non_blocking"))[2]
+        elif function in (aten.index.Tensor, aten.index_put_.default, aten.index_put.default):
+            places = [place for place in args[1] if place is not None]
+            filled = all(place.dtype == torch.bool for place in places)  # torch takes a masked fill for these
+            waits = args[0].is_meta and any(value.is_cpu for value in (*places, *(() if filled else args[2:3])))
+        else:
+            waits = False
+        if waits:
+            raise RuntimeError(f"{function} copies from the CPU")
+        return function(*args, **options)
+
+
 @pytest.fixture
-def on_meta(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`torch.autocast` does not know the device."""
-    stock = torch.autocast
+def on_meta(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """`torch.autocast` does not know the device, and `Copies` does not see the copies that `torch.tensor` makes."""
+    stock, stock_tensor = torch.autocast, torch.tensor
 
     def autocast(device: str, *args: Any, **options: Any) -> Any:
         return contextlib.nullcontext() if device == "meta" else stock(device, *args, **options)
 
+    def tensor(*args: Any, device: Any = "cpu", **options: Any) -> Tensor:
+        if torch.device(device).type == "meta":
+            raise RuntimeError("torch.tensor copies from the CPU")
+        return stock_tensor(*args, **options)
+
     monkeypatch.setattr(torch, "autocast", autocast)
+    monkeypatch.setattr(torch, "tensor", tensor)
+    yield
 
 
 @pytest.mark.parametrize("front_end_only", [False, True], ids=["", "front_end_only"])
@@ -94,8 +125,9 @@ def step(config: Any, folder: Path, front_end_only: bool = False) -> None:
     task.to("meta").train()
     wavs = torch.zeros(3, int(LENGTHS.max()), device="meta")
     feeds_back = hasattr(distill, "feedback") and config.student.encoder_embed_dim == teacher.width
-    sums = task(wavs, LENGTHS, 0.5 if feeds_back else 0.0, front_end_only)
-    task.loss(sums).backward()
+    with Copies():
+        sums = task(wavs, LENGTHS, 0.5 if feeds_back else 0.0, front_end_only)
+        task.loss(sums).backward()
     assert sums.is_meta and all(parameter.grad is None or parameter.grad.is_meta for parameter in task.parameters())
 
 
@@ -103,3 +135,17 @@ def test_a_wait_is_noticed(on_meta: None) -> None:
     for waits in (Tensor.item, Tensor.tolist, bool, Tensor.nonzero, Tensor.cpu):
         with pytest.raises((RuntimeError, NotImplementedError)):
             waits(torch.zeros((), device="meta"))
+    numbers = torch.zeros(3, 3, device="meta")
+    copies: list[Callable[[], object]] = [
+        lambda: torch.tensor([1, 2], device="meta"),
+        lambda: torch.ones(2).to("meta"),
+        lambda: numbers.copy_(torch.ones(3, 3)),
+        lambda: numbers[:, torch.tensor([0, 2])],
+        lambda: numbers.__setitem__(torch.zeros(1, dtype=torch.int64, device="meta"), torch.ones(())),
+    ]
+    for copy in copies:
+        with Copies(), pytest.raises(RuntimeError, match="from the CPU"):
+            copy()
+    with Copies():
+        torch.ones(2).to("meta", non_blocking=True)
+        numbers[numbers > 0] = 1.0

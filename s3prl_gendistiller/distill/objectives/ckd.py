@@ -109,7 +109,8 @@ class Ckd(nn.Module):
         offsets = [step * dilation for step in range(-reach, reach + 1) if step]
         if len(offsets) < 2:
             return _nothing(student)
-        place = torch.tensor(offsets, device=mask.device) + torch.arange(mask.shape[1], device=mask.device)[:, None]
+        steps = torch.tensor(offsets).to(mask.device, non_blocking=True)
+        place = steps + torch.arange(mask.shape[1], device=mask.device)[:, None]
         inside = (place >= 0) & (place < mask.shape[1])  # (T, W)
         near = mask[:, place.clamp(0, mask.shape[1] - 1)] & inside & mask[:, :, None]  # (B, T, W)
         of_teacher, of_student = (
@@ -178,7 +179,7 @@ def _window_products(states: Tensor, offsets: list[int], dilation: int) -> tuple
     lags = range(0, 2 * reach + 1, dilation)
     # product of frames t and t + lag at t, shifted so that no offset leads outside; (B, T + 2 reach, lags)
     bands = torch.stack([_lagged(states, lag, reach) for lag in lags], dim=-1)
-    steps = torch.tensor([0, *offsets], device=states.device)
+    steps = torch.tensor([0, *offsets]).to(states.device, non_blocking=True)
     earlier = torch.minimum(steps[:, None], steps[None, :])  # earlier place of each pair in the window
     lag = (steps[:, None] - steps[None, :]).abs() // dilation
     rows = torch.arange(frames, device=states.device)[:, None, None] + reach + earlier  # (T, W + 1, W + 1)

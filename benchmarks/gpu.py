@@ -1,0 +1,99 @@
+"""Tests, throughput and a short training on one GPU: one command for a machine that is lent for a few minutes.
+
+    python benchmarks/gpu.py --out result/gpu --s3prl path/to/s3prl/s3prl     # on the machine with the GPU
+    python benchmarks/gpu.py --out result/gpu --small --minutes 6             # a trial of every part on a CPU
+
+benchmarks/gpu.sh does the same and can install wheels before. The parts, in the order of their worth:
+
+    tests       pytest -m gpu: CPU and GPU agree, precisions, no wait inside a step, NCCL, resume, features
+    throughput  benchmarks/throughput.py: s3prl's own distiller and our students at paper scale
+    training    the paper-scale command on made speech, killed by SIGKILL in the middle, resumed, and once by torchrun
+
+The speech and the teacher of the training are written while the tests run. A part has its share of the time that is
+left; a part that fails or takes too long is ended, and the next one begins. After each part, results.json and
+results.md in --out hold what is known; log.txt holds the output of all parts. The status is 0 if all parts passed,
+else 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from kit import PREPARE_LOG, ROOT
+from kit.machine import facts
+from kit.parts import Part, Results, run_part, start_process, stop
+
+LEAST = 10.0  # seconds; no part begins with less time left
+RESERVE = 6.0  # seconds at the end, for the last files
+
+
+def parts(args: argparse.Namespace, work: Path) -> list[Part]:
+    """The parts that were chosen, each with its weight: its share of the time that the parts after it also need."""
+    device, out = args.device, args.out
+    extras = ["-n", str(args.workers), "--dist", "worksteal"] if args.workers and find_spec("xdist") else []
+    extras += ["--timeout", "150"] if find_spec("pytest_timeout") else []
+    tests = ["-m", "pytest", str(ROOT / "tests" / "gpu"), "-m", "gpu", "-vv", "-p", "no:cacheprovider", *extras]
+    throughput = [str(ROOT / "benchmarks/throughput.py"), "--device", device, "--out", str(out / "throughput.md")]
+    if args.s3prl is not None:
+        throughput += ["--s3prl", str(args.s3prl.resolve())]
+    if args.small:
+        throughput += ["--batch", "1", "--seconds", "0.5", "--rounds", "1", "--forms", "gendistiller"]
+    training = ["-m", "kit.training", "--work", str(work), "--out", str(out / "training.json"), "--device", device]
+    training += ["--small"] if args.small else []
+    known = [
+        Part("tests", 0.32, tests, ROOT, {"GPU_TESTS_ON": device, "OMP_NUM_THREADS": "1"}),
+        Part("throughput", 0.36, throughput, work, minutes=True),
+        Part("training", 0.32, training, work),
+    ]
+    return [part for part in known if part.name in args.parts]
+
+
+def run(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("result/gpu"), help="folder of results; default: %(default)s")
+    parser.add_argument("--s3prl", type=Path, metavar="DIR", help="folder s3prl/ of s3prl's repository")
+    parser.add_argument("--minutes", type=float, default=8.0, help="of all parts together; default: %(default)s")
+    parser.add_argument("--parts", nargs="+", default=["tests", "throughput", "training"], help="default: all")
+    parser.add_argument("--small", action="store_true", help="tiny models on a CPU, to try the kit itself")
+    parser.add_argument("--device", help="default: cuda, with --small cpu")
+    parser.add_argument("--workers", type=int, help="processes of the tests; default: 6, with --small 0")
+    args = parser.parse_args(argv)
+    args.out = args.out.resolve()
+    args.device = args.device or ("cpu" if args.small else "cuda")
+    args.workers = args.workers if args.workers is not None else (0 if args.small else 6)
+    unknown = sorted(set(args.parts) - {"tests", "throughput", "training"})
+    if unknown or args.minutes <= 0:
+        parser.error(f"--parts {' '.join(unknown)}: unknown" if unknown else "--minutes: expected more than 0")
+    args.out.mkdir(parents=True, exist_ok=True)
+    began = float(os.environ.get("KIT_STARTED", time.time()))
+    end = began + 60 * args.minutes - RESERVE
+    results = Results(args.out, facts(args.device), began)
+    with tempfile.TemporaryDirectory(prefix="gpu-kit-", ignore_cleanup_errors=True) as scratch:
+        work = Path(scratch)
+        chosen = parts(args, work)
+        prepare = ["-m", "kit.prepare", "--work", str(work), *(["--small"] if args.small else [])]
+        preparing = start_process(prepare, work, work / PREPARE_LOG, {}) if "training" in args.parts else None
+        try:
+            for place, part in enumerate(chosen):
+                left = end - time.time()
+                share = part.weight / sum(other.weight for other in chosen[place:])
+                if left < LEAST:
+                    results.add(part, "not run: no time was left", 0.0, left)
+                    continue
+                run_part(part, left * share, results)
+        finally:
+            if preparing is not None:
+                stop(preparing)
+    print(results.text(), flush=True)
+    return 0 if results.all_passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))
