@@ -139,7 +139,7 @@ def loaders(args: argparse.Namespace, root: Path, samples: int, pin: bool) -> tu
 
 def about(args: argparse.Namespace, device: torch.device, load: float, rounds: int) -> str:
     """The facts on which the figures depend."""
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, --threads {torch.get_num_threads()}"
     taken = f"{rounds} round{'s' * (rounds != 1)}"
     if rounds < args.rounds:
         why = f"because --minutes {args.minutes:g} were over" if args.minutes else "so far"
