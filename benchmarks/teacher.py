@@ -71,7 +71,7 @@ def run(argv: Sequence[str]) -> int:
     source = f"layer {last.layer or recipe.shape.num_hidden_layers}"
     features = unit_features(source, model)
     codebook = make_codebook(recipe, last, speech.train, args.out / CODEBOOK, source, features, progress=True)
-    folder = write_hubert_folder(model, codebook, args.out / TEACHER)
+    folder = write_hubert_folder(model.hubert, args.out / TEACHER, model.head, codebook)
     draw(args.out, len(recipe.rounds), folder / "loss.png")
     print(f"written: {folder}")
     return 0

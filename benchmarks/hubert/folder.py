@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from hubert.codebook import CODEBOOK, Codebook
-from hubert.model import MaskedUnitModel
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.teacher_units import HEAD_FILE
 from s3prl_gendistiller.outputs import atomic_folder
@@ -15,15 +16,19 @@ from s3prl_gendistiller.outputs import atomic_folder
 WEIGHTS = "model.safetensors"
 
 
-def write_hubert_folder(model: MaskedUnitModel, codebook: Codebook, folder: Path) -> Path:
-    """Writes config.json, preprocessor_config.json, encoder, head and codebook; the encoder in half precision.
+def write_hubert_folder(
+    hubert: Any, folder: Path, head: nn.Module | None = None, codebook: Codebook | None = None
+) -> Path:
+    """Writes config.json, preprocessor_config.json and the encoder in half precision; a head and a codebook, if given.
 
     transformers, s3prl's `hf_hubert_custom` and this package's `transformers_local` read the folder and compute in
     float32, as config.json states.
 
     Args:
-        codebook: of frames of this model.
+        hubert: a HubertModel on the CPU.
         folder: must not exist; it appears complete or not at all.
+        head: a UnitHead, predicts units from the last layer.
+        codebook: of frames of this model.
 
     Raises:
         UserError: the folder exists, or a weight is too large for half precision.
@@ -32,18 +37,20 @@ def write_hubert_folder(model: MaskedUnitModel, codebook: Codebook, folder: Path
     from transformers import Wav2Vec2FeatureExtractor
 
     with atomic_folder(folder, "the encoder") as partial:
-        half = {name: value.to(torch.float16).contiguous() for name, value in model.hubert.state_dict().items()}
+        half = {name: value.to(torch.float16).contiguous() for name, value in hubert.state_dict().items()}
         lost = [name for name, value in half.items() if not value.isfinite().all()]
         if lost:
             raise UserError(f"{', '.join(lost)}: larger than half precision can hold; the training has diverged")
-        config = model.hubert.config
+        config = hubert.config
         config.architectures = ["HubertModel"]
         config.dtype = "float32"  # otherwise transformers computes in the precision of the file
         config.save_pretrained(partial)
         Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True).save_pretrained(partial)
         safetensors.torch.save_file(half, partial / WEIGHTS, metadata={"format": "pt"})
-        head = {name: value.detach().contiguous() for name, value in model.head.state_dict().items()}
-        facts = {"temperature": str(model.head.number), "layer": str(config.num_hidden_layers)}
-        safetensors.torch.save_file(head, partial / HEAD_FILE, metadata=facts)
-        codebook.save(partial / CODEBOOK)
+        if head is not None:
+            weights = {name: value.detach().contiguous() for name, value in head.state_dict().items()}
+            facts = {"temperature": str(head.number), "layer": str(config.num_hidden_layers)}
+            safetensors.torch.save_file(weights, partial / HEAD_FILE, metadata=facts)
+        if codebook is not None:
+            codebook.save(partial / CODEBOOK)
     return folder

@@ -21,7 +21,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[MaskedUnitModel, 
     torch.manual_seed(0)
     model = MaskedUnitModel(TINY, clusters=7).eval()
     codebook = Codebook(np.zeros((7, 16), np.float32), "layer 1")
-    return model, write_hubert_folder(model, codebook, tmp_path_factory.mktemp("folder") / "mini")
+    return model, write_hubert_folder(model.hubert, tmp_path_factory.mktemp("folder") / "mini", model.head, codebook)
 
 
 def test_transformers_and_our_teachers_read_it_in_float32(written: tuple[MaskedUnitModel, Path]) -> None:
@@ -52,11 +52,10 @@ def test_head_and_codebook_are_beside_it(written: tuple[MaskedUnitModel, Path]) 
 
 def test_nothing_is_overwritten_and_nothing_is_half_written(written: tuple[MaskedUnitModel, Path]) -> None:
     model, folder = written
-    codebook = Codebook(np.zeros((7, 16), np.float32), "layer 1")
     with pytest.raises(UserError, match="already there"):
-        write_hubert_folder(model, codebook, folder)
+        write_hubert_folder(model.hubert, folder)
     broken = MaskedUnitModel(TINY, clusters=7)
     broken.hubert.feature_projection.projection.bias.data.fill_(1e6)
     with pytest.raises(UserError, match="feature_projection.projection.bias: larger than half precision"):
-        write_hubert_folder(broken, codebook, folder.parent / "other")
+        write_hubert_folder(broken.hubert, folder.parent / "other")
     assert [path.name for path in folder.parent.iterdir()] == ["mini"]

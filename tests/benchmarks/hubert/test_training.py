@@ -164,8 +164,7 @@ def test_rounds_with_a_frozen_cnn_hear_the_speech_once(
 
 
 def test_a_folder_that_lacks_weights_is_no_start(finished: Path, speech: Speech, tmp_path: Path) -> None:
-    codebook = Codebook(np.zeros((4, 16), np.float32), "layer 1")
-    folder = write_hubert_folder(load_round(finished, TINY, 2), codebook, tmp_path / "before")
+    folder = write_hubert_folder(load_round(finished, TINY, 2).hubert, tmp_path / "before")
     weights = load_file(folder / "model.safetensors")
     save_file({n: w for n, w in weights.items() if "q_proj" not in n}, folder / "model.safetensors", {"format": "pt"})
     more = RoundConfig(steps=6, layer=2, clusters=4)
@@ -176,8 +175,7 @@ def test_a_folder_that_lacks_weights_is_no_start(finished: Path, speech: Speech,
 
 def test_a_round_with_a_frozen_cnn_goes_on_from_a_folder(finished: Path, speech: Speech, tmp_path: Path) -> None:
     before = load_round(finished, TINY, 2)
-    codebook = Codebook(np.zeros((4, 16), np.float32), "layer 1")
-    folder = write_hubert_folder(before, codebook, tmp_path / "before")
+    folder = write_hubert_folder(before.hubert, tmp_path / "before")
     more = RoundConfig(steps=6, layer=2, clusters=4, frozen_cnn=True)
     recipe = dataclasses.replace(TINY, initial=str(folder), rounds=(more,))
     after = pretrain(recipe, speech, tmp_path / "out", progress=False).hubert.state_dict()

@@ -1,0 +1,298 @@
+"""Phases of a teacher that learns from the hidden states of a guide, on a CPU or a GPU.
+
+All files are written below one folder. The same call continues an interrupted run with the batches of an uninterrupted
+one. Clusters are found once for each phase; the units of a batch are computed with the batch.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from tqdm import tqdm
+
+from hubert.codebook import CODEBOOK, Codebook
+from hubert.guided_model import GuidedModel, encode, new_encoder
+from hubert.masking import span_mask
+from hubert.phases import PhaseConfig, PhasedRecipe
+from hubert.stream import CropPlanner, Crops, Stream
+from s3prl_gendistiller.distill.kmeans import fit_centroids, frames_to_cluster
+from s3prl_gendistiller.distill.metrics import append_metrics
+from s3prl_gendistiller.documents import read_json
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.outputs import replacing, write_text
+from s3prl_gendistiller.schema import to_dict
+
+RECIPE, STATE, WEIGHTS = "recipe.json", "state.ckpt", "weights.ckpt"
+_HELD_OUT_BATCHES = 4
+_HELD_OUT_SEED = 1_000_003
+_CLUSTER_SEED = 2_000_003
+
+
+class Streams(NamedTuple):
+    """Speech for training and for validation.
+
+    Attributes:
+        real: recordings of people, or None.
+    """
+
+    synthetic: Stream
+    held_out: Stream
+    real: Stream | None = None
+
+
+class Guide(nn.Module):
+    """Hidden states that are targets, each layer-normalised without weights.
+
+    Args:
+        states: (B, S) samples -> the input of the first layer and the output of each layer, (B, T, W).
+        width: W.
+    """
+
+    def __init__(self, encoder: nn.Module, states: Callable[[Tensor], Sequence[Tensor]], width: int) -> None:
+        super().__init__()
+        self.encoder = encoder.eval().requires_grad_(False)
+        self._states, self.width = states, width
+
+    @torch.no_grad()
+    def forward(self, wavs: Tensor, layers: Sequence[int]) -> dict[int, Tensor]:
+        """Layer -> (B, T, W) float32."""
+        found = self._states(wavs)
+        return {layer: functional.layer_norm(found[layer].float(), (self.width,)) for layer in layers}
+
+
+def own_guide(hubert: Any) -> Guide:
+    """The encoder as it is now; its later training changes nothing in the guide."""
+    frozen = copy.deepcopy(hubert)
+    return Guide(frozen, lambda wavs: encode(frozen, wavs), frozen.config.hidden_size)
+
+
+def train_phases(
+    recipe: PhasedRecipe,
+    streams: Streams,
+    whisper: Guide,
+    out: Path,
+    device: torch.device,
+    *,
+    finished: Callable[[int, GuidedModel], None] = lambda number, model: None,
+    progress: bool = True,
+) -> GuidedModel:
+    """Runs every unfinished phase; returns the model of the last one, on the device.
+
+    Args:
+        whisper: on the device.
+        out: is created if necessary; holds one folder for each phase.
+        finished: called with the number and the model of each phase, on the CPU.
+
+    Raises:
+        UserError: `out` was made with another recipe; the loss is not finite; there are too few frames to cluster.
+    """
+    _claim(out, recipe)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        hubert = new_encoder(recipe).to(device)
+    model = None
+    for number, phase in enumerate(recipe.phases, 1):
+        folder = phase_folder(out, number)
+        folder.mkdir(parents=True, exist_ok=True)
+        guide = whisper if phase.guide == "whisper" else own_guide(hubert)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed + number)
+            model = GuidedModel(hubert, recipe, phase, guide.width).to(device)
+        if (folder / WEIGHTS).is_file():
+            model.load_state_dict(_read(folder / WEIGHTS, device))
+        else:
+            _Phase(recipe, number, streams, guide, folder, device, progress).train(model)
+        finished(number, copy.deepcopy(model).cpu().eval())
+    assert model is not None
+    return model.eval()
+
+
+def phase_folder(out: Path, number: int) -> Path:
+    """Folder of a phase, counted from 1."""
+    return out / f"phase{number}"
+
+
+class _Phase:
+    """One phase: its guide, its clusters, its steps."""
+
+    def __init__(
+        self,
+        recipe: PhasedRecipe,
+        number: int,
+        streams: Streams,
+        guide: Guide,
+        folder: Path,
+        device: torch.device,
+        progress: bool,
+    ) -> None:
+        self.recipe, self.number, self.folder = recipe, number, folder
+        self.phase: PhaseConfig = recipe.phases[number - 1]
+        self.guide, self.device, self.progress = guide, device, progress
+        self.planner = _planner(recipe, streams, recipe.seed + number)
+        self.held_out = _planner(recipe, Streams(streams.held_out, streams.held_out), _HELD_OUT_SEED)
+        self.codebook = self._codebook() if self.phase.units_from is not None else None
+        if self.codebook is not None:
+            self.centroids = torch.from_numpy(self.codebook.centroids).to(device)
+
+    def train(self, model: GuidedModel) -> None:
+        recipe, steps = self.recipe, self.phase.steps
+        learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(learning, lr=self.phase.lr, betas=(0.9, 0.98), weight_decay=recipe.weight_decay)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps, recipe.warmup))
+        done = self._resume(model, optimizer, schedule)
+        model.train()
+        since: list[dict[str, Tensor]] = []
+        started = time.monotonic()
+        with tqdm(
+            total=steps, initial=done, desc=f"phase {self.number}", unit="step", disable=not self.progress
+        ) as bar:
+            for step in range(done + 1, steps + 1):
+                found = self._losses(model, self.planner.batch(step), step)
+                found["loss"].backward()
+                torch.nn.utils.clip_grad_norm_(learning, recipe.clip_norm)
+                optimizer.step()
+                schedule.step()
+                optimizer.zero_grad(set_to_none=True)
+                since.append({name: value.detach() for name, value in found.items()})
+                bar.update()
+                if step % recipe.log_step == 0 or step == steps:
+                    report = _means(since)
+                    if not np.isfinite(report["loss"]):
+                        raise UserError(f"phase {self.number} step {step}: loss is {report['loss']}; try a lower lr")
+                    report["seconds"] = time.monotonic() - started
+                    append_metrics(self.folder, "train", step, report)
+                    bar.set_postfix(loss=f"{report['loss']:.3f}")
+                    since = []
+                if step % recipe.save_step == 0 and step < steps:
+                    append_metrics(self.folder, "valid", step, self._validate(model))
+                    _write(self.folder / STATE, _state(step, model, optimizer, schedule))
+        append_metrics(self.folder, "valid", steps, self._validate(model))
+        _write(self.folder / WEIGHTS, model.state_dict())
+        (self.folder / STATE).unlink(missing_ok=True)
+
+    def _losses(self, model: GuidedModel, crops: Crops, chance: int) -> dict[str, Tensor]:
+        with self._precision():
+            targets = self.guide(crops.clean, self.phase.layers)
+            units = None if self.phase.units_from is None else self._units(targets[self.phase.units_from])
+            rows, frames = next(iter(targets.values())).shape[:2]
+            found: dict[str, Tensor] = model(crops.noisy, self._mask(rows, frames, chance), targets, units)
+        return found
+
+    def _units(self, frames: Tensor) -> Tensor:
+        """The nearest centroid of each frame: (B, T, W) -> (B, T)."""
+        with torch.autocast(self.device.type, enabled=False):
+            half = 0.5 * self.centroids.square().sum(1)
+            return (frames.float() @ self.centroids.T - half).argmax(-1)
+
+    def _mask(self, rows: int, frames: int, chance: int) -> Tensor | None:
+        if not self.phase.mask_probability:
+            return None
+        rng = np.random.default_rng((self.recipe.seed, self.number, chance))
+        mask = span_mask(rows, frames, self.phase.mask_probability, self.phase.mask_length, rng)
+        return torch.from_numpy(mask).to(self.device)
+
+    @torch.no_grad()
+    def _validate(self, model: GuidedModel) -> dict[str, float]:
+        """The same records on held-out speech, always with the same crops and masks."""
+        model.eval()
+        found = [self._losses(model, self.held_out.batch(number), number) for number in range(_HELD_OUT_BATCHES)]
+        model.train()
+        return _means(found)
+
+    def _codebook(self) -> Codebook:
+        """k-means of the guide's frames, computed once and then read from a file."""
+        path = self.folder / CODEBOOK
+        layer = self.phase.units_from
+        assert layer is not None
+        if path.is_file():
+            return Codebook.load(path)
+        planner = copy.copy(self.planner)
+        planner.seed = _CLUSTER_SEED + self.recipe.seed
+
+        def frames(number: int) -> np.ndarray:
+            with self._precision():
+                found: np.ndarray = self.guide(planner.batch(number).clean, [layer])[layer].flatten(0, 1).cpu().numpy()
+            return found
+
+        # a few frames of each batch, so that the frames come from many utterances
+        share = 20_000
+        pieces = (frames(number) for number in range(1 << 30))
+        chosen = (piece[np.random.default_rng(0).permutation(len(piece))[:share]] for piece in pieces)
+        taken = frames_to_cluster(chosen, self.recipe.cluster_frames, self.progress)
+        codebook = Codebook(
+            fit_centroids(taken, self.phase.clusters, self.recipe.seed), f"layer {layer} of {self.phase.guide}"
+        )
+        codebook.save(path)
+        return codebook
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16")
+
+    def _resume(self, model: GuidedModel, optimizer: Any, schedule: Any) -> int:
+        path = self.folder / STATE
+        if not path.is_file():
+            return 0
+        state = _read(path, self.device)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        return int(state["step"])
+
+
+def _planner(recipe: PhasedRecipe, streams: Streams, seed: int) -> CropPlanner:
+    real = recipe.real_share if streams.real is not None else 0.0
+    shares = [(streams.synthetic, 1 - real), *([] if streams.real is None else [(streams.real, real)])]
+    return CropPlanner(
+        shares,
+        crop_seconds=recipe.crop_seconds,
+        batch_seconds=recipe.batch_seconds,
+        noise_share=recipe.noise_share,
+        noise_db=recipe.noise_db,
+        seed=seed,
+    )
+
+
+def _means(records: Sequence[dict[str, Tensor]]) -> dict[str, float]:
+    return {name: torch.stack([record[name] for record in records]).float().mean().item() for name in records[0]}
+
+
+def _rate(step: int, steps: int, warmup: float) -> float:
+    """Share of the highest learning rate at a step: a linear rise, then a linear fall."""
+    rise = max(1, round(warmup * steps))
+    return min((step + 1) / rise, max(0.0, (steps - step) / max(1, steps - rise)))
+
+
+def _claim(out: Path, recipe: PhasedRecipe) -> None:
+    """
+    Raises:
+        UserError: the folder belongs to another recipe.
+    """
+    wanted = json.loads(json.dumps(to_dict(recipe)))
+    path = out / RECIPE
+    if not path.is_file():
+        write_text(path, json.dumps(wanted, indent=2) + "\n")
+    elif read_json(path) != wanted:
+        raise UserError(f"{out}: was begun with another recipe; give another folder, or remove {out}")
+
+
+def _state(step: int, model: GuidedModel, optimizer: Any, schedule: Any) -> dict[str, Any]:
+    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    return {"step": step, **{name: part.state_dict() for name, part in parts.items()}}
+
+
+def _write(path: Path, content: Any) -> None:
+    with replacing(path) as part:
+        torch.save(content, part)
+
+
+def _read(path: Path, device: torch.device) -> Any:
+    return torch.load(path, map_location=device, weights_only=True)

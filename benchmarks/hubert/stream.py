@@ -1,0 +1,131 @@
+"""Speech as one long row of samples in memory, and batches of crops from anywhere in it.
+
+A crop may hold the end of one utterance and the start of the next. All crops of a batch have one length and no padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from hubert.batches import frames_of, samples_of
+from s3prl_gendistiller.distill.audio import SAMPLE_RATE, read_audio
+from s3prl_gendistiller.distill.manifest import Utterance
+from s3prl_gendistiller.errors import UserError
+
+_READERS = 16
+
+
+class Crops(NamedTuple):
+    """A batch.
+
+    Attributes:
+        clean: (B, S) samples in float32, as the guide reads them.
+        noisy: (B, S) the same with noise in some rows, as the model reads them.
+    """
+
+    clean: Tensor
+    noisy: Tensor
+
+
+class Stream:
+    """Samples (N,) in int16 on a device.
+
+    Raises:
+        UserError: the stream holds less than `shortest` samples, or a file cannot be read.
+    """
+
+    def __init__(self, samples: Tensor) -> None:
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @classmethod
+    def read(cls, utterances: Sequence[Utterance], device: torch.device, seed: int, about: str) -> Stream:
+        """All utterances one after another, in random order."""
+        order = np.random.default_rng(seed).permutation(len(utterances))
+        with ThreadPoolExecutor(_READERS) as pool:
+            found = pool.map(_in_16_bits, (utterances[i].path for i in order))
+            parts = list(tqdm(found, total=len(order), desc=about, unit="file"))
+        return cls(torch.from_numpy(np.concatenate(parts or [np.zeros(0, np.int16)])).to(device))
+
+    def crops(self, starts: Tensor, samples: int) -> Tensor:
+        """(B, S) float32 from `starts` (B,)."""
+        places = starts.to(self.samples.device).unsqueeze(1) + torch.arange(samples, device=self.samples.device)
+        return self.samples[places].float() / 32768
+
+
+def _in_16_bits(path: Path) -> np.ndarray:
+    wav = read_audio(path).numpy()
+    return np.round(wav.clip(-1, 1) * 32767).astype(np.int16)
+
+
+class CropPlanner:
+    """Draws batches; each is a pure function of the seed and of its number."""
+
+    def __init__(
+        self,
+        streams: Sequence[tuple[Stream, float]],
+        *,
+        crop_seconds: Sequence[float],
+        batch_seconds: float,
+        noise_share: float,
+        noise_db: tuple[float, float],
+        seed: int,
+    ) -> None:
+        self.lengths = [samples_of(int(frames_of(round(seconds * SAMPLE_RATE)))) for seconds in crop_seconds]
+        self.streams = [(stream, share) for stream, share in streams if share > 0]
+        short = [len(stream) for stream, _ in self.streams if len(stream) <= max(self.lengths)]
+        if short or not self.streams:
+            raise UserError(
+                f"{min(short, default=0)} samples of speech; expected more than a crop of {max(self.lengths)}"
+            )
+        self.batch_samples = batch_seconds * SAMPLE_RATE
+        self.noise_share, self.noise_db, self.seed = noise_share, noise_db, seed
+
+    def batch(self, number: int) -> Crops:
+        """The batch of a number, on the device of the streams."""
+        rng = np.random.default_rng((self.seed, number))
+        samples = int(rng.choice(self.lengths))
+        rows = max(1, int(self.batch_samples / samples))
+        shares = np.array([share for _, share in self.streams])
+        of = np.sort(rng.choice(len(self.streams), rows, p=shares / shares.sum()))
+        parts = []
+        for index, (stream, _) in enumerate(self.streams):
+            starts = rng.integers(0, len(stream) - samples, int((of == index).sum()))
+            parts.append(stream.crops(torch.from_numpy(starts), samples))
+        clean = torch.cat(parts)
+        levels = torch.from_numpy(rng.uniform(*self.noise_db, rows)).float()
+        slopes = torch.from_numpy(rng.uniform(0, 2, rows)).float()
+        touched = torch.from_numpy(rng.random(rows) < self.noise_share)
+        generator = torch.Generator(clean.device).manual_seed(int(rng.integers(1 << 62)))
+        return Crops(clean, add_noise(clean, levels, slopes, touched, generator))
+
+
+def add_noise(wavs: Tensor, level_db: Tensor, slope: Tensor, touched: Tensor, generator: torch.Generator) -> Tensor:
+    """Noise in some rows.
+
+    Args:
+        wavs: (B, S).
+        level_db: (B,) power of the row's speech over that of the noise.
+        slope: (B,) of the noise's spectrum: 0 white, 1 pink, 2 brown.
+        touched: (B,) bool, rows that get noise.
+        generator: on the device of `wavs`.
+
+    Returns:
+        (B, S), the same values in rows that are not touched.
+    """
+    level_db, slope, touched = (value.to(wavs.device) for value in (level_db, slope, touched))
+    spectrum = torch.fft.rfft(torch.randn(wavs.shape, generator=generator, device=wavs.device))
+    hz = torch.fft.rfftfreq(wavs.shape[1], 1 / SAMPLE_RATE, device=wavs.device).clamp(min=40.0)
+    noise = torch.fft.irfft(spectrum * hz ** (-slope.unsqueeze(1) / 2), wavs.shape[1])
+    power = wavs.square().mean(1) * 10 ** (-level_db / 10) * touched
+    return wavs + noise * (power / noise.square().mean(1).clamp(min=1e-12)).sqrt().unsqueeze(1)
