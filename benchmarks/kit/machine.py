@@ -8,6 +8,7 @@ import platform
 import subprocess
 import threading
 
+PAUSE = 0.3  # seconds between two readings of the memory
 PACKAGES = ("torch", "torchaudio", "transformers", "numpy", "triton", "s3prl", "soundfile")
 
 
@@ -42,26 +43,20 @@ class MemoryWatch:
 
     def __init__(self) -> None:
         self.highest = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._read, daemon=True)
 
     def __enter__(self) -> MemoryWatch:
-        command = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "-lms", "300"]
-        try:
-            self._process: subprocess.Popen[str] | None = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-            )
-        except OSError:
-            self._process = None
-            return self
-        threading.Thread(target=self._read, daemon=True).start()
+        self._thread.start()
         return self
 
     def _read(self) -> None:
-        assert self._process is not None and self._process.stdout is not None
-        for line in self._process.stdout:
-            if line.strip().isdigit():
-                self.highest = max(self.highest, int(line))
+        while lines := asked_of_gpu("memory.used"):
+            if lines[0].strip().isdigit():
+                self.highest = max(self.highest, int(lines[0]))
+            if self._over.wait(PAUSE):
+                return
 
     def __exit__(self, *_: object) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        self._over.set()
+        self._thread.join()
