@@ -8,6 +8,7 @@ benchmarks/gpu.sh does the same and can install wheels before. The parts, in the
     tests       pytest -m gpu: CPU and GPU agree, precisions, no wait inside a step, NCCL, resume, features
     throughput  benchmarks/throughput.py: s3prl's own distiller and our students at paper scale
     training    the paper-scale command on made speech, killed by SIGKILL in the middle, resumed, and once by torchrun
+    compiled    benchmarks/throughput.py again, for our GenDistiller with and without torch.compile
 
 The speech and the teacher of the training are written while the tests run. A part has its share of the time that is
 left; a part that fails or takes too long is ended, and the next one begins. After each part, results.json and
@@ -30,6 +31,7 @@ from kit import PREPARE_LOG, ROOT
 from kit.machine import facts
 from kit.parts import Part, Results, run_part, start_process, stop
 
+PARTS = ["tests", "throughput", "training", "compiled"]
 LEAST = 10.0  # seconds; no part begins with less time left
 RESERVE = 6.0  # seconds at the end, for the last files
 
@@ -40,17 +42,21 @@ def parts(args: argparse.Namespace, work: Path) -> list[Part]:
     extras = ["-n", str(args.workers), "--dist", "worksteal"] if args.workers and find_spec("xdist") else []
     extras += ["--timeout", "150"] if find_spec("pytest_timeout") else []
     tests = ["-m", "pytest", str(ROOT / "tests" / "gpu"), "-m", "gpu", "-vv", "-p", "no:cacheprovider", *extras]
-    throughput = [str(ROOT / "benchmarks/throughput.py"), "--device", device, "--out", str(out / "throughput.md")]
-    if args.s3prl is not None:
-        throughput += ["--s3prl", str(args.s3prl.resolve())]
+    measure = [str(ROOT / "benchmarks/throughput.py"), "--device", device]
     if args.small:
-        throughput += ["--batch", "1", "--seconds", "0.5", "--rounds", "1", "--forms", "gendistiller"]
+        measure += ["--batch", "1", "--seconds", "0.5", "--rounds", "1"]
+    throughput = [*measure, "--out", str(out / "throughput.md")]
+    throughput += ["--forms", "gendistiller"] if args.small else []
+    throughput += [] if args.s3prl is None else ["--s3prl", str(args.s3prl.resolve())]
+    compiled = [*measure, "--out", str(work / "compiled.md"), "--forms", "gendistiller", "--compile", "gendistiller"]
     training = ["-m", "kit.training", "--work", str(work), "--out", str(out / "training.json"), "--device", device]
     training += ["--small"] if args.small else []
+    alone = {"GPU_TESTS_ON": device, "OMP_NUM_THREADS": "1"}  # the tests run beside one another
     known = [
-        Part("tests", 0.32, tests, ROOT, {"GPU_TESTS_ON": device, "OMP_NUM_THREADS": "1"}),
-        Part("throughput", 0.36, throughput, work, minutes=True),
-        Part("training", 0.32, training, work),
+        Part("tests", 0.30, tests, ROOT, out, alone),
+        Part("throughput", 0.34, throughput, work, out, minutes=True),
+        Part("training", 0.26, training, work, out),
+        Part("compiled", 0.10, compiled, work, work, minutes=True),
     ]
     return [part for part in known if part.name in args.parts]
 
@@ -60,7 +66,7 @@ def run(argv: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, default=Path("result/gpu"), help="folder of results; default: %(default)s")
     parser.add_argument("--s3prl", type=Path, metavar="DIR", help="folder s3prl/ of s3prl's repository")
     parser.add_argument("--minutes", type=float, default=8.0, help="of all parts together; default: %(default)s")
-    parser.add_argument("--parts", nargs="+", default=["tests", "throughput", "training"], help="default: all")
+    parser.add_argument("--parts", nargs="+", default=PARTS, help="default: all")
     parser.add_argument("--small", action="store_true", help="tiny models on a CPU, to try the kit itself")
     parser.add_argument("--device", help="default: cuda, with --small cpu")
     parser.add_argument("--workers", type=int, help="processes of the tests; default: 6, with --small 0")
@@ -68,7 +74,7 @@ def run(argv: Sequence[str]) -> int:
     args.out = args.out.resolve()
     args.device = args.device or ("cpu" if args.small else "cuda")
     args.workers = args.workers if args.workers is not None else (0 if args.small else 6)
-    unknown = sorted(set(args.parts) - {"tests", "throughput", "training"})
+    unknown = sorted(set(args.parts) - set(PARTS))
     if unknown or args.minutes <= 0:
         parser.error(f"--parts {' '.join(unknown)}: unknown" if unknown else "--minutes: expected more than 0")
     args.out.mkdir(parents=True, exist_ok=True)
@@ -86,6 +92,10 @@ def run(argv: Sequence[str]) -> int:
                 share = part.weight / sum(other.weight for other in chosen[place:])
                 if left < LEAST:
                     results.add(part, "not run: no time was left", 0.0, left)
+                    continue
+                if part.name == "training" and preparing is not None and preparing.poll():
+                    problem = (work / PREPARE_LOG).read_text(errors="replace")
+                    results.add(part, "not run: its speech and teacher could not be written", 0.0, left, problem)
                     continue
                 run_part(part, left * share, results)
         finally:

@@ -32,6 +32,8 @@ class Part:
     Attributes:
         weight: its share of the time, relative to the parts that follow.
         command: words after the interpreter.
+        folder: in which the command runs.
+        found: folder in which the command writes its results, NAME.json and perhaps NAME.md.
         minutes: the command has a flag --minutes, by which it ends itself before its limit.
     """
 
@@ -39,6 +41,7 @@ class Part:
     weight: float
     command: Sequence[str]
     folder: Path
+    found: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     minutes: bool = False
 
@@ -51,6 +54,7 @@ class Results:
         self.facts = dict(facts)
         self.began = began
         self.rows: dict[str, dict[str, Any]] = {}
+        self._texts: dict[str, str] = {}
         self._write()
 
     @property
@@ -66,7 +70,10 @@ class Results:
         if part.name == "tests":
             row["tests"] = outcomes(lines)
         else:
-            row["result"] = _read(self.folder / f"{part.name}.json")
+            row["result"] = _read(part.found / f"{part.name}.json")
+        text = part.found / f"{part.name}.md"
+        if text.is_file():
+            self._texts[part.name] = text.read_text(errors="replace").rstrip()
         self.rows[part.name] = row
         self._write()
 
@@ -83,9 +90,8 @@ class Results:
                     ", ".join(f"{found.count(kind)} {kind.lower()}" for kind in sorted(set(found))) or "none ran"
                 )
                 lines += [f"- {kind}: {test}" for test, kind in row["tests"].items() if kind != "PASSED"]
-            written = self.folder / f"{name}.md"
-            if written.is_file():
-                lines.append(written.read_text(errors="replace").rstrip())
+            if name in self._texts:
+                lines.append(self._texts[name])
             elif row.get("result"):
                 lines += table(row["result"])
             if "tail" in row:

@@ -24,7 +24,7 @@ except KeyboardInterrupt:
 
 
 def part(name: str, code: str, folder: Path) -> Part:
-    return Part(name, 1.0, ["-c", code], folder)
+    return Part(name, 1.0, ["-c", code], folder, folder)
 
 
 @pytest.fixture
