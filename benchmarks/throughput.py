@@ -137,12 +137,12 @@ def loaders(args: argparse.Namespace, root: Path, samples: int, pin: bool) -> tu
     return found, wavs
 
 
-def about(args: argparse.Namespace, device: torch.device, load: float, rounds: int) -> str:
-    """The facts on which the figures depend."""
+def about(args: argparse.Namespace, device: torch.device, load: float, rounds: int, last: bool = True) -> str:
+    """The facts on which the figures depend, after `rounds` rounds, of which the last one is `last`."""
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, --threads {torch.get_num_threads()}"
     taken = f"{rounds} round{'s' * (rounds != 1)}"
     if rounds < args.rounds:
-        why = f"because --minutes {args.minutes:g} were over" if args.minutes else "so far"
+        why = f"because --minutes {args.minutes} were over" if last else "so far"
         taken += f" of {args.rounds}, {why},"
     return (
         f"torch {torch.__version__}, {where}, {os.cpu_count()} cores, load {load:.2f} before the start. Batches of "
@@ -153,7 +153,7 @@ def about(args: argparse.Namespace, device: torch.device, load: float, rounds: i
 
 def save(
     args: argparse.Namespace,
-    facts: Callable[[int], str],
+    facts: Callable[[int, bool], str],
     rows: Sequence[Contender],
     references: Sequence[Contender],
     reading: dict[str, float],
@@ -166,13 +166,14 @@ def save(
     }
     names = [row.name for row in references if not row.problem]
     rounds = max(len(row.seconds) for row in rows)
-    lines = [facts(rounds), report.table(entries, names, by_cpu_time=args.device == "cpu"), *cautions(args, references)]
+    known = facts(rounds, last)
+    lines = [known, report.table(entries, names, by_cpu_time=args.device == "cpu"), *cautions(args, references)]
     text = "\n\n".join(line.rstrip() for line in lines) + "\n"
     given = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
-    content = {"about": facts(rounds), "arguments": given, "rounds": rounds, "contenders": entries}
+    content = {"about": known, "arguments": given, "rounds": rounds, "contenders": entries}
     report.write(args.out, text, content)
     if last:
-        report.draw(args.out.with_suffix(".png"), entries, names[0] if names else "", facts(rounds))
+        report.draw(args.out.with_suffix(".png"), entries, names[0] if names else "", known)
     return text
 
 

@@ -268,10 +268,10 @@ def _check_settings(folder: Path, variables: Mapping[str, np.ndarray], shape: Wh
 
 
 def _sinusoids(frames: int, width: int) -> Tensor:
-    """whisper's fixed positions (T, D): sines in the first half, cosines in the second."""
-    rates = torch.exp(torch.arange(width // 2) * (-math.log(10000) / (width // 2 - 1)))
-    angles = torch.arange(frames).unsqueeze(1) * rates
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
+    """whisper's fixed positions (T, D): sines in the first half, cosines in the second, in half precision's steps."""
+    rates = torch.exp(torch.arange(width // 2, dtype=torch.float64) * (-math.log(10000) / (width // 2 - 1)))
+    angles = torch.arange(frames, dtype=torch.float64).unsqueeze(1) * rates
+    return torch.cat([angles.sin(), angles.cos()], dim=1).half().float()
 
 
 def _mel_filters() -> Tensor:

@@ -142,7 +142,8 @@ def test_a_form_may_have_a_second_row_with_torch_compile(
 def test_an_early_end_is_said() -> None:
     script = load("throughput")
     args = script.arguments(["--minutes", "2"])
-    assert "1 round of 5, because --minutes 2 were over" in script.about(args, torch.device("cpu"), 0.0, 1)
+    assert "1 round of 5, because --minutes 2.0 were over" in script.about(args, torch.device("cpu"), 0.0, 1)
+    assert "2 rounds of 5, so far, of 2 timed steps" in script.about(args, torch.device("cpu"), 0.0, 2, last=False)
     assert "5 rounds of 2 timed steps" in script.about(args, torch.device("cpu"), 0.0, 5)
 
 
