@@ -51,9 +51,8 @@ def write_random_wavlm(path: Path, **sizes: Any) -> Path:
     """
     module = importlib.import_module("s3prl.upstream.wavlm.WavLM")
     positions = {"relative_position_embedding": True, "num_buckets": 320, "max_distance": 800, "gru_rel_pos": True}
-    settings = {**positions, **sizes}
-    model = module.WavLM(module.WavLMConfig(settings))
-    torch.save({"cfg": settings, "model": model.state_dict()}, path)
+    config = module.WavLMConfig({**positions, **sizes})
+    torch.save({"cfg": vars(config), "model": module.WavLM(config).state_dict()}, path)
     return path
 
 

@@ -142,7 +142,7 @@ def compare_terms(module: nn.Module, given: tuple[Tensor, Tensor, Tensor], devic
     """Terms of an objective, and the gradient of the student's layers, on the CPU and on the device."""
 
     def of(place: torch.device) -> tuple[Tensor, Tensor]:
-        teacher, student, mask = (value.to(place) for value in given)
+        teacher, student, mask = (value.clone().to(place) for value in given)
         student.requires_grad_()
         terms = module.to(place)(teacher, student, mask)
         values = torch.stack([total.double() / count for total, count in terms.values()])
