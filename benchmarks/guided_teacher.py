@@ -6,7 +6,7 @@
 WHISPER is a folder with whisper-base in CTranslate2's format (`hubert/whisper.py` names the packages). REAL is a folder
 of recordings, all of which are read. Training uses all of each corpus except LibriSpeech's dev and test folders, which
 are for validation. Each phase leaves a transformers folder `phaseN_encoder`. The same command continues a run that was
-interrupted.
+interrupted, and takes a phase whose encoder is there as finished.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 
 from hubert.folder import write_hubert_folder
 from hubert.guided_model import GuidedModel
-from hubert.guided_training import Guide, Streams, train_phases
+from hubert.guided_training import Guide, Streams, encoder_folder, train_phases
 from hubert.phases import PhasedRecipe
 from hubert.stream import Stream
 from hubert.whisper import read_whisper_encoder
@@ -63,7 +63,7 @@ def whisper_guide(folder: Path, device: torch.device) -> Guide:
 def write_phase(out: Path, number: int, model: GuidedModel) -> None:
     """The encoder at the end of a phase; the head of its last layer, if the phase has one."""
     last = str(model.hubert.config.num_hidden_layers)
-    folder = out / f"phase{number}_encoder"
+    folder = encoder_folder(out, number)
     if not folder.exists():
         write_hubert_folder(model.hubert, folder, dict(model.heads).get(last))
 

@@ -1,4 +1,4 @@
-"""HuBERT with the heads of one phase: linear maps to a guide's layers, and predictions of units from several layers."""
+"""HuBERT with the heads of one phase: linear maps to a guide's layers and to log-mel energies, and unit heads."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from torch.nn import functional
 from hubert.model import layer_states
 from hubert.phases import PhaseConfig, PhasedRecipe
 from s3prl_gendistiller.distill.units import UnitHead
+from s3prl_gendistiller.models.mel import LogMel
+
+MEL_BINS = 80
+_MEL_SCALE = 2.0  # brings the error of the energies near to that of hidden states of unit variance
 
 
 def encode(hubert: Any, wavs: Tensor, mask: Tensor | None = None) -> list[Tensor]:
@@ -29,6 +33,20 @@ def encode(hubert: Any, wavs: Tensor, mask: Tensor | None = None) -> list[Tensor
     return layer_states(hubert.encoder, frames)
 
 
+class MelTargets(nn.Module):
+    """Log-mel energies of each frame's window, without the loudness of the crop, which HuBERT's first norm removes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mel = LogMel(MEL_BINS)
+
+    @torch.no_grad()
+    def forward(self, wavs: Tensor) -> Tensor:
+        """(B, S) samples -> (B, T, `MEL_BINS`) float32; every second window of 25 ms is that of a HuBERT frame."""
+        energies: Tensor = self.mel(wavs)[:, ::2]
+        return (energies - energies.mean((1, 2), keepdim=True)) / _MEL_SCALE
+
+
 class GuidedModel(nn.Module):
     """Encoder and heads.
 
@@ -42,6 +60,7 @@ class GuidedModel(nn.Module):
         self.hubert, self.phase = hubert, phase
         width = recipe.shape.hidden_size
         self.maps = nn.ModuleDict({str(layer): nn.Linear(width, guide_width) for layer in phase.imitate})
+        self.mel_maps = nn.ModuleDict({str(layer): nn.Linear(width, MEL_BINS) for layer in phase.mel_from})
         self.heads = nn.ModuleDict(
             {
                 str(layer): UnitHead(width, phase.clusters, recipe.unit_dim, recipe.temperature)
@@ -50,7 +69,12 @@ class GuidedModel(nn.Module):
         )
 
     def forward(
-        self, wavs: Tensor, mask: Tensor | None, targets: Mapping[int, Tensor], units: Tensor | None
+        self,
+        wavs: Tensor,
+        mask: Tensor | None,
+        targets: Mapping[int, Tensor],
+        units: Tensor | None = None,
+        mels: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """
         Args:
@@ -58,6 +82,7 @@ class GuidedModel(nn.Module):
             mask: (B, T) bool, True on masked frames; None for no mask.
             targets: layer -> (B, T, guide's width), layer-normalised.
             units: (B, T) int64.
+            mels: (B, T, `MEL_BINS`), of `MelTargets`.
 
         Returns:
             "loss", and every part that is worth a line in the records.
@@ -69,6 +94,11 @@ class GuidedModel(nn.Module):
             error = (linear(states[int(layer)]).float() - targets[int(layer)].float()).square().mean()
             report[f"error_{layer}"] = error
             total = total + self.phase.imitate_weight * error / len(self.maps)
+        for layer, linear in self.mel_maps.items():
+            assert mels is not None
+            error = (linear(states[int(layer)]).float() - mels).square().mean()
+            report[f"mel_error_{layer}"] = error
+            total = total + self.phase.mel_weight * error / len(self.mel_maps)
         for layer, head in self.heads.items():
             logits = head(states[int(layer)])
             assert units is not None

@@ -15,12 +15,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
 from hubert.codebook import CODEBOOK, Codebook
-from hubert.guided_model import GuidedModel, encode
+from hubert.folder import WEIGHTS as ENCODER_WEIGHTS
+from hubert.guided_model import GuidedModel, MelTargets, encode
 from hubert.masking import span_mask
 from hubert.model import build_hubert
 from hubert.phases import PhaseConfig, PhasedRecipe
@@ -86,13 +88,13 @@ def train_phases(
     *,
     finished: Callable[[int, GuidedModel], None] = lambda number, model: None,
     progress: bool = True,
-) -> GuidedModel:
-    """Runs every unfinished phase; returns the model of the last one, on the device.
+) -> None:
+    """Runs every unfinished phase. A phase is finished if its weights lie in its folder, or its encoder beside it.
 
     Args:
         whisper: on the device.
         out: is created if necessary; holds one folder for each phase.
-        finished: called with the number and the model of each phase, on the CPU.
+        finished: called with the number and the model of each phase whose weights are there, on the CPU.
 
     Raises:
         UserError: `out` was made with another recipe; the loss is not finite; there are too few frames to cluster.
@@ -101,10 +103,13 @@ def train_phases(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         hubert = build_hubert(recipe.shape).to(device)
-    model = None
     for number, phase in enumerate(recipe.phases, 1):
         folder = phase_folder(out, number)
         folder.mkdir(parents=True, exist_ok=True)
+        encoder = encoder_folder(out, number) / ENCODER_WEIGHTS
+        if encoder.is_file() and not (folder / WEIGHTS).is_file():
+            hubert.load_state_dict(load_file(encoder, device=str(device)))
+            continue
         guide = whisper if phase.guide == "whisper" else own_guide(hubert)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed + number)
@@ -114,8 +119,11 @@ def train_phases(
         else:
             _Phase(recipe, number, streams, guide, folder, device, progress).train(model)
         finished(number, copy.deepcopy(model).cpu().eval())
-    assert model is not None
-    return model.eval()
+
+
+def encoder_folder(out: Path, number: int) -> Path:
+    """Folder of the encoder at the end of a phase, as `hubert.folder` writes it."""
+    return out / f"phase{number}_encoder"
 
 
 def phase_folder(out: Path, number: int) -> Path:
@@ -139,8 +147,10 @@ class _Phase:
         self.recipe, self.number, self.folder = recipe, number, folder
         self.phase: PhaseConfig = recipe.phases[number - 1]
         self.guide, self.device, self.progress = guide, device, progress
-        self.sampler = _sampler(recipe, streams, recipe.seed + number)
-        self.held_out = _sampler(recipe, Streams(streams.held_out, streams.held_out), _HELD_OUT_SEED)
+        self.sampler = _sampler(recipe, self.phase, streams, recipe.seed + number)
+        held_out = Streams(streams.held_out, streams.held_out)
+        self.held_out = _sampler(recipe, self.phase, held_out, _HELD_OUT_SEED)
+        self.mels = MelTargets().to(device) if self.phase.mel_from else None
         self.codebook = self._codebook() if self.phase.units_from is not None else None
         if self.codebook is not None:
             self.centroids = torch.from_numpy(self.codebook.centroids).to(device)
@@ -180,7 +190,8 @@ class _Phase:
             targets = self.guide(crops.clean, self.phase.layers)
             units = None if self.phase.units_from is None else self._units(targets[self.phase.units_from])
             rows, frames = next(iter(targets.values())).shape[:2]
-            found: dict[str, Tensor] = model(crops.noisy, self._mask(rows, frames, chance), targets, units)
+            mels = None if self.mels is None else self.mels(crops.clean)
+            found: dict[str, Tensor] = model(crops.noisy, self._mask(rows, frames, chance), targets, units, mels)
         return found
 
     def _units(self, frames: Tensor) -> Tensor:
@@ -234,7 +245,7 @@ class _Phase:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16")
 
 
-def _sampler(recipe: PhasedRecipe, streams: Streams, seed: int) -> CropSampler:
+def _sampler(recipe: PhasedRecipe, phase: PhaseConfig, streams: Streams, seed: int) -> CropSampler:
     real = recipe.real_share if streams.real is not None else 0.0
     shares = [(streams.synthetic, 1 - real), *([] if streams.real is None else [(streams.real, real)])]
     return CropSampler(
@@ -243,6 +254,8 @@ def _sampler(recipe: PhasedRecipe, streams: Streams, seed: int) -> CropSampler:
         batch_seconds=recipe.batch_seconds,
         noise_share=recipe.noise_share,
         noise_db=recipe.noise_db,
+        mix_share=phase.mix_share,
+        mix_db=phase.mix_db,
         seed=seed,
     )
 

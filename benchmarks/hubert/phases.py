@@ -24,6 +24,10 @@ class PhaseConfig:
         seen_weight: weight of frames that are not masked in the loss of the units; masked frames have weight 1.
         mask_probability: share of frames that would be masked if spans never overlapped; 0 masks none.
         mask_length: frames of a span.
+        mel_from: layers whose frames, after a linear map, are regressed on log-mel energies of the clean speech. What
+            tells speakers apart lies there, and a recogniser's hidden states lose it.
+        mix_share: share of the crops in which the model hears another voice beside the one that the guide hears.
+        mix_db: lowest and highest level of the one voice above the other.
         lr: highest learning rate, after a linear rise over the share `warmup` of the steps; then it falls to zero.
     """
 
@@ -37,6 +41,10 @@ class PhaseConfig:
     seen_weight: float = key(1.0, low=0)
     mask_probability: float = key(0.0, low=0, high=1)
     mask_length: int = key(10, low=1)
+    mel_from: tuple[int, ...] = ()
+    mel_weight: float = key(1.0, above=0)
+    mix_share: float = key(0.0, low=0, high=1)
+    mix_db: tuple[float, float] = (3.0, 12.0)
     lr: float = key(1e-3, above=0)
 
     def problems(self) -> Iterator[str]:
@@ -46,6 +54,8 @@ class PhaseConfig:
             yield "units_from, predicted_from: found one of the two, expected both or neither"
         if self.units_from is not None and not self.mask_probability and not self.seen_weight:
             yield "seen_weight: found 0 with mask_probability 0, expected a loss on some frame"
+        if self.mix_db[0] > self.mix_db[1]:
+            yield f"mix_db: found {list(self.mix_db)}, expected the lower level first"
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -102,7 +112,7 @@ class PhasedRecipe:
             own, read = self.shape.num_hidden_layers, phase.layers
             highest = WHISPER_LAYERS if phase.guide == "whisper" else own
             for name, layers, limit in (
-                ("imitate, predicted_from", (*phase.imitate, *phase.predicted_from), own),
+                ("imitate, predicted_from, mel_from", (*phase.imitate, *phase.predicted_from, *phase.mel_from), own),
                 ("imitate, units_from", read, highest),
             ):
                 wrong = sorted({layer for layer in layers if not 1 <= layer <= limit})

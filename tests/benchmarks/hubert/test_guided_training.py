@@ -12,8 +12,8 @@ from hubert import guided_training
 from hubert.batches import Speech, frames_of
 from hubert.codebook import Codebook
 from hubert.folder import write_hubert_folder
-from hubert.guided_model import GuidedModel, encode
-from hubert.guided_training import Guide, Streams, own_guide, phase_folder, train_phases
+from hubert.guided_model import MEL_BINS, GuidedModel, MelTargets, encode
+from hubert.guided_training import Guide, Streams, encoder_folder, own_guide, phase_folder, train_phases
 from hubert.model import build_hubert
 from hubert.phases import PhaseConfig, PhasedRecipe
 from hubert.steps import STATE, WEIGHTS
@@ -27,7 +27,16 @@ WIDTH = 6
 TINY = PhasedRecipe(
     phases=(
         PhaseConfig(steps=6, imitate=(1, 2)),
-        PhaseConfig(steps=4, units_from=1, clusters=5, imitate=(1,), predicted_from=(1, 2), mask_probability=0.4),
+        PhaseConfig(
+            steps=4,
+            units_from=1,
+            clusters=5,
+            imitate=(1,),
+            predicted_from=(1, 2),
+            mask_probability=0.4,
+            mel_from=(1,),
+            mix_share=0.5,
+        ),
         PhaseConfig(steps=2, guide="self", units_from=2, clusters=4, predicted_from=(2,)),
     ),
     shape=SHAPE,
@@ -75,7 +84,7 @@ def weights(out: Path, number: int) -> dict[str, torch.Tensor]:
 def test_every_phase_leaves_weights_and_records(finished: Path) -> None:
     first, second = (read_metrics(phase_folder(finished, number), "train") for number in (1, 2))
     assert list(first) == [2, 4, 6] and first[6]["loss"] < first[2]["loss"]
-    assert {"error_1", "seen_accuracy_2", "masked_accuracy_1"} <= second[4].keys()
+    assert {"error_1", "mel_error_1", "seen_accuracy_2", "masked_accuracy_1"} <= second[4].keys()
     assert list(read_metrics(phase_folder(finished, 1), "valid")) == [3, 6]
     assert Codebook.load(phase_folder(finished, 2) / "codebook.safetensors").source == "layer 1 of whisper"
     assert Codebook.load(phase_folder(finished, 3) / "codebook.safetensors").centroids.shape == (4, 16)
@@ -135,7 +144,7 @@ def test_the_guide_of_a_model_is_its_state_before_the_phase() -> None:
 
 
 def test_weights_of_masked_and_seen_frames_enter_the_loss() -> None:
-    phase = dataclasses.replace(TINY.phases[1], imitate=(), predicted_from=(2,), seen_weight=0.0)
+    phase = dataclasses.replace(TINY.phases[1], imitate=(), predicted_from=(2,), mel_from=(), seen_weight=0.0)
     torch.manual_seed(0)
     model = GuidedModel(build_hubert(SHAPE).eval(), TINY, phase, WIDTH)
     wavs, mask = torch.randn(2, 4_000), torch.zeros(2, 12, dtype=torch.bool)
@@ -160,3 +169,41 @@ def test_the_encoder_of_a_phase_is_a_plain_hubert(finished: Path, tmp_path: Path
         expected = encode(model.hubert.eval(), wavs)
         found = read(wavs, output_hidden_states=True).hidden_states
     assert all(torch.allclose(state, other, atol=0.02) for state, other in zip(found, expected, strict=True))
+
+
+def test_a_phase_whose_encoder_is_there_is_finished(finished: Path, streams: Streams, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    model = GuidedModel(build_hubert(SHAPE), TINY, TINY.phases[1], WIDTH)
+    model.load_state_dict(weights(finished, 2))
+    write_hubert_folder(model.hubert, encoder_folder(out, 2))
+    write_hubert_folder(build_hubert(SHAPE), encoder_folder(out, 1))
+    seen = []
+    train_phases(
+        TINY, streams, loudness_guide(), out, CPU, finished=lambda number, model: seen.append(number), progress=False
+    )
+    assert seen == [3]
+    # the guide of the last phase is the encoder of the second, in half precision
+    found, expected = (Codebook.load(phase_folder(place, 3) / "codebook.safetensors") for place in (out, finished))
+    assert abs(found.centroids - expected.centroids).max() < 0.05
+
+
+def test_mel_targets_have_one_row_for_each_frame_and_no_loudness() -> None:
+    wavs = torch.randn(2, 400 + 320 * 11)
+    mels = MelTargets()(wavs)
+    assert mels.shape == (2, 12, MEL_BINS)
+    assert torch.allclose(MelTargets()(3 * wavs), mels, atol=1e-3)
+    assert torch.allclose(
+        mels[:, 4],
+        (MelTargets().mel(wavs[:, 1_280:1_680])[:, 0] - MelTargets().mel(wavs)[:, ::2].mean((1, 2))[:, None]) / 2,
+    )
+
+
+def test_the_error_of_the_energies_teaches_the_layers_below_it() -> None:
+    phase = dataclasses.replace(TINY.phases[0], imitate=(), mel_from=(1,))
+    torch.manual_seed(0)
+    model = GuidedModel(build_hubert(SHAPE).eval(), TINY, phase, WIDTH)
+    wavs = torch.randn(2, 400 + 320 * 11)
+    model(wavs, None, {}, mels=MelTargets()(wavs))["loss"].backward()
+    touched = [sum(p.grad is not None for p in layer.parameters()) for layer in model.hubert.encoder.layers]
+    assert touched[0] and not touched[1]
