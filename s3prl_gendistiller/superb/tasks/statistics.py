@@ -31,6 +31,18 @@ def value(statistic: Statistic, items: Items) -> float:
     return float(statistic.over(items)(np.ones((1, len(items.names))))[0])
 
 
+def ranked(items: Items) -> Items:
+    """The items with the rank of each ``score`` (0 to 1) in place of the score, which leaves EER and MTWV as they are.
+
+    The scores of two systems can then be exchanged; equal scores keep one rank.
+    """
+    if "score" not in items.columns:
+        return items
+    _, place, counts = np.unique(items.columns["score"], return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - counts / 2)[place] / len(place)
+    return Items(items.names, {**items.columns, "score": ranks}, items.units, items.strata)
+
+
 @dataclass(frozen=True)
 class Ratio:
     """The sum of one column over the sum of another, the mean over strata; None divides by the number of items."""
