@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,13 +54,13 @@ def test_two_students_are_compared(suite: Path, capsys: pytest.CaptureFixture[st
     printed = capsys.readouterr().out
     assert (suite / "compare_fbank_mfcc.md").read_text() in printed
     table = rows(printed)
-    assert table["task"][2:4] == ["fbank", "mfcc"] and table["task"][-1] == "fbank is"
+    assert table["task"][3:5] == ["fbank", "mfcc"] and table["task"][-1] == "fbank is"
     entries = json.loads((suite / "results.json").read_text())["students"]
     for name, metric in (("KS acc % ↑", "acc"), ("PR PER % ↓", "per")):
         task = name.split()[0].lower()
         ours, theirs = (entries[model]["tasks"][task]["values"][metric] for model in ("fbank", "mfcc"))
-        assert table[name][2:5] == [f"{ours:.2f}", f"{theirs:.2f}", f"{ours - theirs:+.2f}"]
-        low, high = (float(bound) for bound in table[name][5].split(" to "))
+        assert table[name][2:6] == ["1 / 1", f"{ours:.2f}", f"{theirs:.2f}", f"{ours - theirs:+.2f}"]
+        low, high = (float(bound) for bound in table[name][6].split(" to "))
         assert low <= ours - theirs + 0.01 and ours - theirs - 0.01 <= high
     assert "fbank is one run" in printed
 
@@ -105,6 +106,16 @@ def test_a_run_without_predictions_is_named_with_what_to_do(suite: Path, capsys:
     assert main([*command, "--tasks", "pr"]) == 2
     error = capsys.readouterr().err
     assert "have no task to compare" in error and "test-hyp.ark: no such file" in error and "Traceback" not in error
+
+
+def test_a_missing_package_is_named_with_its_extra(
+    suite: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (suite / "runs" / "mfcc" / "pr" / "superb_items.csv").unlink()
+    monkeypatch.setitem(sys.modules, "editdistance", None)
+    assert main(["superb", "--out", str(suite), "--compare", "fbank", "mfcc"]) == 0
+    printed = capsys.readouterr().out
+    assert 'install: pip install "s3prl-gendistiller[pr]"' in printed and "-m evaluate" not in printed
 
 
 def test_mistakes_are_named(suite: Path, capsys: pytest.CaptureFixture[str]) -> None:

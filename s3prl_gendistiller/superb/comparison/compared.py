@@ -165,7 +165,7 @@ def _unknown(name: str, models: Sequence[BenchmarkedModel], path: Path) -> str:
     """The problem with a name that no student has; empty for none."""
     if _chosen(name, models):
         return ""
-    known = list(dict.fromkeys([*(model.group for model in models), *(model.name for model in models)]))
-    close = difflib.get_close_matches(name, known, n=1)
+    known = list(dict.fromkeys(model.group for model in models))
+    close = difflib.get_close_matches(name, [*known, *(model.name for model in models)], n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
     return f"--compare: found {name}, expected a student of {path}: {', '.join(known)}{hint}"

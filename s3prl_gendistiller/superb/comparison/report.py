@@ -15,14 +15,15 @@ def as_markdown(first: Student, second: Student, rows: Sequence[Compared], lines
     Args:
         lines: notes on tasks that are not compared.
     """
-    header = ["task", "items", first.name, second.name, "difference", "95 % interval", "p", "p (Holm)"]
+    header = ["task", "items", "seeds", first.name, second.name, "difference", "95 % interval", "p", "p (Holm)"]
     cells = [[*header, f"{first.name} is"]]
     for row in rows:
         found = row.found
         values = [f"{value:.2f}" for value in found.values]
         interval = f"{found.low:+.2f} to {found.high:+.2f}"
         numbers = [f"{found.difference:+.2f}", interval, f"{found.p:.4f}", f"{row.corrected:.4f}"]
-        cells.append([label(row.task, row.metric), f"{found.items:,}", *values, *numbers, row.word])
+        drawn = [f"{found.items:,}", "{} / {}".format(*found.seeds)]
+        cells.append([label(row.task, row.metric), *drawn, *values, *numbers, row.word])
     notes = [*_notes(first, second, rows), *lines]
     return markdown(cells) + "".join(f"\n{note}\n" for note in notes)
 

@@ -27,6 +27,10 @@ _APART = 0.01  # between a number and what the items make, in the unit of the me
 logger = logging.getLogger(__name__)
 
 
+class _MissingPackage(UserError):
+    """A package that reads what s3prl's expert wrote is not installed; another test would not help."""
+
+
 def keep_items(run: Run, values: Mapping[str, float]) -> None:
     """Writes the items of a run that has just been tested; a run whose items are not whole keeps its number alone.
 
@@ -55,6 +59,8 @@ def items_of(folder: Path, task: Task) -> Items:
             return _adding_up(task, read_items(folder / ITEMS), tested["values"])
         config = read_yaml(folder / RESOLVED_CONFIG).get("downstream_expert", {})
         return _made(task, folder, config, tested["values"])
+    except _MissingPackage:
+        raise
     except UserError as error:
         checkpoint = tested.get("checkpoint") or task.best
         again = f" -e {folder / checkpoint}" if checkpoint else ", with the flags of the suite's --dry-run"
@@ -66,6 +72,9 @@ def _made(task: Task, folder: Path, config: Mapping[str, Any], values: Mapping[s
     """The items from what s3prl's expert wrote; UserError if they do not make the number that s3prl printed."""
     try:
         return _adding_up(task, task.items(folder, config), values)
+    except ImportError as error:
+        command = f'pip install "s3prl-gendistiller[{task.name}]"'
+        raise _MissingPackage(f"{folder}: its items cannot be read ({error}); install: {command}") from error
     except (OSError, LookupError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"what s3prl's expert wrote is not readable: {error}") from error
 
