@@ -106,14 +106,13 @@ def compare_students(first: Student, second: Student, tasks: Sequence[Task]) -> 
             if not task.statistics:
                 raise UserError("its items are not kept")
             ours, theirs = _aligned(first, second, task)
+            found += [
+                (task, metric, compare(task.statistics[metric.key], ours, theirs))
+                for metric in task.metrics
+                if metric.key in task.statistics and _measured(metric, task, first, second)
+            ]
         except UserError as error:
             lines += [f"{task.name.upper()} is not compared: {line}" for line in str(error).split("\n")]
-            continue
-        found += [
-            (task, metric, compare(task.statistics[metric.key], ours, theirs))
-            for metric in task.metrics
-            if metric.key in task.statistics and _measured(metric, task, first, second)
-        ]
     corrected = holm([difference.p for *_, difference in found])
     return [Compared(*one, p) for one, p in zip(found, corrected, strict=True)], lines
 

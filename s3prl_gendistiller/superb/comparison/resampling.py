@@ -20,6 +20,7 @@ from itertools import product
 
 import numpy as np
 
+from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.tasks.items import Items, joined
 from s3prl_gendistiller.superb.tasks.statistics import Evaluate, Statistic, ranked
 
@@ -61,6 +62,9 @@ def compare(statistic: Statistic, first: Seeds, second: Seeds, draws: int = DRAW
     Args:
         draws: number of draws of the bootstrap, and of the permutation test.
         seed: seed of the draws; the same call gives the same result.
+
+    Raises:
+        UserError: some draws of so few items have no value, such as slots without a letter.
     """
     random = np.random.default_rng(seed)
     systems = [[[ranked(run) for run in runs] for runs in system] for system in (first, second)]
@@ -73,6 +77,9 @@ def compare(statistic: Statistic, first: Seeds, second: Seeds, draws: int = DRAW
     weights = [_drawn(shape, size, random)[:, shape.units] for size in _sizes(draws, len(shape.names))]
     drawn = [_by_seed(statistic, system, weights) for system in systems]  # (draws, seeds)
     del weights
+    if not all(np.isfinite(one).all() for one in (*observed, *drawn)):
+        found = f"the test is too small: some draws of its {count:,} items hold nothing to count"
+        raise UserError(f"{found}; compare the students on a larger test")
     correction = np.sqrt(count / max(count - 1, 1))
     of_items = correction * (drawn[0].mean(axis=1) - drawn[1].mean(axis=1) - difference)
     spreads = [_seed_variance(one[0], all_ - one) for one, all_ in zip(observed, drawn, strict=True)]

@@ -58,9 +58,10 @@ class Ratio:
         below = np.stack([whole * chosen for chosen in strata], axis=1)
 
         def evaluate(weights: np.ndarray) -> np.ndarray:
-            with np.errstate(invalid="ignore", divide="ignore"):
+            with np.errstate(invalid="ignore", divide="ignore"):  # a draw without any length has no ratio
                 rates: np.ndarray = self.factor * (weights @ top) / (weights @ below)
-            return np.nanmean(rates, axis=1)
+            mean: np.ndarray = rates.mean(axis=1)
+            return mean
 
         return evaluate
 
@@ -82,7 +83,8 @@ class LowestRatio:
         below = items.columns[self.length]
 
         def evaluate(weights: np.ndarray) -> np.ndarray:
-            rates: np.ndarray = self.factor * (weights @ top).min(axis=1) / (weights @ below)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                rates: np.ndarray = self.factor * (weights @ top).min(axis=1) / (weights @ below)
             return rates
 
         return evaluate

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.comparison.resampling import Difference, compare, holm
 from s3prl_gendistiller.superb.tasks.items import Items
 from s3prl_gendistiller.superb.tasks.statistics import EqualErrorRate, Ratio, Statistic, TermWeightedValue
@@ -93,6 +94,13 @@ def test_no_difference_is_found_between_a_run_and_itself() -> None:
     seeds = system(random, hardness, 3, 0.0, 1.0)
     found = compare(MEAN, seeds, seeds, 500)  # other seeds of the same method might differ
     assert found.p == 1 and found.low < 0 < found.high
+
+
+def test_items_too_few_to_draw_from_are_refused() -> None:
+    """Values of slots in one of three utterances: three draws in ten hold no letter."""
+    runs = [[Items(["a", "b", "c"], {"errors": np.array([1.0, 0, 0]), "letters": np.array([4.0, 0, 0])})]]
+    with pytest.raises(UserError, match="some draws of its 3 items hold nothing to count"):
+        compare(Ratio("errors", "letters"), runs, runs, 100)
 
 
 def test_the_same_call_gives_the_same_result() -> None:
