@@ -19,11 +19,12 @@ else 1.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -61,6 +62,28 @@ def parts(args: argparse.Namespace, work: Path) -> list[Part]:
     return [part for part in known if part.name in args.parts]
 
 
+def problems(args: argparse.Namespace) -> Iterator[str]:
+    """What would cost time of the GPU before it is noticed."""
+    if unknown := sorted(set(args.parts) - set(PARTS)):
+        yield f"--parts: found {' '.join(unknown)}, expected some of {' '.join(PARTS)}"
+    if not 0 < args.minutes < math.inf:
+        yield f"--minutes: found {args.minutes}, expected a number of minutes above 0"
+    if args.out.exists() and not args.out.is_dir():
+        yield f"--out: {args.out} is a file, expected a folder; give another one"
+    if args.s3prl is not None and not (args.s3prl / "pretrain" / "distiller").is_dir():
+        yield f"--s3prl: {args.s3prl} lacks pretrain/distiller, expected the folder s3prl/ of s3prl's repository"
+    if find_spec("torch") is None:
+        yield f"{sys.executable} has no torch; name the Python to use with PYTHON=path/to/python"
+    elif args.device == "cuda" and not gpu_found():
+        yield "no GPU was found; --small tries the kit on a CPU"
+
+
+def gpu_found() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def run(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("result/gpu"), help="folder of results; default: %(default)s")
@@ -74,9 +97,8 @@ def run(argv: Sequence[str]) -> int:
     args.out = args.out.resolve()
     args.device = args.device or ("cpu" if args.small else "cuda")
     args.workers = args.workers if args.workers is not None else (0 if args.small else 6)
-    unknown = sorted(set(args.parts) - set(PARTS))
-    if unknown or args.minutes <= 0:
-        parser.error(f"--parts {' '.join(unknown)}: unknown" if unknown else "--minutes: expected more than 0")
+    if found := list(problems(args)):
+        parser.error("\n  ".join(found))
     args.out.mkdir(parents=True, exist_ok=True)
     began = float(os.environ.get("KIT_STARTED", time.time()))
     end = began + 60 * args.minutes - RESERVE

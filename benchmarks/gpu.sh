@@ -11,8 +11,9 @@ options=()
 while (($#)); do
     case "$1" in
         --wheels)
+            wheels=("${2:-}"/*.whl)
+            [[ -f "${wheels[0]}" ]] || { echo "error: --wheels: found no *.whl in '${2:-}', expected a folder of wheels" >&2; exit 2; }
             site="$(mktemp -d)"
-            wheels=("${2:?--wheels: expected a folder}"/*.whl)
             "$python" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade --target "$site" "${wheels[@]}" \
                 || { echo "error: --wheels $2: the wheels cannot be installed" >&2; exit 2; }
             export PYTHONPATH="$site${PYTHONPATH:+:$PYTHONPATH}"

@@ -29,14 +29,7 @@ from s3prl_gendistiller.distill.manifest import Utterance, read_manifest, write_
 from s3prl_gendistiller.documents import read_yaml
 from s3prl_gendistiller.host import compat
 from s3prl_gendistiller.schema import from_dict
-from teacher import HELD_OUT
-
-
-def listed(folder: Path, out: Path, name: str) -> list[Utterance]:
-    """All recordings below a folder; their manifest is written once."""
-    if not (out / f"{name}.csv").is_file():
-        write_manifest(folder, out, name=name, skip_bad=True)
-    return read_manifest([out / f"{name}.csv"], folder)
+from teacher import corpus_speech
 
 
 def read_streams(corpora: Sequence[Path], real: Path | None, out: Path, device: torch.device, seed: int) -> Streams:
@@ -45,15 +38,20 @@ def read_streams(corpora: Sequence[Path], real: Path | None, out: Path, device: 
     Raises:
         UserError: a folder is missing or holds no recording.
     """
-    spoken = [utterance for i, corpus in enumerate(corpora) for utterance in listed(corpus, out, f"corpus{i}")]
-    held = [any(part in utterance.path.as_posix() for part in HELD_OUT) for utterance in spoken]
-    train = [utterance for utterance, is_held in zip(spoken, held, strict=True) if not is_held]
-    valid = [utterance for utterance, is_held in zip(spoken, held, strict=True) if is_held]
+    parts = [corpus_speech(corpus, out / f"corpus{number}") for number, corpus in enumerate(corpora)]
+    train, valid = ([each for part in parts for each in getattr(part, name)] for name in ("train", "valid"))
     return Streams(
         Stream.read(train, device, seed, "synthetic speech"),
         Stream.read(valid, device, seed, "held-out speech"),
-        None if real is None else Stream.read(listed(real, out, "real"), device, seed, "real speech"),
+        None if real is None else Stream.read(recordings(real, out), device, seed, "real speech"),
     )
+
+
+def recordings(folder: Path, out: Path) -> list[Utterance]:
+    """All recordings below a folder; their manifest is written once."""
+    if not (out / "real.csv").is_file():
+        write_manifest(folder, out, name="real", skip_bad=True)
+    return read_manifest([out / "real.csv"], folder)
 
 
 def whisper_guide(folder: Path, device: torch.device) -> Guide:

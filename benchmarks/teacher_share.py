@@ -22,12 +22,11 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from front_ends import BATCH
-from hubert.random_teacher import write_random_teacher
+from hubert.random_teacher import BASE, write_random_teacher
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
@@ -39,7 +38,6 @@ from s3prl_gendistiller.outputs import check_writable, write_text
 from s3prl_gendistiller.superb.suite.table import markdown
 from stock.training import noise, optimiser_step, our_loss, our_task, paper_config
 
-BASE: dict[str, Any] = {"width": 768, "layers": 12, "heads": 12, "ffn": 3072, "conv_dim": 512}
 STUDENTS = {"GenDistiller": "gendistiller", "DistilHuBERT": "distilhubert"}
 SHARED = {"gendistiller": "share_front_end", "distilhubert": "distilhubert_share_front_end"}
 LAYERS = (4, 8, 12)

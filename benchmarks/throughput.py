@@ -30,8 +30,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import importlib
-import importlib.util
 import os
 import sys
 import tempfile
@@ -43,11 +41,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from hubert.random_teacher import write_random_teacher
+from hubert.random_teacher import BASE, write_random_teacher
 from miniature.forms import form_name
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
+from s3prl_gendistiller.distill.compiling import compile_task
 from s3prl_gendistiller.distill.data import TrainLoader
 from s3prl_gendistiller.distill.teacher import Teacher
 from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher
@@ -63,11 +62,11 @@ from stock.speech import counted, seconds_per_batch, write_speech
 from stock.training import Clock, optimiser_step, our_loss, our_task, paper_config, stock_config
 
 FORMS = ("gendistiller", "share_front_end", "distilhubert", "mel")
-COMPILING = "s3prl_gendistiller.distill.compiling"
 STOCK = "s3prl"  # beginning of the names of the rows of s3prl's distiller
 SIZES: dict[str, Any] = {}
 """Keys of s3prl's configuration in which the teacher differs from HuBERT Base and WavLM Base+."""
-FOLDER_SIZES: dict[str, Any] = {"width": 768, "layers": 12, "heads": 12, "ffn": 3072, "conv_dim": 512}
+FOLDER_SIZES = BASE
+"""Sizes of a teacher in a transformers folder."""
 
 
 class TeacherKind(NamedTuple):
@@ -116,7 +115,7 @@ def our_contenders(
     def build(clock: Clock, *, config: ModelConfig) -> Step:
         task = our_task(config, load(), device)
         if compiled:
-            importlib.import_module(COMPILING).compile_task(task, 1, device)
+            compile_task(task, 1, device)
         clock.watch(task.teacher, task.student)
         return optimiser_step(task, our_loss(task, wavs, config), clock)
 
@@ -235,8 +234,6 @@ def checked(args: argparse.Namespace) -> dict[str, ModelConfig]:
             problems.append(str(error))
     if unknown := sorted(set(map(form_name, args.compile)) - set(map(form_name, args.forms))):
         problems.append(f"--compile: found {', '.join(unknown)}, expected some of --forms")
-    if args.compile and importlib.util.find_spec(COMPILING) is None:
-        problems.append("--compile: this version of the package has no torch.compile; leave it out")
     checks: list[Callable[[], None]] = [functools.partial(check_device, args.device, "--device")]
     if args.s3prl is not None:
         checks.append(functools.partial(check_host, args.s3prl))

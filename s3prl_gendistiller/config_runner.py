@@ -24,7 +24,10 @@ class DataConfig:
     num_workers: int = key(4, low=0, about="processes that read audio; 0: no process beside the run")
     crop_samples: int = key(250_000, low=400, about="longest piece of an utterance, in samples; 250,000 are 15.6 s")
     padded_lengths: int | None = key(
-        None, low=1, about="how many lengths padded batches may have; null: each is as long as its longest crop"
+        None,
+        low=1,
+        high=1000,
+        about="how many lengths padded batches may have; null: each is as long as its longest crop",
     )
     valid_sets: tuple[str, ...] = key((), about="names of the manifests of the held-out speech, without .csv")
     valid_step: int = key(1000, low=1, about="steps from one score on the held-out speech to the next")

@@ -9,15 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hubert.model import layer_states
 from hubert.phases import PhaseConfig, PhasedRecipe
 from s3prl_gendistiller.distill.units import UnitHead
-
-
-def new_encoder(recipe: PhasedRecipe) -> Any:
-    """A HubertModel of random weights."""
-    from transformers import HubertConfig, HubertModel
-
-    return HubertModel(HubertConfig(**recipe.transformers_config()))
 
 
 def encode(hubert: Any, wavs: Tensor, mask: Tensor | None = None) -> list[Tensor]:
@@ -32,12 +26,7 @@ def encode(hubert: Any, wavs: Tensor, mask: Tensor | None = None) -> list[Tensor
     frames = hubert.feature_projection(hubert.feature_extractor(wavs).transpose(1, 2))
     if mask is not None:
         frames = torch.where(mask.unsqueeze(-1), hubert.masked_spec_embed.to(frames.dtype), frames)
-    encoder = hubert.encoder
-    states = [encoder.layer_norm(frames + encoder.pos_conv_embed(frames))]
-    for layer in encoder.layers:
-        output = layer(states[-1])
-        states.append(output[0] if isinstance(output, tuple) else output)
-    return states
+    return layer_states(hubert.encoder, frames)
 
 
 class GuidedModel(nn.Module):

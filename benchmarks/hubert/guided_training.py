@@ -20,18 +20,20 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from hubert.codebook import CODEBOOK, Codebook
-from hubert.guided_model import GuidedModel, encode, new_encoder
+from hubert.guided_model import GuidedModel, encode
 from hubert.masking import span_mask
+from hubert.model import build_hubert
 from hubert.phases import PhaseConfig, PhasedRecipe
-from hubert.stream import CropPlanner, Crops, Stream
+from hubert.steps import WEIGHTS, Steps, read
+from hubert.stream import Crops, CropSampler, Stream
 from s3prl_gendistiller.distill.kmeans import fit_centroids, frames_to_cluster
 from s3prl_gendistiller.distill.metrics import append_metrics
 from s3prl_gendistiller.documents import read_json
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.outputs import replacing, write_text
+from s3prl_gendistiller.outputs import write_text
 from s3prl_gendistiller.schema import to_dict
 
-RECIPE, STATE, WEIGHTS = "recipe.json", "state.ckpt", "weights.ckpt"
+RECIPE = "recipe.json"
 _HELD_OUT_BATCHES = 4
 _HELD_OUT_SEED = 1_000_003
 _CLUSTER_SEED = 2_000_003
@@ -98,7 +100,7 @@ def train_phases(
     _claim(out, recipe)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        hubert = new_encoder(recipe).to(device)
+        hubert = build_hubert(recipe.shape).to(device)
     model = None
     for number, phase in enumerate(recipe.phases, 1):
         folder = phase_folder(out, number)
@@ -108,7 +110,7 @@ def train_phases(
             torch.manual_seed(recipe.seed + number)
             model = GuidedModel(hubert, recipe, phase, guide.width).to(device)
         if (folder / WEIGHTS).is_file():
-            model.load_state_dict(_read(folder / WEIGHTS, device))
+            model.load_state_dict(read(folder / WEIGHTS, device))
         else:
             _Phase(recipe, number, streams, guide, folder, device, progress).train(model)
         finished(number, copy.deepcopy(model).cpu().eval())
@@ -137,18 +139,17 @@ class _Phase:
         self.recipe, self.number, self.folder = recipe, number, folder
         self.phase: PhaseConfig = recipe.phases[number - 1]
         self.guide, self.device, self.progress = guide, device, progress
-        self.planner = _planner(recipe, streams, recipe.seed + number)
-        self.held_out = _planner(recipe, Streams(streams.held_out, streams.held_out), _HELD_OUT_SEED)
+        self.sampler = _sampler(recipe, streams, recipe.seed + number)
+        self.held_out = _sampler(recipe, Streams(streams.held_out, streams.held_out), _HELD_OUT_SEED)
         self.codebook = self._codebook() if self.phase.units_from is not None else None
         if self.codebook is not None:
             self.centroids = torch.from_numpy(self.codebook.centroids).to(device)
 
     def train(self, model: GuidedModel) -> None:
         recipe, steps = self.recipe, self.phase.steps
-        learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(learning, lr=self.phase.lr, betas=(0.9, 0.98), weight_decay=recipe.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps, recipe.warmup))
-        done = self._resume(model, optimizer, schedule)
+        options = {"warmup": recipe.warmup, "weight_decay": recipe.weight_decay, "clip_norm": recipe.clip_norm}
+        taken = Steps(model, self.folder, steps, lr=self.phase.lr, **options)
+        done = taken.resume(self.device)
         model.train()
         since: list[dict[str, Tensor]] = []
         started = time.monotonic()
@@ -156,12 +157,8 @@ class _Phase:
             total=steps, initial=done, desc=f"phase {self.number}", unit="step", disable=not self.progress
         ) as bar:
             for step in range(done + 1, steps + 1):
-                found = self._losses(model, self.planner.batch(step), step)
-                found["loss"].backward()
-                torch.nn.utils.clip_grad_norm_(learning, recipe.clip_norm)
-                optimizer.step()
-                schedule.step()
-                optimizer.zero_grad(set_to_none=True)
+                found = self._losses(model, self.sampler.batch(step), step)
+                taken.take(found["loss"])
                 since.append({name: value.detach() for name, value in found.items()})
                 bar.update()
                 if step % recipe.log_step == 0 or step == steps:
@@ -174,10 +171,9 @@ class _Phase:
                     since = []
                 if step % recipe.save_step == 0 and step < steps:
                     append_metrics(self.folder, "valid", step, self._validate(model))
-                    _write(self.folder / STATE, _state(step, model, optimizer, schedule))
+                    taken.save(step)
         append_metrics(self.folder, "valid", steps, self._validate(model))
-        _write(self.folder / WEIGHTS, model.state_dict())
-        (self.folder / STATE).unlink(missing_ok=True)
+        taken.finish()
 
     def _losses(self, model: GuidedModel, crops: Crops, chance: int) -> dict[str, Tensor]:
         with self._precision():
@@ -215,12 +211,12 @@ class _Phase:
         assert layer is not None
         if path.is_file():
             return Codebook.load(path)
-        planner = copy.copy(self.planner)
-        planner.seed = _CLUSTER_SEED + self.recipe.seed
+        sampler = copy.copy(self.sampler)
+        sampler.seed = _CLUSTER_SEED + self.recipe.seed
 
         def frames(number: int) -> np.ndarray:
             with self._precision():
-                found: np.ndarray = self.guide(planner.batch(number).clean, [layer])[layer].flatten(0, 1).cpu().numpy()
+                found: np.ndarray = self.guide(sampler.batch(number).clean, [layer])[layer].flatten(0, 1).cpu().numpy()
             return found
 
         # a few frames of each batch, so that the frames come from many utterances
@@ -237,21 +233,11 @@ class _Phase:
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16")
 
-    def _resume(self, model: GuidedModel, optimizer: Any, schedule: Any) -> int:
-        path = self.folder / STATE
-        if not path.is_file():
-            return 0
-        state = _read(path, self.device)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        return int(state["step"])
 
-
-def _planner(recipe: PhasedRecipe, streams: Streams, seed: int) -> CropPlanner:
+def _sampler(recipe: PhasedRecipe, streams: Streams, seed: int) -> CropSampler:
     real = recipe.real_share if streams.real is not None else 0.0
     shares = [(streams.synthetic, 1 - real), *([] if streams.real is None else [(streams.real, real)])]
-    return CropPlanner(
+    return CropSampler(
         shares,
         crop_seconds=recipe.crop_seconds,
         batch_seconds=recipe.batch_seconds,
@@ -265,12 +251,6 @@ def _means(records: Sequence[dict[str, Tensor]]) -> dict[str, float]:
     return {name: torch.stack([record[name] for record in records]).float().mean().item() for name in records[0]}
 
 
-def _rate(step: int, steps: int, warmup: float) -> float:
-    """Share of the highest learning rate at a step: a linear rise, then a linear fall."""
-    rise = max(1, round(warmup * steps))
-    return min((step + 1) / rise, max(0.0, (steps - step) / max(1, steps - rise)))
-
-
 def _claim(out: Path, recipe: PhasedRecipe) -> None:
     """
     Raises:
@@ -282,17 +262,3 @@ def _claim(out: Path, recipe: PhasedRecipe) -> None:
         write_text(path, json.dumps(wanted, indent=2) + "\n")
     elif read_json(path) != wanted:
         raise UserError(f"{out}: was begun with another recipe; give another folder, or remove {out}")
-
-
-def _state(step: int, model: GuidedModel, optimizer: Any, schedule: Any) -> dict[str, Any]:
-    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
-    return {"step": step, **{name: part.state_dict() for name, part in parts.items()}}
-
-
-def _write(path: Path, content: Any) -> None:
-    with replacing(path) as part:
-        torch.save(content, part)
-
-
-def _read(path: Path, device: torch.device) -> Any:
-    return torch.load(path, map_location=device, weights_only=True)

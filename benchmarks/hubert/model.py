@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hubert.recipe import HubertRecipe
+from hubert.recipe import HubertRecipe, ShapeConfig
 from s3prl_gendistiller.distill.units import UnitHead
 
 
@@ -27,7 +27,7 @@ class MaskedUnitModel(nn.Module):
     def __init__(self, recipe: HubertRecipe, clusters: int) -> None:
         super().__init__()
         self.low_precision = recipe.precision == "bfloat16"
-        self.hubert = build_hubert(recipe)
+        self.hubert = build_hubert(recipe.shape)
         self.head = UnitHead(recipe.shape.hidden_size, clusters, recipe.unit_dim, recipe.temperature)
 
     def forward(self, inputs: Tensor, units: Tensor, mask: Tensor) -> Prediction:
@@ -71,20 +71,28 @@ class MaskedUnitModel(nn.Module):
             if inputs.dim() == 1:
                 output: Any = self.hubert(inputs.unsqueeze(0), output_hidden_states=True)
                 states = output.hidden_states
-            else:  # transformers lists hidden states only for calls of the whole model
-                encoder, projected = self.hubert.encoder, self.hubert.feature_projection(inputs.unsqueeze(0))
-                states = [encoder.layer_norm(projected + encoder.pos_conv_embed(projected))]
-                for layer in encoder.layers:
-                    state = layer(states[-1])
-                    states.append(state[0] if isinstance(state, tuple) else state)
+            else:
+                states = layer_states(self.hubert.encoder, self.hubert.feature_projection(inputs.unsqueeze(0)))
         return [state[0] for state in states]
 
     def _precision(self) -> torch.autocast:
         return torch.autocast("cpu", torch.bfloat16, enabled=self.low_precision)
 
 
-def build_hubert(recipe: HubertRecipe) -> Any:
+def build_hubert(shape: ShapeConfig) -> Any:
     """A HubertModel of random weights."""
     from transformers import HubertConfig, HubertModel
 
-    return HubertModel(HubertConfig(**recipe.transformers_config()))
+    return HubertModel(HubertConfig(**shape.transformers_config()))
+
+
+def layer_states(encoder: Any, projected: Tensor) -> list[Tensor]:
+    """Input of the first layer and output of each layer, from projected frames: (B, T, D) -> (B, T, D) each.
+
+    transformers lists hidden states only for calls of the whole model.
+    """
+    states = [encoder.layer_norm(projected + encoder.pos_conv_embed(projected))]
+    for layer in encoder.layers:
+        output = layer(states[-1])
+        states.append(output[0] if isinstance(output, tuple) else output)
+    return states

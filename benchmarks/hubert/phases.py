@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from hubert.recipe import ShapeConfig
 from s3prl_gendistiller.schema import key
@@ -110,13 +108,3 @@ class PhasedRecipe:
                 wrong = sorted({layer for layer in layers if not 1 <= layer <= limit})
                 if wrong:
                     yield f"phases {number} {name}: found layer {', '.join(map(str, wrong))}, expected 1 to {limit}"
-
-    def transformers_config(self) -> dict[str, Any]:
-        """Arguments of HubertConfig."""
-        return {
-            **dataclasses.asdict(self.shape),
-            "conv_dim": [self.shape.conv_dim] * 7,
-            # a small model on many hours: nothing is overfitted
-            **dict.fromkeys(("hidden_dropout", "attention_dropout", "activation_dropout", "layerdrop"), 0.0),
-            **dict.fromkeys(("feat_proj_dropout", "final_dropout"), 0.0),
-        }

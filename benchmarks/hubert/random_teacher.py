@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from s3prl_gendistiller.distill.transformers_folder import CLASSES, read_object
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.outputs import atomic_folder
+
+BASE: dict[str, Any] = {"width": 768, "layers": 12, "heads": 12, "ffn": 3072, "conv_dim": 512}
+"""Sizes of HuBERT Base and WavLM Base+."""
 
 
 def write_random_teacher(

@@ -22,6 +22,16 @@ class ShapeConfig:
     num_conv_pos_embeddings: int = key(128, low=1)
     num_conv_pos_embedding_groups: int = key(16, low=1)
 
+    def transformers_config(self) -> dict[str, Any]:
+        """Arguments of HubertConfig."""
+        return {
+            **dataclasses.asdict(self),
+            "conv_dim": [self.conv_dim] * 7,
+            # a small model that sees its speech a few times: nothing is overfitted
+            **dict.fromkeys(("hidden_dropout", "attention_dropout", "activation_dropout", "layerdrop"), 0.0),
+            **dict.fromkeys(("feat_proj_dropout", "final_dropout"), 0.0),
+        }
+
     def problems(self) -> Iterator[str]:
         for name in ("num_attention_heads", "num_conv_pos_embedding_groups"):
             if self.hidden_size % getattr(self, name):
@@ -104,13 +114,3 @@ class HubertRecipe:
                 yield f"rounds {number} layer: found {round_.layer}, expected 1 to {self.shape.num_hidden_layers}"
         if self.crop_seconds > self.batch_seconds:
             yield f"crop_seconds: found {self.crop_seconds}, expected at most batch_seconds {self.batch_seconds}"
-
-    def transformers_config(self) -> dict[str, Any]:
-        """Arguments of HubertConfig."""
-        return {
-            **dataclasses.asdict(self.shape),
-            "conv_dim": [self.shape.conv_dim] * 7,
-            # in few epochs nothing is overfitted
-            **dict.fromkeys(("hidden_dropout", "attention_dropout", "activation_dropout", "layerdrop"), 0.0),
-            **dict.fromkeys(("feat_proj_dropout", "final_dropout"), 0.0),
-        }

@@ -36,11 +36,7 @@ class Crops(NamedTuple):
 
 
 class Stream:
-    """Samples (N,) in int16 on a device.
-
-    Raises:
-        UserError: the stream holds less than `shortest` samples, or a file cannot be read.
-    """
+    """Samples (N,) in int16 on a device."""
 
     def __init__(self, samples: Tensor) -> None:
         self.samples = samples
@@ -50,7 +46,7 @@ class Stream:
 
     @classmethod
     def read(cls, utterances: Sequence[Utterance], device: torch.device, seed: int, about: str) -> Stream:
-        """All utterances one after another, in random order."""
+        """All utterances one after another, in random order; a UserError if a file cannot be read."""
         order = np.random.default_rng(seed).permutation(len(utterances))
         with ThreadPoolExecutor(_READERS) as pool:
             found = pool.map(_in_16_bits, (utterances[i].path for i in order))
@@ -68,8 +64,15 @@ def _in_16_bits(path: Path) -> np.ndarray:
     return np.round(wav.clip(-1, 1) * 32767).astype(np.int16)
 
 
-class CropPlanner:
-    """Draws batches; each is a pure function of the seed and of its number."""
+class CropSampler:
+    """Draws batches; each is a pure function of the seed and of its number.
+
+    Args:
+        streams: each with the share of the crops that come from it.
+
+    Raises:
+        UserError: a stream is not longer than the longest crop.
+    """
 
     def __init__(
         self,

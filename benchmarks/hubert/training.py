@@ -20,15 +20,16 @@ from hubert.batches import CropPlan, CropPlanner, Speech, UnitBatch, read_batch,
 from hubert.masking import span_mask
 from hubert.model import MaskedUnitModel, Prediction
 from hubert.recipe import HubertRecipe, RoundConfig
+from hubert.steps import WEIGHTS, Steps, read
 from hubert.units import cnn_frames, make_units
 from s3prl_gendistiller.distill.metrics import append_metrics
 from s3prl_gendistiller.documents import read_json
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.outputs import replacing, write_text
+from s3prl_gendistiller.outputs import write_text
 from s3prl_gendistiller.schema import to_dict
 from s3prl_gendistiller.shipped import existing_or_shipped
 
-RECIPE, STATE, WEIGHTS = "recipe.json", "state.ckpt", "weights.ckpt"
+RECIPE = "recipe.json"
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def pretrain(recipe: HubertRecipe, speech: Speech, out: Path, *, progress: bool 
         units = make_units(recipe, round_, speech, folder, model, frames, progress)
         model = _new_model(recipe, number, round_, model)
         if finished:
-            model.load_state_dict(_read(folder / WEIGHTS))
+            model.load_state_dict(read(folder / WEIGHTS))
         else:
             _Round(recipe, number, speech, folder, units, frames, progress).train(model)
     assert model is not None
@@ -90,10 +91,11 @@ class _Round:
         recipe, steps = self.recipe, self.round.steps
         if self.round.frozen_cnn:
             model.hubert.feature_extractor.requires_grad_(False)
-        learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(learning, lr=self.round.lr, betas=(0.9, 0.98), weight_decay=recipe.weight_decay)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps, recipe.warmup))
-        done = self._resume(model, optimizer, schedule)
+        options = {"warmup": recipe.warmup, "weight_decay": recipe.weight_decay, "clip_norm": recipe.clip_norm}
+        taken = Steps(model, self.folder, steps, lr=self.round.lr, **options)
+        done = taken.resume()
+        if done:
+            logger.info("round %d continues after step %d", self.number, done)
         planner = CropPlanner(self.speech.train, recipe.crop_seconds, recipe.batch_seconds, recipe.seed + self.number)
         plans = planner.forever(skip=done)
         bar = tqdm(total=steps, initial=done, desc=f"round {self.number}", unit="step", disable=not self.progress)
@@ -102,11 +104,7 @@ class _Round:
         with bar:
             for step in range(done + 1, steps + 1):
                 found = self._predict(model, self._batch(next(plans)), step)
-                (found.masked_loss + self.round.seen_weight * found.seen_loss).backward()
-                torch.nn.utils.clip_grad_norm_(learning, recipe.clip_norm)
-                optimizer.step()
-                schedule.step()
-                optimizer.zero_grad(set_to_none=True)
+                taken.take(found.masked_loss + self.round.seen_weight * found.seen_loss)
                 since.append([value.item() for value in found])
                 bar.update()
                 if not np.isfinite(since[-1][0]):
@@ -119,9 +117,8 @@ class _Round:
                 if step % recipe.valid_step == 0 or step == steps:
                     append_metrics(self.folder, "valid", step, self._validate(model))
                 if step % recipe.save_step == 0 and step < steps:
-                    _write(self.folder / STATE, _state(step, model, optimizer, schedule))
-        _write(self.folder / WEIGHTS, model.state_dict())
-        (self.folder / STATE).unlink(missing_ok=True)
+                    taken.save(step)
+        taken.finish()
 
     def _batch(self, plan: CropPlan, first: int = 0) -> UnitBatch:
         """The crops of a plan whose utterances are counted from `first`."""
@@ -153,18 +150,6 @@ class _Round:
         model.train()
         means = np.average(values, axis=0, weights=counts).tolist()
         return dict(zip(Prediction._fields, means, strict=True))
-
-    def _resume(self, model: MaskedUnitModel, optimizer: Any, schedule: Any) -> int:
-        """Number of finished steps, after the state of the last saved one is loaded."""
-        path = self.folder / STATE
-        if not path.is_file():
-            return 0
-        state = _read(path)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        logger.info("round %d continues after step %d", self.number, state["step"])
-        return int(state["step"])
 
 
 def _initial(recipe: HubertRecipe) -> MaskedUnitModel | None:
@@ -201,12 +186,6 @@ def _new_model(
     return model
 
 
-def _rate(step: int, steps: int, warmup: float) -> float:
-    """Share of the highest learning rate at a step: a linear rise, then a linear fall."""
-    rise = max(1, round(warmup * steps))
-    return min((step + 1) / rise, max(0.0, (steps - step) / max(1, steps - rise)))
-
-
 def _claim(out: Path, recipe: HubertRecipe, speech: Speech) -> None:
     """
     Raises:
@@ -227,17 +206,3 @@ def _claim(out: Path, recipe: HubertRecipe, speech: Speech) -> None:
     changed = [name for name in wanted if found.get(name) != wanted[name]]
     if changed:
         raise UserError(f"{out}: was begun with another {' and '.join(changed)}; give another folder, or remove it")
-
-
-def _state(step: int, model: MaskedUnitModel, optimizer: Any, schedule: Any) -> dict[str, Any]:
-    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
-    return {"step": step, **{name: part.state_dict() for name, part in parts.items()}}
-
-
-def _write(path: Path, content: Any) -> None:
-    with replacing(path) as part:
-        torch.save(content, part)
-
-
-def _read(path: Path) -> Any:
-    return torch.load(path, map_location="cpu", weights_only=True)

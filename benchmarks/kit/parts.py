@@ -159,7 +159,13 @@ def start_process(
             stdout=out,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=_hear_sigint,
         )
+
+
+def _hear_sigint() -> None:
+    """Undoes what a shell does to a command with `&` and to nohup's: its processes ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -22,7 +22,6 @@ from kit import READY, ROOT
 RATE = 16_000
 SPLITS = {"train-clean-100": 480, "dev-clean": 24}
 SMALL_SPLITS = {"train-clean-100": 24, "dev-clean": 3}
-BASE_PLUS: dict[str, Any] = {"width": 768, "layers": 12, "heads": 12, "ffn": 3072, "conv_dim": 512}
 TINY: dict[str, Any] = {
     "width": 24,
     "layers": 3,
@@ -89,11 +88,11 @@ def run(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     write_speech(args.work, args.small)
     write_recipe(args.work, args.small)
-    from hubert.random_teacher import write_random_teacher
+    from hubert.random_teacher import BASE, write_random_teacher
     from s3prl_gendistiller.host import compat
 
     compat.apply()
-    write_random_teacher(args.work / "teacher", model_type="wavlm", **(TINY if args.small else BASE_PLUS))
+    write_random_teacher(args.work / "teacher", model_type="wavlm", **(TINY if args.small else BASE))
     (args.work / READY).touch()
     print("ready", flush=True)
     return 0

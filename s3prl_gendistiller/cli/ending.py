@@ -23,7 +23,7 @@ def last_lines(folder: Path, device: str) -> Iterator[str]:
     kind = kind_of_weights(states)
     yield f"the {'student' if kind else 'newest checkpoint'} is in {path} (step {states['Step']:,})"
     if (folder / METRICS_FILE).is_file():
-        yield _progress(folder, states.get("Config", {}))
+        yield _progress(folder, states["Step"], states.get("Config", {}))
     if kind is not None:
         upstream = kind.upstream_for(states["Upstream_Config"].get("student", {}))
         small = ["-c", "downstream_runs/asr/small.yaml"] if device == "cpu" else []  # hours in place of weeks
@@ -31,14 +31,18 @@ def last_lines(folder: Path, device: str) -> Iterator[str]:
         yield f"next: {shell.line([*shell.launcher('run_downstream.py'), *flags])}"
 
 
-def _progress(folder: Path, config: Mapping[str, Any]) -> str:
-    """The held-out loss, or else the training loss, at its first and at its last entry."""
+def _progress(folder: Path, end: int, config: Mapping[str, Any]) -> str:
+    """The held-out loss, or else the training loss, at its first and at its last entry.
+
+    Entries behind the step `end` are of a run that was killed, before a shorter run went on from its checkpoint.
+    """
     data = config.get("pretrain_expert", {}).get("datarc", {})
     why = ", without held-out speech"
     if data.get("valid_sets"):  # the run was shorter
         why = f" (held-out speech is scored every {data.get('valid_step')} steps, valid_step)"
     for split, name in (("valid", "held-out loss"), ("train", f"training loss{why}:")):
-        losses = {step: entry["loss"] for step, entry in read_metrics(folder, split).items() if "loss" in entry}
+        entries = read_metrics(folder, split).items()
+        losses = {step: entry["loss"] for step, entry in entries if "loss" in entry and step <= end}
         if losses:
             return f"{name} {_compared(losses)}"
     return "no loss was logged"

@@ -183,7 +183,7 @@ def _run(argv: Sequence[str], host: Host, parser: argparse.ArgumentParser, resul
         torchrun.wait("the files of the run")
 
         def advice() -> str:
-            return way_on(call.folder, program=f"{'python' if torchrun.several() == 1 else 'torchrun'} {parser.prog} ")
+            return meeting.again() or way_on(call.folder, program=torchrun.launcher(parser.prog))
 
         try:
             with joined(meeting.present(), device, advice):

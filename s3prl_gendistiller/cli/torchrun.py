@@ -29,6 +29,13 @@ def several() -> int:
     return 1 if here is None else here.world
 
 
+def launcher(script: str) -> str:
+    """How a script is started as this process was, with a space behind it; on several machines, without their flags."""
+    here = meeting.present()
+    ranks = "" if here is None or here.world == 1 else f" --nproc_per_node {here.local_world}"
+    return f"{'torchrun' if ranks else 'python'}{ranks} {script} "
+
+
 def settle(args: argparse.Namespace, filled: dict[str, str], free_name: Callable[[str], str]) -> None:
     """Gives all ranks one name of the run, and goes on with the run after a restart.
 

@@ -137,6 +137,14 @@ def present() -> Meeting | None:
     return _present
 
 
+def again() -> str:
+    """Says that torchrun starts the ranks again after their end; empty if torchrun does not."""
+    here = present()
+    if here is None or here.attempt >= here.restarts:
+        return ""
+    return f"torchrun starts all ranks again ({here.attempt + 1} of {here.restarts} restarts)"
+
+
 def enter() -> Meeting | None:
     """Opens the meeting of this process, if torchrun has started it.
 

@@ -20,6 +20,7 @@ from s3prl_gendistiller.distill import ranks
 from s3prl_gendistiller.distill.weights import is_finite
 from s3prl_gendistiller.documents import leaves
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host import meeting
 from s3prl_gendistiller.host.saving import named_by_step, save_checkpoint, way_on
 
 NON_FINITE_IN_A_ROW = 5
@@ -156,7 +157,7 @@ class TrainingGuard:
         reason = " ".join(str(error).split())[:120]
         return UserError(
             f"step {self.step + 1}: another rank has ended, so rank {ranks.rank()} cannot go on ({reason}); "
-            f"{way_on(self._folder)}"
+            f"{meeting.again() or way_on(self._folder)}"
         )
 
     def report(self) -> None:

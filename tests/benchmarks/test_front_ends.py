@@ -7,28 +7,20 @@ from types import ModuleType
 
 import pytest
 import torch
-import yaml
 from torch import Tensor, nn
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.cost import leaderboard_protocol
-from stock import training
-from tests.benchmarks.stock.test_distiller import CONV, TINY_HUBERT
+from tests.benchmarks.stock.test_distiller import TINY_HUBERT
 from tests.benchmarks.test_scripts import load
-from tests.conftest import TINY
+from tests.benchmarks.tiny_scale import ship_tiny_configs
 
 
 @pytest.fixture
 def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The script with a tiny configuration in place of paper scale, and a tiny teacher."""
     found = load("front_ends")
-    for kind in ("gendistiller", "distilhubert"):
-        content = {"teacher": {"folder": "x"}, "student": {**TINY, "extractor_conv_feature_layers": CONV}}
-        content["distill"] = {"target_layers": [1, 2, 3]}
-        path = tmp_path / "shipped" / kind / "config_model.yaml"
-        path.parent.mkdir(parents=True)
-        path.write_text(yaml.safe_dump(content))
-    monkeypatch.setattr(training, "shipped_folder", lambda name: tmp_path / "shipped")
+    ship_tiny_configs(tmp_path, monkeypatch)
     monkeypatch.setattr(found, "HUBERT_BASE", TINY_HUBERT)
     monkeypatch.setattr(found, "CROP_SAMPLES", 4_000)
     monkeypatch.setattr(leaderboard_protocol, "LENGTHS", (3_200, 6_400))

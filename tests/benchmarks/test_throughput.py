@@ -9,15 +9,14 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
-import yaml
 from torch import Tensor, nn
 
 from s3prl_gendistiller.errors import UserError
 from stock import training
 from stock.training import PARTS
-from tests.benchmarks.stock.test_distiller import CONV, TINY_HUBERT
+from tests.benchmarks.stock.test_distiller import TINY_HUBERT
 from tests.benchmarks.test_scripts import load
-from tests.conftest import TINY
+from tests.benchmarks.tiny_scale import ship_tiny_configs
 
 FORMS = ["distilhubert", "gendistiller", "share_front_end"]
 
@@ -48,13 +47,7 @@ class Distiller(nn.Linear):
 def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The script with a tiny configuration in place of paper scale, and a tiny teacher."""
     found = load("throughput")
-    for kind in ("gendistiller", "distilhubert"):
-        content = {"teacher": {"folder": "x"}, "student": {**TINY, "extractor_conv_feature_layers": CONV}}
-        content["distill"] = {"target_layers": [1, 2, 3]}
-        path = tmp_path / "shipped" / kind / "config_model.yaml"
-        path.parent.mkdir(parents=True)
-        path.write_text(yaml.safe_dump(content))
-    monkeypatch.setattr(training, "shipped_folder", lambda name: tmp_path / "shipped")
+    ship_tiny_configs(tmp_path, monkeypatch)
     monkeypatch.setattr(found, "SIZES", TINY_HUBERT)
     sizes = {"width": 24, "layers": 3, "heads": 2, "ffn": 32, "conv_dim": 16, "conv_pos": 8, "conv_pos_groups": 2}
     monkeypatch.setattr(found, "FOLDER_SIZES", sizes)
@@ -115,11 +108,9 @@ def test_a_form_may_have_a_second_row_with_torch_compile(
     script: ModuleType, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiled = []
-    compiling = SimpleNamespace(
-        compile_task=lambda task, lengths, device: compiled.append((task, lengths, device.type))
+    monkeypatch.setattr(
+        script, "compile_task", lambda task, lengths, device: compiled.append((task, lengths, device.type))
     )
-    monkeypatch.setattr(script, "COMPILING", "json")  # a module that is there
-    monkeypatch.setattr(script.importlib, "import_module", lambda name: compiling)
     forms = ["--forms", "gendistiller", "distilhubert", "--compile", "gendistiller"]
     rows = script.our_contenders(
         {"gendistiller": 1}, list, torch.device("cpu"), torch.zeros(1, 1), ", compiled", compiled=True
@@ -134,9 +125,6 @@ def test_a_form_may_have_a_second_row_with_torch_compile(
     monkeypatch.setattr(script, "optimiser_step", lambda task, loss, clock: task)
     task = rows[0].build(training.Clock())
     assert compiled == [(task, 1, "cpu")]
-    monkeypatch.setattr(script, "COMPILING", "s3prl_gendistiller.distill.nothing")
-    with pytest.raises(UserError, match="--compile: this version of the package has no torch.compile"):
-        script.checked(script.arguments([*options, *forms]))
 
 
 def test_an_early_end_is_said() -> None:

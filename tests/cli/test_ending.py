@@ -57,6 +57,10 @@ def test_the_last_lines_of_a_distillation_name_student_loss_and_next_command(
             "training loss, without held-out speech: 8 at step 2, 4 at step 4 (50",
         ),
         ([("train", 2, 8.0), ("valid", 4, 4.0)], "held-out loss 4 at step 4, the only one"),
+        (
+            [("valid", 2, 4.0), ("valid", 999, 5.0)],
+            "held-out loss 4 at step 2, the only one",
+        ),  # of a killed, longer run
         ([("valid", 2, 4.0), ("valid", 4, 5.0)], "held-out loss 4 at step 2, 5 at step 4 (25% higher)"),
     ],
 )

@@ -112,6 +112,17 @@ def test_no_teacher_waits_for_the_device(
 
 def step(config: Any, folder: Path, front_end_only: bool = False) -> None:
     """One step of training with a teacher of transformers, forward and backward."""
+    task = new_task(config, folder).to("meta")
+    wavs = torch.zeros(3, int(LENGTHS.max()), device="meta")
+    feeds_back = hasattr(config.distill, "feedback") and config.student.encoder_embed_dim == task.teacher.width
+    with Copies():
+        sums = task(wavs, LENGTHS, 0.5 if feeds_back else 0.0, front_end_only)
+        task.loss(sums).backward()
+    assert sums.is_meta and all(parameter.grad is None or parameter.grad.is_meta for parameter in task.parameters())
+
+
+def new_task(config: Any, folder: Path) -> DistillTask:
+    """The task of a configuration in training mode, with a teacher of transformers."""
     student, teacher = build_student(config), load_transformers_teacher(folder)
     if student.ignores_padding:
         teacher.ignore_padding()
@@ -121,14 +132,7 @@ def step(config: Any, folder: Path, front_end_only: bool = False) -> None:
     setting = Setting(distill.target_layers, config.student.encoder_embed_dim, teacher)
     objectives, front_end = build_objectives(config.objectives, setting), build_front_end(setting)
     options = {name: getattr(distill, name) for name in ("random_depth", "share_front_end")}
-    task = DistillTask(student, teacher, objectives, distill.target_layers, front_end=front_end, **options)
-    task.to("meta").train()
-    wavs = torch.zeros(3, int(LENGTHS.max()), device="meta")
-    feeds_back = hasattr(distill, "feedback") and config.student.encoder_embed_dim == teacher.width
-    with Copies():
-        sums = task(wavs, LENGTHS, 0.5 if feeds_back else 0.0, front_end_only)
-        task.loss(sums).backward()
-    assert sums.is_meta and all(parameter.grad is None or parameter.grad.is_meta for parameter in task.parameters())
+    return DistillTask(student, teacher, objectives, distill.target_layers, front_end=front_end, **options).train()
 
 
 def test_a_wait_is_noticed(on_meta: None) -> None:

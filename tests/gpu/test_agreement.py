@@ -11,17 +11,13 @@ from torch import Tensor, nn
 
 from hubert.random_teacher import write_random_teacher
 from s3prl_gendistiller.config_objectives import CkdConfig
-from s3prl_gendistiller.distill.objectives import Setting, build_objectives
 from s3prl_gendistiller.distill.objectives.ckd import Ckd
-from s3prl_gendistiller.distill.objectives.layerwise import build_front_end
-from s3prl_gendistiller.distill.shared_front_end import share_front_end
 from s3prl_gendistiller.distill.task import DistillTask
 from s3prl_gendistiller.distill.transformers_teacher import load_transformers_teacher
-from s3prl_gendistiller.host.students import build_student
 from s3prl_gendistiller.student_kinds import read_model_config
 from tests.bench import TINY_TEACHER, Bench
 from tests.distill.objectives import test_glmd as glmd
-from tests.distill.test_no_wait import TASKS
+from tests.distill.test_no_wait import TASKS, new_task
 
 pytestmark = pytest.mark.gpu
 LENGTHS = torch.tensor([9_000, 8_000, 5_000])
@@ -46,21 +42,12 @@ def apart(found: Tensor, expected: Tensor) -> float:
 
 
 def build_task(kind: str, changes: dict[str, Any], bench: Bench, folder: Path) -> DistillTask:
-    """A task on the CPU that draws no random numbers."""
+    """A task on the CPU, without dropout."""
     still = STILL if kind == "gendistiller" else {**STILL, "encoder_layerdrop": 0.0}
     sections = {**changes, "student": {**still, **changes.get("student", {})}}
     config = read_model_config(kind, bench.model(folder, kind, **sections))
     torch.manual_seed(0)
-    student, teacher = build_student(config), load_transformers_teacher(bench.teacher)
-    if student.ignores_padding:
-        teacher.ignore_padding()
-    distill = config.distill
-    if distill.share_front_end:
-        share_front_end(student, teacher)
-    setting = Setting(distill.target_layers, config.student.encoder_embed_dim, teacher)
-    objectives, front_end = build_objectives(config.objectives, setting), build_front_end(setting)
-    shared = {"share_front_end": distill.share_front_end}
-    return DistillTask(student, teacher, objectives, distill.target_layers, front_end=front_end, **shared).train()
+    return new_task(config, bench.teacher)
 
 
 def step(task: DistillTask, device: torch.device, front_end_only: bool = False) -> tuple[Tensor, Tensor]:

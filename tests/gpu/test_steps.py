@@ -50,7 +50,6 @@ def test_no_step_waits_for_the_gpu(
     task = build_task(kind, changes, bench, tmp_path).to(device)
     if device.type == "cuda":
         task.dtype = task.teacher.dtype = torch.bfloat16
-    task.random_depth = "random_depth" in changes.get("distill", {})
     batch = pinned(device)
 
     def step() -> torch.Tensor:

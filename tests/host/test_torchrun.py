@@ -124,7 +124,7 @@ def test_a_killed_rank_is_replaced_and_the_run_ends_as_if_unbroken(runs: Ranks) 
     runs.kill_a_rank(process, "restarted", 10)
     _, error = process.communicate(timeout=300)
     assert process.returncode == 0, error[-4000:]
-    assert error.count("another rank has ended") == 1
+    assert error.count("another rank has ended") == 1 and "torchrun starts all ranks again (1 of 1 restarts)" in error
     assert "-e result/pretrain/restarted/states-1" in error or "/restarted/states-1" in error
     unbroken = runs.weights("two")
     assert all(torch.equal(value, unbroken[name]) for name, value in runs.weights("restarted").items())
@@ -136,7 +136,7 @@ def test_a_killed_rank_ends_the_run_which_goes_on_with_another_number_of_ranks(r
     _, error = process.communicate(timeout=300)
     assert time.monotonic() - killed < WITHIN and process.returncode != 0
     assert error.count("another rank has ended") == 1
-    assert "torchrun run_pretrain.py -e result/pretrain/broken goes on" in error or "-e result/pretrain/broken" in error
+    assert "-e result/pretrain/broken goes on" in error
     runs.run(runs.command(1, "-e", runs.path("broken")))
     assert difference(runs.weights("one"), runs.weights("broken")) < CLOSE
     assert runs.losses("broken") == pytest.approx(runs.losses("one"), rel=CLOSE)

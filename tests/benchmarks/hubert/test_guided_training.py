@@ -12,9 +12,11 @@ from hubert import guided_training
 from hubert.batches import Speech, frames_of
 from hubert.codebook import Codebook
 from hubert.folder import write_hubert_folder
-from hubert.guided_model import GuidedModel, encode, new_encoder
+from hubert.guided_model import GuidedModel, encode
 from hubert.guided_training import Guide, Streams, own_guide, phase_folder, train_phases
+from hubert.model import build_hubert
 from hubert.phases import PhaseConfig, PhasedRecipe
+from hubert.steps import STATE, WEIGHTS
 from hubert.stream import Stream
 from s3prl_gendistiller.distill.metrics import read_metrics
 from s3prl_gendistiller.errors import UserError
@@ -67,7 +69,7 @@ def finished(streams: Streams, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def weights(out: Path, number: int) -> dict[str, torch.Tensor]:
-    return torch.load(phase_folder(out, number) / guided_training.WEIGHTS, weights_only=True)
+    return torch.load(phase_folder(out, number) / WEIGHTS, weights_only=True)
 
 
 def test_every_phase_leaves_weights_and_records(finished: Path) -> None:
@@ -99,7 +101,7 @@ def test_an_interrupted_phase_continues_as_if_unbroken(
         patched.setattr(guided_training, "append_metrics", until_five)
         with pytest.raises(KeyboardInterrupt):
             train_phases(TINY, streams, loudness_guide(), out, CPU, progress=False)
-    assert (phase_folder(out, 1) / guided_training.STATE).is_file()
+    assert (phase_folder(out, 1) / STATE).is_file()
     train_phases(TINY, streams, loudness_guide(), out, CPU, progress=False)
     for number in (1, 2, 3):
         expected = weights(finished, number)
@@ -122,7 +124,7 @@ def test_finished_phases_are_read_and_another_recipe_is_refused(
 
 
 def test_the_guide_of_a_model_is_its_state_before_the_phase() -> None:
-    hubert = new_encoder(TINY)
+    hubert = build_hubert(SHAPE)
     guide, wavs = own_guide(hubert), torch.randn(1, 4_000)
     before = guide(wavs, [1])[1]
     with torch.no_grad():
@@ -135,7 +137,7 @@ def test_the_guide_of_a_model_is_its_state_before_the_phase() -> None:
 def test_weights_of_masked_and_seen_frames_enter_the_loss() -> None:
     phase = dataclasses.replace(TINY.phases[1], imitate=(), predicted_from=(2,), seen_weight=0.0)
     torch.manual_seed(0)
-    model = GuidedModel(new_encoder(TINY).eval(), TINY, phase, WIDTH)
+    model = GuidedModel(build_hubert(SHAPE).eval(), TINY, phase, WIDTH)
     wavs, mask = torch.randn(2, 4_000), torch.zeros(2, 12, dtype=torch.bool)
     mask[0, 3] = True
     units = torch.zeros(2, 12, dtype=torch.int64)
@@ -149,7 +151,7 @@ def test_weights_of_masked_and_seen_frames_enter_the_loss() -> None:
 def test_the_encoder_of_a_phase_is_a_plain_hubert(finished: Path, tmp_path: Path) -> None:
     from transformers import HubertModel
 
-    model = GuidedModel(new_encoder(TINY), TINY, TINY.phases[2], SHAPE.hidden_size)
+    model = GuidedModel(build_hubert(SHAPE), TINY, TINY.phases[2], SHAPE.hidden_size)
     model.load_state_dict(weights(finished, 3))
     folder = write_hubert_folder(model.hubert, tmp_path / "encoder", model.heads["2"])
     wavs = torch.randn(1, 4_000)

@@ -4,7 +4,8 @@ import pytest
 
 from hubert.phases import PhasedRecipe
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.schema import from_dict
+from s3prl_gendistiller.schema import from_dict, read_yaml
+from s3prl_gendistiller.shipped import shipped_folder
 
 GOOD = {"phases": [{"steps": 3, "imitate": [2, 4]}, {"steps": 2, "units_from": 4, "predicted_from": [5, 6]}]}
 
@@ -34,3 +35,9 @@ def test_a_recipe_names_the_guides_layers() -> None:
 def test_a_wrong_recipe_is_refused(wrong: dict[str, object], expected: str) -> None:
     with pytest.raises(UserError, match=expected):
         from_dict(PhasedRecipe, wrong, "recipe.yaml")
+
+
+def test_the_shipped_recipe_is_read() -> None:
+    path = shipped_folder("teachers") / "hubert_guided" / "recipe.yaml"
+    recipe = from_dict(PhasedRecipe, read_yaml(path), str(path))
+    assert [phase.guide for phase in recipe.phases] == ["whisper", "whisper", "self"]

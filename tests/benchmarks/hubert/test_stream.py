@@ -5,15 +5,15 @@ import pytest
 import torch
 
 from hubert.batches import Speech, frames_of
-from hubert.stream import CropPlanner, Stream, add_noise
+from hubert.stream import CropSampler, Stream, add_noise
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE, read_audio
 from s3prl_gendistiller.errors import UserError
 
 CPU = torch.device("cpu")
 
 
-def planner(*streams: tuple[Stream, float], seed: int = 0, noise: float = 0.0) -> CropPlanner:
-    return CropPlanner(
+def sampler(*streams: tuple[Stream, float], seed: int = 0, noise: float = 0.0) -> CropSampler:
+    return CropSampler(
         streams, crop_seconds=(0.5, 1.0), batch_seconds=4.0, noise_share=noise, noise_db=(10.0, 10.0), seed=seed
     )
 
@@ -32,21 +32,21 @@ def test_a_stream_holds_every_utterance_once(speech: Speech) -> None:
 
 def test_a_batch_is_a_function_of_its_number() -> None:
     stream = Stream(torch.randint(-9_000, 9_000, (4 * SAMPLE_RATE,), dtype=torch.int16))
-    first, again, other = (planner((stream, 1.0), noise=1.0).batch(number) for number in (3, 3, 4))
+    first, again, other = (sampler((stream, 1.0), noise=1.0).batch(number) for number in (3, 3, 4))
     assert torch.equal(first.clean, again.clean) and torch.equal(first.noisy, again.noisy)
     assert first.clean.shape != other.clean.shape or not torch.equal(first.clean, other.clean)
     assert frames_of(first.clean.shape[1]) in (24, 49)
 
 
 def test_crops_come_from_both_streams_in_their_shares() -> None:
-    made = planner((constant(-1), 0.75), (constant(1), 0.25))
+    made = sampler((constant(-1), 0.75), (constant(1), 0.25))
     rows = torch.cat([made.batch(number).clean[:, 0] for number in range(60)])
     assert 0.15 < (rows >= 0).float().mean() < 0.35
 
 
 def test_a_stream_shorter_than_a_crop_is_refused() -> None:
     with pytest.raises(UserError, match="expected more than a crop"):
-        planner((Stream(torch.zeros(100, dtype=torch.int16)), 1.0))
+        sampler((Stream(torch.zeros(100, dtype=torch.int16)), 1.0))
 
 
 def test_noise_has_its_level_and_touches_its_rows_alone() -> None:

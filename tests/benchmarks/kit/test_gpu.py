@@ -48,10 +48,18 @@ def test_a_part_does_not_begin_without_time(begun: dict[str, float], tmp_path: P
     assert "| training | not run: no time was left |" in (tmp_path / "results.md").read_text()
 
 
-def test_unknown_parts_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        gpu.run(["--out", str(tmp_path / "out"), "--parts", "tests", "speed"])
-    assert "--parts speed: unknown" in capsys.readouterr().err and not (tmp_path / "out").exists()
+def test_what_would_cost_time_of_the_gpu_is_refused_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu, "gpu_found", lambda: False)
+    (tmp_path / "out").touch()
+    wrong = ["--parts", "tests", "speed", "--minutes", "nan", "--s3prl", str(tmp_path)]
+    with pytest.raises(SystemExit) as stopped:
+        gpu.run(["--out", str(tmp_path / "out"), *wrong])
+    told = capsys.readouterr().err
+    assert stopped.value.code == 2
+    for problem in ("--parts: found speed", "--minutes: found nan", "is a file", "lacks pretrain", "no GPU was found"):
+        assert problem in told
 
 
 def test_the_commands_name_what_was_given(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,9 +47,14 @@ def test_each_part_leaves_its_row_and_a_failed_one_the_end_of_its_output(results
     assert (tmp_path / LOG).read_text() == "fine\nthe reason\n"
 
 
-def test_a_part_ends_at_its_limit_with_all_that_it_has_started(results: Results, tmp_path: Path) -> None:
+@pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN], ids=["", "in_the_background"])
+def test_a_part_ends_at_its_limit_with_all_that_it_has_started(handler: Any, results: Results, tmp_path: Path) -> None:
     began = time.monotonic()
-    run_part(part("slow", CHILD, tmp_path), GRACE + 2, results)
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        run_part(part("slow", CHILD, tmp_path), GRACE + 2, results)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert time.monotonic() - began < GRACE + 2
     row = results.rows["slow"]
     assert row["status"] == "ended at its time limit" and row["tail"][-1] == "reported"
