@@ -63,8 +63,11 @@ def items_of(folder: Path, task: Task) -> Items:
         raise
     except UserError as error:
         checkpoint = tested.get("checkpoint") or task.best
-        again = f" -e {folder / checkpoint}" if checkpoint else ", with the flags of the suite's --dry-run"
-        remedy = f"remove {ITEMS} there and test again: run_downstream.py -m evaluate -t {task.test}{again}"
+        if checkpoint:
+            again = f"run_downstream.py -m evaluate -t {task.test} -e {folder / checkpoint}"
+        else:
+            again = f"gendistiller superb --dry-run prints its command, run_downstream.py -m evaluate for {task.test}"
+        remedy = f"remove {ITEMS} there and test again: {again}"
         raise UserError(f"{folder}: keeps no items of its test ({error}); {remedy}") from error
 
 
