@@ -64,8 +64,10 @@ PRINTED_BY = {
     "host/upstreams.py": ("run_downstream.py",),
     "models/upstream.py": ("run_downstream.py",),
     "formats/headers.py": ("run_downstream.py",),
+    "superb/comparison/compared.py": ("superb",),
     "superb/corpus/lists.py": ("data",),
     "superb/corpus/make.py": ("data",),
+    "superb/suite/kept_items.py": ("superb",),
     "superb/suite/language_model.py": ("superb",),
     "superb/entry/from_suite.py": ("submit",),
     "superb/suite/duration.py": ("superb",),
@@ -100,6 +102,7 @@ LAUNCHING = {
     "miniature": (),
     "record": (),
     "speech_runner": ("manifest",),
+    "superb_compare": ("superb",),
     "superb_flags": ("superb",),
 }
 # Of other programs: what stands before a flag or in backticks.

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from s3prl_gendistiller.cli import arguments, downstream
+from s3prl_gendistiller.cli.superb_compare import compare
 from s3prl_gendistiller.cli.superb_flags import EXAMPLE, add_flags, read_suite
 from s3prl_gendistiller.corpora.catalogue import check_corpora, is_synthetic
 from s3prl_gendistiller.errors import UserError
@@ -41,6 +42,8 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.compare:
+        return compare(args)
     suite, kept = cache_size.kept_features(read_suite(args))
     suite = replace(suite, synthetic=is_synthetic(os.environ[VARIABLE])) if VARIABLE in os.environ else suite
     layers = _layers(suite)

@@ -43,6 +43,9 @@ head three times. A student has one row, mean ± standard deviation over all its
 1 GB of the disk stays free; features without room are computed in each epoch. At --cache-limit, features of models that
 no run uses make room, the oldest first.
 
+example, two students of the suite in result/superb:
+  gendistiller superb --compare mine fbank
+
 The official preset searches each learning rate on dev: decades for a twentieth of the steps, the better half for a
 fifth, then three times and a third of the best, and the winner to the end.
 """
@@ -51,7 +54,9 @@ fifth, then three times and a third of the best, and the winner to the end.
 def add_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     several = "one or more models; one NAME with several checkpoints is one student with several distillations"
-    add("--student", metavar="NAME=CHECKPOINT", nargs="+", action="extend", required=True, help=several)
+    add("--student", metavar="NAME=CHECKPOINT", nargs="+", action="extend", default=[], help=several)
+    pair = "run nothing; compare two students of the results in --out, with 95 %% intervals and p values, on --tasks"
+    add("--compare", metavar=("A", "B"), nargs=2, help=pair)
     add("--tasks", metavar="TASK", nargs="+", default=["all"], help=f"any of {', '.join(TASKS)}; default: all")
     add("--preset", choices=PRESETS, default="small", help="small (a laptop) or official (SUPERB's settings)")
     out = "folder of the runs and the table"
@@ -95,6 +100,8 @@ def read_suite(args: argparse.Namespace) -> Suite:
 
     A dry run needs no corpora, packages or places to write.
     """
+    if not args.student:
+        raise UserError("--student: found none, expected NAME=CHECKPOINT of a student, or the name of an upstream")
     tasks = choose_tasks(args.tasks)
     official = args.preset == "official"
     seed, seeds = _seeds(args)

@@ -114,11 +114,11 @@ def _finished(name: str, content: Mapping[str, Any], root: Path) -> Finished:
         features=content["features"],
         score=entry["score"],
         values={task: outcome["values"] for task, outcome in tasks.items()},
-        folders={task: [_moved(root, folder) for folder in found["folders"]] for task, found in tasks.items()},
+        folders={task: [moved_folder(root, folder) for folder in found["folders"]] for task, found in tasks.items()},
     )
 
 
-def _moved(root: Path, folder: str) -> Path:
+def moved_folder(root: Path, folder: str) -> Path:
     """A run's folder beside results.json, also where the suite was moved after results.json was written."""
     beside = root / RUNS / Path(folder).parent.name / Path(folder).name
     return beside if beside.is_dir() else Path(folder)

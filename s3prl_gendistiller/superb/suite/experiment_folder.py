@@ -16,8 +16,9 @@ from typing import Any
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import REGULAR, newest_checkpoint
 from s3prl_gendistiller.outputs import replacing, write_text
+from s3prl_gendistiller.superb.suite.kept_items import keep_items
 from s3prl_gendistiller.superb.suite.record import Record, read_record, write_record
-from s3prl_gendistiller.superb.suite.run import DEV, Run
+from s3prl_gendistiller.superb.suite.run import DEV, TEST, Run
 from s3prl_gendistiller.superb.tasks import printed
 
 TRAIN_LOG, TEST_LOG = "superb_train.log", "superb_test.log"
@@ -86,6 +87,8 @@ class ExperimentFolders:
         for path, content in predictions.items():  # each evaluation replaces the predictions of the one before
             with replacing(path) as partial:
                 partial.write_bytes(content)
+        if evaluation == TEST:
+            keep_items(run, values)
         name = None if checkpoint is None else checkpoint.name
         return {"values": values, "seconds": round(taken, 1), "fallback": fallback, "checkpoint": name}
 

@@ -11,8 +11,10 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.formats.lists import full_lines, read_csv
 from s3prl_gendistiller.superb.tasks import librispeech
 from s3prl_gendistiller.superb.tasks.base import Metric, Task
+from s3prl_gendistiller.superb.tasks.items import Items, errors_and_length, paired_lines
 from s3prl_gendistiller.superb.tasks.needs import Config, Files, Listing, Need, Sources, csv_column, fault
 from s3prl_gendistiller.superb.tasks.predictions import Expected, hypotheses, present
+from s3prl_gendistiller.superb.tasks.statistics import Ratio
 
 
 class SpeechRecognition(Task):
@@ -64,6 +66,11 @@ class SpeechRecognition(Task):
         rows = [row for table in tables for row in read_csv(table)]
         return Expected(tables[0], [Path(row["file_path"]).stem for row in rows], [-int(row["length"]) for row in rows])
 
+    def items(self, folder: Path, config: Config) -> Items:
+        """``errors`` and ``length`` in words; s3prl keeps no letters, so that the letter error has no items."""
+        lines = paired_lines(folder / "test-clean-noLM-hyp.ark", folder / "test-clean-noLM-ref.ark")
+        return errors_and_length([(name, found.split(), true.split()) for name, found, true in lines])
+
     def batch_utterances(self, config: Config) -> int:
         """Half of the configuration's: s3prl's limit of 2000 frames for a long utterance is compared with samples."""
         size = super().batch_utterances(config)
@@ -90,5 +97,6 @@ TASK = SpeechRecognition(
     rates=((1e-2, 3e-3, 1e-3), (1e-2, 1e-3, 1e-4, 1e-5)),
     shared="LibriSpeech",
     lm_metric=Metric("wer_lm", "WER with 4-gram %", False, "wer", 1.0),
+    statistics={"wer": Ratio("errors", "length")},
     cost=4,
 )

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from s3prl_gendistiller.errors import UserError, few
 from s3prl_gendistiller.formats.lists import full_lines, misshapen_line
 from s3prl_gendistiller.superb.corpus.sizes import Speech
 from s3prl_gendistiller.superb.tasks import voxceleb
 from s3prl_gendistiller.superb.tasks.base import WIDTH, Metric, Task
+from s3prl_gendistiller.superb.tasks.items import Items, numbered
 from s3prl_gendistiller.superb.tasks.needs import ANY, Config, Files, Listing, Need, columns
 from s3prl_gendistiller.superb.tasks.predictions import Expected, Lines, Submission, present
+from s3prl_gendistiller.superb.tasks.statistics import EqualErrorRate
 
 
 class SpeakerVerification(Task):
@@ -42,6 +46,18 @@ class SpeakerVerification(Task):
         path = present(Path(config["datarc"]["test_meta_data"]))
         rows = [line.split() for line in full_lines(path)]
         return Expected(path, [f"{_id(first)}_{_id(second)}" for _, first, second in rows])
+
+    def items(self, folder: Path, config: Config) -> Items:
+        """``score`` and ``same`` of each trial; the labels come from the list of trials, because s3prl writes none."""
+        path = Path(config["datarc"]["test_meta_data"])
+        trials = [line.split() for line in full_lines(present(path))]
+        written = [line.split() for line in full_lines(present(folder / "test_predict.txt"))]
+        expected = [f"{_id(first)}_{_id(second)}" for _, first, second in trials]
+        if [name for name, *_ in written] != expected:
+            raise UserError(f"{folder / 'test_predict.txt'}: found other trials than those of {path}, or another order")
+        score = np.array([float(fields[1]) for fields in written])
+        same = np.array([float(label) for label, *_ in trials])
+        return Items(numbered(expected), {"score": score, "same": same})
 
     def dev_trials(self, config: Config) -> str:
         """Trials of pairs of dev/, with paths below test/wav, where s3prl's test set looks for them."""
@@ -74,6 +90,7 @@ TASK = SpeakerVerification(
     # s3prl's lists of trials name 5,466 recordings of dev, and 4,715 of test
     speech=(Speech(5.5, 1457, 660, 2117), voxceleb.speech(dev=5_466, test=4_715)),
     submissions=(Submission("sv", "test_predict.txt", "predict.txt", _SCORES, alias="asv"),),
+    statistics={"eer": EqualErrorRate()},
     best="",
     rates=((3e-3, 1e-3, 3e-4), (1e-3, 1e-4, 1e-5)),  # s3prl's authors found 1e-4 to be always the best
     modules=("joblib", "librosa", "scipy", "sklearn", "sox"),

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.formats.printed import printed_values
 from s3prl_gendistiller.superb.corpus.sizes import Corpus, Speech
+from s3prl_gendistiller.superb.tasks.items import Items, paired_lines, right_or_wrong
 from s3prl_gendistiller.superb.tasks.needs import Config, Files, Listing, Need, Sources
 from s3prl_gendistiller.superb.tasks.predictions import Expected, Submission
+from s3prl_gendistiller.superb.tasks.statistics import Statistic
 
 PRESETS = ("small", "official")
 WIDTH = 768
@@ -65,6 +67,7 @@ class Task:
         crops: presets in which a training reads random pieces of utterances, few of them twice.
         shared: a name for the utterances where several tasks read the same ones unchanged; empty for `name`.
         lm_metric: the metric of decoding with a language model; None for a task without such decoding.
+        statistics: the metrics that `items` can give again, by `Metric.key`.
         cost: duration relative to the other tasks: long tasks start first.
     """
 
@@ -87,6 +90,7 @@ class Task:
     crops: tuple[str, ...] = ()
     shared: str = ""
     lm_metric: Metric | None = None
+    statistics: Mapping[str, Statistic] = field(default_factory=dict)
     cost: int = 1
 
     def config(self, preset: str) -> str:
@@ -151,6 +155,20 @@ class Task:
             if not values:
                 raise UserError(f"{self.name}: the evaluation printed no {split} {metric.printed}")
         return {metric.key: values[-1] * metric.factor for metric, values in found.items()}
+
+    def items(self, folder: Path, config: Config) -> Items:
+        """The items of an evaluated run's test, from what s3prl's expert wrote; by default those of a classifier.
+
+        Raises:
+            UserError: a file is missing or holds something else, or the task keeps no items.
+            OSError, LookupError, ValueError, TypeError: as in `test_set`.
+        """
+        known = [one for one in self.submissions if one.truth]
+        if not self.statistics or not known:
+            raise UserError(f"{self.name}: keeps no items of its test")
+        written = next((one for one in known if (folder / one.source).is_file()), known[0])
+        separator = "," if written.source.endswith(".csv") else " "
+        return right_or_wrong(paired_lines(folder / written.source, folder / written.truth, separator))
 
     def dev_trials(self, config: Config) -> str:
         """A list of trials on dev, where s3prl evaluates on the test set alone; UserError if the corpus has none."""

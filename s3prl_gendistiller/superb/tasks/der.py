@@ -46,7 +46,12 @@ class Errors:
         """The DER as a fraction: at 1, errors last as long as the scored speech."""
         if self.scored <= 0:
             raise UserError("DER: the reference holds no speech to score; look at the test set's rttm")
-        return (self.missed + self.false_alarm + self.confused) / self.scored
+        return self.wrong / self.scored
+
+    @property
+    def wrong(self) -> float:
+        """The duration of all errors."""
+        return self.missed + self.false_alarm + self.confused
 
 
 def diarization_errors(reference: Sequence[Turn], hypothesis: Sequence[Turn]) -> Errors:
@@ -92,7 +97,13 @@ def turns_of(probabilities: np.ndarray, frame_seconds: float, threshold: float, 
 
 
 def score_run(folder: Path, rttm: Path) -> dict[str, float]:
-    """DER by ``threshold/median`` of an evaluated run of s3prl's diarization; the lowest is SUPERB's.
+    """DER by ``threshold/median`` of an evaluated run of s3prl's diarization; the lowest is SUPERB's. As below."""
+    found = errors_of_run(folder, rttm)
+    return {key: sum(errors.values(), start=Errors()).rate for key, errors in found.items()}
+
+
+def errors_of_run(folder: Path, rttm: Path) -> dict[str, dict[str, Errors]]:
+    """The errors in each recording, by ``threshold/median`` and the recording's name.
 
     Args:
         rttm: the test set's reference; a recording without predictions is a UserError.
@@ -109,14 +120,13 @@ def score_run(folder: Path, rttm: Path) -> dict[str, float]:
             predictions[name] = np.asarray(file["T_hat"])
     frame_s = int((folder / FRAME_SHIFT).read_text(encoding="utf-8")) / SAMPLE_RATE
 
-    def rate(threshold: float, median: int) -> float:
-        errors = (
-            diarization_errors(turns, turns_of(predictions[name], frame_s, threshold, median))
+    def errors(threshold: float, median: int) -> dict[str, Errors]:
+        return {
+            name: diarization_errors(turns, turns_of(predictions[name], frame_s, threshold, median))
             for name, turns in reference.items()
-        )
-        return sum(errors, start=Errors()).rate
+        }
 
-    return {f"{threshold}/{median}": rate(threshold, median) for threshold in THRESHOLDS for median in MEDIANS}
+    return {f"{threshold}/{median}": errors(threshold, median) for threshold in THRESHOLDS for median in MEDIANS}
 
 
 def _activity(turns: Sequence[Turn], moments: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from s3prl_gendistiller.superb.corpus.sizes import Corpus, Speech
 from s3prl_gendistiller.superb.tasks.base import Metric, Task
 from s3prl_gendistiller.superb.tasks.needs import ALIKE, AudioFolder, Config, Files, Listing, Need, Sources
 from s3prl_gendistiller.superb.tasks.predictions import Expected, classes, present
+from s3prl_gendistiller.superb.tasks.statistics import Ratio
 
 EMOTIONS = {"neu": 0, "hap": 1, "ang": 2, "sad": 3}
 _SAME_EMOTION = {"exc": "hap"}
@@ -116,6 +117,7 @@ TASK = EmotionRecognition(
         Speech(_MEAN_S, _WHOLE * 4 / 5 / 5 * _MEAN_S, _WHOLE / 5 * _MEAN_S, _WHOLE * _MEAN_S),
     ),
     submissions=tuple(classes(f"er_fold{fold}", f"test_fold{fold}", fold=str(fold)) for fold in LISTED),
+    statistics={"acc": Ratio("right")},
     folds=tuple(f"fold{session}" for session in LISTED),
     cost=5,
 )

@@ -11,6 +11,7 @@ from s3prl_gendistiller.superb.corpus.sizes import Amount, Corpus, Speech
 from s3prl_gendistiller.superb.tasks.base import Metric, Task
 from s3prl_gendistiller.superb.tasks.needs import AudioFolder, Config, Files, Listing, Need, csv_column
 from s3prl_gendistiller.superb.tasks.predictions import Expected, Lines, Submission, present
+from s3prl_gendistiller.superb.tasks.statistics import Ratio
 
 SLOTS = ("action", "object", "location")
 """The columns that s3prl reads."""
@@ -57,4 +58,5 @@ TASK = IntentClassification(
     corpus=Corpus("Fluent Speech Commands", "Fluent Speech Commands from Fluent.ai (its own licence)", {}),
     speech=(Speech(1.3, 100, 160, 971), Speech.of(*LISTED.values())),
     submissions=(Submission("ic", "test_predict.csv", "predict.csv", _INTENTS, truth="test_truth.csv"),),
+    statistics={"acc": Ratio("right")},
 )

@@ -12,6 +12,7 @@ from s3prl_gendistiller.superb.corpus.sizes import Amount, Corpus, Speech
 from s3prl_gendistiller.superb.tasks.base import Metric, Task
 from s3prl_gendistiller.superb.tasks.needs import ANY, AudioFolder, Config, Files, Listing, Need
 from s3prl_gendistiller.superb.tasks.predictions import Expected, classes
+from s3prl_gendistiller.superb.tasks.statistics import Ratio
 
 NOISE = "_background_noise_"
 KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go", "_unknown_", "_silence_")
@@ -69,4 +70,5 @@ TASK = KeywordSpotting(
         Speech(1.0, float(_USED["dev"]), float(_USED["test"]), float(sum(_USED.values()))),
     ),
     submissions=(classes("ks", "test"),),
+    statistics={"acc": Ratio("right")},
 )

@@ -96,6 +96,21 @@ def read_truth(folder: Path) -> tuple[dict[str, set[str]], set[str]]:
 
 
 def score_run(folder: Path, truth_folder: Path) -> float:
+    return mtwv(*_of_run(folder, truth_folder))
+
+
+def trials_of_run(folder: Path, truth_folder: Path) -> list[tuple[str, str, float, bool]]:
+    """Query, document, score and whether the query occurs in the document, of the queries that count."""
+    scores, truth, documents = _of_run(folder, truth_folder)
+    return [
+        (query, document, scores.get(query, {}).get(document, DEFAULT_SCORE), document in where)
+        for query, where in truth.items()
+        if where & documents
+        for document in sorted(documents)
+    ]
+
+
+def _of_run(folder: Path, truth_folder: Path) -> tuple[Scores, Truth, Set[str]]:
     scores = read_stdlist(folder / STDLIST)
     truth, documents = read_truth(truth_folder)
-    return mtwv(scores, truth, documents or {document for found in scores.values() for document in found})
+    return scores, truth, documents or {document for found in scores.values() for document in found}

@@ -11,8 +11,10 @@ from s3prl_gendistiller.formats.lexicon import read_lexicons, refuse_unfit_lexic
 from s3prl_gendistiller.outputs import write_text
 from s3prl_gendistiller.superb.tasks import librispeech
 from s3prl_gendistiller.superb.tasks.base import Metric, Task
+from s3prl_gendistiller.superb.tasks.items import Items, errors_and_length, paired_lines
 from s3prl_gendistiller.superb.tasks.needs import Config, Files, Listing, Need, Sources, fault
 from s3prl_gendistiller.superb.tasks.predictions import Expected, hypotheses, present
+from s3prl_gendistiller.superb.tasks.statistics import Ratio
 
 _GUESSED = "downstream/ctc/lexicon/librispeech-lexicon-{}-g2p.txt"
 OFFICIAL_LEXICONS = (_GUESSED.format("200k"), _GUESSED.format("allothers"))
@@ -85,6 +87,11 @@ class PhonemeRecognition(Task):
                 ranks.append(-sum(len(phonemes[word]) for word in texts[file.stem].split()) if phonemes else 0)
         return Expected(root, ids, ranks)
 
+    def items(self, folder: Path, config: Config) -> Items:
+        """``errors`` and ``length`` in phonemes, which s3prl divides at single spaces."""
+        lines = paired_lines(folder / "test-hyp.ark", folder / "test-ref.ark")
+        return errors_and_length([(name, found.split(" "), true.split(" ")) for name, found, true in lines])
+
 
 TASK = PhonemeRecognition(
     name="pr",
@@ -95,6 +102,7 @@ TASK = PhonemeRecognition(
     corpus=librispeech.CORPUS,
     speech=librispeech.SPEECH,
     submissions=(hypotheses("pr", "test"),),
+    statistics={"per": Ratio("errors", "length")},
     shared="LibriSpeech",
     cost=3,
 )

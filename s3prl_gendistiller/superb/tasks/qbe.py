@@ -6,13 +6,17 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from s3prl_gendistiller.errors import UserError, few
 from s3prl_gendistiller.formats.lists import full_lines, misshapen_line
 from s3prl_gendistiller.superb.corpus.sizes import HOUR_S, Amount, Corpus, Speech
 from s3prl_gendistiller.superb.tasks import mtwv
 from s3prl_gendistiller.superb.tasks.base import Metric, Task
+from s3prl_gendistiller.superb.tasks.items import Items
 from s3prl_gendistiller.superb.tasks.needs import ANY, AudioFolder, Config, Files, Listing, Need
 from s3prl_gendistiller.superb.tasks.predictions import NO_FILE, Expected, Predictions, Submission, present
+from s3prl_gendistiller.superb.tasks.statistics import TermWeightedValue
 
 CORPUS = Corpus(
     "QUESST 2014",
@@ -57,6 +61,15 @@ class QueryByExample(Task):
         scoring = Path(config["datarc"]["dataset_root"]) / "scoring"
         return {"mtwv": 100 * mtwv.score_run(folder, scoring / f"groundtruth_quesst14_{truth}")}
 
+    def items(self, folder: Path, config: Config) -> Items:
+        """``score`` and ``true`` of each query with each document; the units are the queries."""
+        truth = Path(config["datarc"]["dataset_root"]) / "scoring" / "groundtruth_quesst14_eval"
+        trials = mtwv.trials_of_run(folder, truth)
+        names = [f"{query} {document}" for query, document, *_ in trials]
+        _, units = np.unique([query for query, *_ in trials], return_inverse=True)
+        score, true = (np.array([float(trial[place]) for trial in trials]) for place in (2, 3))
+        return Items(names, {"score": score, "true": true}, units)
+
 
 def _english(path: Path) -> Iterator[str]:
     """The paths of English recordings, without their first folder, as s3prl reads them."""
@@ -98,6 +111,7 @@ TASK = QueryByExample(
         Speech(0.0, _SEARCHED_S, _SEARCHED_S, _SEARCHED_S + _QUERIES_S, pairs=_DEV.files * _DOCUMENTS.files),
     ),
     submissions=(Submission("qbe", mtwv.STDLIST, mtwv.STDLIST, _read_scores),),
+    statistics={"mtwv": TermWeightedValue()},
     best="",
     modules=("dtw", "lxml", "scipy"),
     trained=False,

@@ -16,8 +16,10 @@ from s3prl_gendistiller.outputs import write_text
 from s3prl_gendistiller.superb.corpus.sizes import Amount, Corpus, Speech
 from s3prl_gendistiller.superb.tasks import der, libri2mix
 from s3prl_gendistiller.superb.tasks.base import WIDTH, Metric, Task, require_packages
+from s3prl_gendistiller.superb.tasks.items import Items
 from s3prl_gendistiller.superb.tasks.needs import AudioFolder, Config, Files, Listing, Need, Sources
 from s3prl_gendistiller.superb.tasks.predictions import Expected, Predictions, Submission, present
+from s3prl_gendistiller.superb.tasks.statistics import LowestRatio
 
 # counted in LibriMix's metadata: the longer of the two utterances of each mixture
 _PARTS = {"train": Amount(13_900, 56.37), "dev": Amount(3_000, 7.60), "test": Amount(3_000, 7.01)}
@@ -72,6 +74,14 @@ class SpeakerDiarization(Task):
         rates = der.score_run(folder, _truth(config))
         frames = printed_values(text, split, "der")
         return {"der": 100 * min(rates.values()), **({"frame_der": 100 * frames[-1]} if frames else {})}
+
+    def items(self, folder: Path, config: Config) -> Items:
+        """Seconds of each recording: ``errors`` by threshold and median filter, and ``scored``."""
+        found = der.errors_of_run(folder, _truth(config))
+        names = list(next(iter(found.values())))
+        wrong = {f"errors {key}": np.array([one.wrong for one in errors.values()]) for key, errors in found.items()}
+        scored = np.array([one.scored for one in next(iter(found.values())).values()])
+        return Items(names, {**wrong, "scored": scored})
 
     def head_parameters(self, config: Config) -> int:
         layers, h = config["modelrc"]["rnn_layers"], config["modelrc"]["hidden_size"]
@@ -134,6 +144,7 @@ TASK = SpeakerDiarization(
     ),
     speech=(Speech(11.9, 189, 279, 1657), Speech.of(*_PARTS.values())),
     submissions=(Submission("sd", der.PREDICTIONS, der.PREDICTIONS, _read_frames, beside=(der.FRAME_SHIFT,)),),
+    statistics={"der": LowestRatio("errors ", "scored")},
     best="best-states-dev.ckpt",
     dev_printed=Metric("acc", "frames %", True, "acc"),  # s3prl chooses the checkpoint by frame accuracy
     rates=((1e-2, 3e-3, 1e-3), (1e-2, 1e-3, 1e-4, 1e-5)),

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from s3prl_gendistiller.distill.files import files_below, read_text
 from s3prl_gendistiller.errors import few
 from s3prl_gendistiller.formats.lists import read_table
 from s3prl_gendistiller.superb.corpus.sizes import Amount, Corpus, Speech
 from s3prl_gendistiller.superb.tasks.base import Metric, Task
+from s3prl_gendistiller.superb.tasks.items import Items, numbered, paired_lines
 from s3prl_gendistiller.superb.tasks.needs import LEFT_OUT, AudioFolder, Config, Files, Listing, Need, fault
 from s3prl_gendistiller.superb.tasks.predictions import Expected, hypotheses, present
+from s3prl_gendistiller.superb.tasks.slots import slot_scores
+from s3prl_gendistiller.superb.tasks.statistics import Ratio
 
 TRANSCRIPTS = "all.iob.snips.txt"
 CORPUS = Corpus(
@@ -69,6 +74,13 @@ class SlotFilling(Task):
         ids = [name for name in files if name in texts and name.startswith(speakers)]
         return Expected(root, ids, [-_tokens(texts[name]) for name in ids])
 
+    def items(self, folder: Path, config: Config) -> Items:
+        """``f1`` of the kinds of slots, and ``errors`` and ``letters`` of the values of slots."""
+        lines = paired_lines(folder / "test-hyp.ark", folder / "test-ref.ark")
+        scores = np.array([slot_scores(found, true) for _, found, true in lines])
+        columns = dict(zip(("f1", "errors", "letters"), scores.T, strict=True))
+        return Items(numbered([name for name, *_ in lines]), columns)
+
 
 def _line_fault(name: str, text: str, known: set[str], labels: Path, slots: Path) -> str:
     """The problem with the line of an utterance, ``BOS WORDS EOS<tab>O SLOTS INTENT``; empty for none."""
@@ -112,6 +124,7 @@ TASK = SlotFilling(
         Speech(_MEAN_S, _SECONDS["valid"], _SECONDS["test"], sum(_SECONDS.values())),
     ),
     submissions=(hypotheses("sf", "test"),),
+    statistics={"f1": Ratio("f1"), "cer": Ratio("errors", "letters")},
     rates=((1e-2, 3e-3, 1e-3), (1e-2, 1e-3, 1e-4, 1e-5)),
     cost=4,
 )

@@ -12,6 +12,7 @@ from s3prl_gendistiller.superb.tasks import voxceleb
 from s3prl_gendistiller.superb.tasks.base import Metric, Task
 from s3prl_gendistiller.superb.tasks.needs import Config, Files, Listing, Need, columns
 from s3prl_gendistiller.superb.tasks.predictions import Expected, classes, present
+from s3prl_gendistiller.superb.tasks.statistics import Ratio
 
 SPEAKERS = range(10001, 10001 + 1251)
 """The numbers of the speakers for which s3prl's head has a label."""
@@ -58,6 +59,7 @@ TASK = SpeakerIdentification(
     corpus=voxceleb.CORPUS,
     speech=(Speech(5.5, 344, 352, 2117), voxceleb.speech(dev=6_904, test=8_251)),
     submissions=(classes("sid", "test"),),
+    statistics={"acc": Ratio("right")},
     modules=("librosa",),
     crops=("official",),
     cost=2,
