@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from hubert.batches import frames_of
 from hubert.codebook import Codebook
+from hubert.frames import frames_of
 from hubert.mfcc import mfcc
 from hubert.purity import purity
 from hubert.random_teacher import write_random_like

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from hubert.batches import frames_of, samples_of
+from hubert.frames import frames_of, samples_of
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE, read_audio
 from s3prl_gendistiller.distill.manifest import Utterance
 from s3prl_gendistiller.errors import UserError

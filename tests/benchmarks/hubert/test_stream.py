@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from hubert.batches import Speech, frames_of
+from hubert.frames import frames_of
 from hubert.stream import CropSampler, Stream, add_noise, add_voice
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE, read_audio
 from s3prl_gendistiller.errors import UserError
+from tests.benchmarks.hubert.conftest import Speech
 
 CPU = torch.device("cpu")
 
