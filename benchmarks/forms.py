@@ -9,8 +9,9 @@ that state a difference, joined by +. Distances are those of the layerwise objec
 trained with. A repeated command continues an interrupted one.
 
 With --tasks, the scores follow in a second file beside the same distances, with the rank correlation of the two, and
-with the tasks on which every seed of a form is better or worse than every seed of a control form. The same students can
-be evaluated again, with other --features or on other --data, under another name of the suite:
+with the tasks on which each form is better than a control form, worse or level, by the intervals and p values of
+`gendistiller superb --compare`. The same students can be evaluated again, with other --features or on other --data,
+under another name of the suite:
 
     python benchmarks/forms.py --speech data/medium/LibriSpeech --data data/small --forms gendistiller mel \\
         --seeds 1 2 3 --tasks pr asr ks sid --features last --suite superb_last
@@ -24,9 +25,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from miniature import ablation
+from miniature.ablation import tables
 from miniature.forms import form, form_name
 from miniature.recipe import TARGETS, Miniature, add_arguments, from_arguments
+from miniature.scores import DISTANCE, Form
 from s3prl_gendistiller.cli.curves import draw
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.errors import UserError
@@ -77,7 +79,7 @@ def distance_table(runs: Runs, distances: Distances) -> str:
             row.append(mean_and_spread([values[measure] for values in distances[name] if measure in values], 4))
         rows.append([*row, mean_and_spread(layerwise_losses(distances[name]), 4)])
     header = ["form", *COST_HEADER[:2], *(f"{kind}, layer {layer}" for kind in ("L1", "cosine") for layer in TARGETS)]
-    return markdown([[*header, ablation.DISTANCE], *rows])
+    return markdown([[*header, DISTANCE], *rows])
 
 
 def checked_control(args: argparse.Namespace) -> str:
@@ -104,10 +106,10 @@ def tasks(place: Miniature, runs: Runs, distances: Distances, args: argparse.Nam
     students = {f"{name}.{seed}": run for name, seeds in runs.items() for seed, run in seeds.items()}
     results = place.suite([f"{name}={run}" for name, run in students.items()], args.suite, args.features)
     forms = {
-        name: ablation.Form([f"{name}.{seed}" for seed in seeds], layerwise_losses(distances[name]))
+        name: Form([f"{name}.{seed}" for seed in seeds], layerwise_losses(distances[name]))
         for name, seeds in runs.items()
     }
-    return ablation.tables(results, forms, control)
+    return tables(results, place.out / args.suite, forms, control)
 
 
 def run(argv: Sequence[str]) -> int:

@@ -14,21 +14,21 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from miniature.ablation import NOT_APART, against, scores
+from miniature.ablation import tables
+from miniature.control import over_seeds
 from miniature.forms import CONTENDERS
 from miniature.recipe import Miniature, add_arguments, from_arguments
+from miniature.scores import Form
 from s3prl_gendistiller.cli.curves import draw
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.distill.metrics import read_metrics
 from s3prl_gendistiller.host import compat
-from s3prl_gendistiller.superb.suite.table import markdown, mean_and_spread
-from s3prl_gendistiller.superb.tasks import TASKS
+from s3prl_gendistiller.superb.suite.table import markdown
 
 RATES = (2e-3, 4e-3, 8e-3)
 
@@ -74,29 +74,22 @@ def held_out(runs: Mapping[str, Mapping[int, Path]]) -> dict[str, dict[str, list
     return found
 
 
-def comparison(results: dict[str, Any], distance: dict[str, dict[str, list[float]]]) -> str:
-    """Table of the two kinds: means, standard deviations, and whether all seeds of one beat all seeds of the other."""
-    rows = [["measure", *CONTENDERS, "better", "seeds apart"]]
-    for name in distance["gendistiller"]:
-        rows.append(_compared(name, [distance[kind][name] for kind in CONTENDERS], name.startswith("cosine"), 3))
-    students = {
-        kind: [name for name, student in results["students"].items() if student["kind"] == kind] for kind in CONTENDERS
-    }
-    for task in TASKS.values():
-        for metric in task.metrics:
-            values = [scores(results, names, task, metric) for names in students.values()]
-            if all(values):
-                rows.append(_compared(f"{task.name.upper()} {metric.label}", values, metric.higher_is_better, 2))
-    return markdown(rows)
+def comparison(
+    results: Mapping[str, Any], suite: Path, seeds: Sequence[int], distance: Mapping[str, Mapping[str, list[float]]]
+) -> str:
+    """The two kinds of student: their distances on held-out speech, then the tables of an ablation.
 
-
-def _compared(name: str, values: list[list[float]], higher: bool, decimals: int) -> list[str]:
-    means = [statistics.fmean(part) for part in values]
-    cells = [mean_and_spread(part, decimals) for part in values]
-    ours, theirs = values
-    apart = against(ours, theirs, higher) != NOT_APART
-    better = "=" if means[0] == means[1] else list(CONTENDERS)[0 if (means[0] > means[1]) == higher else 1]
-    return [name, *cells, better, "yes" if apart else "no"]
+    Args:
+        results: content of results.json of the folder `suite`.
+        distance: as `held_out` returns it, over these seeds.
+    """
+    first, control = CONTENDERS
+    rows = [["measure", "seeds", first, control, "difference", f"{first} is"]]
+    for name, ours in distance[first].items():
+        arrow = "↑" if name.startswith("cosine") else "↓"
+        rows.append([f"{name} {arrow}", *over_seeds(ours, distance[control][name], 3)])
+    forms = {kind: Form([f"{kind}.{seed}" for seed in seeds], distance[kind]["loss"]) for kind in CONTENDERS}
+    return f"{markdown(rows)}\n{tables(results, suite, forms, control)}"
 
 
 def run(argv: Sequence[str]) -> int:
@@ -120,7 +113,9 @@ def run(argv: Sequence[str]) -> int:
         draw({kind: seeds[seed] for kind, seeds in runs.items()}, args.out / f"seed{seed}.png")
     students = [f"{kind}.{seed}={run}" for kind, seeds in runs.items() for seed, run in seeds.items()]
     for features in args.features:
-        text = comparison(place.suite(students, f"superb_{features}", features), held_out(runs))
+        folder = f"superb_{features}"
+        results = place.suite(students, folder, features)
+        text = comparison(results, args.out / folder, args.seeds, held_out(runs))
         (args.out / f"comparison_{features}.md").write_text(text, encoding="utf-8")
         print(f"\n{features}\n{text}", flush=True)
     return 0

@@ -7,7 +7,7 @@ import argparse
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.outputs import check_writable, write_text
 from s3prl_gendistiller.superb.comparison.compared import compare_students, read_pair
-from s3prl_gendistiller.superb.comparison.report import as_markdown
+from s3prl_gendistiller.superb.comparison.report import as_markdown, reasons
 from s3prl_gendistiller.superb.tasks import choose_tasks
 
 _OF_RUNS = (
@@ -26,10 +26,11 @@ def compare(args: argparse.Namespace) -> int:
     folder = args.out if args.out.is_dir() else args.out.parent
     path = folder / f"compare_{first.name}_{second.name}.md"
     check_writable(path, "--out", folder=False)
-    rows, lines = compare_students(first, second, tasks)
+    rows, left_out = compare_students(first, second, tasks)
     if not rows:
-        raise UserError("\n".join([f"--compare: {first.name} and {second.name} have no task to compare", *lines]))
-    text = as_markdown(first, second, rows, lines)
+        nothing = f"--compare: {first.name} and {second.name} have no task to compare"
+        raise UserError("\n".join([nothing, *reasons(left_out)]))
+    text = as_markdown(first, second, rows, left_out)
     write_text(path, text)
     print(f"{text}\n{path}")
     return 0

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from s3prl_gendistiller.errors import UserError
+from tests.benchmarks.miniature.markdown import read
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py"))
@@ -36,30 +37,35 @@ def test_every_script_says_how_it_is_called(name: str) -> None:
 
 
 def student(kind: str, accuracy: float, error: float) -> dict:
-    return {"kind": kind, "tasks": {"ks": {"values": {"acc": accuracy}}, "pr": {"values": {"per": error}}}}
+    return {
+        "kind": kind,
+        "cost": None,
+        "tasks": {"ks": {"values": {"acc": accuracy}}, "pr": {"values": {"per": error}}},
+    }
 
 
-def test_two_kinds_are_compared_by_the_direction_of_each_measure() -> None:
+def test_two_kinds_are_compared_by_their_distances_and_their_tasks(tmp_path: Path) -> None:
     results = {
         "students": {
             "fbank": student("fbank", 1, 99),
-            **{f"g{i}": student("gendistiller", 90 + i, 30 + i) for i in range(3)},
-            **{f"d{i}": student("distilhubert", 80 + i, 31 + i) for i in range(3)},
+            **{f"gendistiller.{i}": student("gendistiller", 90 + i, 30 + i) for i in (1, 2, 9)},
+            **{f"distilhubert.{i}": student("distilhubert", 80 + i, 31 + i) for i in (1, 2)},
         }
     }
     distance = {
-        "gendistiller": {"l1_layer2": [0.4, 0.5], "cosine_layer2": [0.8, 0.9]},
-        "distilhubert": {"l1_layer2": [0.6, 0.7], "cosine_layer2": [0.95, 0.96]},
+        "gendistiller": {"loss": [0.4, 0.5], "l1_layer2": [0.4, 0.5], "cosine_layer2": [0.8, 0.9]},
+        "distilhubert": {"loss": [0.6, 0.7], "l1_layer2": [0.6, 0.7], "cosine_layer2": [0.85, 0.96]},
     }
-    rows = [
-        [cell.strip() for cell in line.split("|")[1:-1]]
-        for line in load("matched").comparison(results, distance).splitlines()
-    ]
-    assert rows[2] == ["l1_layer2", "0.450 ± 0.071", "0.650 ± 0.071", "gendistiller", "yes"]
-    assert rows[3][3:] == ["distilhubert", "yes"]
-    by_task = {row[0]: row[1:] for row in rows[4:]}
-    assert by_task["KS acc %"] == ["91.00 ± 1.00", "81.00 ± 1.00", "gendistiller", "yes"]
-    assert by_task["PR PER %"] == ["31.00 ± 1.00", "32.00 ± 1.00", "gendistiller", "no"]
+    text = load("matched").comparison(results, tmp_path, [1, 2], distance)
+    near, scores, predicted, against = read(text)
+    l1, cosine = near[1:]
+    assert list(l1.values()) == ["l1_layer2 ↓", "2 / 2", "0.450", "0.650", "-0.200", "apart over seeds"]
+    assert (cosine["measure"], cosine["gendistiller is"]) == ("cosine_layer2 ↑", "not apart over seeds")
+    assert [row["KS acc % ↑"] for row in scores] == ["91.50 ± 0.71", "81.50 ± 0.71", "1.00"]
+    assert predicted[0]["KS acc % ↑"] == "+0.33"  # of six pairs of students four agree
+    words = {row["metric"]: (row["the form is"], row["difference"]) for row in against}
+    assert words["KS acc % ↑"] == ("apart over seeds", "+10.00")
+    assert words["PR PER % ↓"] == ("not apart over seeds", "-1.00")
 
 
 def test_a_student_that_stops_early_is_one_line_of_points() -> None:
@@ -165,5 +171,5 @@ def test_forms_writes_the_scores_of_a_suite_beside_the_distances(
     text = forms.tasks(place, runs, distances, args, "mel")
     students = [f"mel.1={tmp_path}/a/mel", f"recur.1={tmp_path}/a/recur"]
     assert asked == [(students, "superb_last", "last")]
-    rows = {line.split("|")[1].strip(): line.split("|")[4].strip() for line in text.splitlines() if line.count("|") > 6}
+    rows = {row["form"]: row["layerwise loss"] for row in read(text)[0]}
     assert rows["mel"] == "0.8000" and rows["recur"] == ""

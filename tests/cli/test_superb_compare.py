@@ -100,7 +100,7 @@ def test_a_run_without_predictions_is_named_with_what_to_do(suite: Path, capsys:
     assert main(command) == 0
     printed = capsys.readouterr().out
     assert "KS acc % ↑" in printed and "PR PER" not in rows(printed)
-    assert f"PR is not compared: {run}: keeps no items of its test" in printed
+    assert f"not compared: PR ({run}: keeps no items of its test" in printed
     assert "make 0.0000 PER %" in printed and f"run_downstream.py -m evaluate -t test -e {run}" in printed
     (run / "test-hyp.ark").unlink()
     assert main([*command, "--tasks", "pr"]) == 2

@@ -48,6 +48,8 @@ class Student:
         for model in self.models(task):
             seed = model.distillation if self.runs.distillations > 1 else model.name
             try:
+                if not self.folders[model.name][task.name]:
+                    raise UserError(f"results.json names no folder of a run of {model.name}")
                 parts = [items_of(folder, task) for folder in self.folders[model.name][task.name]]
             except UserError as error:
                 problems.append(str(error))
@@ -75,27 +77,57 @@ class Compared:
         return "better" if (self.found.difference > 0) == self.metric.higher_is_better else "worse"
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """A task that is not compared, and one reason for it."""
+
+    task: Task
+    reason: str
+
+
 def read_pair(suite: Path, names: Sequence[str]) -> tuple[Student, Student]:
     """Two students of a suite's results.json; UserError for a name that is not there, or twice the same."""
 
     def take(path: Path, content: Mapping[str, Any]) -> tuple[Student, Student]:
-        entries = content["students"]
-        models = [stored_model(name, entry) for name, entry in entries.items()]
+        models = [stored_model(name, entry) for name, entry in content["students"].items()]
         problems = [problem for name in names if (problem := _unknown(name, models, path))]
         if names[0] == names[1]:
             problems.append(f"--compare: found {names[0]} twice, expected two students")
         if problems:
             raise UserError("\n".join(problems))
-        first, second = (_student(name, models, entries, path.parent) for name in names)
+        first, second = (
+            student(name, [model.name for model in _chosen(name, models)], content, path.parent) for name in names
+        )
         return first, second
 
     return read_results(suite, take)
 
 
-def compare_students(first: Student, second: Student, tasks: Sequence[Task]) -> tuple[list[Compared], list[str]]:
-    """The differences on all metrics, and one line for each task that is not compared."""
+def student(name: str, models: Sequence[str], content: Mapping[str, Any], root: Path) -> Student:
+    """A student by the names of its models.
+
+    Args:
+        content: the content of a suite's results.json, which lies in the folder `root`.
+    """
+    entries = content["students"]
+    tasks = {model: entries[model]["tasks"] for model in models}
+    return Student(
+        name,
+        replicas([stored_model(model, entries[model]) for model in models]),
+        {
+            model: {
+                task: [moved_folder(root, folder) for folder in one.get("folders", ())] for task, one in found.items()
+            }
+            for model, found in tasks.items()
+        },
+        {model: {task: list(one["values"]) for task, one in found.items()} for model, found in tasks.items()},
+    )
+
+
+def compare_students(first: Student, second: Student, tasks: Sequence[Task]) -> tuple[list[Compared], list[LeftOut]]:
+    """The differences on all metrics of the tasks that one of the two has, and what is not compared."""
     found: list[tuple[Task, Metric, Difference]] = []
-    lines = []
+    left_out = []
     for task in tasks:
         lacking = [student.name for student in (first, second) if not student.models(task)]
         if len(lacking) == 2:
@@ -112,9 +144,9 @@ def compare_students(first: Student, second: Student, tasks: Sequence[Task]) -> 
                 if metric.key in task.statistics and _measured(metric, task, first, second)
             ]
         except UserError as error:
-            lines += [f"{task.name.upper()} is not compared: {line}" for line in str(error).split("\n")]
+            left_out += [LeftOut(task, reason) for reason in str(error).split("\n")]
     corrected = holm([difference.p for *_, difference in found])
-    return [Compared(*one, p) for one, p in zip(found, corrected, strict=True)], lines
+    return [Compared(*one, p) for one, p in zip(found, corrected, strict=True)], left_out
 
 
 def _measured(metric: Metric, task: Task, *students: Student) -> bool:
@@ -140,20 +172,6 @@ def _aligned(first: Student, second: Student, task: Task) -> tuple[list[list[Ite
             raise UserError(f"{what}; test both students on one corpus")
     ours, theirs = ([[run.ordered(names) for run in seed] for seed in side] for side in sides)
     return ours, theirs
-
-
-def _student(name: str, models: Sequence[BenchmarkedModel], entries: Mapping[str, Any], root: Path) -> Student:
-    chosen = _chosen(name, models)
-    tasks = {model.name: entries[model.name]["tasks"] for model in chosen}
-    return Student(
-        name,
-        replicas(chosen),
-        {
-            model: {task: [moved_folder(root, folder) for folder in one["folders"]] for task, one in found.items()}
-            for model, found in tasks.items()
-        },
-        {model: {task: list(one["values"]) for task, one in found.items()} for model, found in tasks.items()},
-    )
 
 
 def _chosen(name: str, models: Sequence[BenchmarkedModel]) -> list[BenchmarkedModel]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,30 +10,7 @@ import pytest
 from s3prl_gendistiller.superb.comparison.compared import compare_students, read_pair
 from s3prl_gendistiller.superb.comparison.report import as_markdown
 from s3prl_gendistiller.superb.tasks import TASKS
-
-ITEMS = 40
-
-
-def write_suite(root: Path, models: dict[str, dict[str, int]]) -> Path:
-    """results.json and the runs of models, by the number of items that each has right on each task."""
-    students: dict[str, Any] = {}
-    for model, tasks in models.items():
-        entries = {}
-        for task, right in tasks.items():
-            folders = [f"{task}-{fold}" for fold in TASKS[task].folds] or [task]
-            value = 100 * right / ITEMS
-            for name in folders:
-                run = root / "runs" / model / name
-                run.mkdir(parents=True)
-                lines = [f"u{item},{int(item < right)}\n" for item in range(ITEMS)]
-                (run / "superb_items.csv").write_text("item,right\n" + "".join(lines))
-                tested = {"values": {"acc": value}, "seconds": 1.0, "fallback": None}
-                (run / "superb.json").write_text(json.dumps({"settings": {}, "tested": tested}))
-            entries[task] = {"values": {"acc": value}, "folders": [f"/moved/runs/{model}/{name}" for name in folders]}
-        students[model] = {"upstream": model, "checkpoint": None, "score": None, "cost": None, "tasks": entries}
-    content = {"preset": "small", "features": "weighted", "seed": 1, "students": students, "failures": []}
-    (root / "results.json").write_text(json.dumps(content))
-    return root
+from tests.superb.made_suite import ITEMS, write_suite
 
 
 @pytest.mark.parametrize(
@@ -51,9 +26,9 @@ def test_a_name_stands_for_all_runs_of_a_student_or_for_one(
     models = {"mine.1": 22, "mine.1+seed2": 26, "mine.2": 30, "other": 8, "other+seed2": 12}
     suite = write_suite(tmp_path, {name: {"ks": right} for name, right in models.items()})
     first, second = read_pair(suite, names)
-    ((row,), lines) = compare_students(first, second, list(TASKS.values()))
-    assert row.found.seeds == seeds and row.found.values == pytest.approx(values) and lines == []
-    text = as_markdown(first, second, [row], lines)
+    (row,), left_out = compare_students(first, second, list(TASKS.values()))
+    assert row.found.seeds == seeds and row.found.values == pytest.approx(values) and left_out == []
+    text = as_markdown(first, second, [row], left_out)
     assert f"| {seeds[0]} / {seeds[1]} " in text
     assert ("nothing is said about another distillation of it" in text) == (names[1] == "other")
     assert ("is one run" in text) == (names[1] != "other")
@@ -77,8 +52,15 @@ def test_what_only_one_student_has_and_other_items_are_named(tmp_path: Path) -> 
     suite = write_suite(tmp_path, {"a": {"ks": 30, "sid": 27, "ic": 20}, "b": {"ks": 10, "sid": 20}})
     items = suite / "runs/b/sid/superb_items.csv"
     items.write_text(items.read_text().replace("u39,", "another,"))
-    rows, lines = compare_students(*read_pair(suite, ("a", "b")), list(TASKS.values()))
+    rows, left_out = compare_students(*read_pair(suite, ("a", "b")), list(TASKS.values()))
     assert [row.task.name for row in rows] == ["ks"]
-    different, lacking = sorted(lines, reverse=True)
-    assert "SID is not compared: the runs were tested on different items (2 are not in all" in different
-    assert lacking == "IC is not compared: b has no result"
+    reasons = {one.task.name: one.reason for one in left_out}
+    assert reasons.keys() == {"sid", "ic"} and reasons["ic"] == "b has no result"
+    assert reasons["sid"].startswith("the runs were tested on different items (2 are not in all, ")
+
+
+def test_tasks_that_are_left_out_for_one_reason_share_a_line(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path, {"a": {"ks": 30, "sid": 27, "ic": 20}, "b": {"ks": 10}})
+    first, second = read_pair(suite, ("a", "b"))
+    text = as_markdown(first, second, *compare_students(first, second, list(TASKS.values())))
+    assert text.endswith("\nnot compared: SID, IC (b has no result)\n")
