@@ -58,7 +58,7 @@ class Miniature:
 
     @property
     def teacher(self) -> Path:
-        return shipped_folder("teachers") / "hubert_mini"
+        return shipped_folder("teachers") / "hubert_guided"
 
     def experiment(
         self, folder: str, contenders: Mapping[str, Contender], *, lr: float, seed: int, steps: int

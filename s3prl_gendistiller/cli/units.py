@@ -31,13 +31,13 @@ _DESCRIPTION = """\
 Count a teacher's units over a training manifest, keep the frequent ones, map each other unit to the most similar kept
 unit, and write the result to one small file for `objectives: [{name: glmd, units: FILE}]`.
 
-Units are the pretraining targets of a HuBERT (teachers/hubert_mini, s3prl's HuBERT checkpoints). For a teacher without
-a head for them (WavLM, transformers' HuBERT), units are k-means clusters of one of its layers."""
+Units are the pretraining targets of a HuBERT (teachers/hubert_guided, s3prl's HuBERT checkpoints). For a teacher
+without a head for them (WavLM, transformers' HuBERT), units are k-means clusters of one of its layers."""
 
 _EXAMPLE = """\
 example:
   gendistiller units data/LibriSpeech/len_for_bucket/train-clean-100.csv --root data/LibriSpeech \\
-      --teacher teachers/hubert_mini --ratio 0.5 --out units.safetensors"""
+      --teacher teachers/hubert_guided --ratio 0.5 --out units.safetensors"""
 
 
 def add_parser(subparsers: Any) -> None:

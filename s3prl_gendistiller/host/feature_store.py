@@ -1,7 +1,8 @@
 """Features on disk: one file for each utterance, within a limit of bytes.
 
-A file is NumPy's .npz with one member, which has the name of the utterance's key and holds all layers: Python spends more
-time on each member of an archive than on the bytes in it. Check sums are compared at each reading; nothing is unpickled.
+A file is NumPy's .npz with one member, which has the name of the utterance's key and holds all layers: Python spends
+more time on each member of an archive than on the bytes in it. Check sums are compared at each reading; nothing is
+unpickled.
 """
 
 from __future__ import annotations

@@ -44,4 +44,4 @@ def test_a_wrong_recipe_is_refused(wrong: dict[str, object], expected: str) -> N
 def test_the_shipped_recipe_is_read() -> None:
     path = shipped_folder("teachers") / "hubert_guided" / "recipe.yaml"
     recipe = from_dict(PhasedRecipe, read_yaml(path), str(path))
-    assert [phase.guide for phase in recipe.phases] == ["whisper", "whisper", "self"]
+    assert [phase.guide for phase in recipe.phases] == ["whisper", "whisper", "whisper", "self"]
