@@ -1,11 +1,13 @@
-"""Corpora of real recordings in the layouts of KS, SID and IC, for `gendistiller superb`.
+"""Corpora of real recordings in the layouts of KS, SID, ASV, QbE and IC, for `gendistiller superb`.
 
     python benchmarks/real_corpora.py --real PATH/TO/real_speech --out real_data
-    SUPERB_DATA=real_data gendistiller superb --tasks ks sid ic ...
+    SUPERB_DATA=real_data gendistiller superb --tasks ks sid asv qbe ic ...
 
 PATH holds digits.csv and orders.csv (file, split, num_samples; speaker and word, or drink, size and roast) with the
-recordings in folders beside them. A repeated command continues an interrupted one. `gendistiller corpus OUT --check`
-compares the written files with their checksums.
+recordings in folders beside them. SID and ASV share a folder. ASV and the documents of QbE are recordings of one
+speaker in a row; the README.md of each folder says which speakers and words are where. SF needs transcripts, which the
+orders lack. A repeated command continues an interrupted one. `gendistiller corpus OUT --check` compares the written
+files with their checksums.
 """
 
 from __future__ import annotations

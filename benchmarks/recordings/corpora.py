@@ -1,54 +1,44 @@
-"""Recordings of people in place of synthetic speech: spoken digits for KS and SID, spoken orders for IC.
+"""Recordings of people in place of synthetic speech: spoken digits for KS, SID, ASV and QbE, spoken orders for IC.
 
 Input are the tables that `tables` reads; `digits.csv` has the columns `speaker` and `word`, `orders.csv` has `drink`,
 `size` and `roast`.
 
 s3prl's keyword spotting knows ten keywords by name, so each digit lies in the folder of one of them; the README in
-every folder names the digit of each keyword. Recordings are copied as 16-bit WAV files, never altered.
+its folders names the digit of each keyword. Recordings are written as 16-bit WAV files, never altered; ASV and the
+documents of QbE join several of them with pauses.
+
+SF is not written: the orders have the values of their slots, but neither a transcript nor the order in which the values
+are said, and s3prl's head learns a transcript with a slot for each word.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from recordings.tables import PLAIN, SPLITS, read_table
-from s3prl_gendistiller.corpora import fluent, speech_commands, voxceleb
+from recordings.clips import Copied
+from recordings.queries import queries
+from recordings.speakers import speakers
+from recordings.tables import PLAIN, SPLITS, read_table, summary
+from s3prl_gendistiller.corpora import fluent, speech_commands
 from s3prl_gendistiller.corpora.catalogue import known
-from s3prl_gendistiller.corpora.clips import Clip, Recording
-from s3prl_gendistiller.corpora.espeak import Espeak
+from s3prl_gendistiller.corpora.clips import Clip
 from s3prl_gendistiller.corpora.folder import CorpusPlan, write_plans
 from s3prl_gendistiller.corpora.recording import Recorder
-from s3prl_gendistiller.distill.audio import read_audio
 from s3prl_gendistiller.errors import UserError
 
-REAL_TASKS = ("ks", "sid", "ic")
+REAL_TASKS = ("ks", "sid", "asv", "qbe", "ic")
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 KEYWORD_OF = dict(zip(DIGITS, speech_commands.KEYWORDS, strict=True))
 _SLOTS = {"action": "drink", "object": "size", "location": "roast"}
 _NOISE_S = 20
 _SILENCES = 40
 _NOT_SAID = "none"
-_SPEAKERS = 1251
 _HASHED = "_nohash_"
 """s3prl hashes the part of a file's name before this text to find the split."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Copied:
-    """A recording under another name."""
-
-    path: str
-    source: str
-
-    def record(self, engine: Espeak | None) -> Recording:
-        return Recording(np.asarray(read_audio(self.source)))
 
 
 def write_real(
@@ -59,7 +49,7 @@ def write_real(
     seed: int = 0,
     progress: bool = True,
 ) -> list[Path]:
-    """Writes recordings in the layouts of KS, SID and IC; returns the corpus folders.
+    """Writes recordings in the layouts of the tasks; returns the corpus folders.
 
     Args:
         recordings: the folder with digits.csv and orders.csv, which is only read.
@@ -71,10 +61,11 @@ def write_real(
     known("--tasks", tasks, REAL_TASKS)
     source = Path(recordings)
     plans: list[CorpusPlan] = []
-    if {"ks", "sid"} & set(tasks):
+    if {"ks", "sid", "asv", "qbe"} & set(tasks):
         digits = _named(source, read_table(source, "digits.csv", ("speaker", "word")))
         plans += _keywords(digits, seed) if "ks" in tasks else []
-        plans += [_speakers(digits)] if "sid" in tasks else []
+        plans += [speakers(digits, verification="asv" in tasks)] if {"sid", "asv"} & set(tasks) else []
+        plans += [queries(digits)] if "qbe" in tasks else []
     if "ic" in tasks:
         plans.append(_commands(_named(source, read_table(source, "orders.csv", tuple(_SLOTS.values())))))
     with Recorder(workers=1, progress=progress) as recorder:
@@ -116,40 +107,13 @@ def _keywords(digits: Sequence[Mapping[str, str]], seed: int) -> list[CorpusPlan
         f"| folder | word |\n|---|---|\n{words}\n\nThere are no other words, so the class `_unknown_` is empty. "
         "Background noise and silence are synthetic. All speakers are in all splits: the splits are by take."
     )
-    recipe = {"corpus": speech_commands.FOLDER, "real": _summary(digits), "seed": seed}
+    recipe = {"corpus": speech_commands.FOLDER, "real": summary(digits), "seed": seed}
     training = [*clips["train"], *clips["dev"], *clips["test"], *speech_commands.background(seed, _NOISE_S)]
     tests = [*clips["test"], *speech_commands.silences(seed, _SILENCES)]
     return [
         CorpusPlan(speech_commands.FOLDER, recipe, training, lambda root: lists, about),
         CorpusPlan(speech_commands.TEST_FOLDER, {**recipe, "corpus": "test set"}, tests, lambda root: {}, about),
     ]
-
-
-def _speakers(digits: Sequence[Mapping[str, str]]) -> CorpusPlan:
-    """Digits as utterances of their speakers: a session is a word."""
-    names = {name: f"id{10001 + i}" for i, name in enumerate(sorted({row["speaker"] for row in digits}))}
-    if len(names) > _SPEAKERS:
-        raise UserError(
-            f"--real: digits.csv: found {len(names)} speakers, expected at most {_SPEAKERS}, as s3prl's SID"
-        )
-    purposes = {"train": 1, "dev": 2, "test": 3}
-    clips: list[Clip] = []
-    listed = ""
-    for row in digits:
-        path = f"{names[row['speaker']]}/{row['word']}/{row['name']}.wav"
-        clips.append(Copied(f"dev/wav/{path}", row["file"]))
-        listed += f"{purposes[row['split']]} {path}\n"
-    about = (
-        "Spoken digits (recordings of people) in VoxCeleb1's layout, for identification only.\n\n"
-        f"{len(names)} speakers, whose names are in `speakers.txt`; a folder below a speaker is the word that is said. "
-        "The splits are by take. Clips of half a second are too short for verification, so there are no trials."
-    )
-    texts = {
-        "veri_test_class.txt": listed,
-        "speakers.txt": "".join(f"{number} {name}\n" for name, number in names.items()),
-    }
-    recipe = {"corpus": voxceleb.FOLDER, "real": _summary(digits)}
-    return CorpusPlan(voxceleb.FOLDER, recipe, clips, lambda root: texts, about)
 
 
 def _commands(orders: Sequence[Mapping[str, str]]) -> CorpusPlan:
@@ -178,10 +142,5 @@ def _commands(orders: Sequence[Mapping[str, str]]) -> CorpusPlan:
         f"| column | slot |\n|---|---|\n{columns}\n\nSpeakers are not identified and may be in several splits. "
         "There are no transcripts."
     )
-    recipe = {"corpus": fluent.FOLDER, "real": _summary(orders)}
+    recipe = {"corpus": fluent.FOLDER, "real": summary(orders)}
     return CorpusPlan(fluent.FOLDER, recipe, clips, lambda root: texts, about)
-
-
-def _summary(rows: Sequence[Mapping[str, str]]) -> dict[str, int]:
-    """Numbers of recordings in each split, for the stamp."""
-    return dict(sorted(Counter(row["split"] for row in rows).items()))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from s3prl_gendistiller.distill.files import csv_reader, within
@@ -48,6 +48,11 @@ def read_table(folder: Path, name: str, columns: Sequence[str]) -> list[dict[str
     if twice:
         raise UserError(f"--real: {path}: names {twice[0]} more than once; keep one line of each file")
     return rows
+
+
+def summary(rows: Sequence[Mapping[str, str]]) -> dict[str, int]:
+    """Numbers of recordings in each split, for the stamp of a corpus."""
+    return dict(sorted(Counter(row["split"] for row in rows).items()))
 
 
 def _check_row(folder: Path, where: str, row: dict[str, str], columns: Sequence[str]) -> None:

@@ -75,7 +75,7 @@ def plans(engine: Espeak, size: str, seed: int) -> list[CorpusPlan]:
         for i, (name, text) in enumerate(named.items()):
             clips.append(studio.line(f"{folder}/{name}.wav", own[i % len(own)], text, style=_STYLE))
     recipe = {"corpus": FOLDER, "seed": seed, "size": shape._asdict()}
-    return [CorpusPlan(FOLDER, recipe, clips, lambda root: _texts(root, documents, queries), _ABOUT)]
+    return [CorpusPlan(FOLDER, recipe, clips, lambda root: listings(root, documents, queries), _ABOUT)]
 
 
 def matches(query: str, text: str) -> bool:
@@ -103,7 +103,13 @@ def _terms(texts: Sequence[str], wanted: int, rng: random.Random) -> list[str]:
     raise ValueError(f"{wanted} queries requested, {len(chosen)} found in {len(texts)} documents")
 
 
-def _texts(root: Path, documents: Mapping[str, str], queries: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+def listings(root: Path, documents: Mapping[str, str], queries: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """The text files of a corpus with its audio in `root`: path -> content.
+
+    Args:
+        documents: name of each document -> its words.
+        queries: set -> name of each query -> its words.
+    """
     seconds = {name: duration_s(root / "Audio" / f"{name}.wav") for name in documents}
     listed = {"scoring/language_key_utterances.lst": _language_key("Audio", documents)}
     words = ""

@@ -1,4 +1,4 @@
-"""Recordings of people in the layouts of keyword spotting, identification and intents."""
+"""Recordings of people in the layouts of keyword spotting, identification and intents, and the reading of tables."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tests.corpora.conftest import digests, names
 
 
 def write_recordings(folder: Path) -> Path:
-    """A stand-in for a folder of real speech: two speakers' digits, and orders with three slots."""
+    """A stand-in for a folder of real speech: four speakers' digits, and orders with three slots."""
     rng = np.random.default_rng(0)
     digits, orders = [], []
-    for speaker in ("ann", "bob"):
+    for speaker in ("ann", "bob", "cleo", "dan"):
         for digit, word in enumerate(DIGITS):
             for take, split in enumerate(("train", "dev", "test")):
                 digits.append((f"digits/{speaker}_{digit}_{take}.flac", speaker, word, split))
@@ -51,8 +51,8 @@ def test_readme_says_which_folder_holds_which_word(recordings: Path, tmp_path: P
     for folder in (root, test):
         readme = (folder / "README.md").read_text()
         assert "recordings of people" in readme and "| yes | zero |" in readme and "| go | nine |" in readme
-    assert len(names(root / "yes")) == 6
-    assert len(names(test / "yes")) == 2
+    assert len(names(root / "yes")) == 12
+    assert len(names(test / "yes")) == 4
 
 
 def test_splits_of_the_table_are_those_of_s3prls_hash(recordings: Path, tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_recordings_are_copied_unaltered_and_left_alone(recordings: Path, tmp_pa
     original, _ = soundfile.read(recordings / "digits/bob_3_1.flac", dtype="int16")
     assert np.array_equal(copied, original)
     assert digests(recordings) == before
-    assert [state.problems for state in check_corpora(tmp_path)] == [[]] * 4
+    assert [state.problems for state in check_corpora(tmp_path)] == [[]] * 5
 
 
 def test_orders_name_the_slots_that_stand_in_for_the_columns(recordings: Path, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_the_script_finds_its_folders_from_anywhere(recordings: Path, tmp_path: 
 
 
 def test_task_without_recordings_is_refused(recordings: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--tasks: found asr, expected one of ks, sid, ic"):
+    with pytest.raises(UserError, match="--tasks: found asr, expected one of ks, sid, asv, qbe, ic"):
         write_real(tmp_path, recordings, tasks=["asr"])
 
 

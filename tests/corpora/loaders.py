@@ -228,8 +228,10 @@ def main(out: Path, real: Path | None) -> dict[str, Any]:
         found["pr"] = ctc(out, "libriphone")
         found["sf"] = ctc(out, "snips")
         if real is not None:
-            mount.supply_expert("voxceleb1", Path(cache, "real"), "cpu")
-            found["real"] = {task.__name__: task(real) for task in (ks, sid, ic)}
+            for downstream in ("voxceleb1", "sv_voxceleb1"):  # whose caches know no corpus
+                Path(cache, f"real {downstream}").mkdir()
+                mount.supply_expert(downstream, Path(cache, f"real {downstream}"), "cpu")
+            found["real"] = {task.__name__: task(real) for task in (ks, sid, asv, qbe, ic)}
         mount.supply_expert("voxceleb1", Path(cache, "refused"), "cpu")
         found["refusals"] = refusals(out)
     return found

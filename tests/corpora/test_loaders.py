@@ -128,11 +128,19 @@ def test_fold_lists_are_those_of_s3prls_own_script(found: dict[str, Any]) -> Non
 def test_real_recordings_are_read_as_keywords_speakers_and_intents(found: dict[str, Any]) -> None:
     real = found["real"]
     assert set(real["ks"]["classes"]["train"]) == KEYWORDS | {"_silence_"}
-    assert {real["ks"]["classes"][split]["yes"] for split in ("train", "valid", "test")} == {2}
-    assert real["sid"]["clips"] == {"train": 20, "dev": 20, "test": 20}
-    assert real["sid"]["labels"]["test"] == [0, 1]
+    assert {real["ks"]["classes"][split]["yes"] for split in ("train", "valid", "test")} == {4}
+    assert real["sid"]["clips"] == {"train": 40, "dev": 40, "test": 40}
+    assert real["sid"]["labels"]["test"] == [0, 1, 2, 3]
     assert real["ic"]["values"] == [2, 2, 2]
     assert real["ic"]["test"][0] == 2
+
+
+def test_real_recordings_are_read_as_trials_queries_and_documents(found: dict[str, Any]) -> None:
+    real = found["real"]
+    assert real["asv"]["train"][0] == 2
+    assert real["asv"]["dev"][1] == {"1": 2, "0": 2}
+    assert real["asv"]["test"][1] == {"1": 18, "0": 18}
+    assert [real["qbe"][split][:2] for split in ("dev", "eval")] == [[20, 12], [20, 12]]
 
 
 def test_audio_that_is_taken_for_something_else_is_named_where_it_is_read(found: dict[str, Any]) -> None:
