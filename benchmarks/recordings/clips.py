@@ -32,17 +32,18 @@ class Copied:
 
 @dataclasses.dataclass(frozen=True)
 class Joined:
-    """Recordings in a row, unaltered, with a pause of faint noise before, between and after them."""
+    """Recordings in a row, unaltered, with a pause of faint noise between them, and at both ends if `ends`."""
 
     path: str
     sources: tuple[str, ...]
+    ends: bool = True
 
     def record(self, engine: Espeak | None) -> Recording:
         rng = generator(f"pauses/{self.path}")
         parts = [_pause(rng)]
         for source in self.sources:
             parts += [np.asarray(read_audio(source)), _pause(rng)]
-        return Recording(np.concatenate(parts))
+        return Recording(np.concatenate(parts if self.ends else parts[1:-1]))
 
 
 def series(rows: Sequence[Mapping[str, str]], count: int, seed: str) -> Iterator[list[Mapping[str, str]]]:

@@ -140,7 +140,7 @@ def test_real_recordings_are_read_as_trials_queries_and_documents(found: dict[st
     assert real["asv"]["train"][0] == 2
     assert real["asv"]["dev"][1] == {"1": 2, "0": 2}
     assert real["asv"]["test"][1] == {"1": 18, "0": 18}
-    assert [real["qbe"][split][:2] for split in ("dev", "eval")] == [[20, 12], [20, 12]]
+    assert [real["qbe"][split][:2] for split in ("dev", "eval")] == [[3, 20], [6, 20]]
 
 
 def test_audio_that_is_taken_for_something_else_is_named_where_it_is_read(found: dict[str, Any]) -> None:
