@@ -80,8 +80,8 @@ def speakers(digits: Sequence[Mapping[str, str]], verification: bool) -> CorpusP
             f"with pauses of faint noise, in the folders `train`, `{_HALVES[0]}` and `{_HALVES[1]}` below a speaker. "
             f"The head trains on the speakers of dev/ only. A trial compares {', '.join(words[: len(words) // 2])} "
             f"with {', '.join(words[len(words) // 2 :])}; the two utterances of a trial have no word in common. No "
-            "recording is in two utterances. The small preset trains on them; s3prl's own settings leave out utterances "
-            "under two seconds. Trials share utterances and the speakers are few, so an interval over "
+            "recording is in two utterances. The small preset trains on them; s3prl's own settings leave out "
+            "utterances under two seconds. Trials share utterances and the speakers are few, so an interval over "
             "trials says nothing about other speakers."
         )
     recipe = {"corpus": voxceleb.FOLDER, "real": summary(digits), "verification": verified is not None}
