@@ -19,6 +19,7 @@ from s3prl_gendistiller.superb.tasks import Metric, Task
 from s3prl_gendistiller.superb.tasks.items import Items, joined
 
 SIGNIFICANT = 0.05
+WORDS = BETTER, WORSE, LEVEL = "better", "worse", "level"
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,8 @@ class Compared:
     def word(self) -> str:
         """What the first student is: better or worse if interval and corrected p value say so, else level."""
         if self.corrected >= SIGNIFICANT or self.found.low <= 0 <= self.found.high:
-            return "level"
-        return "better" if (self.found.difference > 0) == self.metric.higher_is_better else "worse"
+            return LEVEL
+        return BETTER if (self.found.difference > 0) == self.metric.higher_is_better else WORSE
 
 
 @dataclass(frozen=True)

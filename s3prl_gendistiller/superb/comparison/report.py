@@ -4,18 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from s3prl_gendistiller.superb.comparison.compared import SIGNIFICANT, Compared, LeftOut, Student
+from s3prl_gendistiller.superb.comparison.compared import SIGNIFICANT, WORDS, Compared, LeftOut, Student
 from s3prl_gendistiller.superb.comparison.resampling import DRAWS
 from s3prl_gendistiller.superb.suite.table import label, markdown
 
 
 def as_markdown(first: Student, second: Student, rows: Sequence[Compared], left_out: Sequence[LeftOut]) -> str:
-    """A row for each metric, and notes below."""
+    """A line that says what follows, a row for each metric, and notes below."""
     cells = [["task", *header(first.name, second.name), f"{first.name} is"]]
     cells += [[label(row.task, row.metric), *numbers(row), row.word] for row in rows]
     count = f"{len(rows)} metrics" if len(rows) > 1 else "1 metric"
     notes = [*method(first.name, second.name, count, rows), of_runs(first), of_runs(second), *reasons(left_out)]
-    return markdown(cells) + "".join(f"\n{note}\n" for note in notes)
+    texts = [summary(first.name, second.name, rows), markdown(cells), *notes]
+    return "\n".join(f"{text.rstrip()}\n" for text in texts)
+
+
+def summary(first: str, second: str, rows: Sequence[Compared]) -> str:
+    """A line that names the metrics on which the first is better, worse and level."""
+    if not rows:
+        return f"{first} against {second}: no metric is compared by its items."
+    parts = []
+    for word in WORDS:
+        labels = [label(row.task, row.metric) for row in rows if row.word == word]
+        parts.append(f"{word} on {', '.join(labels) or 'none'}")
+    return f"{first} against {second}: {'; '.join(parts)}."
 
 
 def header(first: str, second: str) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from s3prl_gendistiller.superb.comparison.compared import compare_students, read_pair
-from s3prl_gendistiller.superb.comparison.report import as_markdown
+from s3prl_gendistiller.superb.comparison.report import as_markdown, summary
 from s3prl_gendistiller.superb.tasks import TASKS
 from tests.superb.made_suite import ITEMS, write_suite
 
@@ -46,6 +46,9 @@ def test_p_values_are_corrected_over_the_tasks(tmp_path: Path) -> None:
     raw, corrected = [row.found.p for row in rows], [row.corrected for row in rows]
     assert corrected == pytest.approx([3 * raw[0], 2 * raw[1], 1]) and np.argmin(raw) == 0
     assert [row.word for row in rows] == ["better", "better", "level"]
+    assert (
+        summary("a", "b", rows) == "a against b: better on KS acc % ↑, SID acc % ↑; worse on none; level on IC acc % ↑."
+    )
 
 
 def test_what_only_one_student_has_and_other_items_are_named(tmp_path: Path) -> None:
