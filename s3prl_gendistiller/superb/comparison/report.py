@@ -56,6 +56,12 @@ def method(first: str, second: str, corrected_for: str, rows: Sequence[Compared]
         f"better and worse: the interval lies on one side of 0, and p (Holm) is below {SIGNIFICANT:g}. level: no "
         "difference was shown, which does not show that there is none.",
     ]
+    if any(2 in row.found.seeds for row in rows):
+        found.append(
+            "Two seeds say little about a spread, so that their intervals are wide; a third seed narrows them."
+        )
+    if any(row.task.name == "qbe" for row in rows):
+        found.append("QBE: its items are the queries, each of which is drawn with all documents.")
     if any(row.task.name == "asv" for row in rows):
         found.append("ASV: trials that share a recording are drawn one by one, which makes its interval too narrow.")
     return found
@@ -77,4 +83,5 @@ def reasons(left_out: Sequence[LeftOut]) -> list[str]:
     tasks: dict[str, list[str]] = {}
     for one in left_out:
         tasks.setdefault(one.reason, []).append(one.task.name.upper())
-    return [f"not compared: {', '.join(names)} ({reason})" for reason, names in tasks.items()]
+    found = ((f"{', '.join(names)} {'are' if len(names) > 1 else 'is'}", reason) for reason, names in tasks.items())
+    return [f"{which} not compared: {reason}" for which, reason in found]
