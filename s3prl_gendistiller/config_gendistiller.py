@@ -58,6 +58,9 @@ class GenDistillerConfig(BackboneConfig):
     )
     step_embedding: bool = key(True, about="a learnt vector for each step, added to its input")
     step_norms: bool = key(True, about="the shared layer's norms have a gain and a shift for each step")
+    step_rank: int = key(
+        0, low=0, about="rank of what each step adds to the shared layer's six matrices (low-rank adapters); 0: nothing"
+    )
     silent_passes: int = key(0, low=0, high=8, about="passes through the shared layer before the first prediction")
     gradient_checkpointing: bool = key(False, about="compute each step again in the backward pass, which saves memory")
 

@@ -10,6 +10,7 @@ With z the front end's frames, e_n the step embedding, n = 1..N and y_0 = z; h_0
     u_n = form of `history_input` + e_n              (B, T, D)
     y_n = Layer(u_n)                                 (B, T, D)   the same layer at every step; with `step_norms` each
                                                                  step scales and shifts its two LayerNorms; with
+                                                                 `step_rank` it adds to the six matrices; with
                                                                  `history: all` it attends to u_1..u_n
     h_n = W y_n + form of `skip_connection`          (B, T, D)   generates teacher layer target_layers[n]
 
@@ -26,6 +27,7 @@ from torch.utils.checkpoint import checkpoint
 
 from s3prl_gendistiller.config_gendistiller import GenDistillerConfig, GenDistillerModelConfig
 from s3prl_gendistiller.forms import HISTORY_INPUTS, SKIP_CONNECTIONS
+from s3prl_gendistiller.models.adapters import Adapters, StepAdapters
 from s3prl_gendistiller.models.attention import KeyValues
 from s3prl_gendistiller.models.encoder_layer import EncoderLayer
 from s3prl_gendistiller.models.front_end import (
@@ -92,6 +94,8 @@ class GenDistiller(Student):
             nn.init.zeros_(self.history_projection.bias)
             if form.widths > 1:
                 nn.init.eye_(self.history_projection.weight[:, :width])  # at first the projection returns z unchanged
+        # drawn last, so that all other parts start as in a student without adapters
+        self.step_adapters = StepAdapters(self.layer, config.step_rank, passes) if config.step_rank else None
 
     def forward(
         self,
@@ -176,11 +180,13 @@ class GenDistiller(Student):
         x = torch.stack(inputs, dim=1)  # (B, N, T, D)
         norms = None if self.step_norms is None else self.step_norms[:steps].permute(1, 2, 0, 3).unsqueeze(3)
         if self.config.history == "all":
-            hidden, _ = self._through_layer(x, mask, norms)
+            adapters = None if self.step_adapters is None else self.step_adapters.of_first(steps)
+            hidden, _ = self._through_layer(x, mask, norms, adapters=adapters)
         else:
+            adapters = None if self.step_adapters is None else self.step_adapters.of_first(steps, len(z))
             norms = None if norms is None else norms.repeat(1, 1, len(z), 1, 1)
             mask = None if mask is None else mask.repeat_interleave(steps, 0)
-            folded, _ = self._through_layer(x.flatten(0, 1), mask, norms)
+            folded, _ = self._through_layer(x.flatten(0, 1), mask, norms, adapters=adapters)
             hidden = folded.unflatten(0, (-1, steps))
         return [
             self._generate(part, layer_input, z, history)
@@ -190,15 +196,22 @@ class GenDistiller(Student):
     def _pass(
         self, index: int, x: Tensor, mask: Tensor | None, earlier: Sequence[KeyValues] = ()
     ) -> tuple[Tensor, KeyValues]:
-        """The shared layer with the norms of pass `index`; silent passes are counted first."""
-        return self._through_layer(x, mask, None if self.step_norms is None else self.step_norms[index], earlier)
+        """The shared layer with the norms and adapters of pass `index`; silent passes are counted first."""
+        norms = None if self.step_norms is None else self.step_norms[index]
+        adapters = None if self.step_adapters is None else self.step_adapters.of_pass(index)
+        return self._through_layer(x, mask, norms, earlier, adapters)
 
     def _through_layer(
-        self, x: Tensor, mask: Tensor | None, norms: Tensor | None, earlier: Sequence[KeyValues] = ()
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        norms: Tensor | None,
+        earlier: Sequence[KeyValues] = (),
+        adapters: Adapters | None = None,
     ) -> tuple[Tensor, KeyValues]:
         if self.config.gradient_checkpointing and torch.is_grad_enabled():
-            return checkpoint(self.layer, x, mask, norms, earlier, use_reentrant=False)
-        return self.layer(x, mask, norms, earlier)
+            return checkpoint(self.layer, x, mask, norms, earlier, adapters, use_reentrant=False)
+        return self.layer(x, mask, norms, earlier, adapters)
 
     def _embed(self, x: Tensor, index: int) -> Tensor:
         return x if self.step_embedding is None else x + self.step_embedding.weight[index]
@@ -231,9 +244,11 @@ class GenDistiller(Student):
 
         Returns:
             "paper", the papers' layout (front end, projection, position, norms, layer, output); the parts beside it,
-            "step_embedding", "step_norms", "history" (norm and projection), "feature_norm", "position_bias"; "total".
+            "step_embedding", "step_norms", "step_adapters", "history" (norm and projection), "feature_norm",
+            "position_bias"; "total".
         """
-        counts = dict.fromkeys(("paper", "step_embedding", "step_norms", "history", "feature_norm", "position_bias"), 0)
+        beside = ("step_embedding", "step_norms", "step_adapters", "history", "feature_norm", "position_bias")
+        counts = dict.fromkeys(("paper", *beside), 0)
         for name, parameter in self.named_parameters():
             part = next((part for part in list(counts)[1:] if name.startswith(part) or f".{part}." in name), "paper")
             counts[part] += parameter.numel()
