@@ -24,6 +24,7 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.outputs import replacing
 
 HEAD_TEMPERATURE = 0.1  # divisor of the cosines in HuBERT
+UNIT_DIM = 256  # width of a student's head where the teacher has no head, as in HuBERT Base
 SHARPNESS = 0.1  # temperature of k-means, relative to the mean squared distance to the nearest centroid
 FORMAT = "1"
 
