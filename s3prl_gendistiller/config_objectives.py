@@ -224,12 +224,12 @@ class LayerUnitsConfig(ObjectiveConfig):
 
     name: str = key("layer_units", choices=("layer_units",))
     units: str | None = key(
-        None, about="folder with layerN.safetensors of `gendistiller units --layer N` for each target layer N"
+        None, about="folder of `gendistiller units --layer N ...` for all target layers: layerN.safetensors for each"
     )
 
     def problems(self) -> Iterator[str]:
         if self.units is None:
-            yield "units: missing; make a folder of files with `gendistiller units --layer N` and name it here"
+            yield "units: missing; make the folder with `gendistiller units --layer N ...` and name it here"
 
 
 OBJECTIVES = ObjectiveTable(

@@ -27,6 +27,8 @@ HEAD_TEMPERATURE = 0.1  # divisor of the cosines in HuBERT
 UNIT_DIM = 256  # width of a student's head where the teacher has no head, as in HuBERT Base
 SHARPNESS = 0.1  # temperature of k-means, relative to the mean squared distance to the nearest centroid
 FORMAT = "1"
+LAYER_FILE = "layer{}.safetensors"
+"""Names of the files of several layers' units in a folder."""
 
 
 def float32_or_better(values: Tensor) -> Tensor:

@@ -33,10 +33,8 @@ LISTS = [["ckd"], ["glmd"], ["ckd", "glmd"], ["layerwise", "ckd"], ["layerwise",
 @pytest.fixture(scope="module")
 def units(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with units of each of three layers, and with those of the last one as `glmd` takes them."""
-    folder = tmp_path_factory.mktemp("units")
-    for layer in THREE["target_layers"]:
-        out = folder / f"layer{layer}.safetensors"
-        assert main(command(bench, out, "--clusters", "12", "--layer", str(layer), "--ratio", "0.75")) == 0
+    folder = tmp_path_factory.mktemp("units") / "units"
+    assert main(command(bench, folder, "--clusters", "12", "--layer", "1", "2", "3", "--ratio", "0.75")) == 0
     shutil.copy(folder / "layer3.safetensors", folder / "units.safetensors")
     return folder
 

@@ -18,27 +18,25 @@ from torch.nn import functional
 from s3prl_gendistiller.config_objectives import LayerUnitsConfig
 from s3prl_gendistiller.distill.objectives import Setting
 from s3prl_gendistiller.distill.teacher import Teacher
-from s3prl_gendistiller.distill.units import UNIT_DIM, UnitHead, Units
+from s3prl_gendistiller.distill.units import LAYER_FILE, UNIT_DIM, UnitHead, Units
 from s3prl_gendistiller.errors import UserError
-
-FILES = "layer{}.safetensors"
 
 
 def build(config: LayerUnitsConfig, setting: Setting) -> nn.Module:
     """Raises a UserError that lists all files that are missing, not readable, or of another teacher or layer."""
     assert config.units is not None and setting.width is not None
-    files = {Path(config.units) / FILES.format(layer): layer for layer in setting.target_layers}
+    files = {Path(config.units) / LAYER_FILE.format(layer): layer for layer in setting.target_layers}
     return LayerUnits(config, _load(files, setting.teacher), setting.width)
 
 
 def check_files(config: LayerUnitsConfig) -> None:
     """Reads the units alone; `build` compares them with the target layers and with the teacher."""
     assert config.units is not None
-    files = sorted(Path(config.units).glob(FILES.format("*")))
+    files = sorted(Path(config.units).glob(LAYER_FILE.format("*")))
     if not files:
         raise UserError(
-            f"objectives: layer_units: units: found no {FILES.format('N')} in {config.units}, expected a folder with "
-            "one such file for each target layer N; make each with `gendistiller units --source kmeans --layer N`"
+            f"objectives: layer_units: units: found no {LAYER_FILE.format('N')} in {config.units}, expected a folder "
+            "with one such file for each target layer N; make it with `gendistiller units --source kmeans --layer N ...`"
         )
     _load(dict.fromkeys(files), None)
 
