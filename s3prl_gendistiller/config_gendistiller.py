@@ -40,6 +40,9 @@ class GenDistillerConfig(BackboneConfig):
         choices=tuple(HISTORY_INPUTS),
         about="how the layer before enters a step: docs/ablation.md has the forms; recur and echo are controls",
     )
+    history_units: int = key(
+        100, low=2, about="history_input posterior: number of units of each layer, those that layer_units keeps"
+    )
     skip_connection: str = key(
         "none",
         choices=tuple(SKIP_CONNECTIONS),

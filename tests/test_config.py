@@ -71,6 +71,7 @@ def test_the_plain_form_has_exactly_the_papers_parameters() -> None:
         "step_norms": 0,
         "step_adapters": 0,
         "history": 0,
+        "unit_posteriors": 0,
         "feature_norm": 0,
         "position_bias": 0,
         "total": 16_996_224,

@@ -38,6 +38,7 @@ from s3prl_gendistiller.models.front_end import (
     normalise_samples,
 )
 from s3prl_gendistiller.models.student import Student, StudentOutput
+from s3prl_gendistiller.models.unit_posterior import UnitPosterior
 
 
 def build(config: GenDistillerModelConfig) -> GenDistiller:
@@ -94,6 +95,8 @@ class GenDistiller(Student):
             nn.init.zeros_(self.history_projection.bias)
             if form.widths > 1:
                 nn.init.eye_(self.history_projection.weight[:, :width])  # at first the projection returns z unchanged
+        of_each = [UnitPosterior(width, config.history_units) for _ in range(num_steps - 1 if form.posterior else 0)]
+        self.unit_posteriors = nn.ModuleList(of_each) if of_each else None  # of the layers that are fed back
         # drawn last, so that all other parts start as in a student without adapters
         self.step_adapters = StepAdapters(self.layer, config.step_rank, passes) if config.step_rank else None
 
@@ -151,6 +154,10 @@ class GenDistiller(Student):
     @property
     def cnn(self) -> nn.Module | None:
         return self.front_end if isinstance(self.front_end, ConvFrontEnd) else None
+
+    @property
+    def unit_heads(self) -> nn.ModuleList | None:
+        return self.unit_posteriors
 
     def encode(self, wavs: Tensor, lengths: Tensor, features: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The front end, which runs once for all steps: z (B, T, D) and the frame mask (B, T)."""
@@ -220,6 +227,10 @@ class GenDistiller(Student):
         form = HISTORY_INPUTS[self.config.history_input]
         base = hidden if form.carries or history is None else self.dropout(z)
         if history is not None:
+            if self.unit_posteriors is not None:
+                posterior = self.unit_posteriors[step - 1]
+                assert isinstance(posterior, UnitPosterior)
+                history = posterior.mean_embedding(history)
             base = form.compute(self, base, hidden, history)
         return self._embed(base, self.config.silent_passes + step)
 
@@ -244,10 +255,18 @@ class GenDistiller(Student):
 
         Returns:
             "paper", the papers' layout (front end, projection, position, norms, layer, output); the parts beside it,
-            "step_embedding", "step_norms", "step_adapters", "history" (norm and projection), "feature_norm",
-            "position_bias"; "total".
+            "step_embedding", "step_norms", "step_adapters", "history" (norm and projection), "unit_posteriors",
+            "feature_norm", "position_bias"; "total".
         """
-        beside = ("step_embedding", "step_norms", "step_adapters", "history", "feature_norm", "position_bias")
+        beside = (
+            "step_embedding",
+            "step_norms",
+            "step_adapters",
+            "history",
+            "unit_posteriors",
+            "feature_norm",
+            "position_bias",
+        )
         counts = dict.fromkeys(("paper", *beside), 0)
         for name, parameter in self.named_parameters():
             part = next((part for part in list(counts)[1:] if name.startswith(part) or f".{part}." in name), "paper")

@@ -96,7 +96,7 @@ def test_units_can_be_learnt_and_those_of_the_teacher_stay() -> None:
 
 def test_faults_of_all_files_are_in_one_message(tmp_path: Path) -> None:
     config = LayerUnitsConfig(units=str(tmp_path))
-    with pytest.raises(UserError, match=r"found no layerN.safetensors in .* `gendistiller units --source kmeans"):
+    with pytest.raises(UserError, match=r"found no layerN.safetensors in .* `gendistiller units --layer N"):
         check_files(config)
     units(2).save(tmp_path / "layer2.safetensors")
     replace(units(2), layer=4).save(tmp_path / "layer5.safetensors")
