@@ -41,7 +41,7 @@ class GenDistillerConfig(BackboneConfig):
         about="how the layer before enters a step: docs/ablation.md has the forms; recur and echo are controls",
     )
     history_units: int = key(
-        100, low=2, about="history_input posterior: number of units of each layer, those that layer_units keeps"
+        0, low=0, about="history_input posterior: number of units of each layer, those that layer_units keeps"
     )
     skip_connection: str = key(
         "none",
@@ -79,6 +79,12 @@ class GenDistillerConfig(BackboneConfig):
             yield (
                 f"silent_passes: found {self.silent_passes} with history_input {self.history_input}, expected 0; "
                 f"only {', '.join(others)} and {last} use the hidden state of a silent pass"
+            )
+        if HISTORY_INPUTS[self.history_input].posterior != (self.history_units > 1):
+            wanted = "0; only" if self.history_units else "the number of units that layer_units keeps, at least 2; only"
+            yield (
+                f"history_units: found {self.history_units} with history_input {self.history_input}, expected {wanted} "
+                f"{', '.join(name for name, form in HISTORY_INPUTS.items() if form.posterior)} feeds a posterior back"
             )
         if self.history == "all" and self.position_bias == "gated":
             yield (

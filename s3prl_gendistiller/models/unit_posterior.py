@@ -30,7 +30,7 @@ class UnitPosterior(nn.Module):
         self.embeddings = nn.Parameter(torch.randn(units, width))  # M, also those of the cosines
 
     def forward(self, h: Tensor) -> Tensor:
-        """(..., D) -> logits (..., V), in float32."""
+        """(..., D) -> logits (..., V)."""
         return cosine_logits(self.projection(h).float(), self.embeddings.float(), HEAD_TEMPERATURE)
 
     def mean_embedding(self, h: Tensor) -> Tensor:

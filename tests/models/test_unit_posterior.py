@@ -12,9 +12,10 @@ from torch import Tensor
 from s3prl_gendistiller.config_objectives import LayerUnitsConfig
 from s3prl_gendistiller.distill.objectives.layer_units import LayerUnits
 from s3prl_gendistiller.distill.units import UnitHead
-from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.errors import ConfigError, UserError
 from s3prl_gendistiller.models.gendistiller import GenDistiller
 from s3prl_gendistiller.models.unit_posterior import UnitPosterior
+from s3prl_gendistiller.student_kinds import read_model_config
 from tests.conftest import tiny_config
 from tests.distill.objectives.test_layer_units import KEPT, WIDTH, randn, units
 
@@ -40,7 +41,7 @@ def test_the_mean_embedding_is_that_of_the_posterior() -> None:
 
 
 def test_a_posterior_at_the_start_is_plain_recurrence(wavs: tuple[Tensor, Tensor]) -> None:
-    model, blind = student(history_init="zero"), student(history_input="recur")
+    model, blind = student(history_init="zero"), student(history_input="recur", history_units=0)
     blind.load_state_dict({n: v for n, v in model.state_dict().items() if not n.startswith(("history", "unit_"))})
     assert torch.equal(model(*wavs).predictions, blind(*wavs).predictions)
     assert blind.unit_heads is None and len(model.unit_heads) == 2
@@ -81,6 +82,18 @@ def test_layer_units_trains_the_students_own_heads_and_a_head_for_the_last_layer
     terms = module(states, states, torch.ones(2, 4, dtype=torch.bool))
     terms["units_layer2"][0].backward()
     assert posterior.embeddings.grad.abs().sum() > 0 and module.heads[1].final_proj.weight.grad is None
+
+
+@pytest.mark.parametrize(
+    ("student", "said"),
+    [
+        ({"history_input": "posterior"}, "found 0 with history_input posterior, expected the number of units"),
+        ({"history_units": 7}, "found 7 with history_input carry, expected 0; only posterior"),
+    ],
+)
+def test_a_number_of_units_that_does_not_fit_the_form_is_named(student: dict, said: str) -> None:
+    with pytest.raises(ConfigError, match=f"student.history_units: {said}"):
+        read_model_config("gendistiller", {"teacher": {"folder": "x"}, "student": student})
 
 
 def test_another_number_of_units_is_named(tmp_path: Path) -> None:
