@@ -285,12 +285,8 @@ class GenDistiller(Student):
         return h if skip is None else h + skip
 
     def count_parameters(self) -> dict[str, int]:
-        """Number of parameters by part.
-
-        Returns:
-            "paper", the papers' layout (front end, projection, position, norms, layer, output); the parts beside it,
-            "step_embedding", "step_norms", "step_adapters", "history" (norm and projection), "unit_posteriors",
-            "feature_norm", "position_bias"; "total".
+        """Parameters by part: "paper", the papers' layout (front end, projection, position, norms, layer, output);
+        what stands beside it, with "history" for norm and projection; "total".
         """
         steps, rest = (
             ("embedding", "norms", "adapters"),
