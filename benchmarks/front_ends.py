@@ -97,7 +97,7 @@ def upstreams(found: Mapping[str, Contender], folder: Path) -> dict[str, nn.Modu
     """The reference and the students in eval mode, each called with a list of waveforms (S,)."""
     experts = {REFERENCE: load_distiller(write_random_distiller(folder / "distiller.ckpt", stock_config()))}
     for name, contender in found.items():
-        experts[name] = AsUpstream(build_student(contender.config), steps=contender.steps).eval()
+        experts[name] = AsUpstream(build_student(contender.config).for_use(), steps=contender.steps).eval()
     return experts
 
 

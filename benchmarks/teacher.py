@@ -1,11 +1,12 @@
-"""Pretrains the embedded teacher: masked units on synthetic speech and real recordings, on two CPU cores.
+"""Trains the embedded teacher in phases on the hidden states of whisper-base and on its own, on a CPU or a GPU.
 
     gendistiller corpus data/medium --size medium --seed 100
-    python benchmarks/teacher.py --corpus data/medium --real PATH/TO/real_speech --out result/teacher
+    python benchmarks/teacher.py --corpus data/medium --real REAL --whisper WHISPER --recipe RECIPE --device cuda
 
-Training uses all of the corpus except LibriSpeech's dev and test folders, which are for validation, and the training
-split of the recordings (digits.csv and orders.csv with `file`, `num_samples` and `split`). Corpora of other seeds share
-no utterance with this one; the synthesiser's 104 voices are the same in all corpora.
+WHISPER is a folder with whisper-base in CTranslate2's format (`hubert/whisper.py` names the packages). REAL is a folder
+of recordings, all of which are read. Training uses all of each corpus except LibriSpeech's dev and test folders, which
+are for validation. Each phase leaves a transformers folder `phaseN_encoder`. The same command continues a run that was
+interrupted, and takes a phase whose encoder is there as finished.
 """
 
 from __future__ import annotations
@@ -15,88 +16,89 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hubert.batches import Speech
-from hubert.codebook import CODEBOOK
+import torch
+
 from hubert.folder import write_hubert_folder
-from hubert.recipe import HubertRecipe
-from hubert.training import pretrain, round_folder
-from hubert.units import make_codebook, unit_features
-from recordings.tables import read_table
+from hubert.model import GuidedModel
+from hubert.recipe import PhasedRecipe
+from hubert.stream import Stream
+from hubert.training import Guide, Streams, encoder_folder, train_phases
+from hubert.whisper import read_whisper_encoder
 from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.distill.manifest import Utterance, read_manifest, write_manifest
-from s3prl_gendistiller.distill.metrics import read_metrics
 from s3prl_gendistiller.documents import read_yaml
 from s3prl_gendistiller.host import compat
 from s3prl_gendistiller.schema import from_dict
-from s3prl_gendistiller.shipped import shipped_folder
 
-HELD_OUT = ("/dev-clean/", "/test-clean/")
-TEACHER = "hubert_mini"
+HELD_OUT = ("/dev-clean/", "/test-clean/")  # of LibriSpeech, for validation
 
 
-def corpus_speech(corpus: Path, out: Path) -> Speech:
-    """Utterances of a corpus for training and for validation."""
+def corpus_speech(corpus: Path, out: Path) -> tuple[list[Utterance], list[Utterance]]:
+    """Utterances of a corpus for training and for validation; their manifest is written once."""
     if not (out / "corpus.csv").is_file():
         write_manifest(corpus, out, name="corpus")
-    utterances = read_manifest([out / "corpus.csv"], corpus)
-    held_out = [any(part in utterance.path.as_posix() for part in HELD_OUT) for utterance in utterances]
-    train = [utterance for utterance, held in zip(utterances, held_out, strict=True) if not held]
-    return Speech(train, [utterance for utterance, held in zip(utterances, held_out, strict=True) if held])
+    parts: tuple[list[Utterance], list[Utterance]] = ([], [])
+    for utterance in read_manifest([out / "corpus.csv"], corpus):
+        parts[any(part in utterance.path.as_posix() for part in HELD_OUT)].append(utterance)
+    return parts
 
 
-def real_speech(real: Path) -> list[Utterance]:
-    """Utterances of the training split of the recordings."""
-    return [
-        Utterance(Path(row["file"]), int(row["num_samples"]), f"{name} line {line}")
-        for name in ("digits.csv", "orders.csv")
-        for line, row in enumerate(read_table(real, name, ("num_samples",)), start=2)
-        if row["split"] == "train"
-    ]
+def read_streams(corpora: Sequence[Path], real: Path | None, out: Path, device: torch.device, seed: int) -> Streams:
+    """The speech in memory.
+
+    Raises:
+        UserError: a folder is missing or holds no recording.
+    """
+    parts = [corpus_speech(corpus, out / f"corpus{number}") for number, corpus in enumerate(corpora)]
+    train, valid = ([utterance for part in side for utterance in part] for side in zip(*parts, strict=True))
+    return Streams(
+        Stream.read(train, device, seed, "synthetic speech"),
+        Stream.read(valid, device, seed, "held-out speech"),
+        None if real is None else Stream.read(recordings(real, out), device, seed, "real speech"),
+    )
+
+
+def recordings(folder: Path, out: Path) -> list[Utterance]:
+    """All recordings below a folder; their manifest is written once."""
+    if not (out / "real.csv").is_file():
+        write_manifest(folder, out, name="real", skip_bad=True)
+    return read_manifest([out / "real.csv"], folder)
+
+
+def whisper_guide(folder: Path, device: torch.device) -> Guide:
+    """Raises a UserError where the folder holds no encoder of whisper-base."""
+    encoder = read_whisper_encoder(folder).to(device)
+    return Guide(encoder, encoder.hidden_states, encoder.shape.width)
+
+
+def write_phase(out: Path, number: int, model: GuidedModel) -> None:
+    """The encoder at the end of a phase; the head of its last layer, if the phase has one."""
+    last = str(model.hubert.config.num_hidden_layers)
+    folder = encoder_folder(out, number)
+    if not folder.exists():
+        write_hubert_folder(model.hubert, folder, dict(model.heads).get(last))
 
 
 def run(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--corpus", type=Path, nargs="+", required=True)
     parser.add_argument("--real", type=Path, help="folder of recordings; without it, all speech is synthetic")
-    parser.add_argument("--recipe", type=Path, default=shipped_folder("teachers") / TEACHER / "recipe.yaml")
-    parser.add_argument("--out", type=Path, default=Path("result/teacher"))
+    parser.add_argument("--whisper", type=Path, required=True)
+    parser.add_argument("--recipe", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("result/guided"))
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     args = parser.parse_args(argv)
     compat.apply()  # transformers imports torchaudio, which a CPU-only torch cannot load as it is
-    recipe = from_dict(HubertRecipe, read_yaml(args.recipe), str(args.recipe))
-    speech = corpus_speech(args.corpus, args.out)
-    real = real_speech(args.real) if args.real else []
-    speech = Speech([*speech.train, *real], speech.valid)
-    model = pretrain(recipe, speech, args.out)
-    last = recipe.rounds[-1]
-    source = f"layer {last.layer or recipe.shape.num_hidden_layers}"
-    features = unit_features(source, model)
-    codebook = make_codebook(recipe, last, speech.train, args.out / CODEBOOK, source, features, progress=True)
-    folder = write_hubert_folder(model.hubert, args.out / TEACHER, model.head, codebook)
-    draw(args.out, len(recipe.rounds), folder / "loss.png")
-    print(f"written: {folder}")
+    recipe = from_dict(PhasedRecipe, read_yaml(args.recipe), str(args.recipe))
+    device = torch.device(args.device)
+    guide = whisper_guide(args.whisper, device)
+    streams = read_streams(args.corpus, args.real, args.out, device, recipe.seed)
+    for name, stream in zip(Streams._fields, streams, strict=True):
+        if stream is not None:
+            print(f"{name}: {len(stream) / 16000 / 60:.1f} minutes")
+    train_phases(recipe, streams, guide, args.out, device, finished=lambda n, model: write_phase(args.out, n, model))
+    print(f"written: {args.out}")
     return 0
-
-
-def draw(out: Path, rounds: int, picture: Path) -> None:
-    """Draws loss and accuracy on masked frames of each round."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-    for axis, (name, title) in zip(axes, (("masked_loss", "loss"), ("masked_accuracy", "accuracy")), strict=True):
-        for number in range(1, rounds + 1):
-            for split, style in (("train", "-"), ("valid", "o--")):
-                metrics = read_metrics(round_folder(out, number), split)
-                values = [entry[name] for entry in metrics.values()]
-                label = f"round {number}, {'training' if split == 'train' else 'held out'}"
-                alpha = 0.4 if split == "train" else 1.0
-                axis.plot(list(metrics), values, style, color=f"C{number - 1}", alpha=alpha, markersize=4, label=label)
-        axis.set(title=f"{title} on masked frames", xlabel="step")
-        axis.grid(alpha=0.3)
-    axes[0].legend(fontsize=8)
-    figure.savefig(picture, dpi=110)
 
 
 if __name__ == "__main__":

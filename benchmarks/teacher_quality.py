@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from hubert.batches import frames_of
 from hubert.codebook import Codebook
+from hubert.frames import frames_of
 from hubert.mfcc import mfcc
 from hubert.purity import purity
 from hubert.random_teacher import write_random_like
@@ -163,7 +163,7 @@ def draw(found: dict[str, dict[str, list[float]]], out: Path) -> None:
 
 def run(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--teacher", type=Path, default=shipped_folder("teachers") / "hubert_mini")
+    parser.add_argument("--teacher", type=Path, default=shipped_folder("teachers") / "hubert_guided")
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("result/teacher_quality"))
     args = parser.parse_args(argv)

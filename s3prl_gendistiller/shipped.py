@@ -34,8 +34,8 @@ def existing_or_shipped(given: str | Path) -> Path:
     """The given path; if it does not exist, the shipped file or folder of that name.
 
     Args:
-        given: such as ``teachers/hubert_mini``, which names the same folder in any working directory. ``~`` is the home
-            folder, also in a configuration and after NAME=, where no shell expands it.
+        given: such as ``teachers/hubert_guided``, which names the same folder in any working directory. ``~`` is the
+            home folder, also in a configuration and after NAME=, where no shell expands it.
     """
     given = Path(os.path.expanduser(given))
     inside = None if given.exists() else _inside(given)

@@ -50,19 +50,20 @@ def test_a_name_that_is_not_shipped_is_refused() -> None:
 
 def test_a_shipped_name_works_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    found = shipped.existing_or_shipped("teachers/hubert_mini")
-    assert found == shipped.shipped_folder("teachers") / "hubert_mini" and shipped.is_shipped("teachers/hubert_mini")
-    for given in ("teachers/nobody", "elsewhere/hubert_mini", str(tmp_path / "teachers")):
+    found = shipped.existing_or_shipped("teachers/hubert_guided")
+    assert found == shipped.shipped_folder("teachers") / "hubert_guided"
+    assert shipped.is_shipped("teachers/hubert_guided")
+    for given in ("teachers/nobody", "elsewhere/hubert_guided", str(tmp_path / "teachers")):
         assert shipped.existing_or_shipped(given) == Path(given) and not shipped.is_shipped(given)
 
 
 def test_what_is_here_comes_before_what_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "teachers" / "hubert_mini").mkdir(parents=True)
-    assert shipped.existing_or_shipped("teachers/hubert_mini") == Path("teachers/hubert_mini")
-    assert not shipped.is_shipped("teachers/hubert_mini")
+    (tmp_path / "teachers" / "hubert_guided").mkdir(parents=True)
+    assert shipped.existing_or_shipped("teachers/hubert_guided") == Path("teachers/hubert_guided")
+    assert not shipped.is_shipped("teachers/hubert_guided")
     monkeypatch.chdir(shipped.shipped_folder("teachers").parent)
-    assert shipped.is_shipped("teachers/hubert_mini")
+    assert shipped.is_shipped("teachers/hubert_guided")
 
 
 def test_a_configuration_is_found_under_the_name_that_s3prl_gives_it(

@@ -1,4 +1,4 @@
-"""A pretrained encoder as a transformers folder, with the head that predicts its units and a codebook."""
+"""A pretrained encoder as a transformers folder, with the head that predicts its units."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from hubert.codebook import CODEBOOK, Codebook
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.teacher_units import HEAD_FILE
 from s3prl_gendistiller.outputs import atomic_folder
@@ -16,10 +15,8 @@ from s3prl_gendistiller.outputs import atomic_folder
 WEIGHTS = "model.safetensors"
 
 
-def write_hubert_folder(
-    hubert: Any, folder: Path, head: nn.Module | None = None, codebook: Codebook | None = None
-) -> Path:
-    """Writes config.json, preprocessor_config.json and the encoder in half precision; a head and a codebook, if given.
+def write_hubert_folder(hubert: Any, folder: Path, head: nn.Module | None = None) -> Path:
+    """Writes config.json, preprocessor_config.json and the encoder in half precision; a head, if given.
 
     transformers, s3prl's `hf_hubert_custom` and this package's `transformers_local` read the folder and compute in
     float32, as config.json states.
@@ -28,7 +25,6 @@ def write_hubert_folder(
         hubert: a HubertModel on the CPU.
         folder: must not exist; it appears complete or not at all.
         head: a UnitHead, predicts units from the last layer.
-        codebook: of frames of this model.
 
     Raises:
         UserError: the folder exists, or a weight is too large for half precision.
@@ -51,6 +47,4 @@ def write_hubert_folder(
             weights = {name: value.detach().contiguous() for name, value in head.state_dict().items()}
             facts = {"temperature": str(head.number), "layer": str(config.num_hidden_layers)}
             safetensors.torch.save_file(weights, partial / HEAD_FILE, metadata=facts)
-        if codebook is not None:
-            codebook.save(partial / CODEBOOK)
     return folder

@@ -1,98 +1,98 @@
-"""HuBERT with the head that predicts units, which transformers lacks."""
+"""HuBERT with the heads of one phase: linear maps to a guide's layers and to log-mel energies, and unit heads."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hubert.recipe import HubertRecipe, ShapeConfig
+from hubert.encoder import encode
+from hubert.recipe import PhaseConfig, PhasedRecipe
 from s3prl_gendistiller.distill.units import UnitHead
+from s3prl_gendistiller.models.mel import LogMel
+
+MEL_BINS = 80
+_MEL_SCALE = 2.0  # brings the error of the energies near to that of hidden states of unit variance
 
 
-class Prediction(NamedTuple):
-    """Mean cross-entropy and accuracy, on masked frames and on the others."""
+class MelTargets(nn.Module):
+    """Log-mel energies of each frame's window, without the loudness of the crop, which HuBERT's first norm removes."""
 
-    masked_loss: Tensor
-    seen_loss: Tensor
-    masked_accuracy: Tensor
-    seen_accuracy: Tensor
-
-
-class MaskedUnitModel(nn.Module):
-    """Encoder and head, in the precision of the recipe."""
-
-    def __init__(self, recipe: HubertRecipe, clusters: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.low_precision = recipe.precision == "bfloat16"
-        self.hubert = build_hubert(recipe.shape)
-        self.head = UnitHead(recipe.shape.hidden_size, clusters, recipe.unit_dim, recipe.temperature)
-
-    def forward(self, inputs: Tensor, units: Tensor, mask: Tensor) -> Prediction:
-        """
-        Args:
-            inputs: samples (B, S), or their `cnn_frames` (B, T, C).
-            units: (B, T) int64.
-            mask: (B, T) bool, True on masked frames.
-        """
-        with self._precision():
-            logits = self.head(self._encode(inputs, mask))
-            loss = functional.cross_entropy(logits.flatten(0, 1), units.flatten(), reduction="none").view_as(units)
-        right = (logits.argmax(-1) == units).float()
-        return Prediction(loss[mask].mean(), loss[~mask].mean(), right[mask].mean(), right[~mask].mean())
-
-    def _encode(self, inputs: Tensor, mask: Tensor) -> Tensor:
-        states: Tensor
-        if inputs.dim() == 2:
-            states = self.hubert(inputs, mask_time_indices=mask).last_hidden_state
-        else:
-            frames = self.hubert.feature_projection(inputs)
-            hidden = torch.where(mask.unsqueeze(-1), self.hubert.masked_spec_embed.to(frames.dtype), frames)
-            states = self.hubert.encoder(hidden).last_hidden_state
-        return states
+        self.mel = LogMel(MEL_BINS)
 
     @torch.no_grad()
-    def cnn_frames(self, wav: Tensor) -> Tensor:
-        """Frames of the CNN for one utterance (S,), before their projection: (T, C)."""
-        with self._precision():
-            frames: Tensor = self.hubert.feature_extractor(wav.unsqueeze(0))[0].transpose(0, 1)
-        return frames
-
-    @torch.no_grad()
-    def hidden_states(self, inputs: Tensor) -> list[Tensor]:
-        """Input of the first layer and output of each layer, (T, D), for one utterance without a mask.
-
-        Args:
-            inputs: samples (S,), or their `cnn_frames` (T, C).
-        """
-        with self._precision():
-            if inputs.dim() == 1:
-                output: Any = self.hubert(inputs.unsqueeze(0), output_hidden_states=True)
-                states = output.hidden_states
-            else:
-                states = layer_states(self.hubert.encoder, self.hubert.feature_projection(inputs.unsqueeze(0)))
-        return [state[0] for state in states]
-
-    def _precision(self) -> torch.autocast:
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.low_precision)
+    def forward(self, wavs: Tensor) -> Tensor:
+        """(B, S) samples -> (B, T, `MEL_BINS`) float32; every second window of 25 ms is that of a HuBERT frame."""
+        energies: Tensor = self.mel(wavs)[:, ::2]
+        return (energies - energies.mean((1, 2), keepdim=True)) / _MEL_SCALE
 
 
-def build_hubert(shape: ShapeConfig) -> Any:
-    """A HubertModel of random weights."""
-    from transformers import HubertConfig, HubertModel
+class GuidedModel(nn.Module):
+    """Encoder and heads.
 
-    return HubertModel(HubertConfig(**shape.transformers_config()))
-
-
-def layer_states(encoder: Any, projected: Tensor) -> list[Tensor]:
-    """Input of the first layer and output of each layer, from projected frames: (B, T, D) -> (B, T, D) each.
-
-    transformers lists hidden states only for calls of the whole model.
+    Args:
+        hubert: the encoder.
+        guide_width: width of the guide's hidden states.
     """
-    states = [encoder.layer_norm(projected + encoder.pos_conv_embed(projected))]
-    for layer in encoder.layers:
-        output = layer(states[-1])
-        states.append(output[0] if isinstance(output, tuple) else output)
-    return states
+
+    def __init__(self, hubert: Any, recipe: PhasedRecipe, phase: PhaseConfig, guide_width: int) -> None:
+        super().__init__()
+        self.hubert, self.phase = hubert, phase
+        width = recipe.shape.hidden_size
+        self.maps = nn.ModuleDict({str(layer): nn.Linear(width, guide_width) for layer in phase.imitate})
+        self.mel_maps = nn.ModuleDict({str(layer): nn.Linear(width, MEL_BINS) for layer in phase.mel_from})
+        self.heads = nn.ModuleDict(
+            {
+                str(layer): UnitHead(width, phase.clusters, recipe.unit_dim, recipe.temperature)
+                for layer in phase.predicted_from
+            }
+        )
+
+    def forward(
+        self,
+        wavs: Tensor,
+        mask: Tensor | None,
+        targets: Mapping[int, Tensor],
+        units: Tensor | None = None,
+        mels: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """
+        Args:
+            wavs: (B, S).
+            mask: (B, T) bool, True on masked frames; None for no mask.
+            targets: layer -> (B, T, guide's width), layer-normalised.
+            units: (B, T) int64.
+            mels: (B, T, `MEL_BINS`), of `MelTargets`.
+
+        Returns:
+            "loss", and every part that is worth a line in the records.
+        """
+        states = encode(self.hubert, wavs, mask)
+        report: dict[str, Tensor] = {}
+        total = wavs.new_zeros(())
+        for layer, linear in self.maps.items():
+            error = (linear(states[int(layer)]).float() - targets[int(layer)].float()).square().mean()
+            report[f"error_{layer}"] = error
+            total = total + self.phase.imitate_weight * error / len(self.maps)
+        for layer, linear in self.mel_maps.items():
+            assert mels is not None
+            error = (linear(states[int(layer)]).float() - mels).square().mean()
+            report[f"mel_error_{layer}"] = error
+            total = total + self.phase.mel_weight * error / len(self.mel_maps)
+        for layer, head in self.heads.items():
+            logits = head(states[int(layer)])
+            assert units is not None
+            losses = functional.cross_entropy(logits.flatten(0, 1), units.flatten(), reduction="none").view_as(units)
+            hidden = torch.zeros_like(losses) if mask is None else mask.to(losses.dtype)
+            weights = hidden + self.phase.seen_weight * (1 - hidden)
+            total = total + (losses * weights).sum() / weights.sum().clamp(min=1e-6) / len(self.heads)
+            right = (logits.argmax(-1) == units).to(losses.dtype)
+            report[f"seen_accuracy_{layer}"] = (right * (1 - hidden)).sum() / (1 - hidden).sum().clamp(min=1)
+            if mask is not None:
+                report[f"masked_accuracy_{layer}"] = (right * hidden).sum() / hidden.sum().clamp(min=1)
+        return {"loss": total, **report}

@@ -1,4 +1,4 @@
-"""Configuration of a pretraining, read strictly from YAML."""
+"""Configuration of a teacher that is trained in phases on another encoder's hidden states, read strictly from YAML."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from s3prl_gendistiller.schema import key
+
+WHISPER_LAYERS = 6
 
 
 @dataclass(frozen=True)
@@ -39,78 +41,109 @@ class ShapeConfig:
 
 
 @dataclass(frozen=True)
-class RoundConfig:
-    """One iteration of clustering and masked prediction.
+class PhaseConfig:
+    """Steps with one objective.
 
     Attributes:
-        layer: hidden state of the previous round's model whose clusters are the units; None for MFCC.
+        guide: whose hidden states are the targets: whisper-base's encoder, or the model at the end of the phase before.
+        imitate: layers whose frames, after a linear map, are regressed on the guide's layer of the same number.
+        units_from: layer of the guide whose k-means clusters are the units; None for no units.
         clusters: number of units.
+        predicted_from: layers whose frames predict the units. Several layers teach faster than the last alone.
+        seen_weight: weight of frames that are not masked in the loss of the units; masked frames have weight 1.
+        mask_probability: share of frames that would be masked if spans never overlapped; 0 masks none.
+        mask_length: frames of a span.
+        mel_from: layers whose frames, after a linear map, are regressed on log-mel energies of the clean speech. What
+            tells speakers apart lies there, and a recogniser's hidden states lose it.
+        mix_share: share of the crops in which the model hears another voice beside the one that the guide hears.
+        mix_db: lowest and highest level of the one voice above the other.
         lr: highest learning rate, after a linear rise over the share `warmup` of the steps; then it falls to zero.
-        seen_weight: weight of the loss on frames that are not masked (1/alpha - 1 in HuBERT, where it is 0). A small
-            weight trains the CNN before the model can predict from context, which a short training needs.
-        mask_probability: share of frames that would be masked if spans never overlapped.
-        mask_length: frames of a span. Both defaults are HuBERT's; shorter and fewer spans train faster.
-        frozen_cnn: whether the CNN is kept. Its frames are then computed once for all such rounds in a row and held in
-            memory in half precision (46 MB an hour for 128 channels), and steps and units take less time.
     """
 
     steps: int = key(low=1)
-    layer: int | None = key(None, low=1)
-    clusters: int = key(100, low=2)
-    lr: float = key(5e-4, above=0)
-    seen_weight: float = key(0.0, low=0)
-    mask_probability: float = key(0.8, above=0, high=1)
+    guide: str = key("whisper", choices=("whisper", "self"))
+    imitate: tuple[int, ...] = ()
+    imitate_weight: float = key(1.0, above=0)
+    units_from: int | None = key(None, low=1)
+    clusters: int = key(500, low=2)
+    predicted_from: tuple[int, ...] = ()
+    seen_weight: float = key(1.0, low=0)
+    mask_probability: float = key(0.0, low=0, high=1)
     mask_length: int = key(10, low=1)
-    frozen_cnn: bool = False
+    mel_from: tuple[int, ...] = ()
+    mel_weight: float = key(1.0, above=0)
+    mix_share: float = key(0.0, low=0, high=1)
+    mix_db: tuple[float, float] = (3.0, 12.0)
+    lr: float = key(1e-3, above=0)
+
+    def problems(self) -> Iterator[str]:
+        if not self.imitate and self.units_from is None:
+            yield "imitate, units_from: found neither, expected layers to regress, or a layer whose clusters are units"
+        if (self.units_from is None) != (not self.predicted_from):
+            yield "units_from, predicted_from: found one of the two, expected both or neither"
+        if self.units_from is not None and not self.mask_probability and not self.seen_weight:
+            yield "seen_weight: found 0 with mask_probability 0, expected a loss on some frame"
+        if self.mix_db[0] > self.mix_db[1]:
+            yield f"mix_db: found {list(self.mix_db)}, expected the lower level first"
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Layers of the guide that the phase reads."""
+        return tuple(sorted({*self.imitate, *(() if self.units_from is None else (self.units_from,))}))
 
 
 @dataclass(frozen=True)
-class HubertRecipe:
+class PhasedRecipe:
     """The whole configuration.
 
     Attributes:
-        initial: transformers folder of the same shape with the first round's weights; None for new weights.
         batch_seconds: speech in a batch.
-        crop_seconds: longest piece of an utterance.
+        crop_seconds: lengths of crops; each batch draws one of them.
+        real_share: share of the crops that come from real recordings, where there are any.
+        noise_share: share of the crops to which the model's input gets noise. The guide reads them without that noise.
+        noise_db: lowest and highest level of the speech above that noise.
         unit_dim: width of projected frames and of the embeddings of units.
         temperature: of the cosine between frames and units.
         cluster_frames: frames that k-means is fitted on.
-        fresh: whether each round starts from new weights, as in HuBERT, instead of the weights of the round before.
         precision: of the arithmetic; weights stay in float32.
     """
 
-    rounds: tuple[RoundConfig, ...]
+    phases: tuple[PhaseConfig, ...]
     shape: ShapeConfig = key(ShapeConfig())
-    initial: str | None = None
     seed: int = key(0, low=0)
-    batch_seconds: float = key(60.0, above=0)
-    crop_seconds: float = key(6.0, above=0)
+    batch_seconds: float = key(640.0, above=0)
+    crop_seconds: tuple[float, ...] = (2.0, 4.0, 8.0)
+    real_share: float = key(0.4, low=0, high=1)
+    noise_share: float = key(0.5, low=0, high=1)
+    noise_db: tuple[float, float] = (0.0, 30.0)
     unit_dim: int = key(128, low=2)
     temperature: float = key(0.1, above=0)
-    warmup: float = key(0.08, low=0, high=1)
+    warmup: float = key(0.05, low=0, high=1)
     weight_decay: float = key(0.01, low=0)
-    clip_norm: float = key(10.0, above=0)
+    clip_norm: float = key(5.0, above=0)
     cluster_frames: int = key(200_000, low=1000)
-    fresh: bool = False
-    precision: str = key("float32", choices=("float32", "bfloat16"))
-    log_step: int = key(20, low=1)
-    valid_step: int = key(200, low=1)
-    save_step: int = key(200, low=1)
+    precision: str = key("bfloat16", choices=("float32", "bfloat16"))
+    log_step: int = key(50, low=1)
+    save_step: int = key(500, low=1)
 
     def problems(self) -> Iterator[str]:
-        if not self.rounds:
-            yield "rounds: found none, expected at least one"
-        for number, round_ in enumerate(self.rounds, 1):
-            if number == 1 and self.initial is None:
-                if round_.layer is not None:
-                    yield f"rounds 1 layer: found {round_.layer}, expected null (MFCC): there is no model yet"
-                if round_.frozen_cnn:
-                    yield "rounds 1 frozen_cnn: found true, expected false: there is no trained CNN yet"
-            if number > 1 and round_.frozen_cnn and self.fresh:
-                yield f"rounds {number} frozen_cnn: found true, expected false with `fresh`: its CNN is a new one"
-            if number > 1 and round_.layer is None:
-                yield f"rounds {number} layer: found null, expected a layer of the model of the round before"
-            if round_.layer is not None and round_.layer > self.shape.num_hidden_layers:
-                yield f"rounds {number} layer: found {round_.layer}, expected 1 to {self.shape.num_hidden_layers}"
-        if self.crop_seconds > self.batch_seconds:
-            yield f"crop_seconds: found {self.crop_seconds}, expected at most batch_seconds {self.batch_seconds}"
+        if not self.phases:
+            yield "phases: found none, expected at least one"
+        if not self.crop_seconds or min(self.crop_seconds) < 0.5 or max(self.crop_seconds) > 30:
+            yield f"crop_seconds: found {list(self.crop_seconds)}, expected lengths of 0.5 to 30 seconds"
+        elif max(self.crop_seconds) > self.batch_seconds:
+            yield f"crop_seconds: found {max(self.crop_seconds)}, expected at most batch_seconds {self.batch_seconds}"
+        if self.noise_db[0] > self.noise_db[1]:
+            yield f"noise_db: found {list(self.noise_db)}, expected the lower level first"
+        for number, phase in enumerate(self.phases, 1):
+            if number == 1 and phase.guide == "self":
+                yield "phases 1 guide: found self, expected whisper: there is no model before the first phase"
+            own, read = self.shape.num_hidden_layers, phase.layers
+            highest = WHISPER_LAYERS if phase.guide == "whisper" else own
+            for name, layers, limit in (
+                ("imitate, predicted_from, mel_from", (*phase.imitate, *phase.predicted_from, *phase.mel_from), own),
+                ("imitate, units_from", read, highest),
+            ):
+                wrong = sorted({layer for layer in layers if not 1 <= layer <= limit})
+                if wrong:
+                    yield f"phases {number} {name}: found layer {', '.join(map(str, wrong))}, expected 1 to {limit}"

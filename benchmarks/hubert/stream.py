@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from hubert.batches import frames_of, samples_of
+from hubert.frames import frames_of, samples_of
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE, read_audio
 from s3prl_gendistiller.distill.manifest import Utterance
 from s3prl_gendistiller.errors import UserError
@@ -28,7 +28,7 @@ class Crops(NamedTuple):
 
     Attributes:
         clean: (B, S) samples in float32, as the guide reads them.
-        noisy: (B, S) the same with noise in some rows, as the model reads them.
+        noisy: (B, S) the same with noise or another voice in some rows, as the model reads them.
     """
 
     clean: Tensor
@@ -82,6 +82,8 @@ class CropSampler:
         batch_seconds: float,
         noise_share: float,
         noise_db: tuple[float, float],
+        mix_share: float = 0.0,
+        mix_db: tuple[float, float] = (0.0, 0.0),
         seed: int,
     ) -> None:
         self.lengths = [samples_of(int(frames_of(round(seconds * SAMPLE_RATE)))) for seconds in crop_seconds]
@@ -93,6 +95,7 @@ class CropSampler:
             )
         self.batch_samples = batch_seconds * SAMPLE_RATE
         self.noise_share, self.noise_db, self.seed = noise_share, noise_db, seed
+        self.mix_share, self.mix_db = mix_share, mix_db
 
     def batch(self, number: int) -> Crops:
         """The batch of a number, on the device of the streams."""
@@ -110,7 +113,34 @@ class CropSampler:
         slopes = torch.from_numpy(rng.uniform(0, 2, rows)).float()
         touched = torch.from_numpy(rng.random(rows) < self.noise_share)
         generator = torch.Generator(clean.device).manual_seed(int(rng.integers(1 << 62)))
-        return Crops(clean, add_noise(clean, levels, slopes, touched, generator))
+        heard = self._mixed(clean, np.random.default_rng((self.seed, number, 1))) if self.mix_share else clean
+        return Crops(clean, add_noise(heard, levels, slopes, touched, generator))
+
+    def _mixed(self, clean: Tensor, rng: np.random.Generator) -> Tensor:
+        rows = len(clean)
+        levels, starts = rng.uniform(*self.mix_db, rows), rng.uniform(0, 0.5, rows)
+        chosen = rng.random(rows) < self.mix_share
+        return add_voice(clean, *(torch.from_numpy(value).to(clean.device) for value in (levels, starts, chosen)))
+
+
+def add_voice(wavs: Tensor, level_db: Tensor, start: Tensor, touched: Tensor) -> Tensor:
+    """The row before, at a lower level and over half of the time, in some rows, as in WavLM (arXiv 2110.13900).
+
+    Args:
+        wavs: (B, S).
+        level_db: (B,) power of the row over that of the other one.
+        start: (B,) share of the row before the other voice begins, at most 0.5.
+        touched: (B,) bool, rows that get the other voice.
+
+    Returns:
+        (B, S), the same values in rows that are not touched.
+    """
+    samples = wavs.shape[1]
+    place = torch.arange(samples, device=wavs.device) / samples - start.unsqueeze(1)
+    other = wavs.roll(1, 0) * ((place >= 0) & (place < 0.5))
+    power = wavs.square().mean(1) * 10 ** (-level_db / 10) * touched
+    gain = (power / wavs.roll(1, 0).square().mean(1).clamp(min=1e-6)).sqrt()
+    return wavs + other * gain.unsqueeze(1).to(wavs.dtype)
 
 
 def add_noise(wavs: Tensor, level_db: Tensor, slope: Tensor, touched: Tensor, generator: torch.Generator) -> Tensor:

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hubert.batches import frames_of
 from hubert.ctranslate2 import read_variables
+from hubert.frames import frames_of
 from s3prl_gendistiller.distill.audio import MIN_SAMPLES, SAMPLE_RATE
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.outputs import replacing

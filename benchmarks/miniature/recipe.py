@@ -58,7 +58,7 @@ class Miniature:
 
     @property
     def teacher(self) -> Path:
-        return shipped_folder("teachers") / "hubert_mini"
+        return shipped_folder("teachers") / "hubert_guided"
 
     def experiment(
         self, folder: str, contenders: Mapping[str, Contender], *, lr: float, seed: int, steps: int
@@ -115,7 +115,7 @@ class Miniature:
         if checkpoint is None:
             raise UserError(f"{run}: holds no whole checkpoint; expected the folder of a distillation")
         states = read_checkpoint(checkpoint)
-        kind, student = student_kind(states, checkpoint), load_student(checkpoint)
+        kind, student = student_kind(states, checkpoint), load_student(checkpoint, whole=True)
         config = read_model_config(kind.name, states["Upstream_Config"])
         loader = HeldOutLoader(
             [self.speech / "len_for_bucket" / f"{HELD_OUT}.csv"],

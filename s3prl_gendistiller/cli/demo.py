@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(f"{flag}: found {steps}, expected at least 51")
     out: Path = args.out.absolute()
     check_writable(args.out, "--out", folder=True)
-    data, teacher = out / "data", shipped_folder("teachers") / "hubert_mini"
+    data, teacher = out / "data", shipped_folder("teachers") / "hubert_guided"
     started = time.monotonic()
     compat.apply()  # transformers imports torchaudio, which a CPU-only torch cannot load as it is
     _say("1/5", f"corpus: {data}/LibriSpeech")

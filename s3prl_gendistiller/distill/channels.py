@@ -14,8 +14,9 @@ Feature norm and projection P read the last convolution: the second factor is |g
 inputs of a convolution are taken as independent. Biases of convolutions are left out, as a student has none. The mean
 of y_c does not count: a channel without variance says nothing about the speech.
 
-On the embedded teacher this choice comes nearer to the teacher's projected frames than random channels do. The plain
-product of the norms of W_l[c] and W_l+1[:, c] does not (tests/distill/test_channels.py).
+On the embedded teacher this choice comes nearer to the teacher's projected frames than the plain product of the norms
+of W_l[c] and W_l+1[:, c] does (tests/distill/test_channels.py), and no nearer than random channels do: its relative
+distance is .80, that of 20 random choices .81 on average, from .75 to .89. On hubert_mini: .75, .92.
 """
 
 from __future__ import annotations

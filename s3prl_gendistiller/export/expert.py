@@ -36,7 +36,7 @@ class UpstreamExpert(nn.Module):
         folder = Path(__file__).parent  # not resolved: in a cache of the hub, files are links to places elsewhere
         stored = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         self.steps: int | None = stored["steps"] if model_config is None else read_generation(model_config).steps
-        self.student: Student = student_kinds.build(read_model_config(stored["task"], stored["config"]))
+        self.student: Student = student_kinds.build(read_model_config(stored["task"], stored["config"])).for_use()
         weights = Path(ckpt) if ckpt is not None and Path(ckpt).is_file() else folder / WEIGHTS
         self.student.stored_module.load_state_dict(load_file(weights))
         self.eval()

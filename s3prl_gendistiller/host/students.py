@@ -37,13 +37,14 @@ def build_student(source: str | Path | Mapping[str, Any] | ModelConfig, *, task:
     return student
 
 
-def load_student(path: str | Path) -> Student:
+def load_student(path: str | Path, *, whole: bool = False) -> Student:
     """A trained student in eval mode.
 
     Args:
         path: a checkpoint that run_pretrain.py wrote; the folder of its run, of which the newest whole checkpoint is
             taken; or the folder of an exported student (``gendistiller submit --hub-folder``). A folder that ships with
             this package is found by its name from anywhere.
+        whole: keep the parts of a checkpoint's student that only training needs, to compare it with its teacher.
 
     Raises:
         UserError: the place is missing or not whole, holds no student of this package, or would run code.
@@ -57,7 +58,7 @@ def load_student(path: str | Path) -> Student:
     check_size(config.student, weights, path)
     student = build_student(config)
     load_weights(student, weights, path)
-    return student.eval()
+    return student.eval() if whole else student.for_use().eval()
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def _load_exported(folder: Path) -> Student:
     except (OSError, SafetensorError) as error:
         raise UserError(f"{file}: cannot be read ({error}), expected the weights; write the folder again") from error
     check_size(settings.config.student, weights, file)
-    student = build_student(settings.config)
+    student = build_student(settings.config).for_use()
     load_weights(student, weights, file)
     student.default_steps = settings.steps
     return student.eval()

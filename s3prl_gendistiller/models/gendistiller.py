@@ -10,10 +10,12 @@ With z the front end's frames, e_n the step embedding, n = 1..N and y_0 = z; h_0
     u_n = form of `history_input` + e_n              (B, T, D)
     y_n = Layer(u_n)                                 (B, T, D)   the same layer at every step; with `step_norms` each
                                                                  step scales and shifts its two LayerNorms; with
+                                                                 `step_rank` it adds to the six matrices; with
                                                                  `history: all` it attends to u_1..u_n
     h_n = W y_n + form of `skip_connection`          (B, T, D)   generates teacher layer target_layers[n]
 
-The tables of both forms stand in `forms.py`.
+The tables of both forms stand in `forms.py`. The layers of the student are h_n; with `exposed_layer: hidden` they are
+y_n, normalised in a pre-norm student, and W serves training and the history alone.
 """
 
 from __future__ import annotations
@@ -24,10 +26,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from s3prl_gendistiller.config_gendistiller import GenDistillerConfig, GenDistillerModelConfig
+from s3prl_gendistiller.config_gendistiller import GenDistillerConfig, GenDistillerModelConfig, GenerationTargetsConfig
 from s3prl_gendistiller.forms import HISTORY_INPUTS, SKIP_CONNECTIONS
+from s3prl_gendistiller.models.adapters import Adapters, StepAdapters
 from s3prl_gendistiller.models.attention import KeyValues
 from s3prl_gendistiller.models.encoder_layer import EncoderLayer
+from s3prl_gendistiller.models.feedback import Feedback
 from s3prl_gendistiller.models.front_end import (
     ConvFrontEnd,
     ConvPosition,
@@ -35,11 +39,13 @@ from s3prl_gendistiller.models.front_end import (
     frame_mask,
     normalise_samples,
 )
+from s3prl_gendistiller.models.output_layer import build_output_layer
 from s3prl_gendistiller.models.student import Student, StudentOutput
+from s3prl_gendistiller.models.unit_posterior import UnitPosterior
 
 
 def build(config: GenDistillerModelConfig) -> GenDistiller:
-    return GenDistiller(config.student, len(config.distill.target_layers))
+    return GenDistiller(config.student, len(config.distill.target_layers), config.distill)
 
 
 class GenDistiller(Student):
@@ -48,9 +54,12 @@ class GenDistiller(Student):
     Args:
         config: the student's architecture and ablation switches.
         num_steps: N, the number of teacher layers to generate.
+        targets: the section `distill`, whose keys on the history have an effect in training alone.
     """
 
-    def __init__(self, config: GenDistillerConfig, num_steps: int) -> None:
+    def __init__(
+        self, config: GenDistillerConfig, num_steps: int, targets: GenerationTargetsConfig | None = None
+    ) -> None:
         super().__init__()
         self.config = config
         form = HISTORY_INPUTS[config.history_input]
@@ -75,10 +84,7 @@ class GenDistiller(Student):
             activation_dropout=config.activation_dropout,
             recomputed=config.gradient_checkpointing,
         )
-        self.output = nn.Linear(width, width) if config.output_layer else None
-        if self.output is not None and config.output_init == "identity":
-            nn.init.eye_(self.output.weight)
-            nn.init.zeros_(self.output.bias)
+        self.output = build_output_layer(config.output_form, config.output_init, width) if config.output_layer else None
         passes = config.silent_passes + num_steps
         self.step_embedding = nn.Embedding(passes, width) if config.step_embedding else None
         if self.step_embedding is not None:
@@ -92,6 +98,12 @@ class GenDistiller(Student):
             nn.init.zeros_(self.history_projection.bias)
             if form.widths > 1:
                 nn.init.eye_(self.history_projection.weight[:, :width])  # at first the projection returns z unchanged
+        self.feedback = Feedback(targets or GenerationTargetsConfig(), num_steps, width)
+        self._predicts = True  # False in use, where the generated layers are no hidden states
+        of_each = [UnitPosterior(width, config.history_units) for _ in range(num_steps - 1 if form.posterior else 0)]
+        self.unit_posteriors = nn.ModuleList(of_each) if of_each else None  # of the layers that are fed back
+        # drawn last, so that all other parts start as in a student without adapters
+        self.step_adapters = StepAdapters(self.layer, config.step_rank, passes) if config.step_rank else None
 
     def forward(
         self,
@@ -115,7 +127,7 @@ class GenDistiller(Student):
             features: as of `encode`.
 
         Returns:
-            hidden states ``[z, h_1, ..., h_k]``.
+            hidden states ``[z, h_1, ..., h_k]``; with `exposed_layer: hidden` ``[z, y_1, ..., y_k]``.
 
         Raises:
             ValueError: `steps` is outside 1..N, or an utterance is shorter than one frame.
@@ -126,27 +138,55 @@ class GenDistiller(Student):
         z, mask = self.encode(wavs, lengths, features)  # (B, T, D), (B, T)
         padded = int(self.front_end.frames(lengths).min()) < z.shape[1]
         attended = mask if padded else None
-        if teacher_layers is not None and teacher_probability >= 1.0 and self._known_ahead(z, teacher_layers):
-            return StudentOutput([z, *self._all_at_once(z, attended, teacher_layers, steps)], mask, num_predicted=steps)
+        if teacher_layers is not None and self._known_ahead(z, teacher_layers, teacher_probability):
+            states, generated = self._all_at_once(z, attended, teacher_layers, steps)
+        else:
+            states, generated = self._one_by_one(z, attended, teacher_layers, teacher_probability, steps)
+        self.feedback.observe(generated, teacher_layers, mask)
+        if self.config.exposed_layer == "generated":
+            return StudentOutput([z, *generated], mask, num_predicted=steps)
+        predicted = generated if self._predicts else []
+        return StudentOutput([z, *states], mask, num_predicted=steps, predicted=predicted)
+
+    def for_use(self) -> GenDistiller:
+        self.feedback = Feedback(GenerationTargetsConfig())
+        if self.config.exposed_layer == "hidden":
+            self._predicts = False
+            if not self.config.feeds_back or self.num_steps == 1:
+                self.output = None
+        return self
+
+    def _one_by_one(
+        self, z: Tensor, mask: Tensor | None, teacher: Tensor | None, probability: float, steps: int
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """y_n and h_n of all steps; y_n in place of an h_n that nothing needs."""
         hidden = self.dropout(z)
         for silent in range(self.config.silent_passes):
-            hidden, _ = self._pass(silent, self._embed(hidden, silent), attended)
+            hidden, _ = self._pass(silent, self._embed(hidden, silent), mask)
+        states: list[Tensor] = []
         generated: list[Tensor] = []
         earlier: list[KeyValues] = []
         for step in range(steps):
-            history = generated[-1] if generated else None
-            if history is not None and teacher_layers is not None:
-                history = _mix(history, teacher_layers[:, step - 1], teacher_probability)
+            history = None
+            if generated:
+                hidden = self.feedback.carried(hidden)
+                history = self.feedback.history(step - 1, generated[-1], teacher, probability)
             layer_input = self._layer_input(step, z, hidden, history)
-            hidden, own = self._pass(self.config.silent_passes + step, layer_input, attended, tuple(earlier))
+            hidden, own = self._pass(self.config.silent_passes + step, layer_input, mask, tuple(earlier))
             if self.config.history == "all":
                 earlier.append(own)
-            generated.append(self._generate(hidden, layer_input, z, history))
-        return StudentOutput([z, *generated], mask, num_predicted=steps)
+            states.append(self._normed(hidden))
+            needed = self._predicts or (self.config.feeds_back and step + 1 < steps)
+            generated.append(self._generate(states[-1], layer_input, z, history) if needed else states[-1])
+        return states, generated
 
     @property
     def cnn(self) -> nn.Module | None:
         return self.front_end if isinstance(self.front_end, ConvFrontEnd) else None
+
+    @property
+    def unit_heads(self) -> nn.ModuleList | None:
+        return self.unit_posteriors
 
     def encode(self, wavs: Tensor, lengths: Tensor, features: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The front end, which runs once for all steps: z (B, T, D) and the frame mask (B, T)."""
@@ -163,42 +203,54 @@ class GenDistiller(Student):
         x = x + self.position(x)
         return (x if self.config.layer_norm_first else self.encoder_norm(x)), mask
 
-    def _known_ahead(self, z: Tensor, teacher: Tensor) -> bool:
+    def _known_ahead(self, z: Tensor, teacher: Tensor, probability: float) -> bool:
         """Whether the inputs of all steps are known before the first step, if the teacher's layers are fed back."""
-        return not HISTORY_INPUTS[self.config.history_input].carries and teacher.shape[2] >= z.shape[1]
+        carries = HISTORY_INPUTS[self.config.history_input].carries
+        return self.feedback.known_ahead(probability) and not carries and teacher.shape[2] >= z.shape[1]
 
-    def _all_at_once(self, z: Tensor, mask: Tensor | None, teacher: Tensor, steps: int) -> list[Tensor]:
-        """All steps in one pass, with the same result as step by step: every history is a teacher layer."""
+    def _all_at_once(
+        self, z: Tensor, mask: Tensor | None, teacher: Tensor, steps: int
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """y_n and h_n of all steps in one pass, with the result of step by step: every history is a teacher layer."""
         frames = z.shape[1]
-        histories = [None, *teacher[:, : steps - 1, :frames].to(z.dtype).unbind(1)]
+        given = (self.feedback.teacher(index, teacher[:, index, :frames]) for index in range(steps - 1))
+        histories = [None, *(layer.to(z.dtype) for layer in given)]
         first = self.dropout(z)
         inputs = [self._layer_input(step, z, first, history) for step, history in enumerate(histories)]
         x = torch.stack(inputs, dim=1)  # (B, N, T, D)
         norms = None if self.step_norms is None else self.step_norms[:steps].permute(1, 2, 0, 3).unsqueeze(3)
         if self.config.history == "all":
-            hidden, _ = self._through_layer(x, mask, norms)
+            adapters = None if self.step_adapters is None else self.step_adapters.of_first(steps)
+            hidden, _ = self._through_layer(x, mask, norms, adapters=adapters)
         else:
+            adapters = None if self.step_adapters is None else self.step_adapters.of_first(steps, len(z))
             norms = None if norms is None else norms.repeat(1, 1, len(z), 1, 1)
             mask = None if mask is None else mask.repeat_interleave(steps, 0)
-            folded, _ = self._through_layer(x.flatten(0, 1), mask, norms)
+            folded, _ = self._through_layer(x.flatten(0, 1), mask, norms, adapters=adapters)
             hidden = folded.unflatten(0, (-1, steps))
-        return [
-            self._generate(part, layer_input, z, history)
-            for part, layer_input, history in zip(hidden.unbind(1), inputs, histories, strict=True)
-        ]
+        states = [self._normed(part) for part in hidden.unbind(1)]
+        parts = zip(states, inputs, histories, strict=True)
+        return states, [self._generate(y, layer_input, z, history) for y, layer_input, history in parts]
 
     def _pass(
         self, index: int, x: Tensor, mask: Tensor | None, earlier: Sequence[KeyValues] = ()
     ) -> tuple[Tensor, KeyValues]:
-        """The shared layer with the norms of pass `index`; silent passes are counted first."""
-        return self._through_layer(x, mask, None if self.step_norms is None else self.step_norms[index], earlier)
+        """The shared layer with the norms and adapters of pass `index`; silent passes are counted first."""
+        norms = None if self.step_norms is None else self.step_norms[index]
+        adapters = None if self.step_adapters is None else self.step_adapters.of_pass(index)
+        return self._through_layer(x, mask, norms, earlier, adapters)
 
     def _through_layer(
-        self, x: Tensor, mask: Tensor | None, norms: Tensor | None, earlier: Sequence[KeyValues] = ()
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        norms: Tensor | None,
+        earlier: Sequence[KeyValues] = (),
+        adapters: Adapters | None = None,
     ) -> tuple[Tensor, KeyValues]:
         if self.config.gradient_checkpointing and torch.is_grad_enabled():
-            return checkpoint(self.layer, x, mask, norms, earlier, use_reentrant=False)
-        return self.layer(x, mask, norms, earlier)
+            return checkpoint(self.layer, x, mask, norms, earlier, adapters, use_reentrant=False)
+        return self.layer(x, mask, norms, earlier, adapters)
 
     def _embed(self, x: Tensor, index: int) -> Tensor:
         return x if self.step_embedding is None else x + self.step_embedding.weight[index]
@@ -207,6 +259,10 @@ class GenDistiller(Student):
         form = HISTORY_INPUTS[self.config.history_input]
         base = hidden if form.carries or history is None else self.dropout(z)
         if history is not None:
+            if self.unit_posteriors is not None:
+                posterior = self.unit_posteriors[step - 1]
+                assert isinstance(posterior, UnitPosterior)
+                history = posterior.mean_embedding(history)
             base = form.compute(self, base, hidden, history)
         return self._embed(base, self.config.silent_passes + step)
 
@@ -220,33 +276,24 @@ class GenDistiller(Student):
         assert self.history_projection is not None and self.history_norm is not None
         return self.history_projection(torch.cat((base, self.history_norm(x)), dim=-1))
 
-    def _generate(self, hidden: Tensor, layer_input: Tensor, z: Tensor, history: Tensor | None) -> Tensor:
-        y = self.encoder_norm(hidden) if self.config.layer_norm_first else hidden
+    def _normed(self, hidden: Tensor) -> Tensor:
+        return self.encoder_norm(hidden) if self.config.layer_norm_first else hidden
+
+    def _generate(self, y: Tensor, layer_input: Tensor, z: Tensor, history: Tensor | None) -> Tensor:
         h = y if self.output is None else self.output(y)
         skip = SKIP_CONNECTIONS[self.config.skip_connection].choose(history, layer_input, z)
         return h if skip is None else h + skip
 
     def count_parameters(self) -> dict[str, int]:
-        """Number of parameters by part.
-
-        Returns:
-            "paper", the papers' layout (front end, projection, position, norms, layer, output); the parts beside it,
-            "step_embedding", "step_norms", "history" (norm and projection), "feature_norm", "position_bias"; "total".
+        """Parameters by part: "paper", the papers' layout (front end, projection, position, norms, layer, output);
+        what stands beside it, with "history" for norm and projection; "total".
         """
-        counts = dict.fromkeys(("paper", "step_embedding", "step_norms", "history", "feature_norm", "position_bias"), 0)
+        steps, rest = (
+            ("embedding", "norms", "adapters"),
+            ("history", "unit_posteriors", "feature_norm", "position_bias"),
+        )
+        counts = dict.fromkeys(("paper", *(f"step_{name}" for name in steps), *rest), 0)
         for name, parameter in self.named_parameters():
             part = next((part for part in list(counts)[1:] if name.startswith(part) or f".{part}." in name), "paper")
             counts[part] += parameter.numel()
         return {**counts, "total": sum(counts.values())}
-
-
-def _mix(generated: Tensor, teacher: Tensor, probability: float) -> Tensor:
-    """Replaces each utterance of `generated` (B, T, D) by the teacher's with the given probability."""
-    if probability <= 0.0:
-        return generated
-    frames = min(generated.shape[1], teacher.shape[1])
-    forced = torch.cat((teacher[:, :frames].to(generated.dtype), generated[:, frames:]), dim=1)
-    if probability >= 1.0:
-        return forced
-    chosen = torch.rand(len(generated), 1, 1, device=generated.device) < probability
-    return torch.where(chosen, forced, generated)

@@ -18,11 +18,16 @@ class StudentOutput:
 
     hidden_states: list[Tensor]  # the front end's frames, then the layers, each (B, T, D)
     frame_mask: Tensor  # (B, T), True = real frame
-    num_predicted: int  # number of predicted teacher layers, which are the last hidden states
+    num_predicted: int  # number of predicted teacher layers; the last hidden states, or as many as those
+    predicted: list[Tensor] | None = None  # the predicted layers, where they are no hidden states; empty if left out
 
     @property
     def predictions(self) -> Tensor:
-        """The predicted teacher layers, (B, N, T, D)."""
+        """The predicted teacher layers, (B, N, T, D); ValueError where they were left out, see `Student.for_use`."""
+        if self.predicted is not None:
+            if not self.predicted:
+                raise ValueError("predictions: left out of a student in use; load_student(..., whole=True) keeps them")
+            return torch.stack(self.predicted, dim=1)
         return torch.stack(self.hidden_states[-self.num_predicted :], dim=1)
 
 
@@ -49,6 +54,11 @@ class Student(nn.Module):
         """The CNN, in whose place the student takes `features` in its call and in `encode`; None where it does not."""
         return None
 
+    @property
+    def unit_heads(self) -> nn.ModuleList | None:
+        """The student's own heads for the units of its first predicted layers, (..., D) to logits (..., V), or None."""
+        return None
+
     def encode(self, wavs: Tensor, lengths: Tensor, features: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The frames z (B, T, D) that enter the first transformer layer, and the frame mask (B, T).
 
@@ -58,6 +68,10 @@ class Student(nn.Module):
             features: (B, T, C), which another network's CNN has computed; None: the student's own CNN computes them.
         """
         raise NotImplementedError(f"{type(self).__name__} does not give the input of its first layer")
+
+    def for_use(self) -> Student:
+        """Removes the parts that only training needs, such as heads of no hidden state; returns the student itself."""
+        return self
 
     def host_config(self) -> Mapping[str, Any]:
         """Sections beside our own that a checkpoint's `Config` holds, so that a class of s3prl can load it."""

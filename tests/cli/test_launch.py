@@ -81,7 +81,7 @@ def test_a_shipped_teacher_is_known_from_any_folder(
     monkeypatch.setenv("SUPERB_DATA", str(bench.data))
     model = inside / "model.yaml"  # a student that fits the teacher
     base = "pretrain_configs/gendistiller/config_model_mini.yaml"
-    model.write_text(f"base: {base}\nteacher: {{folder: teachers/hubert_mini}}\n")
+    model.write_text(f"base: {base}\nteacher: {{folder: teachers/hubert_guided}}\n")
     commands: list[list[str]] = []
     pretrain.main(["-u", "gendistiller", "-g", str(model), "-c", str(bench.runner(inside))], host=commands.append)
     assert commands[0][:2] == ["-u", "gendistiller"]
@@ -97,7 +97,7 @@ def test_shipped_configurations_are_known_from_any_folder(
     flags = ["-g", f"{folder}/config_model_mini.yaml", "-c", f"{folder}/config_runner_mini.yaml"]
     assert pretrain.main(["-u", task, *flags], host=commands.append) == 0
     given = read_layered_yaml(commands[0][commands[0].index("-g") + 1])
-    assert given["teacher"]["folder"] == "teachers/hubert_mini" and given["distill"]["target_layers"] == [2, 4, 6]
+    assert given["teacher"]["folder"] == "teachers/hubert_guided" and given["distill"]["target_layers"] == [2, 4, 6]
 
 
 def test_a_manifest_that_is_not_there_is_named(

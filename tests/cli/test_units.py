@@ -25,6 +25,8 @@ from s3prl_gendistiller.host.teachers import load_teacher
 from s3prl_gendistiller.schema import read_layered_yaml
 from tests.bench import Bench
 
+UNITS = 500  # of the head of the shipped teacher
+
 
 def command(bench: Bench, out: Path, *more: str, teacher: str | None = None) -> list[str]:
     libri = bench.data / "LibriSpeech"
@@ -37,12 +39,12 @@ def test_a_teacher_with_a_head_gives_its_own_units(
     bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "u.safetensors"
-    assert main(command(bench, out, "--ratio", "0.25", teacher="teachers/hubert_mini")) == 0
+    assert main(command(bench, out, "--ratio", "0.25", teacher="teachers/hubert_guided")) == 0
     found = Units.load(out)
-    assert isinstance(found.predict, UnitHead) and found.layer == 6 and len(found.counts) == 200
-    assert len(found.kept) == 50 and int(found.counts.sum()) == found.facts["frames"] > 0
-    assert "200 units of layer 6" in capsys.readouterr().out and not list(tmp_path.glob("*.partial"))
-    assert main(command(bench, out, teacher="teachers/hubert_mini")) == 2
+    assert isinstance(found.predict, UnitHead) and found.layer == 6 and len(found.counts) == UNITS
+    assert len(found.kept) == 125 and int(found.counts.sum()) == found.facts["frames"] > 0
+    assert f"{UNITS} units of layer 6" in capsys.readouterr().out and not list(tmp_path.glob("*.partial"))
+    assert main(command(bench, out, teacher="teachers/hubert_guided")) == 2
     assert "already exists" in capsys.readouterr().err
 
 
@@ -68,6 +70,8 @@ def test_a_teacher_without_a_head_gets_clusters_of_a_layer(
         (["--ratio", "0"], "expected 0 < ratio <= 1"),
         (["--ratio", "1.5"], "expected 0 < ratio <= 1"),
         (["--layer", "9"], "--layer: found 9, expected 0..3"),
+        (["--layer", "1", "9", "8"], "--layer: found 8 9, expected 0..3"),
+        (["--layer", "2", "1", "2"], "--layer: found 2 1 2, expected each layer once"),
         (["--clusters", "100000"], "frames for 100000 clusters"),
         (["--clusters", "5", "--force", "7"], "forced units: found 7, expected some of 0..4"),
     ],
@@ -83,7 +87,7 @@ def test_mistakes_are_named_and_leave_nothing(
 def test_what_k_means_would_take_is_not_ignored_beside_a_head(
     flag: str, bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(command(bench, tmp_path / "u", flag, "3", teacher="teachers/hubert_mini")) == 2
+    assert main(command(bench, tmp_path / "u", flag, "3", teacher="teachers/hubert_guided")) == 2
     assert f"{flag}: found 3 for teacher" in capsys.readouterr().err and not (tmp_path / "u").exists()
 
 
@@ -119,7 +123,7 @@ def test_a_place_that_cannot_be_written_to_is_found_before_the_count(
     def full(self: Path, *unused: object, **unnamed: object) -> int:
         raise OSError(28, "No space left on device")
 
-    config = TeacherConfig(folder="teachers/hubert_mini")
+    config = TeacherConfig(folder="teachers/hubert_guided")
     teacher = load_teacher(config)
     utterances = read_manifest(
         [bench.data / "LibriSpeech/len_for_bucket/train-clean-100.csv"], bench.data / "LibriSpeech"
@@ -127,7 +131,7 @@ def test_a_place_that_cannot_be_written_to_is_found_before_the_count(
     monkeypatch.setattr(Path, "write_text", full)
     monkeypatch.setattr(host_units, "states_of", lambda *unused: pytest.fail("the count began"))
     with pytest.raises(UserError, match="No space left on device"):
-        count_units(teacher, teacher_head(teacher, config), 6, utterances, 200, tmp_path / "a.partial")
+        count_units(teacher, teacher_head(teacher, config), [6], utterances, UNITS, tmp_path / "a.partial")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"identity": 1}', '{"identity": "x", "counts": "a", "done": 1}'])
@@ -149,10 +153,10 @@ def test_counts_are_of_the_unit_that_the_head_puts_first(bench: Bench, tmp_path:
     """By hand, and as many as the convolutions make frames of the samples."""
     libri = bench.data / "LibriSpeech"
     utterances = read_manifest([libri / "len_for_bucket/train-clean-100.csv"], libri)[:3]
-    config = TeacherConfig(folder="teachers/hubert_mini")
+    config = TeacherConfig(folder="teachers/hubert_guided")
     teacher = load_teacher(config)
     head = teacher_head(teacher, config)
-    expected, frames = torch.zeros(200, dtype=torch.long), 0
+    expected, frames = torch.zeros(UNITS, dtype=torch.long), 0
     for utterance in utterances:
         wav = read_audio(utterance.path)
         for unit in head(teacher(wav[None], torch.tensor([len(wav)]), [6])[0, 0]).max(-1).indices.tolist():
@@ -161,8 +165,8 @@ def test_counts_are_of_the_unit_that_the_head_puts_first(bench: Bench, tmp_path:
         for kernel, stride in ((10, 5), *((3, 2),) * 4, *((2, 2),) * 2):
             length = (length - kernel) // stride + 1
         frames += length
-    found = count_units(teacher, head, 6, utterances, 200, tmp_path / "a")
-    assert torch.equal(found, expected) and int(found.sum()) == frames
+    found = count_units(teacher, head, [6], utterances, UNITS, tmp_path / "a")
+    assert torch.equal(found[0], expected) and int(found.sum()) == frames
 
 
 def test_a_count_that_was_begun_with_another_codebook_begins_again(
@@ -196,10 +200,10 @@ def test_counts_are_the_same_in_any_order_and_after_a_kill(
 ) -> None:
     libri = bench.data / "LibriSpeech"
     utterances = read_manifest([libri / "len_for_bucket/train-clean-100.csv"], libri)
-    config = TeacherConfig(folder="teachers/hubert_mini")
+    config = TeacherConfig(folder="teachers/hubert_guided")
     teacher = load_teacher(config)
     head = teacher_head(teacher, config)
-    whole = count_units(teacher, head, 6, utterances, 200, tmp_path / "a")
+    whole = count_units(teacher, head, [6], utterances, UNITS, tmp_path / "a")
     shuffled = random.Random(0).sample(utterances, len(utterances))
     monkeypatch.setattr(host_units, "SAVED_EVERY", 2)
     calls: list[torch.Tensor] = []
@@ -211,12 +215,12 @@ def test_counts_are_the_same_in_any_order_and_after_a_kill(
         return head(states)
 
     with pytest.raises(KeyboardInterrupt):
-        count_units(teacher, killed, 6, shuffled, 200, tmp_path / "b")
+        count_units(teacher, killed, [6], shuffled, UNITS, tmp_path / "b")
     rest: list[torch.Tensor] = []
-    found = count_units(teacher, lambda s: (rest.append(s), head(s))[1], 6, utterances, 200, tmp_path / "b")
+    found = count_units(teacher, lambda s: (rest.append(s), head(s))[1], [6], utterances, UNITS, tmp_path / "b")
     assert torch.equal(found, whole) and len(rest) == len(utterances) - 2
     with pytest.raises(UserError, match="gives numbers that are not finite"):
-        count_units(teacher, lambda states: head(states) * float("nan"), 6, utterances, 200, tmp_path / "c")
+        count_units(teacher, lambda states: head(states) * float("nan"), [6], utterances, UNITS, tmp_path / "c")
 
 
 def expert(bench: Bench, folder: Path, stored: dict | None = None, **sections: object) -> PretrainExpert:

@@ -157,7 +157,7 @@ def test_a_thin_front_end_needs_the_teachers_kernels_norms_and_frame_rate(task: 
 
 @pytest.mark.parametrize("name", ["thin", "distilhubert_thin"])
 def test_the_ablation_with_a_quarter_of_the_channels_fits_the_embedded_teacher(name: str) -> None:
-    task, folder = "distilhubert" if "distil" in name else "gendistiller", shipped_folder("teachers") / "hubert_mini"
+    task, folder = "distilhubert" if "distil" in name else "gendistiller", shipped_folder("teachers") / "hubert_guided"
     sizes = {"encoder_embed_dim": 256, "encoder_ffn_embed_dim": 1024, "encoder_attention_heads": 4}
     rest = {"teacher": {"upstream": None, "folder": str(folder)}, "student": sizes, "distill": {"target_layers": [2]}}
     shape, found = read_teacher_shape(folder), []

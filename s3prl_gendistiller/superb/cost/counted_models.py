@@ -113,13 +113,17 @@ def model_sources(
             problems.append(str(error))
             continue
         chosen = _chosen_steps(name, config, steps, problems)
-        found.append(ModelSource(name, partial(build_student, config), chosen, remarks))
+        found.append(ModelSource(name, partial(_untrained, config), chosen, remarks))
     names = [source.name for source in found]
     taken = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     problems += [f"{name}: the name is taken; give each model its own, as NAME=PATH" for name in taken]
     if problems:
         raise UserError("\n".join(problems))
     return found
+
+
+def _untrained(config: ModelConfig) -> Student:
+    return build_student(config).for_use()
 
 
 def _chosen_steps(name: str, config: ModelConfig, steps: Sequence[int | str], problems: list[str]) -> tuple[int, ...]:

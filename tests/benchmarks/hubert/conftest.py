@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import soundfile
 
-from hubert.batches import Speech
-from hubert.recipe import HubertRecipe, RoundConfig, ShapeConfig
+from hubert.recipe import ShapeConfig
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE
 from s3prl_gendistiller.distill.manifest import Utterance
 
@@ -20,17 +20,13 @@ SHAPE = ShapeConfig(
     num_conv_pos_embeddings=8,
     num_conv_pos_embedding_groups=2,
 )
-TINY = HubertRecipe(
-    rounds=(RoundConfig(steps=6, clusters=5), RoundConfig(steps=4, layer=1, clusters=4)),
-    shape=SHAPE,
-    batch_seconds=3.0,
-    crop_seconds=1.0,
-    unit_dim=8,
-    cluster_frames=1000,
-    log_step=2,
-    valid_step=3,
-    save_step=2,
-)
+
+
+class Speech(NamedTuple):
+    """Utterances for training and for validation."""
+
+    train: list[Utterance]
+    valid: list[Utterance]
 
 
 def write_tones(folder: Path, count: int) -> list[Utterance]:

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from hubert.batches import Speech, frames_of
-from hubert.stream import CropSampler, Stream, add_noise
+from hubert.frames import frames_of
+from hubert.stream import CropSampler, Stream, add_noise, add_voice
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE, read_audio
 from s3prl_gendistiller.errors import UserError
+from tests.benchmarks.hubert.conftest import Speech
 
 CPU = torch.device("cpu")
 
@@ -60,3 +61,27 @@ def test_noise_has_its_level_and_touches_its_rows_alone() -> None:
     spectrum = torch.fft.rfft(noisy - wavs).abs().square()
     low, high = spectrum[:, 50:500].mean(1), spectrum[:, 5_000:].mean(1)
     assert 0.8 < low[0] / high[0] < 1.25 and low[1] / high[1] > 50
+
+
+def test_another_voice_has_its_level_and_covers_half_of_its_rows() -> None:
+    wavs = torch.randn(3, 16_000)
+    mixed = add_voice(wavs, torch.full((3,), 6.0), torch.tensor([0.0, 0.25, 0.5]), torch.tensor([True, True, False]))
+    added = mixed - wavs
+    assert torch.equal(mixed[2], wavs[2])
+    assert (
+        added[0, 8_000:].abs().max() == 0 and added[1, :4_000].abs().max() == 0 and added[1, 12_000:].abs().max() == 0
+    )
+    other = wavs[0, 4_000:12_000]
+    assert torch.allclose(added[1, 4_000:12_000] / other, (added[1, 4_000] / other[0]).expand(8_000), rtol=1e-2)
+    ratio = 10 * torch.log10(wavs[1].square().mean() / added[1, 4_000:12_000].square().mean())
+    assert abs(ratio - 6.0) < 0.2
+
+
+def test_a_share_of_the_crops_is_mixed_and_the_guide_hears_none_of_it() -> None:
+    stream = Stream(torch.randint(-9_000, 9_000, (4 * SAMPLE_RATE,), dtype=torch.int16))
+    options = {"crop_seconds": (0.5,), "batch_seconds": 20.0, "noise_share": 0.0, "noise_db": (0.0, 0.0), "seed": 0}
+    plain = CropSampler([(stream, 1.0)], **options)
+    mixing = CropSampler([(stream, 1.0)], mix_share=0.5, mix_db=(3.0, 12.0), **options)
+    assert torch.equal(plain.batch(1).clean, mixing.batch(1).clean)
+    touched = (mixing.batch(1).noisy != plain.batch(1).noisy).any(1).float().mean()
+    assert 0.2 < touched < 0.8

@@ -4,186 +4,206 @@ import dataclasses
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-from torch.nn import functional
+from torch import nn
 
-from hubert import training, units
-from hubert.batches import Speech
+from hubert import training
 from hubert.codebook import Codebook
+from hubert.encoder import build_hubert, encode
 from hubert.folder import write_hubert_folder
-from hubert.model import MaskedUnitModel
-from hubert.recipe import HubertRecipe, RoundConfig
-from hubert.training import pretrain, round_folder
+from hubert.frames import frames_of
+from hubert.model import MEL_BINS, GuidedModel, MelTargets
+from hubert.recipe import PhaseConfig, PhasedRecipe
+from hubert.steps import STATE, WEIGHTS
+from hubert.stream import Stream
+from hubert.training import Guide, Streams, encoder_folder, own_guide, phase_folder, train_phases
 from s3prl_gendistiller.distill.metrics import read_metrics
-from s3prl_gendistiller.distill.units import UnitHead
 from s3prl_gendistiller.errors import UserError
-from tests.benchmarks.hubert.conftest import TINY
+from tests.benchmarks.hubert.conftest import SHAPE, Speech
+
+CPU = torch.device("cpu")
+WIDTH = 6
+TINY = PhasedRecipe(
+    phases=(
+        PhaseConfig(steps=6, imitate=(1, 2)),
+        PhaseConfig(
+            steps=4,
+            units_from=1,
+            clusters=5,
+            imitate=(1,),
+            predicted_from=(1, 2),
+            mask_probability=0.4,
+            mel_from=(1,),
+            mix_share=0.5,
+        ),
+        PhaseConfig(steps=2, guide="self", units_from=2, clusters=4, predicted_from=(2,)),
+    ),
+    shape=SHAPE,
+    batch_seconds=3.0,
+    crop_seconds=(0.5, 1.0),
+    unit_dim=8,
+    cluster_frames=1000,
+    log_step=2,
+    save_step=3,
+)
+
+
+def loudness_guide() -> Guide:
+    """A guide of three hidden states, each a random mixture of the loudness around a frame."""
+    torch.manual_seed(1)
+    mixtures = torch.randn(3, 20, WIDTH)
+
+    def states(wavs: torch.Tensor) -> list[torch.Tensor]:
+        frames = wavs.unfold(1, 400, 320)  # (B, T, 400)
+        assert frames.shape[1] == frames_of(wavs.shape[1])
+        loudness = frames.unflatten(2, (20, 20)).square().mean(-1).add(1e-4).log()
+        return [loudness @ mixture for mixture in mixtures]
+
+    return Guide(nn.Identity(), states, WIDTH)
 
 
 @pytest.fixture(scope="module")
-def finished(speech: Speech, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("pretraining") / "out"
-    pretrain(TINY, speech, out, progress=False)
+def streams(speech: Speech) -> Streams:
+    train, valid = (Stream.read(part, CPU, 0, "speech") for part in (speech.train, speech.valid))
+    return Streams(train, valid, real=valid)
+
+
+@pytest.fixture(scope="module")
+def finished(streams: Streams, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("guided") / "out"
+    out.mkdir()
+    train_phases(TINY, streams, loudness_guide(), out, CPU, progress=False)
     return out
 
 
-def load_round(out: Path, recipe: HubertRecipe, number: int) -> MaskedUnitModel:
-    """The finished model of a round."""
-    model = MaskedUnitModel(recipe, recipe.rounds[number - 1].clusters)
-    model.load_state_dict(torch.load(round_folder(out, number) / training.WEIGHTS, weights_only=True))
-    return model.eval()
+def weights(out: Path, number: int) -> dict[str, torch.Tensor]:
+    return torch.load(phase_folder(out, number) / WEIGHTS, weights_only=True)
 
 
-def test_both_rounds_leave_weights_units_and_metrics(finished: Path, speech: Speech) -> None:
-    for number, clusters in ((1, 5), (2, 4)):
-        folder = finished / f"round{number}"
-        assert sorted(path.name for path in folder.iterdir()) == [
-            "codebook.safetensors",
-            "metrics.jsonl",
-            "units.npz",
-            "weights.ckpt",
-        ]
-        assert np.load(folder / "units.npz")["units"].max() < clusters
-        assert list(read_metrics(folder, "train")) == ([2, 4, 6] if number == 1 else [2, 4])
-    assert Codebook.load(finished / "round1" / "codebook.safetensors").source == "mfcc"
-    assert Codebook.load(finished / "round2" / "codebook.safetensors").source == "layer 1"
-    valid = read_metrics(finished / "round1", "valid")
-    assert list(valid) == [3, 6] and valid[6]["seen_loss"] < valid[3]["seen_loss"]
+def test_every_phase_leaves_weights_and_records(finished: Path) -> None:
+    first, second = (read_metrics(phase_folder(finished, number), "train") for number in (1, 2))
+    assert list(first) == [2, 4, 6] and first[6]["loss"] < first[2]["loss"]
+    assert {"error_1", "mel_error_1", "seen_accuracy_2", "masked_accuracy_1"} <= second[4].keys()
+    assert list(read_metrics(phase_folder(finished, 1), "valid")) == [3, 6]
+    assert Codebook.load(phase_folder(finished, 2) / "codebook.safetensors").source == "layer 1 of whisper"
+    assert Codebook.load(phase_folder(finished, 3) / "codebook.safetensors").centroids.shape == (4, 16)
 
 
-def test_the_second_round_starts_from_the_first(finished: Path, speech: Speech, tmp_path: Path) -> None:
-    first, last = (load_round(finished, TINY, number).hubert.state_dict() for number in (1, 2))
-    name = "encoder.layers.0.attention.q_proj.weight"
-    near = (first[name] - last[name]).abs().max()
-    fresh = pretrain(dataclasses.replace(TINY, fresh=True), speech, tmp_path / "fresh", progress=False)
-    assert near < 0.01 < (first[name] - fresh.hubert.state_dict()[name]).abs().max()
-
-
-def test_an_interrupted_run_ends_with_the_same_weights(
-    finished: Path, speech: Speech, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_interrupted_phase_continues_as_if_unbroken(
+    finished: Path, streams: Streams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reads = 0
-    read_batch = training.read_batch
+    out = tmp_path / "out"
+    out.mkdir()
 
-    def interrupted(*arguments):
-        nonlocal reads
-        reads += 1
-        if reads == 5 + 1:  # the fifth step; one batch was read to validate
-            raise KeyboardInterrupt
-        return read_batch(*arguments)
+    def stop(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "read_batch", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        pretrain(TINY, speech, tmp_path / "out", progress=False)
-    assert (tmp_path / "out" / "round1" / "state.ckpt").is_file()
-    model = pretrain(TINY, speech, tmp_path / "out", progress=False)
-    unbroken = load_round(finished, TINY, 2).state_dict()
-    assert all(torch.equal(value, unbroken[name]) for name, value in model.state_dict().items())
+    with monkeypatch.context() as patched:
+        real = training.append_metrics
 
+        def until_five(folder: Path, split: str, step: int, report: dict[str, float]) -> None:
+            real(folder, split, step, report)
+            if (folder.name, split, step) == ("phase1", "train", 4):
+                stop()
 
-def test_another_recipe_in_the_same_folder_is_refused(finished: Path, speech: Speech) -> None:
-    with pytest.raises(UserError, match="another recipe; give another folder"):
-        pretrain(dataclasses.replace(TINY, seed=1), speech, finished, progress=False)
-    with pytest.raises(UserError, match="another speech"):
-        pretrain(TINY, Speech(speech.train[1:], speech.valid), finished, progress=False)
+        patched.setattr(training, "append_metrics", until_five)
+        with pytest.raises(KeyboardInterrupt):
+            train_phases(TINY, streams, loudness_guide(), out, CPU, progress=False)
+    assert (phase_folder(out, 1) / STATE).is_file()
+    train_phases(TINY, streams, loudness_guide(), out, CPU, progress=False)
+    for number in (1, 2, 3):
+        expected = weights(finished, number)
+        assert all(torch.equal(value, expected[name]) for name, value in weights(out, number).items())
 
 
-def test_the_loss_is_that_of_the_definition() -> None:
-    torch.manual_seed(0)
-    model = MaskedUnitModel(TINY, clusters=5).eval()
-    wavs, labels = torch.randn(2, 6800), torch.randint(0, 5, (2, 21))
-    mask = torch.rand(2, 21) < 0.5
-    found = model(wavs, labels, mask)
-    states = model.hubert(wavs, mask_time_indices=mask).last_hidden_state
-    losses = []
-    for row, frame in mask.nonzero().tolist():
-        projected = model.head.final_proj(states[row, frame])
-        cosines = [functional.cosine_similarity(projected, unit, dim=0) / 0.1 for unit in model.head.label_embs_concat]
-        losses.append(torch.logsumexp(torch.stack(cosines), 0) - cosines[labels[row, frame]])
-    torch.testing.assert_close(found.masked_loss, torch.stack(losses).mean())
-
-
-def test_what_is_masked_is_not_seen() -> None:
-    model = MaskedUnitModel(TINY, clusters=5).eval()
-    mask = torch.ones(1, 21, dtype=torch.bool)
-    mask[0, 0] = False
-    states = [
-        model.hubert(torch.cat([start, torch.randn(1, 6000)], 1), mask_time_indices=mask).last_hidden_state
-        for start in [torch.randn(1, 800, generator=torch.Generator().manual_seed(1))] * 2
-    ]
-    # group norm looks at the whole utterance, so only nearly: nothing else of the masked frames gets through
-    assert (states[0] - states[1]).abs().max() < 0.3 * states[0].std()
-
-
-def test_embeddings_of_units_start_apart() -> None:
-    head = UnitHead(16, 50, 32, 0.1)
-    embeddings = functional.normalize(head.label_embs_concat, dim=1)
-    cosines = (embeddings @ embeddings.T).fill_diagonal_(0)
-    assert cosines.mean().abs() < 0.05
-
-
-def test_frames_of_the_cnn_stand_for_the_samples_they_come_from() -> None:
-    torch.manual_seed(0)
-    model = MaskedUnitModel(TINY, clusters=5).eval()
-    wav, labels = torch.randn(6800), torch.randint(0, 5, (1, 21))
-    mask = torch.rand(1, 21) < 0.5
-    from_samples = model(wav.unsqueeze(0), labels, mask)
-    from_frames = model(model.cnn_frames(wav).unsqueeze(0), labels, mask)
-    torch.testing.assert_close(from_frames, from_samples)
-    torch.testing.assert_close(model.hidden_states(model.cnn_frames(wav)), model.hidden_states(wav))
-
-
-def test_rounds_with_a_frozen_cnn_hear_the_speech_once(
-    finished: Path, speech: Speech, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_finished_phases_are_read_and_another_recipe_is_refused(
+    finished: Path, streams: Streams, tmp_path: Path
 ) -> None:
-    frozen = RoundConfig(steps=4, layer=1, clusters=4, lr=TINY.rounds[0].lr, frozen_cnn=True)
-    recipe = dataclasses.replace(TINY, rounds=(*TINY.rounds, frozen, dataclasses.replace(frozen, clusters=3)))
-    shutil.copytree(finished, tmp_path / "out")
-    (tmp_path / "out" / training.RECIPE).unlink()
-    reads: list[Path] = []
-    read_audio = units.read_audio
-
-    def counted(path, **arguments):
-        reads.append(path)
-        return read_audio(path, **arguments)
-
-    monkeypatch.setattr(units, "read_audio", counted)
-    monkeypatch.setattr(training, "read_batch", None)
-    pretrain(recipe, speech, tmp_path / "out", progress=False)
-    assert sorted(reads) == sorted(utterance.path for utterance in speech.all)
-    book = Codebook.load(tmp_path / "out/round3/codebook.safetensors")
-    model = load_round(finished, TINY, 2)
-    states = [model.hidden_states(read_audio(utterance.path))[1].numpy() for utterance in speech.all]
-    assigned = np.load(tmp_path / "out/round3/units.npz")["units"]
-    agree = np.mean(assigned == np.concatenate([book.assign(frames) for frames in states]))
-    assert agree > 0.95  # the frames were kept in half precision
-    load_round(tmp_path / "out", recipe, 4)
+    out = tmp_path / "out"
+    shutil.copytree(finished, out)
+    seen = []
+    train_phases(
+        TINY, streams, loudness_guide(), out, CPU, finished=lambda number, model: seen.append(number), progress=False
+    )
+    assert seen == [1, 2, 3]
+    other = dataclasses.replace(TINY, unit_dim=4)
+    with pytest.raises(UserError, match="was begun with another recipe"):
+        train_phases(other, streams, loudness_guide(), out, CPU, progress=False)
 
 
-def test_a_folder_that_lacks_weights_is_no_start(finished: Path, speech: Speech, tmp_path: Path) -> None:
-    folder = write_hubert_folder(load_round(finished, TINY, 2).hubert, tmp_path / "before")
-    weights = load_file(folder / "model.safetensors")
-    save_file({n: w for n, w in weights.items() if "q_proj" not in n}, folder / "model.safetensors", {"format": "pt"})
-    more = RoundConfig(steps=6, layer=2, clusters=4)
-    recipe = dataclasses.replace(TINY, initial=str(folder), rounds=(more,))
-    with pytest.raises(UserError, match=r"q_proj\.bias.*missing"):
-        pretrain(recipe, speech, tmp_path / "out", progress=False)
+def test_the_guide_of_a_model_is_its_state_before_the_phase() -> None:
+    hubert = build_hubert(SHAPE)
+    guide, wavs = own_guide(hubert), torch.randn(1, 4_000)
+    before = guide(wavs, [1])[1]
+    with torch.no_grad():
+        for parameter in hubert.parameters():
+            parameter.add_(1.0)
+    assert torch.equal(guide(wavs, [1])[1], before)
+    assert before.mean(-1).abs().max() < 1e-5 and not any(p.requires_grad for p in guide.parameters())
 
 
-def test_a_round_with_a_frozen_cnn_goes_on_from_a_folder(finished: Path, speech: Speech, tmp_path: Path) -> None:
-    before = load_round(finished, TINY, 2)
-    folder = write_hubert_folder(before.hubert, tmp_path / "before")
-    more = RoundConfig(steps=6, layer=2, clusters=4, frozen_cnn=True)
-    recipe = dataclasses.replace(TINY, initial=str(folder), rounds=(more,))
-    after = pretrain(recipe, speech, tmp_path / "out", progress=False).hubert.state_dict()
-    for name, value in before.hubert.state_dict().items():
-        rounded = value.half().float()
-        changed = not torch.equal(after[name], rounded)
-        assert changed != name.startswith("feature_extractor."), name
-    assert len(read_metrics(tmp_path / "out/round1", "valid")) == 2
-    other = dataclasses.replace(recipe, shape=dataclasses.replace(TINY.shape, conv_dim=4))
-    with pytest.raises(UserError, match="no HuBERT of the shape"):
-        pretrain(other, speech, tmp_path / "other", progress=False)
+def test_weights_of_masked_and_seen_frames_enter_the_loss() -> None:
+    phase = dataclasses.replace(TINY.phases[1], imitate=(), predicted_from=(2,), mel_from=(), seen_weight=0.0)
+    torch.manual_seed(0)
+    model = GuidedModel(build_hubert(SHAPE).eval(), TINY, phase, WIDTH)
+    wavs, mask = torch.randn(2, 4_000), torch.zeros(2, 12, dtype=torch.bool)
+    mask[0, 3] = True
+    units = torch.zeros(2, 12, dtype=torch.int64)
+    alone = model(wavs, mask, {}, units)["loss"]
+    units[1] = 3  # of seen frames alone
+    assert torch.equal(model(wavs, mask, {}, units)["loss"], alone)
+    model.phase = dataclasses.replace(phase, seen_weight=1.0)
+    assert not torch.equal(model(wavs, mask, {}, units)["loss"], alone)
+
+
+def test_the_encoder_of_a_phase_is_a_plain_hubert(finished: Path, tmp_path: Path) -> None:
+    from transformers import HubertModel
+
+    model = GuidedModel(build_hubert(SHAPE), TINY, TINY.phases[2], SHAPE.hidden_size)
+    model.load_state_dict(weights(finished, 3))
+    folder = write_hubert_folder(model.hubert, tmp_path / "encoder", model.heads["2"])
+    wavs = torch.randn(1, 4_000)
+    read = HubertModel.from_pretrained(folder).eval()
+    with torch.no_grad():
+        expected = encode(model.hubert.eval(), wavs)
+        found = read(wavs, output_hidden_states=True).hidden_states
+    assert all(torch.allclose(state, other, atol=0.02) for state, other in zip(found, expected, strict=True))
+
+
+def test_a_phase_whose_encoder_is_there_is_finished(finished: Path, streams: Streams, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    model = GuidedModel(build_hubert(SHAPE), TINY, TINY.phases[1], WIDTH)
+    model.load_state_dict(weights(finished, 2))
+    write_hubert_folder(model.hubert, encoder_folder(out, 2))
+    write_hubert_folder(build_hubert(SHAPE), encoder_folder(out, 1))
+    seen = []
+    train_phases(
+        TINY, streams, loudness_guide(), out, CPU, finished=lambda number, model: seen.append(number), progress=False
+    )
+    assert seen == [3]
+    # the guide of the last phase is the encoder of the second, in half precision
+    found, expected = (Codebook.load(phase_folder(place, 3) / "codebook.safetensors") for place in (out, finished))
+    assert abs(found.centroids - expected.centroids).max() < 0.05
+
+
+def test_mel_targets_have_one_row_for_each_frame_and_no_loudness() -> None:
+    wavs = torch.randn(2, 400 + 320 * 11)
+    mels = MelTargets()(wavs)
+    assert mels.shape == (2, 12, MEL_BINS)
+    assert torch.allclose(MelTargets()(3 * wavs), mels, atol=1e-3)
+    assert torch.allclose(
+        mels[:, 4],
+        (MelTargets().mel(wavs[:, 1_280:1_680])[:, 0] - MelTargets().mel(wavs)[:, ::2].mean((1, 2))[:, None]) / 2,
+    )
+
+
+def test_the_error_of_the_energies_teaches_the_layers_below_it() -> None:
+    phase = dataclasses.replace(TINY.phases[0], imitate=(), mel_from=(1,))
+    torch.manual_seed(0)
+    model = GuidedModel(build_hubert(SHAPE).eval(), TINY, phase, WIDTH)
+    wavs = torch.randn(2, 400 + 320 * 11)
+    model(wavs, None, {}, mels=MelTargets()(wavs))["loss"].backward()
+    touched = [sum(p.grad is not None for p in layer.parameters()) for layer in model.hubert.encoder.layers]
+    assert touched[0] and not touched[1]

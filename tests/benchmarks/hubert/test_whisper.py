@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from hubert.batches import frames_of
+from hubert.frames import frames_of
 from hubert.whisper import (
     COMPACT,
     MAX_FRAMES,
