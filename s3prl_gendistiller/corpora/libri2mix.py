@@ -31,7 +31,7 @@ _TURNS = (4, 6)
 _GAP_S = (-1.5, 0.5)
 _STYLE = Style(rate_wpm=(145, 190), gain=(0.35, 1.0))
 _SCENE = Scene(snr_db=(10, 30), room_share=0.6, tilt_db=(-1, 1), high_hz=(5000, 8000))
-_LOUD = Scene(snr_db=(0, 10), room_share=0.6, tilt_db=(-1, 1), high_hz=(5000, 8000))
+_LOUD = Scene(snr_db=(-5, 5), room_share=0.6, tilt_db=(-1, 1), high_hz=(5000, 8000))
 _TURN = Scene(room_share=0.8, tilt_db=(-3, 3), high_hz=(3500, 8000), decay_s=(0.1, 0.5))
 _ABOUT = """\
 Synthetic speech (espeak-ng) in Kaldi's layout as s3prl's diarization reads it; no recording of a person.
@@ -41,7 +41,8 @@ exact. The folder is named like what it stands in for: Libri2Mix, which mixes tw
 first second on. There is no `wav.scp`: s3prl takes the recordings from `wav/`, so the corpus can be moved.
 """
 _ABOUT_MOVING = """
-Each turn has a room and a microphone of its own, so that neither tells the speakers apart; the noise is loud.
+Each turn has a room and a microphone of its own, so that neither tells the speakers apart; the noise is about as loud
+as the speech.
 """
 
 
