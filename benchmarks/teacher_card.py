@@ -28,6 +28,7 @@ from s3prl_gendistiller.superb.suite.table import markdown
 CARD, MEASURED = "README.md", "measured"
 BEGIN, END = "<!-- measured: python benchmarks/teacher_card.py -->", "<!-- end -->"
 QUALITY, TASKS, LAST = "quality.json", "tasks.csv", "tasks_last.csv"
+REFERENCES = ("fbank", "random")
 TITLES = {
     TASKS: "The weighted sum of the layers, the learning rates of the command above:",
     LAST: "The last layer alone:",
@@ -45,9 +46,15 @@ def quality_table(found: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
     return markdown(rows)
 
 
-def tasks_table(text: str) -> str:
-    """The scores of a suite's table.csv, one row for each model."""
-    table = list(csv.DictReader(io.StringIO(text)))
+def tasks_table(text: str, name: str) -> str:
+    """The scores in a suite's table.csv of the teacher, FBANK and random weights; other models are left out.
+
+    Raises:
+        UserError: the teacher has no row.
+    """
+    table = [row for row in csv.DictReader(io.StringIO(text)) if row["student"] in (*REFERENCES, name)]
+    if name not in [row["student"] for row in table]:
+        raise UserError(f"{TASKS}: holds no row {name}; expected the table of a suite with --student {name}=FOLDER")
     metrics = [name for name in table[0] if name.endswith(("↓", "↑"))]
     rows = [[row["student"], *(f"{float(row[name]):.1f}" if row[name] else "" for name in metrics)] for row in table]
     return markdown([["", *metrics], *rows])
@@ -65,7 +72,7 @@ def tables(measured: Path) -> str:
     parts = [quality_table(json.loads((measured / QUALITY).read_text(encoding="utf-8")))]
     for name, title in TITLES.items():
         if (measured / name).is_file():
-            parts += [f"{title}\n", tasks_table((measured / name).read_text(encoding="utf-8"))]
+            parts += [f"{title}\n", tasks_table((measured / name).read_text(encoding="utf-8"), measured.parent.name)]
     return "\n".join(parts)
 
 

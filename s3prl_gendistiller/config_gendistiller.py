@@ -40,6 +40,9 @@ class GenDistillerConfig(BackboneConfig):
         choices=tuple(HISTORY_INPUTS),
         about="how the layer before enters a step: docs/ablation.md has the forms; recur and echo are controls",
     )
+    history_units: int = key(
+        0, low=0, about="history_input posterior: number of units of each layer, those that layer_units keeps"
+    )
     skip_connection: str = key(
         "none",
         choices=tuple(SKIP_CONNECTIONS),
@@ -68,6 +71,9 @@ class GenDistillerConfig(BackboneConfig):
     )
     step_embedding: bool = key(True, about="a learnt vector for each step, added to its input")
     step_norms: bool = key(True, about="the shared layer's norms have a gain and a shift for each step")
+    step_rank: int = key(
+        0, low=0, about="rank of what each step adds to the shared layer's six matrices (low-rank adapters); 0: nothing"
+    )
     silent_passes: int = key(0, low=0, high=8, about="passes through the shared layer before the first prediction")
     gradient_checkpointing: bool = key(False, about="compute each step again in the backward pass, which saves memory")
 
@@ -88,6 +94,12 @@ class GenDistillerConfig(BackboneConfig):
             for name, wanted in (("output_form", "linear"), ("exposed_layer", "generated")):
                 if (found := getattr(self, name)) != wanted:
                     yield f"{name}: found {found} with output_layer false, expected {wanted}, or output_layer true"
+        if HISTORY_INPUTS[self.history_input].posterior != (self.history_units > 1):
+            wanted = "0; only" if self.history_units else "the number of units that layer_units keeps, at least 2; only"
+            yield (
+                f"history_units: found {self.history_units} with history_input {self.history_input}, expected {wanted} "
+                f"{', '.join(name for name, form in HISTORY_INPUTS.items() if form.posterior)} feeds a posterior back"
+            )
         if self.history == "all" and self.position_bias == "gated":
             yield (
                 "position_bias: found gated with history all, expected none; a bias for every pair of frames of all "

@@ -215,12 +215,30 @@ class GlmdConfig(ObjectiveConfig):
             )
 
 
+@dataclass(frozen=True)
+class LayerUnitsConfig(ObjectiveConfig):
+    """Cross entropy of the teacher's units on every predicted layer, each with a head of its own."""
+
+    module: ClassVar[str] = ".distill.objectives.layer_units"
+    files: ClassVar[tuple[str, ...]] = ("units",)
+
+    name: str = key("layer_units", choices=("layer_units",))
+    units: str | None = key(
+        None, about="folder of `gendistiller units --layer N ...` for all target layers: layerN.safetensors for each"
+    )
+
+    def problems(self) -> Iterator[str]:
+        if self.units is None:
+            yield "units: missing; make the folder with `gendistiller units --layer N ...` and name it here"
+
+
 OBJECTIVES = ObjectiveTable(
     ObjectiveConfig,
     {
         "layerwise": LayerwiseConfig,
         "ckd": CkdConfig,
         "glmd": GlmdConfig,
+        "layer_units": LayerUnitsConfig,
     },
 )
 """Every objective by its name, installed ones too. An entry of a YAML without a name is the first."""

@@ -83,7 +83,7 @@ def test_an_installed_objective_is_read_checked_and_built_like_one_of_ours(insta
     total, count = objective(teacher, student, mask)["huber"]
     assert (float(total), int(count)) == (2 * 0.25 * (3.0 - 0.125), 2) and objective.terms == {"huber": 2.0}
     assert "objectives[0].delta: found -1.0, expected more than 0" in refusal("huber", delta=-1.0)
-    assert "huber" in OBJECTIVES and list(OBJECTIVES) == ["layerwise", "ckd", "glmd", "huber"]
+    assert "huber" in OBJECTIVES and list(OBJECTIVES) == ["layerwise", "ckd", "glmd", "layer_units", "huber"]
 
 
 @pytest.mark.parametrize(

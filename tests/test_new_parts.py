@@ -128,7 +128,8 @@ def test_a_configuration_is_read_without_torch_and_s3prl() -> None:
         "from s3prl_gendistiller.student_kinds import STUDENT_KINDS, read_model_config\n"
         "for name in STUDENT_KINDS:\n"
         "    read_model_config(name, {'teacher': {'folder': 'x'}, 'distill': {'target_layers': [1, 2, 3]},"
-        " 'objectives': [{}, {'name': 'ckd'}, {'name': 'glmd', 'units': 'u'}]})\n"
+        " 'objectives': [{}, {'name': 'ckd'}, {'name': 'glmd', 'units': 'u'},"
+        " {'name': 'layer_units', 'units': 'u'}]})\n"
         "print([name for name in ('torch', 's3prl', 'transformers') if name in sys.modules])"
     )
     assert succeed(run_python("-c", code)).stdout == "[]\n"

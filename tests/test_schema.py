@@ -88,7 +88,7 @@ def test_all_problems_are_reported_at_once() -> None:
             "student.history: found 'al', expected one of previous, all; did you mean all?",
         ),
         ({"student": {"history": "all", "position_bias": "gated"}}, "position_bias: found gated with history all"),
-        ({"student": {"silent_passes": 1, "history_input": "add"}}, "only carry, recur and echo use"),
+        ({"student": {"silent_passes": 1, "history_input": "add"}}, "only carry, posterior, recur and echo use"),
         (
             {"student": {"history_input": "echo"}, "distill": {"feedback": "teacher_forced"}},
             "distill.feedback: found teacher_forced with student.history_input echo, expected free_running",

@@ -13,7 +13,7 @@ from typing import Any
 
 from miniature.scores import DISTANCE, Form, scores
 from s3prl_gendistiller.superb.comparison.compared import Compared, LeftOut, compare_students, student
-from s3prl_gendistiller.superb.comparison.report import header, method, numbers
+from s3prl_gendistiller.superb.comparison.report import header, method, numbers, summary
 from s3prl_gendistiller.superb.suite.table import label, markdown
 from s3prl_gendistiller.superb.tasks import Metric, Task
 
@@ -42,7 +42,7 @@ def control_table(
             continue
         found, left_out = compare_students(student(name, ours.students, results, suite), base, tasks)
         compared += found
-        lines.append(_line(name, control, found))
+        lines.append(summary(name, control, found))
         rows += [[name, *row] for row in _rows(results, ours, theirs, found, shown)]
         notes += _reasons(name, [one for one in left_out if _both(results, ours, theirs, one.task)])
     single = [name for name, form in forms.items() if len(form.students) == 1]
@@ -69,16 +69,6 @@ def over_seeds(ours: Sequence[float], theirs: Sequence[float], decimals: int) ->
     values = [f"{first:.{decimals}f}", f"{second:.{decimals}f}", f"{first - second:+.{decimals}f}"]
     enough = min(len(ours), len(theirs)) > 1
     return [f"{len(ours)} / {len(theirs)}", *values, word if enough else ONE_SEED]
-
-
-def _line(name: str, control: str, found: Sequence[Compared]) -> str:
-    if not found:
-        return f"{name} against {control}: no metric is compared by its items."
-    parts = []
-    for word in ("better", "worse", "level"):
-        labels = [label(row.task, row.metric) for row in found if row.word == word]
-        parts.append(f"{word} on {', '.join(labels) or 'none'}")
-    return f"{name} against {control}: {'; '.join(parts)}."
 
 
 def _rows(

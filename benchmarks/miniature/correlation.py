@@ -110,7 +110,7 @@ def _answer(
     counts = f"{max(one.count for one in students)} students of {max(one.count for one in forms)} forms"
     text = f"Over {counts}, the nearer to the teacher, the better on {_listed(better)}; the worse on {_listed(worse)}."
     if all(p is None for p in corrected):
-        return f"{text} So few forms show no order."
+        return f"{text} So few forms cannot show an order."
     shown = [
         (name, one.tau)
         for name, one, p in zip(names, forms, corrected, strict=True)

@@ -27,8 +27,12 @@ TASKS: dict[str, ModuleType] = {
     "er": iemocap,
 }
 """SUPERB's task -> the module of the corpus that it uses."""
-SIZES = ("tiny", "small", "medium")
-"""tiny takes seconds to write, for tests; small is about 3.6 hours of speech, medium about 10."""
+SIZES = ("tiny", "small", "medium", "bench")
+"""tiny takes seconds to write, for tests; small is about 3.6 hours of speech, medium about 10.
+
+bench trains on about as much as small and tests on ten times as much, so that small differences show; its QbE, SID,
+ASV and SD are harder.
+"""
 
 
 class State(NamedTuple):

@@ -68,6 +68,7 @@ SIZES = {
     "tiny": Size(speakers=(3, 2, 2), commands=(31, 8, 8)),
     "small": Size(speakers=(40, 8, 12), commands=(560, 80, 124)),
     "medium": Size(speakers=(54, 12, 16), commands=(2200, 200, 310)),
+    "bench": Size(speakers=(40, 10, 30), commands=(620, 155, 1116)),
 }
 
 

@@ -92,6 +92,11 @@ def _refuse_other(root: Path, recipe: Mapping[str, Any]) -> None:
         )
 
 
+def size_fields(size: NamedTuple) -> dict[str, Any]:
+    """The fields of a size for a recipe, without those that are None: a folder of before such a field stays valid."""
+    return {name: value for name, value in size._asdict().items() if value is not None}
+
+
 def is_sealed(root: Path) -> bool:
     """Whether the corpus is complete."""
     return (root / SUMS).is_file()

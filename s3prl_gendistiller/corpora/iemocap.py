@@ -56,6 +56,7 @@ SIZES = {
     "tiny": Size(dialogs=1, turns=4),
     "small": Size(dialogs=3, turns=10),
     "medium": Size(dialogs=8, turns=16),
+    "bench": Size(dialogs=6, turns=20),
 }
 
 

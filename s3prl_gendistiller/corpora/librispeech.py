@@ -64,6 +64,7 @@ SIZES = {
     "tiny": _sizes(train=(3, 18), dev=(2, 4), test=(2, 4)),
     "small": _sizes(train=(40, 800), dev=(10, 60), test=(10, 100)),
     "medium": _sizes(train=(56, 2800), dev=(12, 120), test=(12, 200)),
+    "bench": _sizes(train=(40, 800), dev=(12, 120), test=(30, 600)),
 }
 
 

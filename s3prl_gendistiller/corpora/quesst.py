@@ -20,7 +20,7 @@ from xml.sax.saxutils import escape
 
 from s3prl_gendistiller.corpora.augment import Scene
 from s3prl_gendistiller.corpora.espeak import Espeak
-from s3prl_gendistiller.corpora.folder import CorpusPlan
+from s3prl_gendistiller.corpora.folder import CorpusPlan, size_fields
 from s3prl_gendistiller.corpora.recording import duration_s
 from s3prl_gendistiller.corpora.sentences import PLAIN, sentences
 from s3prl_gendistiller.corpora.voices import Studio, Style, draw_voices
@@ -29,6 +29,10 @@ FOLDER = "quesst14Database"
 SETS = ("dev", "eval")
 _STYLE = Style(rate_wpm=(125, 165))
 _SCENE = Scene(snr_db=(12, 30), room_share=0.4, tilt_db=(-1, 1), high_hz=(5000, 8000), speed=(0.96, 1.04))
+_FAR = Scene(
+    snr_db=(5, 15), room_share=1.0, decay_s=(0.2, 0.6), tilt_db=(-3, 3), high_hz=(3500, 8000), speed=(0.92, 1.08)
+)
+_NEAR = Scene(snr_db=(10, 20), room_share=0.3, tilt_db=(-3, 3), high_hz=(3500, 8000), speed=(0.85, 1.15))
 _LONGEST_SHARE = 8  # a query occurs in at most one of so many documents
 _ABOUT = """\
 Synthetic speech (espeak-ng) in the layout of QUESST 2014; no recording of a person.
@@ -38,6 +42,10 @@ languages and inexact matches as well. Queries are one or two words of the docum
 others. `query_words.txt` says what they are. The Java scorer of the real corpus is not included; the ground
 truth has the form that it reads.
 """
+_ABOUT_APART = """
+Documents and queries are recorded apart: documents far from the microphone, in rooms with long echoes and loud noise;
+queries near to it, by speakers whose pitch and formants differ more. Each recording has a microphone of its own.
+"""
 
 
 class Size(NamedTuple):
@@ -46,41 +54,53 @@ class Size(NamedTuple):
     documents: int
     queries: int
     speakers: tuple[int, int, int]
+    dev_queries: int | None = None  # None for `queries`
+    apart: bool | None = None  # whether documents and queries come from different scenes, `_FAR` and `_NEAR`
 
 
 SIZES = {
     "tiny": Size(documents=12, queries=3, speakers=(4, 2, 2)),
     "small": Size(documents=120, queries=24, speakers=(30, 12, 12)),
     "medium": Size(documents=400, queries=50, speakers=(40, 20, 20)),
+    "bench": Size(documents=300, queries=110, speakers=(40, 12, 30), dev_queries=40, apart=True),
 }
 
 
 def plans(engine: Espeak, size: str, seed: int) -> list[CorpusPlan]:
     """The corpus in one of `SIZES`."""
     shape = SIZES[size]
-    studio = Studio(seed, _SCENE)
-    rng = studio.chance(FOLDER)
+    rng = Studio(seed).chance(FOLDER)
     texts = list(islice(sentences(f"{FOLDER}/{seed}", PLAIN), shape.documents))
     documents = {f"quesst14_{i + 1:05d}": text for i, text in enumerate(texts)}
-    terms = _terms(texts, 2 * shape.queries, rng)
     queries = {
-        name: {f"quesst14_{name}_{i + 1:03d}": text for i, text in enumerate(terms[part :: len(SETS)])}
-        for part, name in enumerate(SETS)
+        name: {f"quesst14_{name}_{i + 1:03d}": text for i, text in enumerate(terms)}
+        for name, terms in zip(SETS, _query_sets(texts, shape, rng), strict=True)
     }
     voices = iter(draw_voices(engine.variants(), f"{FOLDER}/{seed}", sum(shape.speakers)))
     folders = {"Audio": documents, **{f"{name}_queries": queries[name] for name in SETS}}
     clips = []
-    for (folder, named), speakers in zip(folders.items(), shape.speakers, strict=True):
-        own = list(islice(voices, speakers))
+    scenes = (_FAR, _NEAR, _NEAR) if shape.apart else (_SCENE, _SCENE, _SCENE)
+    for (folder, named), speakers, scene in zip(folders.items(), shape.speakers, scenes, strict=True):
+        own, studio = list(islice(voices, speakers)), Studio(seed, scene)
         for i, (name, text) in enumerate(named.items()):
             clips.append(studio.line(f"{folder}/{name}.wav", own[i % len(own)], text, style=_STYLE))
-    recipe = {"corpus": FOLDER, "seed": seed, "size": shape._asdict()}
-    return [CorpusPlan(FOLDER, recipe, clips, lambda root: listings(root, documents, queries), _ABOUT)]
+    recipe = {"corpus": FOLDER, "seed": seed, "size": size_fields(shape)}
+    about = _ABOUT + _ABOUT_APART if shape.apart else _ABOUT
+    return [CorpusPlan(FOLDER, recipe, clips, lambda root: listings(root, documents, queries), about)]
 
 
 def matches(query: str, text: str) -> bool:
     """Whether the words of a query follow each other in a text."""
     return f" {query} " in f" {text} "
+
+
+def _query_sets(texts: Sequence[str], shape: Size, rng: random.Random) -> tuple[list[str], list[str]]:
+    """The terms of the dev queries and of the eval queries."""
+    if shape.dev_queries is None:
+        terms = _terms(texts, 2 * shape.queries, rng)
+        return terms[::2], terms[1::2]
+    terms = _terms(texts, shape.dev_queries + shape.queries, rng)
+    return terms[: shape.dev_queries], terms[shape.dev_queries :]
 
 
 def _terms(texts: Sequence[str], wanted: int, rng: random.Random) -> list[str]:

@@ -90,7 +90,7 @@ _ATTEMPTS = 1000
 _SLOT = re.compile(r"\{(\w+)\}")
 
 
-SIZES = {"tiny": (16, 4, 4), "small": (800, 80, 80), "medium": (1300, 120, 180)}
+SIZES = {"tiny": (16, 4, 4), "small": (800, 80, 80), "medium": (1300, 120, 180), "bench": (800, 120, 600)}
 """Numbers of sentences in train, valid and test."""
 
 

@@ -60,6 +60,7 @@ SIZES = {
     "tiny": Size(speakers=(4, 2, 2), takes=(1, 1, 1), others=(3, 2, 2), silences=3, noise_s=2),
     "small": Size(speakers=(30, 6, 10), takes=(2, 2, 2), others=(6, 4, 3), silences=20, noise_s=20),
     "medium": Size(speakers=(50, 10, 14), takes=(4, 2, 3), others=(16, 5, 6), silences=40, noise_s=60),
+    "bench": Size(speakers=(36, 10, 32), takes=(2, 2, 6), others=(6, 4, 6), silences=192, noise_s=20),
 }
 
 

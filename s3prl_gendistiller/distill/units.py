@@ -21,11 +21,14 @@ from torch.nn import functional
 
 from s3prl_gendistiller.documents import parse_json
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.models.unit_posterior import HEAD_TEMPERATURE, cosine_logits
 from s3prl_gendistiller.outputs import replacing
 
-HEAD_TEMPERATURE = 0.1  # divisor of the cosines in HuBERT
+UNIT_DIM = 256  # width of a student's head where the teacher has no head, as in HuBERT Base
 SHARPNESS = 0.1  # temperature of k-means, relative to the mean squared distance to the nearest centroid
 FORMAT = "1"
+LAYER_FILE = "layer{}.safetensors"
+"""Names of the files of several layers' units in a folder."""
 
 
 def float32_or_better(values: Tensor) -> Tensor:
@@ -68,8 +71,8 @@ class UnitHead(UnitSource):
 
     def forward(self, states: Tensor) -> Tensor:
         """(..., D) -> logits (..., V)."""
-        frames = functional.normalize(float32_or_better(self.final_proj(states)), dim=-1)
-        return frames @ functional.normalize(float32_or_better(self.label_embs_concat), dim=-1).T / self.number
+        frames = float32_or_better(self.final_proj(states))
+        return cosine_logits(frames, float32_or_better(self.label_embs_concat), self.number)
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor], temperature: float = HEAD_TEMPERATURE) -> UnitHead:

@@ -124,7 +124,7 @@ class FeatureCache:
             hour = in_words(round(states.nbytes * 3600 * SAMPLE_RATE / samples))
             logger.info("%s: keeps features, %s an hour of speech", self.folder, hour)
         with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **{key: states})
+            np.savez(file, **{key: states})  # type: ignore[arg-type]
 
     def _reserve(self, size: int) -> bool:
         free = shutil.disk_usage(self.folder).free - size

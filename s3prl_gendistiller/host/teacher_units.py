@@ -17,10 +17,11 @@ from s3prl_gendistiller.config import TeacherConfig
 from s3prl_gendistiller.distill.audio import read_audio
 from s3prl_gendistiller.distill.manifest import Utterance
 from s3prl_gendistiller.distill.teacher import Teacher
-from s3prl_gendistiller.distill.units import HEAD_TEMPERATURE, UnitHead
+from s3prl_gendistiller.distill.units import UnitHead
 from s3prl_gendistiller.distill.weights import check_finite
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.paths import teacher_folder
+from s3prl_gendistiller.models.unit_posterior import HEAD_TEMPERATURE
 from s3prl_gendistiller.outputs import write_text
 
 HEAD_FILE = "unit_head.safetensors"
@@ -77,15 +78,15 @@ def _read_head(path: Path, teacher: Teacher) -> UnitHead:
 
 @torch.no_grad()
 def states_of(
-    teacher: Teacher, layer: int, utterances: Iterable[Utterance], device: str, progress: str | None = None
+    teacher: Teacher, layers: Sequence[int], utterances: Iterable[Utterance], device: str, progress: str | None = None
 ) -> Iterator[Tensor]:
-    """Hidden states (T, D) of each utterance on the CPU, computed alone and thus without padding.
+    """Hidden states (L, T, D) of each utterance, computed alone and thus without padding.
 
     UserError: an audio file cannot be read, or the hidden states are not finite.
     """
     for utterance in tqdm(utterances, desc=progress, unit="file", disable=progress is None):
         wav = read_audio(utterance.path).to(device)
-        states = teacher(wav[None], torch.tensor([len(wav)], device=device), [layer])[0, 0]
+        states = teacher(wav[None], torch.tensor([len(wav)], device=device), layers)[0]
         _check_finite(states, utterance, teacher)
         yield states
 
@@ -94,7 +95,7 @@ def states_of(
 def count_units(
     teacher: Teacher,
     predict: Callable[[Tensor], Tensor],
-    layer: int,
+    layers: Sequence[int],
     utterances: Sequence[Utterance],
     num_units: int,
     partial: Path,
@@ -103,10 +104,12 @@ def count_units(
     device: str = "cpu",
     progress: str | None = None,
 ) -> Tensor:
-    """Number of frames in which each unit has the highest logit, (V,) int64; independent of the order of utterances.
+    """Number of frames in which each unit of each layer has the highest logit, (L, V) int64.
+
+    The order of the utterances makes no difference.
 
     Args:
-        predict: function from states of the layer (T, D) to logits (T, V).
+        predict: function from states of the layers (L, T, D) to logits (L, T, V).
         partial: file of the counts so far, written every `SAVED_EVERY` utterances; the same call goes on from it and
             deletes it at the end.
         codebook: identity of `predict`, such as a hash of its weights.
@@ -114,14 +117,14 @@ def count_units(
     UserError: an audio file cannot be read, states or logits are not finite, or there is no frame.
     """
     utterances = sorted(utterances, key=lambda utterance: str(utterance.path))
-    identity = content_hash(utterances) + teacher.fingerprint() + str((layer, num_units, codebook))
-    counts, done = _read_partial(partial, identity, num_units)
+    identity = content_hash(utterances) + teacher.fingerprint() + str((list(layers), num_units, codebook))
+    counts, done = _read_partial(partial, identity, len(layers), num_units)
     _write_partial(partial, identity, counts, done)  # fails before the work if the file cannot be written
     rest = utterances[done:]
-    for number, states in enumerate(states_of(teacher, layer, rest, device, progress), start=done + 1):
+    for number, states in enumerate(states_of(teacher, layers, rest, device, progress), start=done + 1):
         logits = predict(states)
         _check_finite(logits, utterances[number - 1], teacher)
-        counts += torch.bincount(logits.argmax(-1).cpu(), minlength=num_units)
+        counts += torch.stack([torch.bincount(row, minlength=num_units) for row in logits.argmax(-1).cpu()])
         if number % SAVED_EVERY == 0:
             _write_partial(partial, identity, counts, number)
     if not counts.any():
@@ -147,13 +150,13 @@ def _write_partial(partial: Path, identity: str, counts: Tensor, done: int) -> N
     write_text(partial, json.dumps({"identity": identity, "counts": counts.tolist(), "done": done}))
 
 
-def _read_partial(partial: Path, identity: str, num_units: int) -> tuple[Tensor, int]:
+def _read_partial(partial: Path, identity: str, *shape: int) -> tuple[Tensor, int]:
     """Stored counts and the number of counted utterances; zeros if the file is of another count, or not whole."""
     try:
         content = json.loads(partial.read_text(encoding="utf-8"))
         counts, done = torch.tensor(content["counts"], dtype=torch.long), content["done"]
-        if content["identity"] == identity and counts.shape == (num_units,) and counts.min() >= 0 and done >= 0:
+        if content["identity"] == identity and counts.shape == shape and counts.min() >= 0 and done >= 0:
             return counts, int(done)
     except (OSError, ValueError, LookupError, TypeError, RuntimeError, RecursionError):
         pass
-    return torch.zeros(num_units, dtype=torch.long), 0
+    return torch.zeros(shape, dtype=torch.long), 0

@@ -17,6 +17,8 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 
+from s3prl_gendistiller.models.adapters import Adapters, adapted
+
 KeyValues = tuple[Tensor, Tensor]  # keys and values of one step, each (B, heads, T, D / heads)
 
 SCORES_AT_ONCE = 2**22  # scores in a block of queries, where dropout needs the scores in memory
@@ -89,18 +91,28 @@ class SelfAttention(nn.Module):
         self.q_proj, self.k_proj, self.v_proj, self.out_proj = (nn.Linear(width, width) for _ in range(4))
         self.position_bias = position_bias
 
-    def forward(self, x: Tensor, mask: Tensor | None, earlier: Sequence[KeyValues] = ()) -> tuple[Tensor, KeyValues]:
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        earlier: Sequence[KeyValues] = (),
+        adapters: Adapters | None = None,
+    ) -> tuple[Tensor, KeyValues]:
         """Output of the attention.
 
         Args:
             x: (B, T, D); or (B, N, T, D), N steps at once, each of which attends to itself and to the steps before it.
             mask: (B, T), True = real frame; None when no frame is padded, which allows the fastest kernels.
             earlier: keys and values of the steps before, to which this step attends as well.
+            adapters: additions to the four projections, by their names.
 
         Returns:
             y of x's shape, and the keys and values of x, (B, heads, T, D / heads) or (B, N, heads, T, D / heads) each.
         """
-        queries, keys, values = (self._split(projection(x)) for projection in (self.q_proj, self.k_proj, self.v_proj))
+        adapters = adapters or {}
+        queries = self._split(adapted(self.q_proj, x, adapters.get("q_proj")))
+        keys = self._split(adapted(self.k_proj, x, adapters.get("k_proj")))
+        values = self._split(adapted(self.v_proj, x, adapters.get("v_proj")))
         attend = functools.partial(
             _attend, mask=mask, dropout=self.dropout if self.training else 0.0, recomputed=self.recomputed
         )
@@ -111,7 +123,8 @@ class SelfAttention(nn.Module):
         else:
             bias = None if self.position_bias is None else self.position_bias(x)
             y = attend(queries, [*earlier, (keys, values)], bias=bias)
-        return self.out_proj(y.transpose(-3, -2).flatten(-2)), (keys, values)
+        joined = y.transpose(-3, -2).flatten(-2)
+        return adapted(self.out_proj, joined, adapters.get("out_proj")), (keys, values)
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)

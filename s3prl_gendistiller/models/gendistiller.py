@@ -10,6 +10,7 @@ With z the front end's frames, e_n the step embedding, n = 1..N and y_0 = z; h_0
     u_n = form of `history_input` + e_n              (B, T, D)
     y_n = Layer(u_n)                                 (B, T, D)   the same layer at every step; with `step_norms` each
                                                                  step scales and shifts its two LayerNorms; with
+                                                                 `step_rank` it adds to the six matrices; with
                                                                  `history: all` it attends to u_1..u_n
     h_n = W y_n + form of `skip_connection`          (B, T, D)   generates teacher layer target_layers[n]
 
@@ -25,12 +26,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from s3prl_gendistiller.config_gendistiller import (
-    GenDistillerConfig,
-    GenDistillerModelConfig,
-    GenerationTargetsConfig,
-)
+from s3prl_gendistiller.config_gendistiller import GenDistillerConfig, GenDistillerModelConfig, GenerationTargetsConfig
 from s3prl_gendistiller.forms import HISTORY_INPUTS, SKIP_CONNECTIONS
+from s3prl_gendistiller.models.adapters import Adapters, StepAdapters
 from s3prl_gendistiller.models.attention import KeyValues
 from s3prl_gendistiller.models.encoder_layer import EncoderLayer
 from s3prl_gendistiller.models.feedback import Feedback
@@ -43,6 +41,7 @@ from s3prl_gendistiller.models.front_end import (
 )
 from s3prl_gendistiller.models.output_layer import build_output_layer
 from s3prl_gendistiller.models.student import Student, StudentOutput
+from s3prl_gendistiller.models.unit_posterior import UnitPosterior
 
 
 def build(config: GenDistillerModelConfig) -> GenDistiller:
@@ -101,6 +100,10 @@ class GenDistiller(Student):
                 nn.init.eye_(self.history_projection.weight[:, :width])  # at first the projection returns z unchanged
         self.feedback = Feedback(targets or GenerationTargetsConfig(), num_steps, width)
         self._predicts = True  # False in use, where the generated layers are no hidden states
+        of_each = [UnitPosterior(width, config.history_units) for _ in range(num_steps - 1 if form.posterior else 0)]
+        self.unit_posteriors = nn.ModuleList(of_each) if of_each else None  # of the layers that are fed back
+        # drawn last, so that all other parts start as in a student without adapters
+        self.step_adapters = StepAdapters(self.layer, config.step_rank, passes) if config.step_rank else None
 
     def forward(
         self,
@@ -181,6 +184,10 @@ class GenDistiller(Student):
     def cnn(self) -> nn.Module | None:
         return self.front_end if isinstance(self.front_end, ConvFrontEnd) else None
 
+    @property
+    def unit_heads(self) -> nn.ModuleList | None:
+        return self.unit_posteriors
+
     def encode(self, wavs: Tensor, lengths: Tensor, features: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The front end, which runs once for all steps: z (B, T, D) and the frame mask (B, T)."""
         if features is not None:
@@ -213,11 +220,13 @@ class GenDistiller(Student):
         x = torch.stack(inputs, dim=1)  # (B, N, T, D)
         norms = None if self.step_norms is None else self.step_norms[:steps].permute(1, 2, 0, 3).unsqueeze(3)
         if self.config.history == "all":
-            hidden, _ = self._through_layer(x, mask, norms)
+            adapters = None if self.step_adapters is None else self.step_adapters.of_first(steps)
+            hidden, _ = self._through_layer(x, mask, norms, adapters=adapters)
         else:
+            adapters = None if self.step_adapters is None else self.step_adapters.of_first(steps, len(z))
             norms = None if norms is None else norms.repeat(1, 1, len(z), 1, 1)
             mask = None if mask is None else mask.repeat_interleave(steps, 0)
-            folded, _ = self._through_layer(x.flatten(0, 1), mask, norms)
+            folded, _ = self._through_layer(x.flatten(0, 1), mask, norms, adapters=adapters)
             hidden = folded.unflatten(0, (-1, steps))
         states = [self._normed(part) for part in hidden.unbind(1)]
         parts = zip(states, inputs, histories, strict=True)
@@ -226,15 +235,22 @@ class GenDistiller(Student):
     def _pass(
         self, index: int, x: Tensor, mask: Tensor | None, earlier: Sequence[KeyValues] = ()
     ) -> tuple[Tensor, KeyValues]:
-        """The shared layer with the norms of pass `index`; silent passes are counted first."""
-        return self._through_layer(x, mask, None if self.step_norms is None else self.step_norms[index], earlier)
+        """The shared layer with the norms and adapters of pass `index`; silent passes are counted first."""
+        norms = None if self.step_norms is None else self.step_norms[index]
+        adapters = None if self.step_adapters is None else self.step_adapters.of_pass(index)
+        return self._through_layer(x, mask, norms, earlier, adapters)
 
     def _through_layer(
-        self, x: Tensor, mask: Tensor | None, norms: Tensor | None, earlier: Sequence[KeyValues] = ()
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        norms: Tensor | None,
+        earlier: Sequence[KeyValues] = (),
+        adapters: Adapters | None = None,
     ) -> tuple[Tensor, KeyValues]:
         if self.config.gradient_checkpointing and torch.is_grad_enabled():
-            return checkpoint(self.layer, x, mask, norms, earlier, use_reentrant=False)
-        return self.layer(x, mask, norms, earlier)
+            return checkpoint(self.layer, x, mask, norms, earlier, adapters, use_reentrant=False)
+        return self.layer(x, mask, norms, earlier, adapters)
 
     def _embed(self, x: Tensor, index: int) -> Tensor:
         return x if self.step_embedding is None else x + self.step_embedding.weight[index]
@@ -243,6 +259,10 @@ class GenDistiller(Student):
         form = HISTORY_INPUTS[self.config.history_input]
         base = hidden if form.carries or history is None else self.dropout(z)
         if history is not None:
+            if self.unit_posteriors is not None:
+                posterior = self.unit_posteriors[step - 1]
+                assert isinstance(posterior, UnitPosterior)
+                history = posterior.mean_embedding(history)
             base = form.compute(self, base, hidden, history)
         return self._embed(base, self.config.silent_passes + step)
 
@@ -265,13 +285,14 @@ class GenDistiller(Student):
         return h if skip is None else h + skip
 
     def count_parameters(self) -> dict[str, int]:
-        """Number of parameters by part.
-
-        Returns:
-            "paper", the papers' layout (front end, projection, position, norms, layer, output); the parts beside it,
-            "step_embedding", "step_norms", "history" (norm and projection), "feature_norm", "position_bias"; "total".
+        """Parameters by part: "paper", the papers' layout (front end, projection, position, norms, layer, output);
+        what stands beside it, with "history" for norm and projection; "total".
         """
-        counts = dict.fromkeys(("paper", "step_embedding", "step_norms", "history", "feature_norm", "position_bias"), 0)
+        steps, rest = (
+            ("embedding", "norms", "adapters"),
+            ("history", "unit_posteriors", "feature_norm", "position_bias"),
+        )
+        counts = dict.fromkeys(("paper", *(f"step_{name}" for name in steps), *rest), 0)
         for name, parameter in self.named_parameters():
             part = next((part for part in list(counts)[1:] if name.startswith(part) or f".{part}." in name), "paper")
             counts[part] += parameter.numel()

@@ -54,6 +54,11 @@ class Student(nn.Module):
         """The CNN, in whose place the student takes `features` in its call and in `encode`; None where it does not."""
         return None
 
+    @property
+    def unit_heads(self) -> nn.ModuleList | None:
+        """The student's own heads for the units of its first predicted layers, (..., D) to logits (..., V), or None."""
+        return None
+
     def encode(self, wavs: Tensor, lengths: Tensor, features: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The frames z (B, T, D) that enter the first transformer layer, and the frame mask (B, T).
 

@@ -15,13 +15,13 @@ QUALITY = {
 }
 TASKS = (
     'student,runs,parameters,PR PER % ↓,"PR PER % ↓, standard deviation","PR PER % ↓, n",KS acc % ↑\n'
-    "fbank,1,0,60.46,,1,8.0\nhubert_guided,1,5560704,13.06,,1,\n"
+    "fbank,1,0,60.46,,1,8.0\nhubert_guided,1,5560704,13.06,,1,\nmine,1,9,7.77,,1,9\n"
 )
 
 
 @pytest.fixture
 def teacher(tmp_path: Path) -> Path:
-    folder = tmp_path / "teacher"
+    folder = tmp_path / "hubert_guided"
     folder.mkdir()
     (folder / "README.md").write_text(f"# T\n\n{teacher_card.BEGIN}\nold\n{teacher_card.END}\n\nLimits.\n")
     (tmp_path / "quality.json").write_text(json.dumps(QUALITY))
@@ -42,7 +42,7 @@ def test_the_card_shows_the_measured_files_and_keeps_its_words(teacher: Path, tm
         "50.0",
         "",
     ] in rows
-    assert ["fbank", "60.5", "8.0"] in rows and ["hubert_guided", "13.1", ""] in rows
+    assert ["fbank", "60.5", "8.0"] in rows and ["hubert_guided", "13.1", ""] in rows and "mine" not in card
     assert teacher_card.run(["--teacher", str(teacher), "--check"]) == 0
 
 
@@ -63,3 +63,8 @@ def test_a_card_without_markers_is_left_alone(wrong: str) -> None:
 
 def test_the_shipped_card_is_made_from_its_measured_files() -> None:
     assert teacher_card.run(["--teacher", str(shipped_folder("teachers") / "hubert_guided"), "--check"]) == 0
+
+
+def test_a_table_of_other_models_is_refused() -> None:
+    with pytest.raises(teacher_card.UserError, match="holds no row elsewhere"):
+        teacher_card.tasks_table(TASKS, "elsewhere")

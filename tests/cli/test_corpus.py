@@ -33,7 +33,7 @@ def test_progress_is_shown_unless_it_is_not_wanted(tmp_path: Path, capsys: pytes
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--size", "large"], "--size: found large, expected one of tiny, small, medium"),
+        (["--size", "large"], "--size: found large, expected one of tiny, small, medium, bench"),
         (["--tasks", "ks", "asvv"], "--tasks: found asvv, expected one of pr, asr, ks, qbe, sid, asv, sd, ic, sf, er"),
         (["--workers", "0"], "--workers: found '0'; expected a whole number of at least 1"),
         (["--check", "--size", "tiny"], "--size: found with --check"),

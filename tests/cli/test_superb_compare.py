@@ -100,8 +100,9 @@ def test_a_run_without_predictions_is_named_with_what_to_do(suite: Path, capsys:
     assert main(command) == 0
     printed = capsys.readouterr().out
     assert "KS acc % ↑" in printed and "PR PER" not in rows(printed)
-    assert f"not compared: PR ({run}: keeps no items of its test" in printed
+    assert f"PR is not compared: {run}: keeps no items of its test" in printed
     assert "make 0.0000 PER %" in printed and f"run_downstream.py -m evaluate -t test -e {run}" in printed
+    assert "remove superb_items.csv" not in printed
     (run / "test-hyp.ark").unlink()
     assert main([*command, "--tasks", "pr"]) == 2
     error = capsys.readouterr().err
@@ -129,5 +130,7 @@ def test_mistakes_are_named(suite: Path, capsys: pytest.CaptureFixture[str]) -> 
     error = refused("--compare", "fbank", "mfcc", "--student", "mel", "--dry-run")
     assert "found beside --student, --dry-run" in error
     assert "--student: found none" in refused("--tasks", "ks")
+    error = refused("--compare", "fbank", "mfcc", "--tasks", "sid")
+    assert error.endswith("have no task to compare\nSID is not compared: fbank and mfcc have no result\n")
     (suite / "results.json").unlink()
     assert "results.json: no such file" in refused("--compare", "fbank", "mfcc")

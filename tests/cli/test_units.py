@@ -70,6 +70,8 @@ def test_a_teacher_without_a_head_gets_clusters_of_a_layer(
         (["--ratio", "0"], "expected 0 < ratio <= 1"),
         (["--ratio", "1.5"], "expected 0 < ratio <= 1"),
         (["--layer", "9"], "--layer: found 9, expected 0..3"),
+        (["--layer", "1", "9", "8"], "--layer: found 8 9, expected 0..3"),
+        (["--layer", "2", "1", "2"], "--layer: found 2 1 2, expected each layer once"),
         (["--clusters", "100000"], "frames for 100000 clusters"),
         (["--clusters", "5", "--force", "7"], "forced units: found 7, expected some of 0..4"),
     ],
@@ -129,7 +131,7 @@ def test_a_place_that_cannot_be_written_to_is_found_before_the_count(
     monkeypatch.setattr(Path, "write_text", full)
     monkeypatch.setattr(host_units, "states_of", lambda *unused: pytest.fail("the count began"))
     with pytest.raises(UserError, match="No space left on device"):
-        count_units(teacher, teacher_head(teacher, config), 6, utterances, UNITS, tmp_path / "a.partial")
+        count_units(teacher, teacher_head(teacher, config), [6], utterances, UNITS, tmp_path / "a.partial")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"identity": 1}', '{"identity": "x", "counts": "a", "done": 1}'])
@@ -163,8 +165,8 @@ def test_counts_are_of_the_unit_that_the_head_puts_first(bench: Bench, tmp_path:
         for kernel, stride in ((10, 5), *((3, 2),) * 4, *((2, 2),) * 2):
             length = (length - kernel) // stride + 1
         frames += length
-    found = count_units(teacher, head, 6, utterances, UNITS, tmp_path / "a")
-    assert torch.equal(found, expected) and int(found.sum()) == frames
+    found = count_units(teacher, head, [6], utterances, UNITS, tmp_path / "a")
+    assert torch.equal(found[0], expected) and int(found.sum()) == frames
 
 
 def test_a_count_that_was_begun_with_another_codebook_begins_again(
@@ -201,7 +203,7 @@ def test_counts_are_the_same_in_any_order_and_after_a_kill(
     config = TeacherConfig(folder="teachers/hubert_guided")
     teacher = load_teacher(config)
     head = teacher_head(teacher, config)
-    whole = count_units(teacher, head, 6, utterances, UNITS, tmp_path / "a")
+    whole = count_units(teacher, head, [6], utterances, UNITS, tmp_path / "a")
     shuffled = random.Random(0).sample(utterances, len(utterances))
     monkeypatch.setattr(host_units, "SAVED_EVERY", 2)
     calls: list[torch.Tensor] = []
@@ -213,12 +215,12 @@ def test_counts_are_the_same_in_any_order_and_after_a_kill(
         return head(states)
 
     with pytest.raises(KeyboardInterrupt):
-        count_units(teacher, killed, 6, shuffled, UNITS, tmp_path / "b")
+        count_units(teacher, killed, [6], shuffled, UNITS, tmp_path / "b")
     rest: list[torch.Tensor] = []
-    found = count_units(teacher, lambda s: (rest.append(s), head(s))[1], 6, utterances, UNITS, tmp_path / "b")
+    found = count_units(teacher, lambda s: (rest.append(s), head(s))[1], [6], utterances, UNITS, tmp_path / "b")
     assert torch.equal(found, whole) and len(rest) == len(utterances) - 2
     with pytest.raises(UserError, match="gives numbers that are not finite"):
-        count_units(teacher, lambda states: head(states) * float("nan"), 6, utterances, UNITS, tmp_path / "c")
+        count_units(teacher, lambda states: head(states) * float("nan"), [6], utterances, UNITS, tmp_path / "c")
 
 
 def expert(bench: Bench, folder: Path, stored: dict | None = None, **sections: object) -> PretrainExpert:

@@ -66,7 +66,7 @@ def test_every_size_can_be_planned_with_the_speakers_there_are(size: str) -> Non
             assert len(set(paths)) == len(paths)
             counts[plan.name] = len(paths)
     assert set(counts) == FOLDERS
-    low, high = {"tiny": (200, 400), "small": (3500, 5500), "medium": (12000, 20000)}[size]
+    low, high = {"tiny": (200, 400), "small": (3500, 5500), "medium": (12000, 20000), "bench": (12000, 16000)}[size]
     assert low < sum(counts.values()) < high
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,20 +24,24 @@ TERMS = {
     "layerwise": {"l1_layer1", "cosine_layer3"},
     "ckd": {"ckd_word_pair", "ckd_word_angle", "ckd_layer_pair", "ckd_layer_angle"},
     "glmd": {"glmd_units", "glmd_agreement"},
+    "layer_units": {"units_layer1", "units_agreement_layer3"},
 }
 ALL = list(TERMS)
-LISTS = [["ckd"], ["glmd"], ["ckd", "glmd"], ["layerwise", "ckd"], ["layerwise", "glmd"], ALL]
+LISTS = [["ckd"], ["glmd"], ["ckd", "glmd"], ["layerwise", "ckd"], ["layerwise", "glmd"], ["layer_units"], ALL]
 
 
 @pytest.fixture(scope="module")
 def units(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("units") / "units.safetensors"
-    assert main(command(bench, out, "--clusters", "12")) == 0
-    return out
+    """A folder with units of each of three layers, and with those of the last one as `glmd` takes them."""
+    folder = tmp_path_factory.mktemp("units") / "units"
+    assert main(command(bench, folder, "--clusters", "12", "--layer", "1", "2", "3", "--ratio", "0.75")) == 0
+    shutil.copy(folder / "layer3.safetensors", folder / "units.safetensors")
+    return folder
 
 
 def entries(names: list[str], units: object) -> list[dict]:
-    return [{"name": name, **({"units": str(units)} if name == "glmd" else {})} for name in names]
+    files = {"glmd": {"units": f"{units}/units.safetensors"}, "layer_units": {"units": str(units)}}
+    return [{"name": name, **files.get(name, {})} for name in names]
 
 
 @pytest.mark.parametrize("names", LISTS, ids="+".join)
@@ -68,8 +73,8 @@ def test_any_combination_trains_every_part_of_any_student(
 def test_a_run_is_distilled_gone_on_with_and_evaluated(
     task: str, names: list[str], width: int, bench: Bench, units: Path, tmp_path: Path
 ) -> None:
-    own = tmp_path / "units.safetensors"
-    own.write_bytes(units.read_bytes())
+    own = tmp_path / "units"
+    shutil.copytree(units, own)
     student = {"encoder_embed_dim": width}
     listed = entries(names, own.name)  # a relative path
     model = bench.model(tmp_path, task, distill=THREE, objectives=listed, student=student)
@@ -84,14 +89,16 @@ def test_a_run_is_distilled_gone_on_with_and_evaluated(
     newest = newest_checkpoint(run)
     again = read_checkpoint(newest or "")
     assert (begun["Step"], again["Step"], whole["Step"]) == (3, 6, 6)
-    heads = {name: value for name, value in again["Objectives"].items() if ".head." in name or ".maps." in name}
+    heads = {
+        name: value for name, value in again["Objectives"].items() if {"head", "heads", "maps"} & {*name.split(".")}
+    }
     assert any(".maps." in name for name in heads) == (width != 24)
     assert heads and not any(torch.equal(value, begun["Objectives"][name]) for name, value in heads.items())
     for part in ("Objectives", {"gendistiller": "GenDistiller", "distilhubert": "Distiller"}[task]):
         assert all(torch.equal(value, whole[part][name]) for name, value in again[part].items())
     for split in ("train", "valid"):
         assert set().union(*(TERMS[name] for name in names)) <= read_metrics(run, split)[6].keys()
-    own.unlink()  # the student needs no units file
+    shutil.rmtree(own)  # the student needs no units file
     assert not any("label_embs" in name for name in load_student(newest or "").state_dict())
     upstream = {"gendistiller": "gendistiller_local", "distilhubert": "distiller_local"}[task]
     asr = ("-u", upstream, "-k", newest, "-d", "asr", "-c", ROOT / "downstream_runs/asr/small.yaml", "-o", SHORT_ASR)
@@ -107,8 +114,8 @@ def test_units_that_cannot_be_read_are_named_before_a_folder_is_made(
     content: bytes | None, said: str, bench: Bench, tmp_path: Path
 ) -> None:
     if content is not None:
-        (tmp_path / "u").write_bytes(content)
-    files = ("-g", bench.model(tmp_path, objectives=entries(["glmd"], "u")), "-c", bench.runner(tmp_path))
+        (tmp_path / "units.safetensors").write_bytes(content)
+    files = ("-g", bench.model(tmp_path, objectives=entries(["glmd"], ".")), "-c", bench.runner(tmp_path))
     answer = run_python(PRETRAIN, "-u", "gendistiller", *files, cwd=tmp_path, env=bench.environment)
     assert answer.returncode == 2 and said in answer.stderr and "Traceback" not in answer.stderr
     assert "gendistiller units" in answer.stderr and not (tmp_path / "result").exists()

@@ -17,10 +17,8 @@ from torch import Tensor, nn
 
 from s3prl_gendistiller.config_objectives import GlmdConfig
 from s3prl_gendistiller.distill.objectives import Setting
-from s3prl_gendistiller.distill.units import UnitHead, Units
+from s3prl_gendistiller.distill.units import UNIT_DIM, UnitHead, Units
 from s3prl_gendistiller.errors import UserError
-
-UNIT_DIM = 256  # width of the student's head where the teacher has no head, as in HuBERT Base
 
 
 def build(config: GlmdConfig, setting: Setting) -> nn.Module:

@@ -19,6 +19,7 @@ from s3prl_gendistiller.superb.tasks import Metric, Task
 from s3prl_gendistiller.superb.tasks.items import Items, joined
 
 SIGNIFICANT = 0.05
+WORDS = BETTER, WORSE, LEVEL = "better", "worse", "level"
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,8 @@ class Compared:
     def word(self) -> str:
         """What the first student is: better or worse if interval and corrected p value say so, else level."""
         if self.corrected >= SIGNIFICANT or self.found.low <= 0 <= self.found.high:
-            return "level"
-        return "better" if (self.found.difference > 0) == self.metric.higher_is_better else "worse"
+            return LEVEL
+        return BETTER if (self.found.difference > 0) == self.metric.higher_is_better else WORSE
 
 
 @dataclass(frozen=True)
@@ -125,16 +126,14 @@ def student(name: str, models: Sequence[str], content: Mapping[str, Any], root: 
 
 
 def compare_students(first: Student, second: Student, tasks: Sequence[Task]) -> tuple[list[Compared], list[LeftOut]]:
-    """The differences on all metrics of the tasks that one of the two has, and what is not compared."""
+    """The differences on all metrics, and what is not compared."""
     found: list[tuple[Task, Metric, Difference]] = []
     left_out = []
     for task in tasks:
         lacking = [student.name for student in (first, second) if not student.models(task)]
-        if len(lacking) == 2:
-            continue
         try:
             if lacking:
-                raise UserError(f"{lacking[0]} has no result")
+                raise UserError(f"{' and '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} no result")
             if not task.statistics:
                 raise UserError("its items are not kept")
             ours, theirs = _aligned(first, second, task)

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from s3prl_gendistiller.superb.comparison.compared import SIGNIFICANT, Compared, LeftOut, Student
+from s3prl_gendistiller.superb.comparison.compared import SIGNIFICANT, WORDS, Compared, LeftOut, Student
 from s3prl_gendistiller.superb.comparison.resampling import DRAWS
 from s3prl_gendistiller.superb.suite.table import label, markdown
 
 
 def as_markdown(first: Student, second: Student, rows: Sequence[Compared], left_out: Sequence[LeftOut]) -> str:
-    """A row for each metric, and notes below."""
+    """A line that says what follows, a row for each metric, and notes below."""
     cells = [["task", *header(first.name, second.name), f"{first.name} is"]]
     cells += [[label(row.task, row.metric), *numbers(row), row.word] for row in rows]
     count = f"{len(rows)} metrics" if len(rows) > 1 else "1 metric"
     notes = [*method(first.name, second.name, count, rows), of_runs(first), of_runs(second), *reasons(left_out)]
-    return markdown(cells) + "".join(f"\n{note}\n" for note in notes)
+    texts = [summary(first.name, second.name, rows), markdown(cells), *notes]
+    return "\n".join(f"{text.rstrip()}\n" for text in texts)
+
+
+def summary(first: str, second: str, rows: Sequence[Compared]) -> str:
+    """A line that names the metrics on which the first is better, worse and level."""
+    if not rows:
+        return f"{first} against {second}: no metric is compared by its items."
+    parts = []
+    for word in WORDS:
+        labels = [label(row.task, row.metric) for row in rows if row.word == word]
+        parts.append(f"{word} on {', '.join(labels) or 'none'}")
+    return f"{first} against {second}: {'; '.join(parts)}."
 
 
 def header(first: str, second: str) -> list[str]:
@@ -44,6 +56,12 @@ def method(first: str, second: str, corrected_for: str, rows: Sequence[Compared]
         f"better and worse: the interval lies on one side of 0, and p (Holm) is below {SIGNIFICANT:g}. level: no "
         "difference was shown, which does not show that there is none.",
     ]
+    if any(2 in row.found.seeds for row in rows):
+        found.append(
+            "Two seeds say little about a spread, so that their intervals are wide; a third seed narrows them."
+        )
+    if any(row.task.name == "qbe" for row in rows):
+        found.append("QBE: its items are the queries, each of which is drawn with all documents.")
     if any(row.task.name == "asv" for row in rows):
         found.append("ASV: trials that share a recording are drawn one by one, which makes its interval too narrow.")
     return found
@@ -65,4 +83,5 @@ def reasons(left_out: Sequence[LeftOut]) -> list[str]:
     tasks: dict[str, list[str]] = {}
     for one in left_out:
         tasks.setdefault(one.reason, []).append(one.task.name.upper())
-    return [f"not compared: {', '.join(names)} ({reason})" for reason, names in tasks.items()]
+    found = ((f"{', '.join(names)} {'are' if len(names) > 1 else 'is'}", reason) for reason, names in tasks.items())
+    return [f"{which} not compared: {reason}" for which, reason in found]

@@ -67,8 +67,8 @@ def items_of(folder: Path, task: Task) -> Items:
             again = f"run_downstream.py -m evaluate -t {task.test} -e {folder / checkpoint}"
         else:
             again = f"gendistiller superb --dry-run prints its command, run_downstream.py -m evaluate for {task.test}"
-        remedy = f"remove {ITEMS} there and test again: {again}"
-        raise UserError(f"{folder}: keeps no items of its test ({error}); {remedy}") from error
+        first = f"remove {ITEMS} there and " if (folder / ITEMS).is_file() else ""
+        raise UserError(f"{folder}: keeps no items of its test ({error}); {first}test again: {again}") from error
 
 
 def _made(task: Task, folder: Path, config: Mapping[str, Any], values: Mapping[str, float]) -> Items:

@@ -61,7 +61,7 @@ def test_nearer_is_better_whatever_the_direction_of_the_metric() -> None:
     assert rows["p (Holm), over forms"]["PR PER % ↓"] == ""
     assert answer(text) == (
         "Over 3 students of 3 forms, the nearer to the teacher, the better on PR PER % ↓ +1.00; the worse on "
-        "KS acc % ↑ -1.00. So few forms show no order."
+        "KS acc % ↑ -1.00. So few forms cannot show an order."
     )
 
 
