@@ -30,7 +30,7 @@ BEGIN, END = "<!-- measured: python benchmarks/teacher_card.py -->", "<!-- end -
 QUALITY, TASKS, LAST = "quality.json", "tasks.csv", "tasks_last.csv"
 REFERENCES = ("fbank", "random")
 TITLES = {
-    TASKS: "The weighted sum of the layers, the learning rates of the command above:",
+    TASKS: "The weighted sum of the layers:",
     LAST: "The last layer alone:",
 }
 
