@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent
 PACKAGE = "s3prl_gendistiller"
 # Top-level folders of the repository that the wheel contains inside the package; `shipped.py` locates them.
 SHIPPED_FOLDERS = ("upstream", "pretrain_configs", "downstream_runs", "teachers")
-SHIPPED_FILES = ["*.yaml", "*.dict", "*.txt", "*.md", "*.json", "*.safetensors", "*.png", "*.csv"]  # *.py travel as modules
+SHIPPED_FILES = ["*.yaml", "*.dict", "*.txt", "*.md", "*.json", "*.safetensors", "*.png", "*.csv"]  # not *.py
 
 REQUIRES = [
     "s3prl>=0.4.15,<0.5",  # bounded above: host/ relies on internals of 0.4
