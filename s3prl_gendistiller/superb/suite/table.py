@@ -102,7 +102,7 @@ def build_table(
 
 
 def _notes(suite: Suite, rows: Sequence[Row]) -> list[str]:
-    """Lines on the spread, on runs that repeat another one, and on synthetic speech."""
+    """Lines on the spread, on runs that repeat another one, and on corpora that are not SUPERB's."""
     found = []
     if any(len(row.runs.models) > 1 for row in rows):
         what = "all runs of a row: distillations (training seeds of the student) and heads (seeds of the task's head)"
@@ -114,7 +114,7 @@ def _notes(suite: Suite, rows: Sequence[Row]) -> list[str]:
         for model, first in row.runs.repeated:
             found.append(f"{row.student}: {model.name} is the same model as {first.name} and does not count.")
     if suite.synthetic:
-        found.append("The speech is synthetic, so that no number is comparable with a published one.")
+        found.append("The corpora are not those of SUPERB, so that no number is comparable with a published one.")
     return found
 
 

@@ -91,7 +91,7 @@ def test_results_on_synthetic_speech_stay_marked(superb: Superb, suite: Suite, m
         assert superb("--tasks", "ks") == 0
     assert superb("--tasks", "er") == 0
     assert json.loads((suite.out / "results.json").read_text())["synthetic"] is True
-    assert "The speech is synthetic" in (suite.out / "table.md").read_text()
+    assert "The corpora are not those of SUPERB" in (suite.out / "table.md").read_text()
 
 
 def test_runs_that_all_fail_leave_the_table_as_it_is(
