@@ -75,15 +75,17 @@ class GuidedModel(nn.Module):
         states = encode(self.hubert, wavs, mask)
         report: dict[str, Tensor] = {}
         total = wavs.new_zeros(())
-        for layer, linear in self.maps.items():
-            error = (linear(states[int(layer)]).float() - targets[int(layer)].float()).square().mean()
-            report[f"error_{layer}"] = error
-            total = total + self.phase.imitate_weight * error / len(self.maps)
-        for layer, linear in self.mel_maps.items():
-            assert mels is not None
-            error = (linear(states[int(layer)]).float() - mels).square().mean()
-            report[f"mel_error_{layer}"] = error
-            total = total + self.phase.mel_weight * error / len(self.mel_maps)
+        regressed = (
+            ("error", self.maps, targets, self.phase.imitate_weight),
+            ("mel_error", self.mel_maps, {layer: mels for layer in self.phase.mel_from}, self.phase.mel_weight),
+        )
+        for name, maps, wanted, weight in regressed:
+            for layer, linear in maps.items():
+                target = wanted[int(layer)]
+                assert target is not None
+                error = (linear(states[int(layer)]).float() - target.float()).square().mean()
+                report[f"{name}_{layer}"] = error
+                total = total + weight * error / len(maps)
         for layer, head in self.heads.items():
             logits = head(states[int(layer)])
             assert units is not None

@@ -18,10 +18,10 @@ from s3prl_gendistiller.corpora import voxceleb
 from s3prl_gendistiller.corpora.clips import Clip
 from s3prl_gendistiller.corpora.folder import CorpusPlan
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.superb.tasks.sid import SPEAKERS
 
 _COUNT = 3
 _HALVES = ("words_a", "words_b")  # of the words, in alphabetical order
-_SPEAKERS = 1251
 _PURPOSES = {"train": 1, "dev": 2, "test": 3}
 _TRIALS = {"dev": {"dev"}, "test": {"dev", "test"}}
 """The splits of the recordings in trials. The head hears no recording of a test speaker, so two splits are free."""
@@ -40,10 +40,10 @@ def speakers(digits: Sequence[Mapping[str, str]], verification: bool) -> CorpusP
     Raises:
         UserError: more speakers than s3prl's identification has, or too few recordings, and `verification` is asked.
     """
-    names = {name: f"id{10001 + i}" for i, name in enumerate(sorted({row["speaker"] for row in digits}))}
-    if len(names) > _SPEAKERS:
+    names = {name: f"id{SPEAKERS[0] + i}" for i, name in enumerate(sorted({row["speaker"] for row in digits}))}
+    if len(names) > len(SPEAKERS):
         raise UserError(
-            f"--real: digits.csv: found {len(names)} speakers, expected at most {_SPEAKERS}, as s3prl's SID"
+            f"--real: digits.csv: found {len(names)} speakers, expected at most {len(SPEAKERS)}, as s3prl's SID"
         )
     words = sorted({row["word"] for row in digits})
     parts = _parts(names)

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from s3prl_gendistiller.documents import parse_json
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.models.unit_posterior import HEAD_TEMPERATURE, cosine_logits
+from s3prl_gendistiller.models.unit_posterior import HEAD_TEMPERATURE, cosine_logits, float32_or_better
 from s3prl_gendistiller.outputs import replacing
 
 UNIT_DIM = 256  # width of a student's head where the teacher has no head, as in HuBERT Base
@@ -29,11 +29,6 @@ SHARPNESS = 0.1  # temperature of k-means, relative to the mean squared distance
 FORMAT = "1"
 LAYER_FILE = "layer{}.safetensors"
 """Names of the files of several layers' units in a folder."""
-
-
-def float32_or_better(values: Tensor) -> Tensor:
-    """float64 values as they are, others in float32: in bfloat16 an angle between frames is wrong by 0.005."""
-    return values if values.dtype == torch.float64 else values.float()
 
 
 class UnitSource(nn.Module, abc.ABC):
@@ -71,8 +66,7 @@ class UnitHead(UnitSource):
 
     def forward(self, states: Tensor) -> Tensor:
         """(..., D) -> logits (..., V)."""
-        frames = float32_or_better(self.final_proj(states))
-        return cosine_logits(frames, float32_or_better(self.label_embs_concat), self.number)
+        return cosine_logits(self.final_proj(states), self.label_embs_concat, self.number)
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor], temperature: float = HEAD_TEMPERATURE) -> UnitHead:

@@ -9,9 +9,15 @@ from torch.nn import functional
 HEAD_TEMPERATURE = 0.1  # divisor of the cosines, as in HuBERT
 
 
+def float32_or_better(values: Tensor) -> Tensor:
+    """float64 values as they are, others in float32: in bfloat16 an angle between frames is wrong by 0.005."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
 def cosine_logits(frames: Tensor, embeddings: Tensor, temperature: float) -> Tensor:
     """Cosines of frames (..., E) and embeddings (V, E) over a temperature (HuBERT, equation 3): (..., V)."""
-    return functional.normalize(frames, dim=-1) @ functional.normalize(embeddings, dim=-1).T / temperature
+    frames, embeddings = (functional.normalize(float32_or_better(each), dim=-1) for each in (frames, embeddings))
+    return frames @ embeddings.T / temperature
 
 
 class UnitPosterior(nn.Module):
@@ -31,7 +37,7 @@ class UnitPosterior(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """(..., D) -> logits (..., V)."""
-        return cosine_logits(self.projection(h).float(), self.embeddings.float(), HEAD_TEMPERATURE)
+        return cosine_logits(self.projection(h), self.embeddings, HEAD_TEMPERATURE)
 
     def mean_embedding(self, h: Tensor) -> Tensor:
         """M^T p, (..., D) -> (..., D)."""

@@ -15,7 +15,7 @@ from tests.conftest import tiny_config
 Audio = tuple[Tensor, Tensor]
 WIDTH, FRAMES = 24, 12
 WAV = [torch.randn(4_000, generator=torch.Generator().manual_seed(0))]
-LINEAR, MLP = WIDTH * WIDTH, 5 * WIDTH * WIDTH  # weights without bias
+MLP = 5 * WIDTH * WIDTH  # weights without bias
 MLP_PARAMETERS = MLP + (1 + 2 + 1) * WIDTH
 
 

@@ -25,7 +25,7 @@ from s3prl_gendistiller.superb.tasks.items import Items, joined
 from s3prl_gendistiller.superb.tasks.statistics import Evaluate, Statistic, ranked
 
 DRAWS = 5000
-LEVEL = 0.95
+CONFIDENCE = 0.95
 _AT_ONCE = 4_000_000  # weights in memory: 32 MB
 
 Seeds = Sequence[Sequence[Items]]
@@ -95,7 +95,7 @@ def compare(statistic: Statistic, first: Seeds, second: Seeds, draws: int = DRAW
         return np.ones(draws) if np.isinf(freedom) else np.sqrt(freedom / random.chisquare(freedom, draws))
 
     deviations = (of_items + of_seeds()) * student()
-    low, high = difference + np.quantile(deviations, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = difference + np.quantile(deviations, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     null = (_permuted(statistic, systems, draws, random) + of_seeds()) * student()
     as_large = np.abs(null) >= abs(difference) - 1e-9
     p = (1 + int(as_large.sum())) / (1 + draws)
