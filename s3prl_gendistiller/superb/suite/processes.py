@@ -1,8 +1,9 @@
 """Processes that run run_downstream.py, and how many of them a machine holds.
 
-A short run would spend half of its time on importing torch and s3prl. On Linux without a GPU one process imports both
-once, and every run is forked from that process. Elsewhere each run imports both: importing s3prl.hub looks for GPUs
-(`upstream/log_stft`), after which a forked process can no longer use one.
+A short run would spend half of its time on importing torch and s3prl. On Linux one process imports both once, and every
+run is forked from that process. Importing s3prl.hub looks for GPUs (`upstream/log_stft`). If CUDA answers, a forked
+process can no longer use a GPU; so NVIDIA's management library is asked (`BY_NVML`), and one forked process computes on
+the GPU before any run is forked. Where that fails, each run imports both.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ LOCK = ".superb.lock"
 GIB_PER_JOB = 2.5
 LAST_LINES = 4
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+BY_NVML = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+"""Lets torch count the GPUs without CUDA."""
+FORK_TRIAL_S = 120.0
 IMPORTED_ONCE = "s3prl_gendistiller.superb.suite.process_imports"
 
 Main = Callable[[Sequence[str]], int]
@@ -50,10 +54,7 @@ class Processes:
 
     def __init__(self, main: Main, threads: int, lock: int, devices: Sequence[str] = ()) -> None:
         self.main, self.threads, self.lock = main, threads, lock
-        forked = sys.platform == "linux" and not needs_gpu(devices)
-        self._context: Any = multiprocessing.get_context("forkserver" if forked else "spawn")
-        if forked:
-            self._context.set_forkserver_preload([IMPORTED_ONCE])
+        self._context = starting(_compute_on_gpu if needs_gpu(devices) else None)
         self._chosen = bool(devices)
         self._devices: queue.SimpleQueue[str] = queue.SimpleQueue()
         for device in devices:
@@ -80,7 +81,8 @@ class Processes:
         flags, visible = placed(device, os.environ.get(VISIBLE))
         arguments = [*arguments, *flags]
         # threads that spin while they wait slow down every run that shares their core
-        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "OMP_NUM_THREADS": str(self.threads), **visible}
+        threads = {"OMP_NUM_THREADS": str(self.threads)}
+        environment = {"OMP_WAIT_POLICY": "PASSIVE", **BY_NVML, **os.environ, **threads, **visible}
         messages = log.with_suffix(".err")
         messages.touch()
         shown = "".join(f"{name}={value} " for name, value in visible.items())
@@ -112,6 +114,35 @@ class Processes:
             self._stopped = True
             for process in self._running:
                 process.terminate()
+
+
+def starting(trial: Callable[[], None] | None) -> Any:
+    """How runs start: the context of multiprocessing that forks them from one process, else that of new processes.
+
+    Args:
+        trial: what a forked process must be able to do, with exit status 0; None where there is nothing to try.
+    """
+    if sys.platform == "linux":
+        forking: Any = multiprocessing.get_context("forkserver")
+        forking.set_forkserver_preload([IMPORTED_ONCE])
+        if trial is None or _succeeds(forking.Process(target=trial)):
+            return forking
+    return multiprocessing.get_context("spawn")
+
+
+def _succeeds(process: Any) -> bool:
+    with _environment({**BY_NVML, **os.environ}):
+        process.start()
+    process.join(FORK_TRIAL_S)
+    if process.exitcode is None:  # CUDA of a forked process can wait for ever
+        process.kill()
+        process.join()
+    return bool(process.exitcode == 0)
+
+
+def _compute_on_gpu() -> None:
+    sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
+    torch.ones(1, device="cuda").sum().item()
 
 
 def _signal_in_words(number: int) -> str:

@@ -23,6 +23,7 @@ from s3prl_gendistiller.superb.suite.processes import (
     jobs_that_fit,
     locked,
     placed,
+    starting,
     threads_of,
 )
 
@@ -156,7 +157,7 @@ def test_each_device_has_one_run_at_a_time(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.delenv(VISIBLE, raising=False)
     with locked(tmp_path) as lock:
         launch = Processes(say_what_is_seen, 1, lock, devices=["cuda:0", "cuda:1"])
-        assert launch._context.get_start_method() == "spawn"  # a forked process could not use a GPU
+        assert launch._context.get_start_method() == "spawn"  # no forked process computes on a GPU here
         logs = [tmp_path / f"{name}.log" for name in "abc"]
         threads = [threading.Thread(target=launch, args=(["-m", "train"], log)) for log in logs]
         for thread in threads:
@@ -167,6 +168,27 @@ def test_each_device_has_one_run_at_a_time(tmp_path: Path, monkeypatch: pytest.M
     assert all(line.startswith("-m train --device cuda ") for line in seen)
     assert {line[-1] for line in seen} == {"0", "1"}
     assert all(log.read_text().startswith(f"$ {VISIBLE}=") for log in logs)
+
+
+def succeed() -> None:
+    assert os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == "1"
+
+
+def fail() -> None:
+    sys.exit(1)
+
+
+def wait_for_ever() -> None:
+    time.sleep(600.0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="runs are forked on Linux alone")
+def test_runs_are_forked_where_a_forked_process_can_do_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "FORK_TRIAL_S", 20.0)
+    assert starting(None).get_start_method() == starting(succeed).get_start_method() == "forkserver"
+    assert starting(fail).get_start_method() == "spawn"
+    monkeypatch.setattr(processes, "FORK_TRIAL_S", 0.2)
+    assert starting(wait_for_ever).get_start_method() == "spawn"
 
 
 def test_a_device_is_free_again_when_its_run_failed(tmp_path: Path) -> None:
