@@ -59,6 +59,11 @@ class GenDistillerConfig(BackboneConfig):
         choices=("generated", "hidden"),
         about="the student's layers: those that the output layer generates, or the hidden states before it",
     )
+    predicted_from: str = key(
+        "step",
+        choices=("step", "last", "both"),
+        about="from which state a layer is predicted in training: of its own step, of the last step, or both",
+    )
     output_init: str = key(
         "identity",
         choices=("random", "identity"),
@@ -82,6 +87,11 @@ class GenDistillerConfig(BackboneConfig):
         """Whether a step uses the layer that the step before generated."""
         return not HISTORY_INPUTS[self.history_input].control or SKIP_CONNECTIONS[self.skip_connection].feeds_back
 
+    @property
+    def predicts_each_step(self) -> bool:
+        """Whether an output layer predicts a layer from the state of each step."""
+        return self.output_layer and self.predicted_from != "last"
+
     def problems(self) -> Iterator[str]:
         yield from super().problems()
         if self.silent_passes and not HISTORY_INPUTS[self.history_input].carries:
@@ -94,6 +104,16 @@ class GenDistillerConfig(BackboneConfig):
             for name, wanted in (("output_form", "linear"), ("exposed_layer", "generated")):
                 if (found := getattr(self, name)) != wanted:
                     yield f"{name}: found {found} with output_layer false, expected {wanted}, or output_layer true"
+        if self.predicted_from != "step" and (self.exposed_layer != "hidden" or not self.output_layer):
+            yield (
+                f"predicted_from: found {self.predicted_from} with exposed_layer {self.exposed_layer}, expected step, "
+                "or exposed_layer hidden; layers that are predicted from the last step are left out in use"
+            )
+        if self.predicted_from == "last" and (self.feeds_back or self.skip_connection != "none"):
+            yield (
+                f"predicted_from: found last with history_input {self.history_input} and skip_connection "
+                f"{self.skip_connection}, expected step or both; such a student needs the layer of each step"
+            )
         if HISTORY_INPUTS[self.history_input].posterior != (self.history_units > 1):
             wanted = "0; only" if self.history_units else "the number of units that layer_units keeps, at least 2; only"
             yield (

@@ -134,13 +134,19 @@ class DistillTask(nn.Module):
             options.update(teacher_layers=targets, teacher_probability=teacher_probability)
         with self._precision(wavs.device):
             output = self.student(wavs, lengths, **options)
-        taught, predictions, mask = trim_to_shorter(taught, output.predictions, output.frame_mask)
-        with torch.autocast(wavs.device.type, enabled=False):
-            values: Terms = {}
-            for objective, source in zip(self.objectives, self._sources, strict=True):
-                if source in (None, *layers):  # otherwise the source is a target layer beyond this batch's depth
-                    given = taught[:, :depth] if source is None else taught[:, layers.index(source)].unsqueeze(1)
-                    values.update(_known_terms(objective, objective(given, predictions.float(), mask)))
+        values: Terms = {}
+        for predicted in output.prediction_sets:
+            known_layers, predictions, mask = trim_to_shorter(taught, predicted, output.frame_mask)
+            with torch.autocast(wavs.device.type, enabled=False):
+                for objective, source in zip(self.objectives, self._sources, strict=True):
+                    if source not in (None, *layers):
+                        continue  # the source is a target layer beyond this batch's depth
+                    given = known_layers[:, :depth]
+                    if source is not None:
+                        given = known_layers[:, layers.index(source)].unsqueeze(1)
+                    for name, term in _known_terms(objective, objective(given, predictions.float(), mask)).items():
+                        before = values.get(name)
+                        values[name] = term if before is None else (before[0] + term[0], before[1] + term[1])
         return values
 
     def _precision(self, device: torch.device) -> contextlib.AbstractContextManager:

@@ -15,7 +15,8 @@ With z the front end's frames, e_n the step embedding, n = 1..N and y_0 = z; h_0
     h_n = W y_n + form of `skip_connection`          (B, T, D)   generates teacher layer target_layers[n]
 
 The tables of both forms stand in `forms.py`. The layers of the student are h_n; with `exposed_layer: hidden` they are
-y_n, normalised in a pre-norm student, and W serves training and the history alone.
+y_n, normalised in a pre-norm student, and W serves training and the history alone. With `predicted_from: last` or
+`both` each target layer has a head on y_N, which serves training alone.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from s3prl_gendistiller.models.front_end import (
     frame_mask,
     normalise_samples,
 )
-from s3prl_gendistiller.models.output_layer import build_output_layer
+from s3prl_gendistiller.models.output_layer import build_heads, build_output
 from s3prl_gendistiller.models.student import Student, StudentOutput
 from s3prl_gendistiller.models.unit_posterior import UnitPosterior
 
@@ -84,7 +85,7 @@ class GenDistiller(Student):
             activation_dropout=config.activation_dropout,
             recomputed=config.gradient_checkpointing,
         )
-        self.output = build_output_layer(config.output_form, config.output_init, width) if config.output_layer else None
+        self.output = build_output(config)
         passes = config.silent_passes + num_steps
         self.step_embedding = nn.Embedding(passes, width) if config.step_embedding else None
         if self.step_embedding is not None:
@@ -102,8 +103,9 @@ class GenDistiller(Student):
         self._predicts = True  # False in use, where the generated layers are no hidden states
         of_each = [UnitPosterior(width, config.history_units) for _ in range(num_steps - 1 if form.posterior else 0)]
         self.unit_posteriors = nn.ModuleList(of_each) if of_each else None  # of the layers that are fed back
-        # drawn last, so that all other parts start as in a student without adapters
+        # drawn last, so that all other parts start as in a student without these
         self.step_adapters = StepAdapters(self.layer, config.step_rank, passes) if config.step_rank else None
+        self.last_heads = build_heads(config, num_steps)
 
     def forward(
         self,
@@ -145,13 +147,16 @@ class GenDistiller(Student):
         self.feedback.observe(generated, teacher_layers, mask)
         if self.config.exposed_layer == "generated":
             return StudentOutput([z, *generated], mask, num_predicted=steps)
-        predicted = generated if self._predicts else []
-        return StudentOutput([z, *states], mask, num_predicted=steps, predicted=predicted)
+        sets = [generated] if self._predicts and self.config.predicts_each_step else []
+        if self.last_heads is not None:
+            sets.append([head(states[-1]) for head in self.last_heads[:steps]])
+        return StudentOutput([z, *states], mask, steps, *(sets or [[]]))
 
     def for_use(self) -> GenDistiller:
         self.feedback = Feedback(GenerationTargetsConfig())
         if self.config.exposed_layer == "hidden":
             self._predicts = False
+            self.last_heads = None
             if not self.config.feeds_back or self.num_steps == 1:
                 self.output = None
         return self
@@ -288,11 +293,8 @@ class GenDistiller(Student):
         """Parameters by part: "paper", the papers' layout (front end, projection, position, norms, layer, output);
         what stands beside it, with "history" for norm and projection; "total".
         """
-        steps, rest = (
-            ("embedding", "norms", "adapters"),
-            ("history", "unit_posteriors", "feature_norm", "position_bias"),
-        )
-        counts = dict.fromkeys(("paper", *(f"step_{name}" for name in steps), *rest), 0)
+        steps = ("step_embedding", "step_norms", "step_adapters")
+        counts = dict.fromkeys(("paper", *steps, "history", "unit_posteriors", "feature_norm", "position_bias"), 0)
         for name, parameter in self.named_parameters():
             part = next((part for part in list(counts)[1:] if name.startswith(part) or f".{part}." in name), "paper")
             counts[part] += parameter.numel()

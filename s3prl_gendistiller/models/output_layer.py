@@ -1,9 +1,11 @@
-"""The output layer of a GenDistiller, which turns the state of a step into a layer of the teacher."""
+"""The output layer of a GenDistiller, which turns the state of a step into a layer of the teacher, and its heads."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn.functional import gelu
+
+from s3prl_gendistiller.config_gendistiller import GenDistillerConfig
 
 
 class MlpOutput(nn.Linear):
@@ -35,3 +37,18 @@ def build_output_layer(form: str, init: str, width: int) -> nn.Linear:
             nn.init.zeros_(layer.narrowed.weight)
             nn.init.zeros_(layer.narrowed.bias)
     return layer
+
+
+def build_output(config: GenDistillerConfig) -> nn.Linear | None:
+    """The output layer that all steps share; None where no step predicts a layer from its own state."""
+    if not config.predicts_each_step:
+        return None
+    return build_output_layer(config.output_form, config.output_init, config.encoder_embed_dim)
+
+
+def build_heads(config: GenDistillerConfig, count: int) -> nn.ModuleList | None:
+    """Output layers of the last state, one for each of `count` target layers; None where steps predict alone."""
+    if config.predicted_from == "step":
+        return None
+    form, init, width = config.output_form, config.output_init, config.encoder_embed_dim
+    return nn.ModuleList(build_output_layer(form, init, width) for _ in range(count))

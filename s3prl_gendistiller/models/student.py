@@ -20,6 +20,7 @@ class StudentOutput:
     frame_mask: Tensor  # (B, T), True = real frame
     num_predicted: int  # number of predicted teacher layers; the last hidden states, or as many as those
     predicted: list[Tensor] | None = None  # the predicted layers, where they are no hidden states; empty if left out
+    predicted_again: list[Tensor] | None = None  # the same layers, predicted a second time from another hidden state
 
     @property
     def predictions(self) -> Tensor:
@@ -29,6 +30,11 @@ class StudentOutput:
                 raise ValueError("predictions: left out of a student in use; load_student(..., whole=True) keeps them")
             return torch.stack(self.predicted, dim=1)
         return torch.stack(self.hidden_states[-self.num_predicted :], dim=1)
+
+    @property
+    def prediction_sets(self) -> list[Tensor]:
+        """`predictions`, and `predicted_again` if the student has it, each (B, N, T, D); a loss is over all of them."""
+        return [self.predictions, *([] if self.predicted_again is None else [torch.stack(self.predicted_again, dim=1)])]
 
 
 class Student(nn.Module):

@@ -40,6 +40,7 @@ TASKS: list[tuple[str, dict[str, Any]]] = [
     ("gendistiller", {"distill": {"random_depth": True}}),
     ("gendistiller", {"distill": {"feedback": "scheduled", "feedback_by": "frame", "feedback_noise": 1.0}}),
     ("gendistiller", {"student": {"output_form": "mlp", "exposed_layer": "hidden"}}),
+    ("gendistiller", {"student": {"predicted_from": "both", "exposed_layer": "hidden"}}),
     ("gendistiller", {"student": {"encoder_embed_dim": 16}}),
     (
         "gendistiller",

@@ -26,7 +26,7 @@ from tests.host.test_pretrain_expert import train
 CARD = Card("mine", 123_456, 0.5, 8)
 WAVS = [torch.randn(samples, generator=torch.Generator().manual_seed(samples)) / 10 for samples in (8_000, 5_000)]
 FRONT_ENDS: dict[str, dict[str, Any]] = {"": {}, "+mel_no_norm": {"mel_bins": 20, "mel_channels": 16}}
-WITHOUT_OUTPUT = ("echo+head", "echo+head_linear")
+WITHOUT_OUTPUT = ("echo+head", "echo+head_linear", "recur+head+predict_last", "echo+head+predict_both")
 FORMS = (
     *WITHOUT_OUTPUT,
     *("echo+head_exposed", "head", "head_linear", "project_teacher_forced+head"),
@@ -133,3 +133,22 @@ def test_keys_without_effect_are_refused_at_once() -> None:
         stated = {**content, "student": {"history_input": history_input}, "distill": distill}
         with pytest.raises(ConfigError, match=said):
             read_model_config("gendistiller", stated)
+
+
+@pytest.mark.parametrize(
+    ("student", "said"),
+    [
+        ({"predicted_from": "both"}, "found both with exposed_layer generated, expected step, or exposed_layer hidden"),
+        (
+            {"predicted_from": "last", "exposed_layer": "hidden"},
+            "found last with history_input carry and skip_connection none, expected step or both",
+        ),
+        (
+            {"predicted_from": "last", "exposed_layer": "hidden", "history_input": "echo", "skip_connection": "layer"},
+            "found last with history_input echo and skip_connection layer, expected step or both",
+        ),
+    ],
+)
+def test_a_prediction_that_the_student_cannot_make_is_refused(student: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=f"student.predicted_from: {said}"):
+        read_model_config("gendistiller", {"teacher": {"upstream": "hubert_base"}, "student": student})

@@ -103,3 +103,38 @@ def test_a_student_whose_layers_are_generated_stays_whole_in_use(wavs: Audio) ->
     model = student("echo", exposed="generated")
     expected = model.generate(*wavs).predictions
     assert torch.equal(model.for_use().generate(*wavs).predictions, expected)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+@pytest.mark.parametrize("output_form", ["linear", "mlp"])
+def test_every_layer_is_predicted_from_the_last_state(output_form: str, steps: int, wavs: Audio) -> None:
+    model = student("recur", predicted_from="last", output_form=output_form)
+    found = model(*wavs, steps=steps)
+    assert model.output is None and model.last_heads is not None and len(found.prediction_sets) == 1
+    for head, predicted in zip(model.last_heads[:steps], found.predictions.unbind(1), strict=True):
+        assert torch.equal(head(found.hidden_states[-1]), predicted)
+
+
+@pytest.mark.parametrize("form", ["echo", "carry"])
+def test_every_layer_is_predicted_from_its_own_step_and_again_from_the_last(form: str, wavs: Audio) -> None:
+    alone, model = student(form)(*wavs), student(form, predicted_from="both")
+    found = model(*wavs)
+    own, again = found.prediction_sets
+    assert torch.equal(own, alone.predictions)  # the heads of the last state are drawn last
+    assert model.last_heads is not None
+    for head, predicted in zip(model.last_heads, again.unbind(1), strict=True):
+        assert torch.equal(head(found.hidden_states[-1]), predicted)
+
+
+@pytest.mark.parametrize(
+    ("form", "predicted_from"), [("echo", "last"), ("recur", "last"), ("echo", "both"), ("carry", "both")]
+)
+def test_heads_of_the_last_state_are_trained_and_left_out_in_use(form: str, predicted_from: str, wavs: Audio) -> None:
+    model = student(form, predicted_from=predicted_from).train()
+    sum(each.square().mean() for each in model(*wavs).prediction_sets).backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+    expected = model.generate(*wavs).hidden_states
+    used = model.for_use()
+    assert all(torch.equal(one, other) for one, other in zip(used.generate(*wavs).hidden_states, expected, strict=True))
+    bare = student(form).for_use()
+    assert sum(p.numel() for p in used.parameters()) == sum(p.numel() for p in bare.parameters())
