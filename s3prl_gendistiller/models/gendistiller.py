@@ -103,7 +103,7 @@ class GenDistiller(Student):
         self._predicts = True  # False in use, where the generated layers are no hidden states
         of_each = [UnitPosterior(width, config.history_units) for _ in range(num_steps - 1 if form.posterior else 0)]
         self.unit_posteriors = nn.ModuleList(of_each) if of_each else None  # of the layers that are fed back
-        # drawn last, so that all other parts start as in a student without these
+        # these are drawn last, so that all other parts start as in a student without them
         self.step_adapters = StepAdapters(self.layer, config.step_rank, passes) if config.step_rank else None
         self.last_heads = build_heads(config, num_steps)
 
@@ -148,8 +148,7 @@ class GenDistiller(Student):
         if self.config.exposed_layer == "generated":
             return StudentOutput([z, *generated], mask, num_predicted=steps)
         sets = [generated] if self._predicts and self.config.predicts_each_step else []
-        if self.last_heads is not None:
-            sets.append([head(states[-1]) for head in self.last_heads[:steps]])
+        sets += [[head(states[-1]) for head in self.last_heads[:steps]]] if self.last_heads is not None else []
         return StudentOutput([z, *states], mask, steps, *(sets or [[]]))
 
     def for_use(self) -> GenDistiller:

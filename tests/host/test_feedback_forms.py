@@ -26,7 +26,7 @@ from tests.host.test_pretrain_expert import train
 CARD = Card("mine", 123_456, 0.5, 8)
 WAVS = [torch.randn(samples, generator=torch.Generator().manual_seed(samples)) / 10 for samples in (8_000, 5_000)]
 FRONT_ENDS: dict[str, dict[str, Any]] = {"": {}, "+mel_no_norm": {"mel_bins": 20, "mel_channels": 16}}
-WITHOUT_OUTPUT = ("echo+head", "echo+head_linear", "recur+head+predict_last", "echo+head+predict_both")
+WITHOUT_OUTPUT = ("echo+head", "echo+head_linear", "head+predict_last", "echo+head+predict_both")
 FORMS = (
     *WITHOUT_OUTPUT,
     *("echo+head_exposed", "head", "head_linear", "project_teacher_forced+head"),

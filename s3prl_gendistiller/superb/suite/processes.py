@@ -141,8 +141,10 @@ def _succeeds(process: Any) -> bool:
 
 
 def _compute_on_gpu() -> None:
-    sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the process ends
-    torch.ones(1, device="cuda").sum().item()
+    try:
+        torch.ones(1, device="cuda").sum().item()
+    except Exception:  # of which kind depends on torch; nothing is shown, because runs then start in another way
+        sys.exit(1)
 
 
 def _signal_in_words(number: int) -> str:

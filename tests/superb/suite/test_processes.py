@@ -184,7 +184,6 @@ def wait_for_ever() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="runs are forked on Linux alone")
 def test_runs_are_forked_where_a_forked_process_can_do_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "FORK_TRIAL_S", 20.0)
     assert starting(None).get_start_method() == starting(succeed).get_start_method() == "forkserver"
     assert starting(fail).get_start_method() == "spawn"
     monkeypatch.setattr(processes, "FORK_TRIAL_S", 0.2)
