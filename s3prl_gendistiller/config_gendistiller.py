@@ -101,10 +101,11 @@ class GenDistillerConfig(BackboneConfig):
                 f"only {', '.join(others)} and {last} use the hidden state of a silent pass"
             )
         if not self.output_layer:
-            for name, wanted in (("output_form", "linear"), ("exposed_layer", "generated")):
+            needless = {"output_form": "linear", "exposed_layer": "generated", "predicted_from": "step"}
+            for name, wanted in needless.items():
                 if (found := getattr(self, name)) != wanted:
                     yield f"{name}: found {found} with output_layer false, expected {wanted}, or output_layer true"
-        if self.predicted_from != "step" and (self.exposed_layer != "hidden" or not self.output_layer):
+        if self.predicted_from != "step" and self.exposed_layer != "hidden":
             yield (
                 f"predicted_from: found {self.predicted_from} with exposed_layer {self.exposed_layer}, expected step, "
                 "or exposed_layer hidden; layers that are predicted from the last step are left out in use"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -134,19 +135,18 @@ class DistillTask(nn.Module):
             options.update(teacher_layers=targets, teacher_probability=teacher_probability)
         with self._precision(wavs.device):
             output = self.student(wavs, lengths, **options)
-        values: Terms = {}
-        for predicted in output.prediction_sets:
-            known_layers, predictions, mask = trim_to_shorter(taught, predicted, output.frame_mask)
-            with torch.autocast(wavs.device.type, enabled=False):
-                for objective, source in zip(self.objectives, self._sources, strict=True):
-                    if source not in (None, *layers):
-                        continue  # the source is a target layer beyond this batch's depth
-                    given = known_layers[:, :depth]
-                    if source is not None:
-                        given = known_layers[:, layers.index(source)].unsqueeze(1)
-                    for name, term in _known_terms(objective, objective(given, predictions.float(), mask)).items():
-                        before = values.get(name)
-                        values[name] = term if before is None else (before[0] + term[0], before[1] + term[1])
+        compared = [self._compare(taught, each, output.frame_mask, layers, depth) for each in output.prediction_sets]
+        return functools.reduce(_added, compared)
+
+    def _compare(self, taught: Tensor, predictions: Tensor, mask: Tensor, layers: Sequence[int], depth: int) -> Terms:
+        """The terms of one prediction (B, k, T, D) of the first `depth` of the teacher's `layers` (B, L, T', D_t)."""
+        taught, predictions, mask = trim_to_shorter(taught, predictions, mask)
+        with torch.autocast(predictions.device.type, enabled=False):
+            values: Terms = {}
+            for objective, source in zip(self.objectives, self._sources, strict=True):
+                if source in (None, *layers):  # otherwise the source is a target layer beyond this batch's depth
+                    given = taught[:, :depth] if source is None else taught[:, layers.index(source)].unsqueeze(1)
+                    values.update(_known_terms(objective, objective(given, predictions.float(), mask)))
         return values
 
     def _precision(self, device: torch.device) -> contextlib.AbstractContextManager:
@@ -179,6 +179,11 @@ class DistillTask(nn.Module):
     def _means(sums: Tensor) -> Tensor:
         totals, counts = sums.sum(0).unbind(-1)
         return totals / counts.clamp(min=1.0)
+
+
+def _added(first: Terms, second: Terms) -> Terms:
+    """The sums and counts of two predictions of the same layers together."""
+    return {name: (total + second[name][0], count + second[name][1]) for name, (total, count) in first.items()}
 
 
 def _known_terms(objective: Any, values: Any) -> Terms:

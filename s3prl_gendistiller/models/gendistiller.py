@@ -15,8 +15,7 @@ With z the front end's frames, e_n the step embedding, n = 1..N and y_0 = z; h_0
     h_n = W y_n + form of `skip_connection`          (B, T, D)   generates teacher layer target_layers[n]
 
 The tables of both forms stand in `forms.py`. The layers of the student are h_n; with `exposed_layer: hidden` they are
-y_n, normalised in a pre-norm student, and W serves training and the history alone. With `predicted_from: last` or
-`both` each target layer has a head on y_N, which serves training alone.
+y_n, normalised in a pre-norm student, and W serves training and the history alone. `predicted_from` adds heads on y_N.
 """
 
 from __future__ import annotations
@@ -148,8 +147,9 @@ class GenDistiller(Student):
         if self.config.exposed_layer == "generated":
             return StudentOutput([z, *generated], mask, num_predicted=steps)
         sets = [generated] if self._predicts and self.config.predicts_each_step else []
-        sets += [[head(states[-1]) for head in self.last_heads[:steps]]] if self.last_heads is not None else []
-        return StudentOutput([z, *states], mask, steps, *(sets or [[]]))
+        if self.last_heads is not None:
+            sets.append([head(states[-1]) for head in self.last_heads[:steps]])
+        return StudentOutput([z, *states], mask, num_predicted=steps, predicted=sets)
 
     def for_use(self) -> GenDistiller:
         self.feedback = Feedback(GenerationTargetsConfig())

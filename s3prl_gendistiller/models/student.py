@@ -19,22 +19,26 @@ class StudentOutput:
     hidden_states: list[Tensor]  # the front end's frames, then the layers, each (B, T, D)
     frame_mask: Tensor  # (B, T), True = real frame
     num_predicted: int  # number of predicted teacher layers; the last hidden states, or as many as those
-    predicted: list[Tensor] | None = None  # the predicted layers, where they are no hidden states; empty if left out
-    predicted_again: list[Tensor] | None = None  # the same layers, predicted a second time from another hidden state
+    # every prediction of those layers: of each layer's own state, of the last state, or of both; empty if left out, and
+    # None where the predicted layers are hidden states
+    predicted: list[list[Tensor]] | None = None
 
     @property
     def predictions(self) -> Tensor:
-        """The predicted teacher layers, (B, N, T, D); ValueError where they were left out, see `Student.for_use`."""
-        if self.predicted is not None:
-            if not self.predicted:
-                raise ValueError("predictions: left out of a student in use; load_student(..., whole=True) keeps them")
-            return torch.stack(self.predicted, dim=1)
-        return torch.stack(self.hidden_states[-self.num_predicted :], dim=1)
+        """The predicted teacher layers, (B, N, T, D), the first of `prediction_sets`; errors as of these."""
+        return self.prediction_sets[0]
 
     @property
     def prediction_sets(self) -> list[Tensor]:
-        """`predictions`, and `predicted_again` if the student has it, each (B, N, T, D); a loss is over all of them."""
-        return [self.predictions, *([] if self.predicted_again is None else [torch.stack(self.predicted_again, dim=1)])]
+        """Every prediction of the teacher's layers, (B, N, T, D); a loss is over all of them.
+
+        Raises:
+            ValueError: they were left out, see `Student.for_use`.
+        """
+        sets = [self.hidden_states[-self.num_predicted :]] if self.predicted is None else self.predicted
+        if not sets:
+            raise ValueError("predictions: left out of a student in use; load_student(..., whole=True) keeps them")
+        return [torch.stack(layers, dim=1) for layers in sets]
 
 
 class Student(nn.Module):

@@ -112,7 +112,10 @@ def test_several_ranks_do_not_train_with_noise(make: Any, monkeypatch: pytest.Mo
 def test_keys_without_effect_are_refused_at_once() -> None:
     content = {
         "teacher": {"upstream": "hubert_base"},
-        "student": {"history_input": "echo", "output_layer": False, "output_form": "mlp", "exposed_layer": "hidden"},
+        "student": {
+            **{"history_input": "echo", "output_layer": False, "output_form": "mlp", "exposed_layer": "hidden"},
+            "predicted_from": "both",
+        },
         "distill": {"feedback_by": "frame", "feedback_noise": 0.5, "feedback_gradient": "through"},
     }
     with pytest.raises(ConfigError) as caught:
@@ -121,6 +124,7 @@ def test_keys_without_effect_are_refused_at_once() -> None:
     for said in (
         "student.output_form: found mlp with output_layer false, expected linear, or output_layer true",
         "student.exposed_layer: found hidden with output_layer false, expected generated, or output_layer true",
+        "student.predicted_from: found both with output_layer false, expected step, or output_layer true",
         "distill.feedback_by: found frame with feedback free_running, expected utterance, or feedback scheduled",
         "distill.feedback_noise: found 0.5 with feedback free_running, which feeds no teacher layer back, expected 0",
         "distill.feedback_gradient: found through with feedback free_running, which feeds no teacher layer back",

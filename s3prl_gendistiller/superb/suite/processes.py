@@ -2,8 +2,8 @@
 
 A short run would spend half of its time on importing torch and s3prl. On Linux one process imports both once, and every
 run is forked from that process. Importing s3prl.hub looks for GPUs (`upstream/log_stft`). If CUDA answers, a forked
-process can no longer use a GPU; so NVIDIA's management library is asked (`BY_NVML`), and one forked process computes on
-the GPU before any run is forked. Where that fails, each run imports both.
+process can no longer use a GPU; so NVIDIA's management library is asked (`surroundings`), and one forked process
+computes on the GPU before any run is forked. Where that fails, each run imports both.
 """
 
 from __future__ import annotations
@@ -34,8 +34,6 @@ LOCK = ".superb.lock"
 GIB_PER_JOB = 2.5
 LAST_LINES = 4
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-BY_NVML = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
-"""Lets torch count the GPUs without CUDA."""
 FORK_TRIAL_S = 120.0
 IMPORTED_ONCE = "s3prl_gendistiller.superb.suite.process_imports"
 
@@ -54,7 +52,7 @@ class Processes:
 
     def __init__(self, main: Main, threads: int, lock: int, devices: Sequence[str] = ()) -> None:
         self.main, self.threads, self.lock = main, threads, lock
-        self._context = starting(_compute_on_gpu if needs_gpu(devices) else None)
+        self._context = starting(_compute_on_gpu if needs_gpu(devices) else None, surroundings(threads))
         self._chosen = bool(devices)
         self._devices: queue.SimpleQueue[str] = queue.SimpleQueue()
         for device in devices:
@@ -80,9 +78,7 @@ class Processes:
     def _run_on(self, device: str | None, arguments: Sequence[str], log: Path) -> None:
         flags, visible = placed(device, os.environ.get(VISIBLE))
         arguments = [*arguments, *flags]
-        # threads that spin while they wait slow down every run that shares their core
-        threads = {"OMP_NUM_THREADS": str(self.threads)}
-        environment = {"OMP_WAIT_POLICY": "PASSIVE", **BY_NVML, **os.environ, **threads, **visible}
+        environment = {**surroundings(self.threads), **visible}
         messages = log.with_suffix(".err")
         messages.touch()
         shown = "".join(f"{name}={value} " for name, value in visible.items())
@@ -116,22 +112,30 @@ class Processes:
                 process.terminate()
 
 
-def starting(trial: Callable[[], None] | None) -> Any:
+def surroundings(threads: int) -> dict[str, str]:
+    """The environment of every run, and of the process from which runs are forked, whose libraries read it first."""
+    # threads that spin while they wait slow down every run that shares their core; NVML counts GPUs without CUDA
+    chosen = {"OMP_WAIT_POLICY": "PASSIVE", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+    return {**chosen, **os.environ, "OMP_NUM_THREADS": str(threads)}
+
+
+def starting(trial: Callable[[], None] | None, environment: dict[str, str]) -> Any:
     """How runs start: the context of multiprocessing that forks them from one process, else that of new processes.
 
     Args:
         trial: what a forked process must be able to do, with exit status 0; None where there is nothing to try.
+        environment: of the process that tries it.
     """
     if sys.platform == "linux":
         forking: Any = multiprocessing.get_context("forkserver")
         forking.set_forkserver_preload([IMPORTED_ONCE])
-        if trial is None or _succeeds(forking.Process(target=trial)):
+        if trial is None or _succeeds(forking.Process(target=trial), environment):
             return forking
     return multiprocessing.get_context("spawn")
 
 
-def _succeeds(process: Any) -> bool:
-    with _environment({**BY_NVML, **os.environ}):
+def _succeeds(process: Any, environment: dict[str, str]) -> bool:
+    with _environment(environment):
         process.start()
     process.join(FORK_TRIAL_S)
     if process.exitcode is None:  # CUDA of a forked process can wait for ever

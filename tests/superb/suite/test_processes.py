@@ -24,6 +24,7 @@ from s3prl_gendistiller.superb.suite.processes import (
     locked,
     placed,
     starting,
+    surroundings,
     threads_of,
 )
 
@@ -171,7 +172,7 @@ def test_each_device_has_one_run_at_a_time(tmp_path: Path, monkeypatch: pytest.M
 
 
 def succeed() -> None:
-    assert os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == "1"
+    assert os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == "1" and os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
 
 
 def fail() -> None:
@@ -182,12 +183,14 @@ def wait_for_ever() -> None:
     time.sleep(600.0)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="runs are forked on Linux alone")
 def test_runs_are_forked_where_a_forked_process_can_do_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert starting(None).get_start_method() == starting(succeed).get_start_method() == "forkserver"
-    assert starting(fail).get_start_method() == "spawn"
+    forked = "forkserver" if sys.platform == "linux" else "spawn"
+    environment = surroundings(1)
+    assert starting(None, environment).get_start_method() == forked
+    assert starting(succeed, environment).get_start_method() == forked
+    assert starting(fail, environment).get_start_method() == "spawn"
     monkeypatch.setattr(processes, "FORK_TRIAL_S", 0.2)
-    assert starting(wait_for_ever).get_start_method() == "spawn"
+    assert starting(wait_for_ever, environment).get_start_method() == "spawn"
 
 
 def test_a_device_is_free_again_when_its_run_failed(tmp_path: Path) -> None:
