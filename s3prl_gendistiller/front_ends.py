@@ -1,6 +1,6 @@
 """The front ends of the students: one row each, with the module that builds it and the keys that it reads.
 
-No torch is imported here, because the configuration reads its choices from this table. The module defines
+No torch is imported at first, because the configuration reads its choices from this table. The module defines
 ``build(config) -> nn.Module``. Its result is called as ``front_end(wavs, lengths) -> (features, frame mask)`` with wavs
 (B, S), lengths (B,) on the CPU, features (B, T, C) and mask (B, T). Its attribute `channels` is C, and its method
 `frames` gives the number of frames of each length.
@@ -8,8 +8,9 @@ No torch is imported here, because the configuration reads its choices from this
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 STOCK = "conv"
 """The front end of HuBERT, and the only one that s3prl's own networks have."""
@@ -41,6 +42,11 @@ FRONT_ENDS: dict[str, FrontEnd] = {
     # HuBERT's convolutions with fewer channels
     "thin": FrontEnd(".models.thin", ("extractor_mode", "thin_channels"), copies="channels", frame_samples=320),
 }
+
+
+def build_front_end(config: Any) -> Any:
+    """The front end that a student's configuration names."""
+    return importlib.import_module(FRONT_ENDS[config.front_end].module, __package__).build(config)
 
 
 def unread_keys(front_end: str) -> dict[str, str]:

@@ -76,6 +76,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "export": GROUND | {"models", "distill", "host"},
     "cli": GROUND | {"", "models", "distill", "corpora", "host", "superb", "export"},
     "": GROUND | {"models", "distill", "host"},  # the package's public face
+    "transformers": {"host", "export"},  # public too: registers the students with transformers
     "compat": {"host"},  # public too: a user's script begins with it
     "__main__": {"cli", "host"},
 }

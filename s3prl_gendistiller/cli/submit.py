@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from s3prl_gendistiller.cli import arguments
+from s3prl_gendistiller.cli import arguments, export
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.export import EXPORT_FORMATS
-from s3prl_gendistiller.export.card import Card
-from s3prl_gendistiller.host.students import check_steps
-from s3prl_gendistiller.host.upstream_files import check_file
-from s3prl_gendistiller.host.upstreams import STUDENT
 from s3prl_gendistiller.outputs import check_writable
-from s3prl_gendistiller.student_kinds import OWN_UPSTREAM, function
-from s3prl_gendistiller.superb.cost import multiply_adds
 from s3prl_gendistiller.superb.entry.archive import (
     ARCHIVE,
     Checked,
@@ -27,10 +19,10 @@ from s3prl_gendistiller.superb.entry.archive import (
     pack,
 )
 from s3prl_gendistiller.superb.entry.from_suite import Finished, read_finished
-from s3prl_gendistiller.superb.models import BenchmarkedModel, find_models
 from s3prl_gendistiller.superb.tasks import TASKS, choose_tasks
 
 SUBMISSION = Path("result/submission")
+HUB_FOLDER = "--hub-folder"
 WITH_FOLDS = [task for task in TASKS.values() if task.folds]
 
 _DESCRIPTION = """\
@@ -59,8 +51,7 @@ def add_parser(subparsers: Any) -> None:
     add("--tasks", metavar="TASK", nargs="+", help="tasks of the suite; default: all")
     out = f"folder for predict.zip; default: {SUBMISSION}"
     add("--out", "--output_dir", metavar="DIR", type=arguments.path, help=out)
-    for name, form in EXPORT_FORMATS.items():
-        add(_flag(name), metavar="DIR", type=arguments.path, help=form.help)
+    add(HUB_FOLDER, metavar="DIR", type=arguments.path, help="new folder for the student as an upstream")
     checkpoint = "checkpoint of the student, or its run folder; default: as in the suite"
     add("--checkpoint", metavar="PATH", type=arguments.text, help=checkpoint)
     add("--steps", metavar="K", type=arguments.whole, help="number of layers that the upstream generates; default: all")
@@ -79,31 +70,26 @@ def run(args: argparse.Namespace) -> int:
     if args.suite is None:
         _refuse(args, ("student", "tasks"), "the folder of a suite")
     finished = None if args.suite is None else read_finished(args.suite, args.student)
-    exports = {name: getattr(args, name) for name in EXPORT_FORMATS if getattr(args, name) is not None}
-    if finished is None and not given and not problems and not exports:
+    hub: Path | None = args.hub_folder
+    if finished is None and not given and not problems and hub is None:
         raise UserError("found no experiment; give the folder of a suite, or folders such as --asr DIR; see --help")
-    if not exports:
-        _refuse(args, ("checkpoint", "steps"), " or ".join(map(_flag, EXPORT_FORMATS)))
-    for name, folder in exports.items():
-        if folder.exists() or folder.is_symlink():
-            raise UserError(f"{_flag(name)} {folder}: already there; give a new folder")
-        check_writable(folder, _flag(name), folder=True)
+    if hub is None:
+        _refuse(args, ("checkpoint", "steps"), HUB_FOLDER)
+    else:
+        export.check_new(hub, HUB_FOLDER)
     out = args.out or SUBMISSION
     check_writable(out / ARCHIVE, "--out", folder=False)
-    student = _student(args, finished, _flag(next(iter(exports)))) if exports else None
-    if given or problems or args.out is not None or student is None:
+    flag = HUB_FOLDER if args.checkpoint is None else "--checkpoint"
+    student = None if hub is None else export.chosen(args.checkpoint, flag, args.steps, finished)
+    if given or problems or args.out is not None or hub is None:
         checked = _checked(args, finished, given, problems)
         packed = {found.task.name for found in checked if not found.submission.optional}
         absent = ", ".join(task.upper() for task in TASKS if task not in packed)
         missing = f"without {absent}, which the leaderboard will not show" if absent else "all ten tasks"
         print("\n".join([*map(str, checked), missing, str(pack(checked, out))]))
-    if student is not None:
-        _export(exports, student, finished)
+    if hub is not None and student is not None:
+        export.write("hub", hub, student, finished)
     return 0
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
 
 
 def _given(args: argparse.Namespace) -> tuple[dict[str, Path], list[str]]:
@@ -152,51 +138,3 @@ def _tasks(asked: Sequence[str], finished: Finished) -> list[str]:
     if missing and "all" not in asked:
         raise UserError(f"--tasks: {', '.join(missing)} has no result of {finished.student.name} in this suite")
     return [name for name in names if name not in missing]
-
-
-def _export(exports: dict[str, Path], student: BenchmarkedModel, finished: Finished | None) -> None:
-    parameters, gmacs_per_s = multiply_adds.size(student)
-    for name, folder in exports.items():
-        card = Card(folder.resolve().name, parameters, gmacs_per_s, multiply_adds.SECONDS, *_scores(finished))
-        files = function(EXPORT_FORMATS[name].write)(student.checkpoint, folder, card, student.steps)
-        print(f"{folder}: {', '.join(str(path) for path in files if len(path.parts) == 1)} and the modules")
-    print(f"{parameters:,} parameters, {gmacs_per_s:.3f} G multiply-adds per second of audio")
-
-
-def _student(args: argparse.Namespace, finished: Finished | None, flag: str) -> BenchmarkedModel:
-    if args.checkpoint is not None and Path(args.checkpoint).is_file():
-        check_file(OWN_UPSTREAM, args.checkpoint, replace(STUDENT, checkpoint="--checkpoint"))
-    student = None if finished is None else finished.student
-    if args.checkpoint is not None:
-        named = find_models([f"student={args.checkpoint}"])[0]
-        student = named if student is None else replace(student, checkpoint=named.checkpoint)
-    if student is None:
-        raise UserError(f"{flag}: found no student; give a suite and --student, or --checkpoint PATH")
-    if args.steps is not None:
-        student = replace(student, steps=args.steps)
-    if student.checkpoint is None or not student.checkpoint.is_file():
-        raise UserError(
-            f"{flag}: found {student.checkpoint or student.upstream} as {student.name}, expected the checkpoint "
-            "of a student; name it with --checkpoint"
-        )
-    check_steps(student.steps, student.checkpoint)
-    if finished is not None:
-        replace(finished, student=student).check_student()
-    return student
-
-
-def _scores(finished: Finished | None) -> tuple[list[tuple[str, str, str]], str, bool]:
-    """Rows of the card's table, the settings of the runs in words, and whether these settings are SUPERB's."""
-    if finished is None:
-        return [], "", False
-    rows = [
-        (TASKS[task].title, metric.label, f"{values[metric.key]:.2f}")
-        for task, values in finished.values.items()
-        for metric in TASKS[task].metrics
-    ]
-    official = finished.preset == "official"
-    own = f"The configurations '{finished.preset}' of s3prl-gendistiller, made for small corpora: no SUPERB numbers"
-    settings = "SUPERB's public set at its published settings" if official else own
-    features = {"weighted": "weighted sum of the hidden states", "last": "last hidden state"}[finished.features]
-    score = "" if finished.score is None else f" Score {finished.score:.0f}."
-    return rows, f"{settings}; {features}.{score}", official

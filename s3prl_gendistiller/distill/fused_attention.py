@@ -25,7 +25,7 @@ def fuse_attention(model: nn.Module) -> None:
     class FusedAttention(WavLMAttention):
         """WavLM's attention of one layer, without attention weights."""
 
-        def forward(  # type: ignore[override]  # the signature varies between versions of transformers
+        def forward(  # the signature varies between versions of transformers
             self,
             hidden_states: Tensor,
             attention_mask: Tensor | None = None,

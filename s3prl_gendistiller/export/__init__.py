@@ -1,4 +1,4 @@
-"""Trained students in forms that run without this package: one module and one row of `EXPORT_FORMATS` each."""
+"""Trained students in forms for other programs: one module and one row of `EXPORT_FORMATS` each."""
 
 from __future__ import annotations
 
@@ -7,19 +7,25 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ExportFormat:
-    """One format.
+    """One format, which is a folder.
 
     Attributes:
         write: ``module:function`` of this package, called as ``write(checkpoint, folder, card, steps)``. The function
             makes a new folder, whole or not at all, and returns the files below it.
-        help: of the flag of `gendistiller submit` that names the folder.
+        about: what reads the folder.
+        calibrated: `write` takes a folder with recordings, too, as its keyword `calibration`.
     """
 
     write: str
-    help: str
+    about: str
+    calibrated: bool = False
 
 
 EXPORT_FORMATS = {
-    "hub_folder": ExportFormat(".export.hub_folder:write_hub_folder", "new folder for the student as an upstream"),
+    "transformers": ExportFormat(
+        ".export.transformers_folder:write_transformers", "transformers' AutoModel, without this package"
+    ),
+    "safetensors": ExportFormat(".export.safetensors_folder:write_safetensors", "load_student, without code"),
+    "hub": ExportFormat(".export.hub_folder:write_hub_folder", "s3prl's --hub huggingface, without this package"),
 }
-"""Every format by the name of its flag, with _ in place of -."""
+"""Every format by its name."""

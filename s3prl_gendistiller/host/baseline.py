@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from s3prl_gendistiller.config_distilhubert import DistilHubertModelConfig
 from s3prl_gendistiller.config_objectives import LayerwiseConfig
-from s3prl_gendistiller.front_ends import STOCK
-from s3prl_gendistiller.models.front_end import build_front_end, frame_mask, num_frames
+from s3prl_gendistiller.front_ends import STOCK, build_front_end
+from s3prl_gendistiller.models.front_end import frame_mask, num_frames
 from s3prl_gendistiller.models.student import Student, StudentOutput
 
 

@@ -42,8 +42,8 @@ def load_student(path: str | Path, *, whole: bool = False) -> Student:
 
     Args:
         path: a checkpoint that run_pretrain.py wrote; the folder of its run, of which the newest whole checkpoint is
-            taken; or the folder of an exported student (``gendistiller submit --hub-folder``). A folder that ships with
-            this package is found by its name from anywhere.
+            taken; or the folder of an exported student (``gendistiller export``: transformers, safetensors or hub). A
+            folder that ships with this package is found by its name from anywhere.
         whole: keep the parts of a checkpoint's student that only training needs, to compare it with its teacher.
 
     Raises:
@@ -107,7 +107,7 @@ def _load_exported(folder: Path) -> Student:
     """The student of a folder that `export.hub_folder` wrote, which generates as many layers as the folder states."""
     settings, file = _read_exported(folder), folder / WEIGHTS
     try:
-        weights = load_file(file)
+        weights = _without_heads(load_file(file))
     except (OSError, SafetensorError) as error:
         raise UserError(f"{file}: cannot be read ({error}), expected the weights; write the folder again") from error
     check_size(settings.config.student, weights, file)
@@ -115,6 +115,15 @@ def _load_exported(folder: Path) -> Student:
     load_weights(student, weights, file)
     student.default_steps = settings.steps
     return student.eval()
+
+
+def _without_heads(weights: dict[str, Any]) -> dict[str, Any]:
+    """The student's weights of a folder that transformers reads, where a head may stand beside them."""
+    for prefix in ("student.", "gendistiller.student."):
+        own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+        if own:
+            return own
+    return weights
 
 
 def _read_exported(folder: Path) -> StudentSettings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -11,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from s3prl_gendistiller.config import BackboneConfig
-from s3prl_gendistiller.front_ends import FRONT_ENDS
 
 ConvShape = tuple[int, int, int]  # channels, kernel, stride
 T = TypeVar("T", bound="ConvFrontEnd")
@@ -197,12 +195,6 @@ class ConvFrontEnd(nn.Module):
 def build(config: BackboneConfig) -> ConvFrontEnd:
     """The front end of the row `conv` of `front_ends.FRONT_ENDS`."""
     return ConvFrontEnd.of(config, config.extractor_conv_feature_layers)
-
-
-def build_front_end(config: BackboneConfig) -> Any:
-    """The front end that a student's configuration names, called as `front_ends` says."""
-    module = importlib.import_module(FRONT_ENDS[config.front_end].module, (__package__ or "").rpartition(".")[0])
-    return module.build(config)
 
 
 class ConvPosition(nn.Module):

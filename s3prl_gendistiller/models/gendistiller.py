@@ -28,17 +28,12 @@ from torch.utils.checkpoint import checkpoint
 
 from s3prl_gendistiller.config_gendistiller import GenDistillerConfig, GenDistillerModelConfig, GenerationTargetsConfig
 from s3prl_gendistiller.forms import HISTORY_INPUTS, SKIP_CONNECTIONS
+from s3prl_gendistiller.front_ends import build_front_end
 from s3prl_gendistiller.models.adapters import Adapters, StepAdapters
 from s3prl_gendistiller.models.attention import KeyValues
 from s3prl_gendistiller.models.encoder_layer import EncoderLayer
 from s3prl_gendistiller.models.feedback import Feedback
-from s3prl_gendistiller.models.front_end import (
-    ConvFrontEnd,
-    ConvPosition,
-    build_front_end,
-    frame_mask,
-    normalise_samples,
-)
+from s3prl_gendistiller.models.front_end import ConvFrontEnd, ConvPosition, frame_mask, normalise_samples
 from s3prl_gendistiller.models.output_layer import build_heads, build_output
 from s3prl_gendistiller.models.student import Student, StudentOutput
 from s3prl_gendistiller.models.unit_posterior import UnitPosterior

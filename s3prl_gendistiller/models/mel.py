@@ -45,9 +45,10 @@ def mel_filters(bins: int, fft: int) -> Tensor:
     Returns:
         (fft // 2 + 1, bins), float32.
     """
-    frequencies = torch.linspace(0, SAMPLE_RATE / 2, fft // 2 + 1, dtype=torch.float64)
+    # on the CPU even where transformers builds a model without memory
+    frequencies = torch.linspace(0, SAMPLE_RATE / 2, fft // 2 + 1, dtype=torch.float64, device="cpu")
     highest = 2595 * math.log10(1 + SAMPLE_RATE / 2 / 700)
-    corners = 700 * (10 ** (torch.linspace(0, highest, bins + 2, dtype=torch.float64) / 2595) - 1)
+    corners = 700 * (10 ** (torch.linspace(0, highest, bins + 2, dtype=torch.float64, device="cpu") / 2595) - 1)
     widths = corners.diff()
     distances = frequencies.unsqueeze(1) - corners  # (fft // 2 + 1, bins + 2)
     rising, falling = distances[:, :-2] / widths[:-1], -distances[:, 2:] / widths[1:]
@@ -87,10 +88,17 @@ class LogMel(nn.Module):
         fft = fft_points(bins)
         if fft is None:
             raise ValueError(f"found {bins} mel bins, expected fewer: windows of 25 ms do not resolve so many")
-        self.fft = fft
+        self.bins, self.fft = bins, fft
         self.by_convolution = False
-        self.register_buffer("window", torch.hann_window(WINDOW, periodic=True), persistent=False)
-        self.register_buffer("filters", mel_filters(bins, fft), persistent=False)
+        self.register_buffer("window", torch.empty(WINDOW), persistent=False)
+        self.register_buffer("filters", torch.empty(fft // 2 + 1, bins), persistent=False)
+        self.fill()
+
+    @torch.no_grad()
+    def fill(self) -> None:
+        """Computes window and filters, which no file stores."""
+        self.window.copy_(torch.hann_window(WINDOW, periodic=True, device="cpu"))
+        self.filters.copy_(mel_filters(self.bins, self.fft))
 
     def forward(self, wavs: Tensor) -> Tensor:
         """

@@ -9,8 +9,6 @@ import pytest
 import torch
 
 from s3prl_gendistiller.cli import main
-from s3prl_gendistiller.export import EXPORT_FORMATS, ExportFormat
-from s3prl_gendistiller.export.card import Card
 from s3prl_gendistiller.superb.cost import multiply_adds
 from tests.host.test_checkpoint import save_student
 from tests.superb.entry.test_from_suite import write_suite
@@ -178,19 +176,3 @@ def test_the_upstream_of_another_checkpoint_than_the_suites_is_refused(
 def test_the_upstream_of_a_checkpoint_needs_no_suite(suite: Path, counted: list) -> None:
     assert submit("--checkpoint", "states-3.ckpt", "--steps", 1, "--hub-folder", "hub") == 0
     assert "## Scores" not in Path("hub/README.md").read_text() and counted[0].steps == 1
-
-
-def test_a_new_export_format_is_one_function_and_one_row(
-    suite: Path, counted: list, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(EXPORT_FORMATS, "toy_folder", ExportFormat(f"{__name__}:write_toy", "the student as a toy"))
-    assert submit(suite, "--toy-folder", "toy", "--hub-folder", "hub") == 0
-    assert Path("toy/steps").read_text() == "None" and Path("hub/expert.py").is_file()
-    assert "toy: steps and the modules" in capsys.readouterr().out
-    assert "--toy-folder toy: already there" in refused(capsys, suite, "--toy-folder", "toy")
-
-
-def write_toy(checkpoint: Path, folder: Path, card: Card, steps: int | None) -> list[Path]:
-    folder.mkdir()
-    (folder / "steps").write_text(str(steps))
-    return [Path("steps")]

@@ -1,0 +1,249 @@
+"""A GenDistiller as a model of transformers; a copy lies in each exported folder beside the modules that it imports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, ctc_loss
+from transformers import Pipeline, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput, SequenceClassifierOutput
+
+from s3prl_gendistiller.config_gendistiller import GenDistillerModelConfig
+from s3prl_gendistiller.export.configuration_gendistiller import GenDistillerConfig
+from s3prl_gendistiller.models.gendistiller import GenDistiller, build
+from s3prl_gendistiller.models.mel import LogMel
+from s3prl_gendistiller.models.waveforms import SAMPLE_RATE
+from s3prl_gendistiller.student_kinds import read_model_config
+
+
+class GenDistillerPreTrainedModel(PreTrainedModel):
+    """Base of the model and of its heads."""
+
+    config_class = GenDistillerConfig
+    base_model_prefix = "gendistiller"
+    main_input_name = "input_values"
+    input_modalities = "audio"
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Values of what a file does not hold. The student's own modules were drawn when they were built."""
+        if isinstance(module, LogMel):
+            module.fill()  # transformers builds a model without memory, and does not store these tables
+        elif isinstance(module, nn.Linear) and not hasattr(module, "drawn"):
+            nn.init.normal_(module.weight, std=0.02)
+            nn.init.zeros_(module.bias)
+
+    def freeze_base_model(self) -> None:
+        """Leaves the head alone to be trained."""
+        self.base_model.requires_grad_(False)
+
+    def freeze_feature_encoder(self) -> None:
+        """Excludes the front end from training."""
+        self.base_model.student.front_end.requires_grad_(False)
+
+
+class GenDistillerModel(GenDistillerPreTrainedModel):
+    """The student, called as other speech models of transformers.
+
+    Attributes:
+        student: the `models.gendistiller.GenDistiller`.
+    """
+
+    def __init__(self, config: GenDistillerConfig) -> None:
+        super().__init__(config)
+        settings = read_model_config(config.task, config.config)
+        assert isinstance(settings, GenDistillerModelConfig)
+        self.student: GenDistiller = build(settings).for_use()
+        for module in self.student.modules():
+            module.drawn = True  # type: ignore[assignment]
+        self.post_init()
+
+    def forward(
+        self,
+        input_values: Tensor,
+        attention_mask: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        steps: int | None = None,
+        **unused: Any,
+    ) -> BaseModelOutput | tuple[Any, ...]:
+        """Generates the student's layers.
+
+        Args:
+            input_values: (B, S) samples at 16 kHz.
+            attention_mask: (B, S), 1 for samples and 0 behind the end of each utterance; None: all are samples.
+            output_hidden_states: give all hidden states: [z, h_1, ..., h_k].
+            steps: number of layers to generate, 1 to N; None: `config.steps`.
+
+        Returns:
+            last_hidden_state (B, T, D), 50 frames a second, and hidden_states.
+        """
+        lengths = _lengths(input_values, attention_mask)
+        if attention_mask is not None:
+            input_values = input_values * attention_mask.to(input_values.dtype)
+        steps = self.config.steps if steps is None else steps
+        states = self.student(input_values, lengths, steps=steps).hidden_states
+        wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        output = BaseModelOutput(last_hidden_state=states[-1], hidden_states=tuple(states) if wanted else None)
+        return output if _as_dict(self.config, return_dict) else output.to_tuple()
+
+    def frames(self, input_values: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """(B,) frames of each utterance, on the CPU."""
+        frames: Tensor = self.student.front_end.frames(_lengths(input_values, attention_mask))
+        return frames
+
+
+class GenDistillerForCTC(GenDistillerPreTrainedModel):
+    """The student with a linear layer over `config.vocab_size` tokens."""
+
+    def __init__(self, config: GenDistillerConfig) -> None:
+        super().__init__(config)
+        self.gendistiller = GenDistillerModel(config)
+        self.dropout = nn.Dropout(config.final_dropout)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size)
+        self.post_init()
+
+    def forward(
+        self,
+        input_values: Tensor,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        **unused: Any,
+    ) -> CausalLMOutput | tuple[Any, ...]:
+        """
+        Args:
+            input_values, attention_mask: as of `GenDistillerModel`.
+            labels: (B, L) tokens, negative behind the end of each utterance's tokens.
+
+        Returns:
+            logits (B, T, vocab_size), and the CTC loss where labels are given.
+        """
+        found = self.gendistiller(input_values, attention_mask, output_hidden_states, return_dict=True)
+        logits = self.lm_head(self.dropout(found.last_hidden_state))
+        loss = None
+        if labels is not None:
+            if int(labels.max()) >= self.config.vocab_size:
+                raise ValueError(f"labels: found {int(labels.max())}, expected below vocab_size {logits.shape[-1]}")
+            given = labels >= 0
+            with torch.backends.cudnn.flags(enabled=False):  # its CTC takes other types than these
+                loss = ctc_loss(
+                    logits.float().log_softmax(-1).transpose(0, 1),
+                    labels.masked_select(given),
+                    self.gendistiller.frames(input_values, attention_mask),
+                    given.sum(-1),
+                    blank=self.config.pad_token_id,
+                    reduction=self.config.ctc_loss_reduction,
+                    zero_infinity=self.config.ctc_zero_infinity,
+                )
+        output = CausalLMOutput(loss=loss, logits=logits, hidden_states=found.hidden_states)
+        return output if _as_dict(self.config, return_dict) else output.to_tuple()
+
+
+class GenDistillerForSequenceClassification(GenDistillerPreTrainedModel):
+    """The student with a projection, the mean over the frames, and a linear layer over `config.num_labels` classes."""
+
+    def __init__(self, config: GenDistillerConfig) -> None:
+        super().__init__(config)
+        self.gendistiller = GenDistillerModel(config)
+        count = config.num_hidden_layers + 1
+        self.layer_weights = nn.Parameter(torch.zeros(count)) if config.use_weighted_layer_sum else None
+        self.projector = nn.Linear(config.hidden_size, config.classifier_proj_size)
+        self.classifier = nn.Linear(config.classifier_proj_size, config.num_labels)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if module is self and self.layer_weights is not None:
+            nn.init.zeros_(self.layer_weights)
+
+    def forward(
+        self,
+        input_values: Tensor,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        **unused: Any,
+    ) -> SequenceClassifierOutput | tuple[Any, ...]:
+        """
+        Args:
+            input_values, attention_mask: as of `GenDistillerModel`.
+            labels: (B,) classes.
+
+        Returns:
+            logits (B, num_labels), and the cross entropy where labels are given.
+        """
+        every = output_hidden_states or self.layer_weights is not None
+        found = self.gendistiller(input_values, attention_mask, every, return_dict=True)
+        x = found.last_hidden_state
+        if self.layer_weights is not None:
+            shares = self.layer_weights.softmax(0).view(-1, 1, 1, 1)
+            x = (torch.stack(found.hidden_states) * shares).sum(0)  # (B, T, D)
+        frames = self.gendistiller.frames(input_values, attention_mask).to(x.device)
+        real = (torch.arange(x.shape[1], device=x.device) < frames.unsqueeze(1)).unsqueeze(-1)
+        pooled = (self.projector(x) * real).sum(1) / frames.unsqueeze(1)
+        logits = self.classifier(pooled)
+        loss = None if labels is None else cross_entropy(logits.float(), labels.view(-1))
+        output = SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=found.hidden_states)
+        return output if _as_dict(self.config, return_dict) else output.to_tuple()
+
+
+class AudioFeatures(Pipeline):
+    """The pipeline "feature-extraction" for audio; transformers' own pipeline of this name takes text alone.
+
+    An input is one waveform (S,) at 16 kHz, or a dictionary with the waveform as "raw" or "array" and with its
+    "sampling_rate". The result is the last hidden state, (1, T, D), as a nested list or with `return_tensors=True` as a
+    tensor.
+    """
+
+    _load_feature_extractor = True
+    _load_tokenizer = _load_processor = _load_image_processor = False
+
+    def _sanitize_parameters(
+        self, return_tensors: bool = False, steps: int | None = None, **unused: Any
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        return {}, {} if steps is None else {"steps": steps}, {"return_tensors": return_tensors}
+
+    def preprocess(self, inputs: Any, **unused: Any) -> Any:
+        rate = SAMPLE_RATE
+        if isinstance(inputs, Mapping):
+            rate, inputs = inputs.get("sampling_rate", rate), inputs.get("raw", inputs.get("array"))
+        if not hasattr(inputs, "shape") or len(inputs.shape) != 1 or rate != SAMPLE_RATE:
+            shape = getattr(inputs, "shape", type(inputs).__name__)
+            raise ValueError(f"found {shape} at {rate} Hz, expected one waveform (S,) at {SAMPLE_RATE} Hz")
+        return self.feature_extractor(inputs, sampling_rate=rate, return_tensors="pt")
+
+    def _forward(self, model_inputs: Any, **options: Any) -> Any:
+        return self.model(**model_inputs, **options)
+
+    def postprocess(self, model_outputs: Any, return_tensors: bool = False) -> Any:
+        states = model_outputs[0]
+        return states if return_tensors else states.tolist()
+
+
+def _lengths(input_values: Tensor, attention_mask: Tensor | None) -> Tensor:
+    """(B,) samples, on the CPU.
+
+    Raises:
+        ValueError: the batch is no (B, S), or the mask has another shape.
+    """
+    if input_values.dim() != 2:
+        raise ValueError(f"input_values: found the shape {tuple(input_values.shape)}, expected (B, S) samples")
+    if attention_mask is None:
+        return torch.full((len(input_values),), input_values.shape[1])
+    if attention_mask.shape != input_values.shape:
+        raise ValueError(
+            f"attention_mask: found the shape {tuple(attention_mask.shape)}, expected that of input_values, "
+            f"{tuple(input_values.shape)}"
+        )
+    return attention_mask.sum(-1).long().cpu()
+
+
+def _as_dict(config: GenDistillerConfig, asked: bool | None) -> bool:
+    """Whether an output is a dictionary rather than a tuple."""
+    chosen: bool = config.return_dict if asked is None else asked
+    return chosen
