@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= 2
 ARGS ?=
 # Files and folders that ruff checks, if they exist.
-SOURCES := $(wildcard setup.py run_*.py s3prl_gendistiller upstream tests benchmarks docs)
+SOURCES := $(wildcard setup.py run_*.py s3prl_gendistiller upstream tests benchmarks docs examples)
 
 # Variables of the caller's environment that would redirect an installation or an import.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH PIP_USER PIP_TARGET PIP_PREFIX

@@ -48,6 +48,7 @@ TASKS: dict[str, list[str]] = {
 }
 CORPUS = ["espeakng-loader==0.2.4"]  # pinned: other versions synthesise other words and voices
 UNITS = ["scikit-learn>=1.2"]  # k-means over a layer of a teacher
+FINETUNE = ["accelerate>=0.30"]  # transformers' Trainer needs it
 DEV = [
     "pytest>=8",
     "pytest-xdist>=3.5",
@@ -57,6 +58,7 @@ DEV = [
     "types-PyYAML",
     "setuptools>=77",  # tests build the wheel with setuptools
     "pyannote.metrics>=3.2.1",  # tests compare our DER with it
+    *FINETUNE,  # tests run the example
 ]
 SUPERB = sorted({requirement for task in TASKS.values() for requirement in task})
 
@@ -107,6 +109,7 @@ setup(
         "superb": SUPERB,
         "corpus": CORPUS,
         "units": UNITS,
+        "finetune": FINETUNE,
         "dev": DEV,
         "all": [*SUPERB, *CORPUS, *UNITS, *DEV],
     },

@@ -177,8 +177,9 @@ class GenDistillerForSequenceClassification(GenDistillerPreTrainedModel):
         Returns:
             logits (B, num_labels), and the cross entropy where labels are given.
         """
-        every = output_hidden_states or self.layer_weights is not None
-        found = self.gendistiller(input_values, attention_mask, every, return_dict=True)
+        wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        summed = self.layer_weights is not None
+        found = self.gendistiller(input_values, attention_mask, wanted or summed, return_dict=True)
         x = found.last_hidden_state
         if self.layer_weights is not None:
             shares = self.layer_weights.softmax(0).view(-1, 1, 1, 1)
@@ -188,7 +189,8 @@ class GenDistillerForSequenceClassification(GenDistillerPreTrainedModel):
         pooled = (self.projector(x) * real).sum(1) / frames.unsqueeze(1)
         logits = self.classifier(pooled)
         loss = None if labels is None else cross_entropy(logits.float(), labels.view(-1))
-        output = SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=found.hidden_states)
+        states = found.hidden_states if wanted else None
+        output = SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=states)
         return output if _as_dict(self.config, return_dict) else output.to_tuple()
 
 
