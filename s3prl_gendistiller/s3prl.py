@@ -25,7 +25,8 @@ mount.mount_hub()
 def main(argv: Sequence[str]) -> int:
     """Runs ``-m MODULE [ARGS...]`` or ``SCRIPT [ARGS...]`` as Python itself would; returns the exit status.
 
-    `sys.modules["__main__"]` stays this module, so that processes that the program spawns import it, too.
+    With ``-m``, `sys.modules["__main__"]` stays this module, so that processes that the program spawns import it, too.
+    A script becomes that module; such processes import the script alone.
     """
     module = argv[0] == "-m" if argv else False
     target = argv[1:] if module else argv
