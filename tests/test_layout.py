@@ -74,10 +74,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "host": GROUND | {"models", "distill", "formats"},
     "superb": GROUND | {"models", "distill", "formats", "host"},
     "export": GROUND | {"models", "distill", "host"},
+    "integrations": GROUND | {"models", "host"},
     "cli": GROUND | {"", "models", "distill", "corpora", "host", "superb", "export"},
     "": GROUND | {"models", "distill", "host"},  # the package's public face
     "transformers": {"host", "export"},  # public too: registers the students with transformers
     "compat": {"host"},  # public too: a user's script begins with it
+    "s3prl": {"errors", "host"},  # the same, for s3prl's own interface
     "__main__": {"cli", "host"},
 }
 # The host, its launchers' top-level names, and the library that only works once host/compat.py has seen it.

@@ -77,6 +77,11 @@ class DistilHubert(Student):
     def stored_module(self) -> nn.Module:
         return self.distiller
 
+    def for_use(self) -> DistilHubert:
+        # fine-tuning is in train mode, where a dropped layer would be a missing hidden state; s3prl's readers need all
+        self.distiller.encoder.layerdrop = 0.0
+        return self
+
     def host_config(self) -> dict[str, Any]:
         return host_config(self.config)
 

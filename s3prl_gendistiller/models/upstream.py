@@ -55,11 +55,24 @@ def upstream_output(student: Student, wavs: Sequence[Tensor], steps: int | None)
 
     Returns:
         "hidden_states": [z, h_1, ..., h_k], each (B, T, D); "last_hidden_state": h_k. A student with layers that are
-        no predictions, such as DistilHuBERT, also has "paper", the last of them, under s3prl's name for it.
+        no predictions, such as DistilHuBERT, also has "paper", the last of them, under s3prl's name for it. Where the
+        student ignores padding, frames behind an utterance repeat its last one.
     """
     lengths = torch.tensor([len(wav) for wav in wavs])
     output = student(pad_sequence(list(wavs), batch_first=True), lengths, steps=steps)
     states = output.hidden_states
+    if student.ignores_padding and int(lengths.min()) < int(lengths.max()):
+        states = [_with_last_repeated(state, output.frame_mask) for state in states]
     found: dict[str, Any] = {"hidden_states": states, "last_hidden_state": states[-1]}
     layers = states[1 : -output.num_predicted]
     return {**found, "paper": layers[-1]} if layers else found
+
+
+def _with_last_repeated(states: Tensor, mask: Tensor) -> Tensor:
+    """(B, T, D) whose frames outside the mask (B, T) repeat the last real frame of their utterance.
+
+    s3prl counts one frame for every 320 samples that have begun, up to two more than there are. It repeats the last
+    frame of the longest utterance itself, and would take those of the others from the padding.
+    """
+    last = states[torch.arange(len(states), device=states.device), mask.sum(1) - 1]  # (B, D)
+    return torch.where(mask.unsqueeze(-1), states, last.unsqueeze(1))

@@ -1,0 +1,1 @@
+"""Students behind the interfaces of benchmarks that test encoders: HEAR and X-ARES."""
