@@ -72,9 +72,10 @@ class FeatureCache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             check_writable(self.folder, flag, folder=True)
-            for part in self.folder.rglob(PARTS):  # a file of a killed process
-                if part.stat().st_mtime < time.time() - _ABANDONED_S:
-                    part.unlink()
+            for part in self.folder.rglob(PARTS):  # a file of a killed process, or one that is renamed just now
+                with contextlib.suppress(FileNotFoundError):
+                    if part.stat().st_mtime < time.time() - _ABANDONED_S:
+                        part.unlink()
             if limit is not None:
                 self._count(None)
         except OSError as error:

@@ -95,3 +95,11 @@ def test_sizes_are_read_as_people_write_them() -> None:
     for wrong in ("", "-1G", "nan", "1e9", "0", "G", "50 apples", "9" * 5000, "\u0665G"):
         with pytest.raises(UserError, match="--cache-limit: found .*, expected a size such as 50G"):
             read_size(wrong)
+
+
+def test_a_file_that_another_process_renames_at_the_start_is_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [tmp_path / ".a.npz.part-1"]  # listed, and renamed before its age is read
+    monkeypatch.setattr(Path, "rglob", lambda folder, pattern: iter(found))
+    assert FeatureCache(tmp_path).has_room()
