@@ -74,7 +74,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "host": GROUND | {"models", "distill", "formats"},
     "superb": GROUND | {"models", "distill", "formats", "host"},
     "export": GROUND | {"models", "distill", "host"},
-    "cli": GROUND | {"", "models", "distill", "corpora", "host", "superb", "export"},
+    "inference": GROUND | {"models", "distill", "formats", "host"},
+    "cli": GROUND | {"", "models", "distill", "corpora", "host", "superb", "export", "inference"},
     "": GROUND | {"models", "distill", "host"},  # the package's public face
     "compat": {"host"},  # public too: a user's script begins with it
     "__main__": {"cli", "host"},

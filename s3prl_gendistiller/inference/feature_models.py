@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.host.students import check_steps, load_student
+from s3prl_gendistiller.host.feature_cache import files_hash
+from s3prl_gendistiller.host.students import check_steps, load_student, student_place
 from s3prl_gendistiller.models.student import Student
-from s3prl_gendistiller.models.upstream import FRAME_SAMPLES
+from s3prl_gendistiller.models.upstream import CONFIG, FRAME_SAMPLES, WEIGHTS
 from s3prl_gendistiller.models.waveforms import MIN_SAMPLES
 from s3prl_gendistiller.shipped import existing_or_shipped
 
@@ -97,6 +98,16 @@ def load_feature_model(
     if threads is not None:
         torch.set_num_threads(threads)
     return TorchStudent(load_student(place), place.name, steps=steps, device=device)
+
+
+def place_hash(place: str | Path) -> str:
+    """Hexadecimal digits of the content of a student's files at a place that `load_feature_model` takes."""
+    path = existing_or_shipped(place)
+    if (path / ONNX_FILE).is_file():
+        return " ".join(files_hash(file) for file in sorted(path.glob(f"{ONNX_FILE}*")))  # weights may lie beside it
+    path = student_place(path)
+    files = [path / CONFIG, path / WEIGHTS] if path.is_dir() else [path]
+    return " ".join(map(files_hash, files))
 
 
 def choose_layers(asked: Sequence[int] | None, model: FeatureModel) -> list[int]:

@@ -20,6 +20,7 @@ from s3prl_gendistiller.models.upstream import FRAME_SAMPLES
 from s3prl_gendistiller.models.waveforms import MIN_SAMPLES, SAMPLE_RATE
 
 FRAMES_PER_SECOND = SAMPLE_RATE // FRAME_SAMPLES
+PART_FRAMES = 250  # of which features are computed at a time: HuBERT's convolutions take 25 MB for a second of audio
 
 
 def num_frames(samples: int) -> int:
@@ -99,11 +100,9 @@ class FeatureReader:
 
     def read(self, start: int, stop: int, last: bool) -> list[Tensor]:
         done = self._first + (0 if self._features is None else self._features.shape[1])
-        if stop > done:
-            new = self._compute(done, stop, last)
-            self._features = new if self._features is None else torch.cat((self._features, new), 1)
-        assert self._features is not None
-        self._features, self._first = self._features[:, start - self._first :], start
+        new = [self._compute(at, min(at + PART_FRAMES, stop), last) for at in range(done, stop, PART_FRAMES)]
+        before = [] if self._features is None else [self._features[:, start - self._first :]]
+        self._features, self._first = torch.cat((*before, *new), 1), start
         return [state[0] for state in self.model.states_of(self._features[:, : stop - start])]
 
     @torch.inference_mode()

@@ -25,7 +25,8 @@ class RunningStatistics:
     def __init__(self, front: Front, samples: Moments | None = None, device: str = "cpu") -> None:
         self.front, self.device = front, device
         self._given = samples is not None
-        self._samples, self._frames = samples, None
+        self._samples = samples
+        self._frames: Moments | None = None
         self._rest = torch.zeros(0)  # samples of the next normalised frame
 
     @torch.inference_mode()
