@@ -42,7 +42,7 @@ def add_parser(subparsers: Any) -> None:
     about, way_on = "write a student's features of recordings", "the same command goes on with what is missing"
     add = arguments.add_command(subparsers, "extract", run, about, _DESCRIPTION, _EXAMPLE, way_on).add_argument
     add("audio", nargs="+", type=arguments.path, metavar="AUDIO", help="audio file, folder, or text file of paths")
-    student = "the student: a checkpoint, the folder of its run, or a folder of `gendistiller export`"
+    student = "the student: a checkpoint, the folder of its run, or the folder of an exported student"
     add("-k", "--student", required=True, type=arguments.text, metavar="STUDENT", help=student)
     add("--out", required=True, type=arguments.path, metavar="DIR", help="folder for the features")
     add("--format", choices=FORMATS, default="safetensors", help=f"hdf5: one file {JOINED} (safetensors)")

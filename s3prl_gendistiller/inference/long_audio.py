@@ -20,7 +20,6 @@ from s3prl_gendistiller.inference.frame_stream import (
     FrameStream,
     Reader,
     WindowReader,
-    num_frames,
 )
 from s3prl_gendistiller.inference.statistics import whole_statistics
 
@@ -76,6 +75,3 @@ def _reader(model: FeatureModel, parts: Callable[[], Iterable[Tensor]]) -> Reade
     if isinstance(model, TorchStudent) and model.front is not None:
         return FeatureReader(model, whole_statistics(model.front, parts, model.device))
     return WindowReader(model)
-
-
-__all__ = ["CHUNK_S", "OVERLAP_S", "in_frames", "num_frames", "states_in_chunks", "states_of_file"]

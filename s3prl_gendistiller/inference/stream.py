@@ -45,7 +45,7 @@ class StudentStream:
         self,
         student: Student,
         *,
-        context_s: float = 2.0,
+        context_s: float = 10.0,
         lookahead_s: float = 0.5,
         piece_s: float = 0.5,
         layers: Sequence[int] | None = None,
