@@ -11,11 +11,11 @@ own, with the statistics of each window. A stream gives pieces of `PIECE_S`.
 from __future__ import annotations
 
 import argparse
-import random
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,7 +33,7 @@ from s3prl_gendistiller.outputs import check_writable, write_text
 from s3prl_gendistiller.superb.suite.table import markdown
 
 CHUNKS = ((30.0, 2.0), (10.0, 2.0), (10.0, 1.0), (10.0, 0.0), (5.0, 2.0), (2.0, 2.0))  # seconds, overlap
-CONTEXTS, LOOKAHEADS, PIECE_S = (0.5, 1.0, 2.0, 10.0), (0.0, 0.5, 1.4), 0.5
+CONTEXTS, LOOKAHEADS, PIECE_S = (0.5, 1.0, 2.0, 10.0), (0.0, 0.5, 1.3), 0.5
 PART = 16_000  # samples that are pushed at a time
 
 
@@ -66,7 +66,7 @@ def _run(argv: Sequence[str]) -> int:
 def joined(folder: Path, samples: int, seed: int) -> Tensor:
     """(S,) at 16 kHz of recordings of a folder, one behind another; a UserError if they are shorter together."""
     paths = sorted(files_below(folder, SUFFIXES))
-    random.Random(seed).shuffle(paths)
+    np.random.default_rng(seed).shuffle(paths)
     parts, total = [], 0
     for path in paths:
         parts.append(read_audio(path))
