@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "s3prl_gendistiller"
 DOCUMENT = ROOT / "docs" / "architecture.md"
-FACES = ("", "__main__", "compat", "s3prl")  # what a user imports or starts; they stand above all rooms
+FACES = ("", "__main__", "compat", "s3prl", "transformers")  # what a user imports or starts; they stand above all rooms
 GROUND = "config"  # stands for the single modules at the top of the package, which every room may import
 
 # Steps of a batch: module, class or function in that module, what the step passes on.

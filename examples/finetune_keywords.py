@@ -18,8 +18,6 @@ import soundfile
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-
-import s3prl_gendistiller.transformers  # isort: skip  registers the student, and comes before the next line
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, Trainer, TrainingArguments
 
 RATE = 16_000

@@ -3,7 +3,8 @@
 No torch is imported at first, because the configuration reads its choices from this table. The module defines
 ``build(config) -> nn.Module``. Its result is called as ``front_end(wavs, lengths) -> (features, frame mask)`` with wavs
 (B, S), lengths (B,) on the CPU, features (B, T, C) and mask (B, T). Its attribute `channels` is C, and its method
-`frames` gives the number of frames of each length.
+`frames` gives the number of frames of each length. Audio that is read in parts needs what `ConvFrontEnd` has beside
+these: `mask`, `moments`, `margin_frames`, `normed_window`, and a third argument, the statistics.
 """
 
 from __future__ import annotations

@@ -75,7 +75,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "superb": GROUND | {"models", "distill", "formats", "host"},
     "export": GROUND | {"models", "distill", "host"},
     "integrations": GROUND | {"models", "host"},
-    "cli": GROUND | {"", "models", "distill", "corpora", "host", "superb", "export"},
+    "inference": GROUND | {"models", "distill", "formats", "host"},
+    "cli": GROUND | {"", "models", "distill", "corpora", "host", "superb", "export", "inference"},
     "": GROUND | {"models", "distill", "host"},  # the package's public face
     "transformers": {"host", "export"},  # public too: registers the students with transformers
     "compat": {"host"},  # public too: a user's script begins with it

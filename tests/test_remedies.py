@@ -62,6 +62,7 @@ PRINTED_BY = {
     "host/teacher_units.py": ("units",),
     "host/upstream_files.py": ("run_downstream.py",),
     "host/upstreams.py": ("run_downstream.py",),
+    "inference": ("extract",),
     "models/upstream.py": ("run_downstream.py",),
     "formats/headers.py": ("run_downstream.py",),
     "superb/comparison/compared.py": ("superb",),

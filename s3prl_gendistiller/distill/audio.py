@@ -147,6 +147,42 @@ def read_audio(
     return torch.from_numpy(wav)
 
 
+def audio_blocks(path: str | Path) -> Iterator[Tensor]:
+    """A file in parts of some seconds, each (S,) float32 at 16 kHz, in the memory of one part.
+
+    The parts together equal `read_audio`, bit for bit, at every rate.
+
+    Raises:
+        UserError: as `read_audio`; a fault behind the first part is found when the parts before it have been given.
+    """
+    path, total = Path(path), 0
+    try:
+        with opened(path) as file:
+            for block in _resampled(file):
+                if not np.isfinite(block).all():
+                    raise UserError(f"{path}: holds NaN or infinite samples; expected finite numbers; remove the file")
+                total += len(block)
+                if len(block):
+                    yield torch.from_numpy(block)
+            if _seeks(file) and total != file.frames:
+                raise _ended(path, total, file.frames)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise unreadable(path, error) from error
+    _check_length(path, total)
+
+
+def _resampled(file: soundfile.SoundFile) -> Iterator[np.ndarray]:
+    """The blocks of a file, (S,) each, at 16 kHz."""
+    if file.samplerate == SAMPLE_RATE:
+        yield from map(_mono, _blocks(file))
+        return
+    _announce(f"audio at {file.samplerate} Hz is resampled to {SAMPLE_RATE} Hz when it is read")
+    stream = soxr.ResampleStream(file.samplerate, SAMPLE_RATE, 1, dtype="float32")
+    for block in _blocks(file):
+        yield stream.resample_chunk(_mono(block))
+    yield stream.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
 def _read_window(
     path: Path, file: soundfile.SoundFile, start: int, num_samples: int | None, expected: int | None
 ) -> np.ndarray:
@@ -158,18 +194,19 @@ def _read_window(
         file.seek(start)
         wav = _mono(file.read(stop - start, dtype="float32", always_2d=True))
         if len(wav) != stop - start:
-            raise UserError(
-                f"{path}: ends after {start + len(wav)} of the {total} samples its header states; "
-                "expected a complete file; fetch it again or remove it"
-            )
+            raise _ended(path, start + len(wav), total)
         return wav
-    wav = _mono(np.concatenate([np.zeros((0, file.channels), np.float32), *_blocks(file)]))
-    if file.samplerate != SAMPLE_RATE:
-        _announce(f"audio at {file.samplerate} Hz is resampled to {SAMPLE_RATE} Hz when it is read")
-        wav = soxr.resample(wav, file.samplerate, SAMPLE_RATE)
+    wav = np.concatenate([np.zeros(0, np.float32), *_resampled(file)])
     _check_length(path, len(wav), expected)
     start, stop = _window(len(wav), start, num_samples)
     return np.ascontiguousarray(wav[start:stop])
+
+
+def _ended(path: Path, found: int, stated: int) -> UserError:
+    return UserError(
+        f"{path}: ends after {found} of the {stated} samples its header states; "
+        "expected a complete file; fetch it again or remove it"
+    )
 
 
 def _blocks(file: soundfile.SoundFile) -> Iterator[np.ndarray]:

@@ -16,6 +16,7 @@ from s3prl_gendistiller.distill.precision import computing_in
 from s3prl_gendistiller.distill.weights import weights_hash
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.models.front_end import UtteranceGroupNorm, num_frames
+from s3prl_gendistiller.models.moments import Moments
 
 MAX_FRAME_DIFFERENCE = 2
 
@@ -50,11 +51,11 @@ class SampleGroupNorm(UtteranceGroupNorm):
         self.shape = (conv.out_channels, conv.kernel_size[0], conv.stride[0])
         self.lengths: Tensor | None = None  # (B,) samples of the next batch, set by the caller; None for no padding
 
-    def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, frames: Tensor | None = None, statistics: Moments | None = None) -> Tensor:
         """(B, C, T) -> (B, C, T), zero behind the real frames."""
         if self.lengths is not None:
             frames = num_frames(self.lengths, [self.shape]).clamp(max=x.shape[-1])
-        return super().forward(x, frames)
+        return super().forward(x, frames, statistics)
 
 
 class Teacher(nn.Module):

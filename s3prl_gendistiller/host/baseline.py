@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from s3prl_gendistiller.config_distilhubert import DistilHubertModelConfig
 from s3prl_gendistiller.config_objectives import LayerwiseConfig
 from s3prl_gendistiller.front_ends import STOCK, build_front_end
-from s3prl_gendistiller.models.front_end import frame_mask, num_frames
+from s3prl_gendistiller.models.front_end import ConvFrontEnd, Front, frame_mask, num_frames
 from s3prl_gendistiller.models.student import Student, StudentOutput
 
 
@@ -93,6 +93,17 @@ class DistilHubert(Student):
     def cnn(self) -> nn.Module | None:
         return self.distiller.feature_extractor if self.config.student.front_end == STOCK else None
 
+    @property
+    def front(self) -> Front:
+        if self.config.student.front_end != STOCK:
+            return Front(self.distiller.feature_extractor)
+        with torch.device("meta"):
+            own = ConvFrontEnd.of(self.config.student, self.config.student.extractor_conv_feature_layers)
+        # s3prl's convolutions have the same parameters in the same order; `assign` shares them
+        stored = zip(own.state_dict(), self.distiller.feature_extractor.state_dict().values(), strict=True)
+        own.load_state_dict(dict(stored), assign=True)
+        return Front(own.train(self.training))
+
     def forward(
         self, wavs: Tensor, lengths: Tensor, *, steps: int | None = None, features: Tensor | None = None
     ) -> StudentOutput:
@@ -154,6 +165,7 @@ def _with_front_end(module: Any, stated: dict[str, Any], front_end: Any) -> nn.M
 
     class Distiller(module.DistillerModel):
         lengths: Tensor | None = None  # (B,) samples of the next batch, on the CPU; None: those of the mask
+        given_features: Tensor | None = None  # as of `_stock`
 
         def __init__(self) -> None:
             # one small convolution is built in the place of the front end
@@ -164,7 +176,11 @@ def _with_front_end(module: Any, stated: dict[str, Any], front_end: Any) -> nn.M
 
         def forward_feature(self, wave: Tensor, pad_mask: Tensor) -> tuple[Tensor, Tensor]:
             lengths = (pad_mask > 0).sum(1) if self.lengths is None else self.lengths
-            features, mask = self.feature_extractor(wave, lengths)
+            features, self.given_features = self.given_features, None
+            if features is None:
+                features, mask = self.feature_extractor(wave, lengths)
+            else:
+                mask = self.feature_extractor.mask(lengths, features.shape[1], features.device)
             return features, mask.to(pad_mask.dtype)
 
     return Distiller()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -10,9 +11,11 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from s3prl_gendistiller.config import BackboneConfig
+from s3prl_gendistiller.models.moments import Moments, Statistics
 
 ConvShape = tuple[int, int, int]  # channels, kernel, stride
 T = TypeVar("T", bound="ConvFrontEnd")
+SAMPLES_EPS = 1e-7  # added to the variance of samples, as wav2vec 2.0 does
 
 
 def num_frames(lengths: Tensor, conv_layers: Sequence[ConvShape]) -> Tensor:
@@ -35,13 +38,18 @@ def frame_mask(frames: Tensor, max_frames: int, device: torch.device | None = No
     return torch.arange(max_frames, device=frames.device) < frames.unsqueeze(1)
 
 
-def normalise_samples(wavs: Tensor, mask: Tensor) -> Tensor:
-    """(B, S) with zero mean and unit variance over the real samples of each utterance (True in the mask), else zero."""
+def normalise_samples(wavs: Tensor, mask: Tensor, statistics: Moments | None = None) -> Tensor:
+    """(B, S) with zero mean and unit variance over the real samples of each utterance (True in the mask), else zero.
+
+    `statistics` are those of the whole utterances of which the samples are a part; None: the samples are whole.
+    """
+    if statistics is not None:
+        return statistics.normalise(wavs, SAMPLES_EPS) * mask
     count = mask.sum(1, keepdim=True)
     mean = (wavs * mask).sum(1, keepdim=True) / count
     centred = (wavs - mean) * mask
     variance = centred.square().sum(1, keepdim=True) / count
-    return centred / (variance + 1e-7).sqrt()
+    return centred / (variance + SAMPLES_EPS).sqrt()
 
 
 class ScaleGradient(torch.autograd.Function):
@@ -78,9 +86,16 @@ class UtteranceGroupNorm(nn.GroupNorm):
     (benchmarks/RESULTS.md).
     """
 
-    def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
-        """(B, C, T) -> (B, C, T), zero behind the (B,) real frames; None for all frames."""
+    def forward(self, x: Tensor, frames: Tensor | None = None, statistics: Moments | None = None) -> Tensor:
+        """(B, C, T) -> (B, C, T), zero behind the (B,) real frames; None for all frames.
+
+        `statistics` are those of the whole utterances of which x is a part; None: x holds whole utterances.
+        """
         total = x.shape[-1]
+        if statistics is not None:
+            weight, bias = self.weight.unsqueeze(-1), self.bias.unsqueeze(-1)  # (C, 1)
+            normed = statistics.normalise(x, self.eps, 1) * weight + bias
+            return normed if frames is None else normed * frame_mask(frames, total, x.device).unsqueeze(1)
         if frames is None or int(frames.min()) >= total:
             return super().forward(x)
         return self._one_by_one(x, frames) if x.device.type == "cpu" else self.all_at_once(x, frames)
@@ -118,10 +133,11 @@ class ConvBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.norm = norm
 
-    def forward(self, x: Tensor, frames: Tensor) -> Tensor:  # (B, C_in, S) -> (B, C, S'); frames (B,) of the result
+    def forward(self, x: Tensor, frames: Tensor, statistics: Moments | None = None) -> Tensor:
+        """(B, C_in, S) -> (B, C, S'); frames (B,) of the result; statistics as of `UtteranceGroupNorm`."""
         x = self.dropout(self.conv(x))
         if isinstance(self.norm, UtteranceGroupNorm):
-            x = self.norm(x, frames)
+            x = self.norm(x, frames, statistics)
         elif self.norm is not None:
             x = self.norm(x)
         return nn.functional.gelu(x)
@@ -135,7 +151,14 @@ class ConvFrontEnd(nn.Module):
         mode: "default" puts a GroupNorm with one group per channel after the first layer, see `UtteranceGroupNorm`;
             "layer_norm" normalises channels in every layer. With either, no frame depends on padding.
         grad_mult: factor on the gradient that flows into the convolutions; 0 leaves them untrained.
+
+    Attributes:
+        margin_frames: frames before and behind a frame that enter it beside its own samples.
+        normed_window: samples of each frame that the norm over the utterance reads, and samples from one to the next;
+            None where no norm spans the utterance.
     """
+
+    margin_frames = 0
 
     def __init__(self, conv_layers: Sequence[ConvShape], *, mode: str, dropout: float, grad_mult: float) -> None:
         super().__init__()
@@ -147,6 +170,7 @@ class ConvFrontEnd(nn.Module):
             ConvBlock(channels_in[index], shape, _conv_norm(mode, index, shape[0]), dropout)
             for index, shape in enumerate(self.conv_layers)
         )
+        self.normed_window = self.conv_layers[0][1:] if mode == "default" else None
         if grad_mult == 0.0:
             self.requires_grad_(False)
 
@@ -164,12 +188,17 @@ class ConvFrontEnd(nn.Module):
         """(B,) samples to (B,) frames."""
         return num_frames(lengths, self.conv_layers)
 
-    def forward(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def moments(self, wavs: Tensor) -> Moments:
+        """What the group norm takes over unpadded samples (B, S), of each channel of the first convolution."""
+        return Moments.of(self.layers[0].conv(wavs.unsqueeze(1)), (0, 2))  # type: ignore[operator]
+
+    def forward(self, wavs: Tensor, lengths: Tensor, statistics: Moments | None = None) -> tuple[Tensor, Tensor]:
         """Features of the frames.
 
         Args:
             wavs: (B, S), zero after each item's end.
             lengths: (B,) samples, on the CPU: a decision on lengths elsewhere would wait for the device.
+            statistics: `moments` of the whole utterances of which `wavs` are a part; None: `wavs` are whole.
 
         Returns:
             features (B, T, C) and frame mask (B, T).
@@ -181,7 +210,7 @@ class ConvFrontEnd(nn.Module):
         require_frames(lengths, frames)
         x = wavs.unsqueeze(1)  # (B, 1, S)
         for index, layer in enumerate(self.layers):
-            x = layer(x, num_frames(lengths, self.conv_layers[: index + 1]))
+            x = layer(x, num_frames(lengths, self.conv_layers[: index + 1]), statistics)
         x = scale_gradient(x, self.grad_mult).transpose(1, 2)  # (B, T, C)
         return x, frame_mask(frames, x.shape[1], x.device)
 
@@ -190,6 +219,31 @@ class ConvFrontEnd(nn.Module):
         frames = self.frames(lengths)
         require_frames(lengths, frames)
         return frame_mask(frames, max_frames, device)
+
+
+@dataclass(frozen=True)
+class Front:
+    """All that a student does between samples and features.
+
+    Attributes:
+        front_end: of a row of `front_ends`.
+        normalises: whether the samples of each utterance are normalised before.
+    """
+
+    front_end: Any
+    normalises: bool = False
+
+    def __call__(self, wavs: Tensor, lengths: Tensor, statistics: Statistics | None = None) -> tuple[Tensor, Tensor]:
+        """Features (B, T, C) and frame mask (B, T) of wavs (B, S) with lengths (B,).
+
+        `statistics` are those of the whole utterances of which `wavs` are a part; None: `wavs` are whole.
+        """
+        given = statistics or Statistics()
+        if self.normalises:
+            wavs = normalise_samples(wavs, frame_mask(lengths, wavs.shape[1], wavs.device), given.samples)
+        if given.frames is None:
+            return self.front_end(wavs, lengths)
+        return self.front_end(wavs, lengths, given.frames)
 
 
 def build(config: BackboneConfig) -> ConvFrontEnd:

@@ -33,7 +33,7 @@ from s3prl_gendistiller.models.adapters import Adapters, StepAdapters
 from s3prl_gendistiller.models.attention import KeyValues
 from s3prl_gendistiller.models.encoder_layer import EncoderLayer
 from s3prl_gendistiller.models.feedback import Feedback
-from s3prl_gendistiller.models.front_end import ConvFrontEnd, ConvPosition, frame_mask, normalise_samples
+from s3prl_gendistiller.models.front_end import ConvFrontEnd, ConvPosition, Front
 from s3prl_gendistiller.models.output_layer import build_heads, build_output
 from s3prl_gendistiller.models.student import Student, StudentOutput
 from s3prl_gendistiller.models.unit_posterior import UnitPosterior
@@ -184,6 +184,10 @@ class GenDistiller(Student):
         return self.front_end if isinstance(self.front_end, ConvFrontEnd) else None
 
     @property
+    def front(self) -> Front:
+        return Front(self.front_end, self.config.normalize)
+
+    @property
     def unit_heads(self) -> nn.ModuleList | None:
         return self.unit_posteriors
 
@@ -192,9 +196,7 @@ class GenDistiller(Student):
         if features is not None:
             x, mask = features, self.front_end.mask(lengths, features.shape[1], features.device)
         else:
-            if self.config.normalize:
-                wavs = normalise_samples(wavs, frame_mask(lengths, wavs.shape[1], wavs.device))
-            x, mask = self.front_end(wavs, lengths)  # (B, T, C)
+            x, mask = self.front(wavs, lengths)  # (B, T, C)
         if self.feature_norm is not None:
             x = self.feature_norm(x)
         x = self.feature_projection(x)  # (B, T, D)

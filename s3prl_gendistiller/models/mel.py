@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from s3prl_gendistiller.config import BackboneConfig
 from s3prl_gendistiller.models.front_end import frame_mask, num_frames, require_frames, scale_gradient
+from s3prl_gendistiller.models.moments import Moments
 from s3prl_gendistiller.models.waveforms import SAMPLE_RATE
 
 WINDOW = 400  # samples: 25 ms
@@ -31,6 +32,7 @@ HOP = 160  # samples: 10 ms
 FLOOR = 1e-6  # added to the energies, so that silence has a logarithm
 KERNEL = 3  # of the convolutions
 USUAL_MEAN, USUAL_DEVIATION = -6.0, 4.0  # of the logarithms, for speech between -1 and 1
+FRAMES_EPS = 1e-5  # added to the variance of the logarithms
 NORMS = ("utterance", "bin", "none")
 LARGEST_FFT = 4096
 
@@ -127,7 +129,7 @@ class LogMel(nn.Module):
         return (real.square() + imaginary.square()).transpose(1, 2)
 
 
-def normalise_frames(x: Tensor, mask: Tensor, norm: str) -> Tensor:
+def normalise_frames(x: Tensor, mask: Tensor, norm: str, statistics: Moments | None = None) -> Tensor:
     """Zero mean and unit variance of log-mel energies.
 
     Args:
@@ -135,6 +137,7 @@ def normalise_frames(x: Tensor, mask: Tensor, norm: str) -> Tensor:
         mask: (B, M), True = real mel frame.
         norm: "utterance" takes one mean and variance of all real frames and bins of an utterance, "bin" takes one of
             each bin over the real frames, "none" takes the same two constants for all speech.
+        statistics: those of the whole utterances of which x is a part; None: x holds whole utterances.
 
     Returns:
         (B, M, bins); zero behind the real frames.
@@ -142,10 +145,12 @@ def normalise_frames(x: Tensor, mask: Tensor, norm: str) -> Tensor:
     real = mask.unsqueeze(-1).to(x.dtype)
     if norm == "none":
         return (x - USUAL_MEAN) / USUAL_DEVIATION * real
+    if statistics is not None:
+        return statistics.normalise(x, FRAMES_EPS) * real
     over = (1, 2) if norm == "utterance" else (1,)
     count = real.sum(1, keepdim=True) * (x.shape[-1] if norm == "utterance" else 1)
     centred = (x - (x * real).sum(over, keepdim=True) / count) * real
-    return centred / (centred.square().sum(over, keepdim=True) / count + 1e-5).sqrt()
+    return centred / (centred.square().sum(over, keepdim=True) / count + FRAMES_EPS).sqrt()
 
 
 class MelFrontEnd(nn.Module):
@@ -158,6 +163,8 @@ class MelFrontEnd(nn.Module):
         norm: of `NORMS`, see `normalise_frames`.
         dropout: behind each convolution.
         grad_mult: factor on the gradient that flows into the convolutions; 0 leaves them untrained.
+
+    The attributes `margin_frames` and `normed_window` are those of `front_end.ConvFrontEnd`.
     """
 
     def __init__(
@@ -167,6 +174,8 @@ class MelFrontEnd(nn.Module):
         self.channels = channels
         self.mel = LogMel(bins)
         self.norm = norm
+        self.normed_window = None if norm == "none" else (WINDOW, HOP)
+        self.margin_frames = math.ceil(convolutions * (KERNEL // 2) / 2)  # two mel frames a frame
         self.grad_mult = grad_mult
         widths = [bins, *[channels] * convolutions]
         self.convolutions = nn.ModuleList(
@@ -181,11 +190,22 @@ class MelFrontEnd(nn.Module):
         """(B,) samples to (B,) frames."""
         return num_frames(lengths, [(1, WINDOW, HOP), (1, 1, 2)])
 
-    def forward(self, wavs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def mask(self, lengths: Tensor, max_frames: int, device: torch.device) -> Tensor:
+        """(B,) samples to the frame mask (B, T) on `device`; a ValueError if an item is too short for one frame."""
+        frames = self.frames(lengths)
+        require_frames(lengths, frames)
+        return frame_mask(frames, max_frames, device)
+
+    def moments(self, wavs: Tensor) -> Moments:
+        """What the norm takes over unpadded samples (B, S): of all log-mel energies, or of those of each bin."""
+        return Moments.of(self.mel(wavs), (0, 1, 2) if self.norm == "utterance" else (0, 1))
+
+    def forward(self, wavs: Tensor, lengths: Tensor, statistics: Moments | None = None) -> tuple[Tensor, Tensor]:
         """
         Args:
             wavs: (B, S), zero after each item's end.
             lengths: (B,) samples.
+            statistics: `moments` of the whole utterances of which `wavs` are a part; None: `wavs` are whole.
 
         Returns:
             features (B, T, C) and frame mask (B, T).
@@ -196,7 +216,7 @@ class MelFrontEnd(nn.Module):
         frames = num_frames(lengths, [(1, WINDOW, HOP)])  # (B,) mel frames
         require_frames(lengths, frames)
         x = self.mel(wavs)  # (B, M, bins)
-        x = normalise_frames(x, frame_mask(frames, x.shape[1], x.device), self.norm).transpose(1, 2)
+        x = normalise_frames(x, frame_mask(frames, x.shape[1], x.device), self.norm, statistics).transpose(1, 2)
         for index, convolution in enumerate(self.convolutions, start=1):
             x = self.dropout(nn.functional.gelu(convolution(x)))  # (B, C, M')
             if index == len(self.convolutions):

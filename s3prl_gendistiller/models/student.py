@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from s3prl_gendistiller.models.front_end import Front
 from s3prl_gendistiller.models.waveforms import to_batch
 
 
@@ -62,6 +63,14 @@ class Student(nn.Module):
     @property
     def cnn(self) -> nn.Module | None:
         """The CNN, in whose place the student takes `features` in its call and in `encode`; None where it does not."""
+        return None
+
+    @property
+    def front(self) -> Front | None:
+        """What the student does before its first layer, if it takes the result as `features` in its call; else None.
+
+        Audio that does not fit into memory is read in parts through it, see `inference.long_audio`.
+        """
         return None
 
     @property

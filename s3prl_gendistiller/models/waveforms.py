@@ -45,7 +45,7 @@ def to_batch(wavs: Any, lengths: Any = None, sample_rate: Any = None) -> tuple[T
     _check_rate(sample_rate)
     if isinstance(wavs, list | tuple):
         return _joined(wavs, lengths)
-    batch = _floats(wavs, "wavs")
+    batch = floats(wavs, "wavs")
     if batch.dim() == 1:
         if lengths is not None:
             raise WaveformError("lengths: found beside one waveform, expected None; cut the waveform to its length")
@@ -78,7 +78,7 @@ def _joined(wavs: Any, lengths: Any) -> tuple[Tensor, Tensor]:
     items = []
     for index, wav in enumerate(wavs):
         name = f"wavs[{index}]" if len(wavs) > 1 else "wavs"
-        item = _floats(wav, name)
+        item = floats(wav, name)
         if item.dim() != 1:
             raise WaveformError(f"{name}: found the shape {tuple(item.shape)}, expected (S,); {_remedy(item)}")
         _check_samples(item, name)
@@ -89,8 +89,8 @@ def _joined(wavs: Any, lengths: Any) -> tuple[Tensor, Tensor]:
     return pad_sequence(items, batch_first=True), torch.tensor([len(item) for item in items], device=items[0].device)
 
 
-def _floats(value: Any, name: str) -> Tensor:
-    """A tensor of float32; a tensor of another precision, or an array of numpy, is converted."""
+def floats(value: Any, name: str) -> Tensor:
+    """A tensor of float32; a tensor of another precision, or an array of numpy, is converted. Else a WaveformError."""
     if not isinstance(value, Tensor):
         if not (hasattr(value, "__array__") and hasattr(getattr(value, "dtype", None), "kind")):
             raise WaveformError(
@@ -156,6 +156,11 @@ def _check_samples(wav: Tensor, name: str) -> None:
             f"{name}: found {len(wav)} samples, expected at least {MIN_SAMPLES} (25 ms at 16 kHz), the length of one "
             "frame; leave the waveform out, or pad it with zeros"
         )
+    check_numbers(wav, name)
+
+
+def check_numbers(wav: Tensor, name: str) -> None:
+    """WaveformError if samples (S,) are not finite, or so loud that they are of another scale."""
     if not bool(torch.isfinite(wav).all()):
         first = int((~torch.isfinite(wav)).nonzero()[0])
         raise WaveformError(

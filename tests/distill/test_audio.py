@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import soxr
 import torch
 
-from s3prl_gendistiller.distill.audio import MIN_SAMPLES, Measured, audio_frames, measured, read_audio
+from s3prl_gendistiller.distill import audio
+from s3prl_gendistiller.distill.audio import MIN_SAMPLES, Measured, audio_blocks, audio_frames, measured, read_audio
 from s3prl_gendistiller.errors import UserError
 
 Reader = Callable[[Path], object]
@@ -200,3 +202,34 @@ def test_a_wav_file_that_was_cut_is_named(tmp_path: Path, read: Reader, kept: in
 def test_opus_is_read(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.opus", np.zeros(16000), 16000, format="OGG", subtype="OPUS")
     assert audio_frames(tmp_path / "a.opus") == len(read_audio(tmp_path / "a.opus")) == 16000
+
+
+@pytest.mark.parametrize("rate_hz", [8000, 16000, 44100])
+def test_the_parts_of_a_file_are_the_file_bit_for_bit(
+    tmp_path: Path, rate_hz: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audio, "_BLOCK_FRAMES", 3_001)
+    left = tone(2 * rate_hz + 7, rate_hz)
+    soundfile.write(tmp_path / "a.wav", np.stack([left, left / 3], axis=1), rate_hz, subtype="FLOAT")
+    parts = [*audio_blocks(tmp_path / "a.wav")]
+    assert len(parts) > 5 and max(map(len, parts)) < 7_000
+    assert torch.equal(torch.cat(parts), read_audio(tmp_path / "a.wav"))
+    mono = (left + left / 3) / 2
+    expected = mono if rate_hz == 16_000 else soxr.resample(mono, rate_hz, 16_000)
+    torch.testing.assert_close(torch.cat(parts), torch.from_numpy(expected), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("fault", ["nan", "cut", "short"])
+def test_a_fault_behind_the_first_part_is_found(tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audio, "_BLOCK_FRAMES", 3_000)
+    wav, path = tone(399 if fault == "short" else 9_000), tmp_path / "a.flac"
+    if fault == "nan":
+        path, wav[8_000] = tmp_path / "a.wav", np.nan
+        soundfile.write(path, wav, 16_000, subtype="FLOAT")
+    else:
+        soundfile.write(path, wav, 16_000)
+    if fault == "cut":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    with pytest.raises(UserError, match={"nan": "holds NaN", "cut": "a.flac", "short": "399 samples"}[fault]):
+        for _ in audio_blocks(path):
+            pass
