@@ -12,6 +12,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from s3prl_gendistiller.config import BackboneConfig
 from s3prl_gendistiller.front_ends import FRONT_ENDS
+from s3prl_gendistiller.models.exporting import is_exporting
 
 ConvShape = tuple[int, int, int]  # channels, kernel, stride
 T = TypeVar("T", bound="ConvFrontEnd")
@@ -20,13 +21,13 @@ T = TypeVar("T", bound="ConvFrontEnd")
 def num_frames(lengths: Tensor, conv_layers: Sequence[ConvShape]) -> Tensor:
     """(B,) samples to (B,) frames after the convolutions; fewer than the receptive field (400 for HuBERT) give 0."""
     for _, kernel, stride in conv_layers:
-        lengths = torch.div(lengths - kernel, stride, rounding_mode="floor") + 1
+        lengths = (lengths - kernel) // stride + 1
     return lengths.clamp(min=0)
 
 
 def require_frames(lengths: Tensor, frames: Tensor) -> None:
     """ValueError if an utterance of (B,) samples has none of its (B,) frames, both on the CPU."""
-    if int(frames.min()) < 1:
+    if not is_exporting() and int(frames.min()) < 1:
         shortest = int(lengths.min())
         raise ValueError(f"found an utterance of {shortest} samples, expected at least one frame (400 samples)")
 
@@ -61,7 +62,7 @@ class ScaleGradient(torch.autograd.Function):
 
 def scale_gradient(x: Tensor, factor: float) -> Tensor:
     """`ScaleGradient` for factors between 0 and 1; `x` itself for 0, where nothing before it is trained, and for 1."""
-    scaled: Tensor = ScaleGradient.apply(x, factor) if 0.0 < factor < 1.0 else x
+    scaled: Tensor = ScaleGradient.apply(x, factor) if 0.0 < factor < 1.0 and not is_exporting() else x
     return scaled
 
 
@@ -82,8 +83,11 @@ class UtteranceGroupNorm(nn.GroupNorm):
 
     def forward(self, x: Tensor, frames: Tensor | None = None) -> Tensor:
         """(B, C, T) -> (B, C, T), zero behind the (B,) real frames; None for all frames."""
-        total = x.shape[-1]
-        if frames is None or int(frames.min()) >= total:
+        if frames is None:
+            return super().forward(x)
+        if is_exporting():
+            return self.normed(x, frames)
+        if int(frames.min()) >= x.shape[-1]:
             return super().forward(x)
         return self._one_by_one(x, frames) if x.device.type == "cpu" else self.all_at_once(x, frames)
 
