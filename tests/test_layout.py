@@ -72,9 +72,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         "distill.processes",
     },
     "host": GROUND | {"models", "distill", "formats"},
+    "inference": GROUND | {"models", "distill", "formats", "host"},
     "superb": GROUND | {"models", "distill", "formats", "host"},
-    "export": GROUND | {"models", "distill", "host"},
-    "cli": GROUND | {"", "models", "distill", "corpora", "host", "superb", "export"},
+    "export": GROUND | {"models", "distill", "host", "inference"},
+    "cli": GROUND | {"", "models", "distill", "corpora", "host", "superb", "export", "inference"},
     "": GROUND | {"models", "distill", "host"},  # the package's public face
     "compat": {"host"},  # public too: a user's script begins with it
     "__main__": {"cli", "host"},

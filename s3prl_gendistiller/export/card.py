@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from s3prl_gendistiller.config import ModelConfig
 from s3prl_gendistiller.student_kinds import kind_of
 
-_USE = """\
-## Use
-
+_HUB = """\
 With s3prl, which requires an account of the hub (HF_USERNAME, HF_PASSWORD):
 
     python run_downstream.py -m train --hub huggingface -u ORGANISATION/{name} -d asr -n my_asr
@@ -25,8 +23,27 @@ With s3prl, which requires an account of the hub (HF_USERNAME, HF_PASSWORD):
 requirements.txt lists the packages that the student needs. The code beside expert.py is a copy from s3prl-gendistiller
 {version} (Apache License 2.0), which need not be installed.
 """
+_ONNX = """\
+With s3prl-gendistiller {version} or a later one, and `pip install "s3prl-gendistiller[onnx]"`:
+
+    import torch
+    from s3prl_gendistiller.inference.onnx_student import OnnxStudent
+    student = OnnxStudent("{name}", threads=1)
+    states, mask = student([torch.randn(16000), torch.randn(9000)])  # a list of (B, T, {width}), 50 frames a second
+
+With onnxruntime alone, 1.18 or later:
+
+    import numpy, onnxruntime
+    session = onnxruntime.InferenceSession("{name}/model.onnx")
+    wavs = numpy.random.randn(2, 16000).astype("float32")  # at 16 kHz, between -1 and 1
+    wavs[1, 9000:] = 0  # zero behind an utterance
+    inputs = {{"wavs": wavs, "lengths": numpy.array([16000, 9000])}}
+    *states, frames = session.run(None, inputs)  # frames: how many of each utterance are real
+"""
+USES = {"hub": (_HUB, "s3prl"), "onnx": (_ONNX, "onnxruntime"), "onnx-int8": (_ONNX, "onnxruntime")}
+"""For each format, how its folder is used, and the library that the hub names for it."""
 _LICENSE = "apache-2.0"
-_TAGS = ["library:s3prl", "benchmark:superb", "type:model"]  # as in s3prl's own cards
+_TAGS = ["benchmark:superb", "type:model"]  # as in s3prl's own cards
 
 
 @dataclass(frozen=True)
@@ -52,21 +69,29 @@ class Card:
     official: bool = False
 
 
-def render(card: Card, config: ModelConfig, steps: int | None, version: str) -> str:
-    """README.md of a student that generates `steps` layers by default (None: all), by this package's `version`."""
+def render(card: Card, config: ModelConfig, steps: int | None, version: str, form: str = "hub") -> str:
+    """README.md of a student in the format `form` that generates `steps` layers by default (None: all).
+
+    `version` is that of this package.
+    """
+    use, library = USES[form]
     stops = "" if steps is None else f" By default, the student stops after the first {steps} of them."
-    sections = [f"---\n{_header(card)}\n---\n\n# {card.name}\n", f"{config.description()}{stops}\n", _cost(card)]
+    sections = [
+        f"---\n{_header(card, library)}\n---\n\n# {card.name}\n",
+        f"{config.description()}{stops}\n",
+        _cost(card),
+    ]
     if card.scores:
         rows = [f"| {task} | {metric} | {value} |" for task, metric, value in card.scores]
         sections += ["## Scores", "", card.settings, "", "| task | metric | value |", "|---|---|---|", *rows, ""]
-    sections.append(_USE.format(name=card.name, width=config.student.encoder_embed_dim, version=version))
+    sections += ["## Use\n", use.format(name=card.name, width=config.student.encoder_embed_dim, version=version)]
     layers = len(config.distill.target_layers)
-    if kind_of(config).stepwise and layers > 1:
+    if form == "hub" and kind_of(config).stepwise and layers > 1:
         sections.append(f'`-g "steps: 1"` generates the first of the {layers} layers only, in less time.\n')
     return "\n".join(sections)
 
 
-def _header(card: Card) -> str:
+def _header(card: Card, library: str) -> str:
     """The metadata that the hub reads: licence, tags and, as model-index, the scores."""
     from huggingface_hub import EvalResult, ModelCardData
 
@@ -74,7 +99,7 @@ def _header(card: Card) -> str:
         EvalResult(task, "superb", "SUPERB", metric.removesuffix(" %").lower(), float(value), metric_name=metric)
         for task, metric, value in (card.scores if card.official else ())
     ]
-    data = ModelCardData(license=_LICENSE, datasets=["superb"], tags=_TAGS)
+    data = ModelCardData(license=_LICENSE, datasets=["superb"], tags=[f"library:{library}", *_TAGS])
     if results:
         data.model_name, data.eval_results = card.name, results
     return str(data.to_yaml())
