@@ -14,7 +14,7 @@ from s3prl_gendistiller.models.front_end import frame_mask
 
 INPUTS = ("wavs", "lengths")
 FRAMES = "frames"  # the last output; the outputs before it are the hidden states
-RUNTIME = (1, 18)  # the first onnxruntime that reads what torch's exporter writes
+RUNTIME = (1, 20)  # the oldest onnxruntime that setup.py admits
 INSTALL = 'pip install "s3prl-gendistiller[onnx]"'
 _FUNCTION = re.compile(r"^/.*?\w&?\) (?=[A-Z])")  # the beginning of onnxruntime's messages
 
@@ -92,8 +92,7 @@ def _runtime() -> Any:
     found = tuple(int(part) for part in onnxruntime.__version__.split(".")[:2])
     if found < RUNTIME:
         raise UserError(
-            f"onnxruntime: found {onnxruntime.__version__}, expected {'.'.join(map(str, RUNTIME))} or later; "
-            "pip install --upgrade onnxruntime"
+            f"onnxruntime: found {onnxruntime.__version__}, expected {'.'.join(map(str, RUNTIME))} or later; {INSTALL}"
         )
     return onnxruntime
 

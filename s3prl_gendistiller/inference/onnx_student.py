@@ -86,7 +86,7 @@ def _stated(folder: Path) -> dict[str, Any]:
     """The content of config.json; UserError if it is not that of an ONNX folder."""
     if not folder.is_dir() or not (folder / CONFIG).is_file():
         what = "no such folder" if not folder.is_dir() else f"found no {CONFIG}"
-        raise UserError(f"{folder}: {what}, expected what `gendistiller export --format onnx` wrote; name its folder")
+        raise UserError(f"{folder}: {what}, expected the folder of a student in the format onnx; name another one")
     content = read_json(folder / CONFIG)
     found = content.get("format") if isinstance(content, dict) else None
     if found not in FORMATS:
