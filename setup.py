@@ -47,7 +47,7 @@ TASKS: dict[str, list[str]] = {
     "qbe": ["dtw-python>=1.3.1", "lxml>=4.9", "scipy>=1.10"],  # 1.3.0 fails with numpy 2
 }
 CORPUS = ["espeakng-loader==0.2.4"]  # pinned: other versions synthesise other words and voices
-ONNX = ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.5", "onnx-ir>=0.1.16"]  # ONNX graphs; torch 2.9 writes them
+ONNX = ["onnx>=1.17", "onnxruntime>=1.21", "onnxscript>=0.6", "onnx-ir>=0.1.16"]  # ONNX graphs; torch 2.9 writes them
 UNITS = ["scikit-learn>=1.2"]  # k-means over a layer of a teacher
 DEV = [
     "pytest>=8",

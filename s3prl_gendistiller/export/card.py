@@ -31,7 +31,7 @@ With s3prl-gendistiller {version} or a later one, and `pip install "s3prl-gendis
     student = OnnxStudent("{name}", threads=1)
     states, mask = student([torch.randn(16000), torch.randn(9000)])  # a list of (B, T, {width}), 50 frames a second
 
-With onnxruntime alone, 1.20 or later:
+With onnxruntime alone, 1.21 or later:
 
     import numpy, onnxruntime
     session = onnxruntime.InferenceSession("{name}/model.onnx")

@@ -75,6 +75,8 @@ def export_graph(student: Student, steps: int | None) -> Any:
                 dynamic_shapes={"wavs": {0: "batch", 1: "samples"}, "lengths": {0: "batch"}},
                 external_data=False,
             )
+        except ImportError as error:  # onnxscript has a module for each interface of torch
+            raise UserError(f"ONNX: onnxscript does not fit torch {torch.__version__} ({error}); upgrade it") from error
         except torch.onnx.OnnxExporterError as error:
             reason = str(error.__cause__ or error).strip().splitlines()[0]
             raise UserError(

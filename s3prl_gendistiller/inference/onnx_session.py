@@ -14,7 +14,7 @@ from s3prl_gendistiller.models.front_end import frame_mask
 
 INPUTS = ("wavs", "lengths")
 FRAMES = "frames"  # the last output; the outputs before it are the hidden states
-RUNTIME = (1, 20)  # the oldest onnxruntime that setup.py admits
+RUNTIME = (1, 21)  # the oldest onnxruntime that setup.py admits
 INSTALL = 'pip install "s3prl-gendistiller[onnx]"'
 _FUNCTION = re.compile(r"^/.*?\w&?\) (?=[A-Z])")  # the beginning of onnxruntime's messages
 

@@ -100,7 +100,7 @@ def test_a_newer_opset_and_an_older_runtime_are_named(
     with pytest.raises(UserError, match=rf"onnxruntime {onnxruntime.__version__} cannot read it .*[Oo]pset"):
         OnnxStudent(folder)
     monkeypatch.setattr(onnxruntime, "__version__", "1.17.3")
-    with pytest.raises(UserError, match=r"onnxruntime: found 1\.17\.3, expected 1\.20 or later"):
+    with pytest.raises(UserError, match=r"onnxruntime: found 1\.17\.3, expected 1\.21 or later"):
         OnnxStudent(conv_folder)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UserError, match=r'onnxruntime is not installed.*pip install "s3prl-gendistiller\[onnx\]"'):
