@@ -47,6 +47,7 @@ TASKS: dict[str, list[str]] = {
     "qbe": ["dtw-python>=1.3.1", "lxml>=4.9", "scipy>=1.10"],  # 1.3.0 fails with numpy 2
 }
 CORPUS = ["espeakng-loader==0.2.4"]  # pinned: other versions synthesise other words and voices
+ONNX = ["onnx>=1.17", "onnxruntime>=1.21", "onnxscript>=0.6", "onnx-ir>=0.1.16"]  # ONNX graphs; torch 2.9 writes them
 UNITS = ["scikit-learn>=1.2"]  # k-means over a layer of a teacher
 FINETUNE = ["accelerate>=0.30"]  # transformers' Trainer needs it
 DEV = [
@@ -110,8 +111,9 @@ setup(
         "corpus": CORPUS,
         "units": UNITS,
         "finetune": FINETUNE,
-        "dev": DEV,
-        "all": [*SUPERB, *CORPUS, *UNITS, *DEV],
+        "onnx": ONNX,
+        "dev": [*DEV, *ONNX],
+        "all": [*SUPERB, *CORPUS, *UNITS, *ONNX, *DEV],
     },
     scripts=["run_pretrain.py", "run_downstream.py"],  # pip puts them on PATH, so they run from any folder
     entry_points={"console_scripts": ["gendistiller = s3prl_gendistiller.cli:main"]},

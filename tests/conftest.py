@@ -17,7 +17,7 @@ from s3prl_gendistiller.host import compat, compat_messages
 
 compat.apply()  # transformers imports torchaudio, which a CPU-only torch cannot load as it is
 
-pytest_plugins = ["tests.bench", "tests.host.loops", "tests.installed"]
+pytest_plugins = ["tests.bench", "tests.host.loops", "tests.installed", "tests.onnx_folders"]
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY_CONV = ((16, 10, 5), *((16, 3, 2),) * 4, *((16, 2, 2),) * 2)

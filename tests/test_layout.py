@@ -72,10 +72,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         "distill.processes",
     },
     "host": GROUND | {"models", "distill", "formats"},
-    "superb": GROUND | {"models", "distill", "formats", "host"},
-    "export": GROUND | {"models", "distill", "host"},
-    "integrations": GROUND | {"models", "host"},
     "inference": GROUND | {"models", "distill", "formats", "host"},
+    "superb": GROUND | {"models", "distill", "formats", "host"},
+    "export": GROUND | {"models", "distill", "host", "inference"},
+    "integrations": GROUND | {"models", "host"},
     "cli": GROUND | {"", "models", "distill", "corpora", "host", "superb", "export", "inference"},
     "": GROUND | {"models", "distill", "host"},  # the package's public face
     "transformers": {"host", "export"},  # public too: registers the students with transformers

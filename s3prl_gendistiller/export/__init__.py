@@ -26,6 +26,10 @@ EXPORT_FORMATS = {
         ".export.transformers_folder:write_transformers", "transformers' AutoModel, without this package"
     ),
     "safetensors": ExportFormat(".export.safetensors_folder:write_safetensors", "load_student, without code"),
+    "onnx": ExportFormat(".export.onnx_folder:write_onnx", "onnxruntime, and programs in other languages"),
+    "onnx-int8": ExportFormat(
+        ".export.onnx_int8:write_onnx_int8", "the same with whole numbers, a quarter of the size", calibrated=True
+    ),
     "hub": ExportFormat(".export.hub_folder:write_hub_folder", "s3prl's --hub huggingface, without this package"),
 }
 """Every format by its name."""

@@ -43,7 +43,30 @@ With s3prl-gendistiller {version} or a later one:
     from s3prl_gendistiller import load_student
     load_student("{name}").generate(torch.randn(16000)).hidden_states  # a list of (B, T, {width}), 50 frames a second
 """
-USES = {"hub": (_HUB, "s3prl"), "transformers": (_TRANSFORMERS, "transformers"), "safetensors": (_SAFETENSORS, "s3prl")}
+_ONNX = """\
+With s3prl-gendistiller {version} or a later one, and `pip install "s3prl-gendistiller[onnx]"`:
+
+    import torch
+    from s3prl_gendistiller.inference.onnx_student import OnnxStudent
+    student = OnnxStudent("{name}", threads=1)
+    states, mask = student([torch.randn(16000), torch.randn(9000)])  # a list of (B, T, {width}), 50 frames a second
+
+With onnxruntime alone, 1.21 or later:
+
+    import numpy, onnxruntime
+    session = onnxruntime.InferenceSession("{name}/model.onnx")
+    wavs = numpy.random.randn(2, 16000).astype("float32")  # at 16 kHz, between -1 and 1
+    wavs[1, 9000:] = 0  # zero behind an utterance
+    inputs = {{"wavs": wavs, "lengths": numpy.array([16000, 9000])}}
+    *states, frames = session.run(None, inputs)  # frames: how many of each utterance are real
+"""
+USES = {
+    "hub": (_HUB, "s3prl"),
+    "transformers": (_TRANSFORMERS, "transformers"),
+    "safetensors": (_SAFETENSORS, "s3prl"),
+    "onnx": (_ONNX, "onnxruntime"),
+    "onnx-int8": (_ONNX, "onnxruntime"),
+}
 """For each format, how its folder is used, and the library that the hub names for it."""
 _LICENSE = "apache-2.0"
 _TAGS = ["benchmark:superb", "type:model"]  # as in s3prl's own cards

@@ -1,1 +1,1 @@
-"""Students in use: features of recordings, of long recordings in parts, and of streams."""
+"""Students in use, in torch or ONNX: features of recordings, of long recordings in parts, and of streams."""

@@ -18,6 +18,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 
 from s3prl_gendistiller.models.adapters import Adapters, adapted
+from s3prl_gendistiller.models.exporting import is_exporting
 
 KeyValues = tuple[Tensor, Tensor]  # keys and values of one step, each (B, heads, T, D / heads)
 
@@ -164,7 +165,7 @@ def _attend_to_joined(
 ) -> Tensor:
     """Joins the steps to one sequence; with `join_again` the backward pass does so again, from the parts in memory."""
     keys, values = (torch.cat(parts, dim=2) for parts in zip(*steps, strict=True))  # (B, heads, n T, d)
-    if not join_again:
+    if not join_again or is_exporting():
         return scaled_dot_product_attention(queries, keys, values, attn_mask=allowed, dropout_p=dropout)
     parts_of = {joined.data_ptr(): [step[i].detach() for step in steps] for i, joined in enumerate((keys, values))}
 

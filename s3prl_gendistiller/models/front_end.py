@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from s3prl_gendistiller.config import BackboneConfig
+from s3prl_gendistiller.models.exporting import is_exporting
 from s3prl_gendistiller.models.moments import Moments, Statistics
 
 ConvShape = tuple[int, int, int]  # channels, kernel, stride
@@ -21,13 +22,13 @@ SAMPLES_EPS = 1e-7  # added to the variance of samples, as wav2vec 2.0 does
 def num_frames(lengths: Tensor, conv_layers: Sequence[ConvShape]) -> Tensor:
     """(B,) samples to (B,) frames after the convolutions; fewer than the receptive field (400 for HuBERT) give 0."""
     for _, kernel, stride in conv_layers:
-        lengths = torch.div(lengths - kernel, stride, rounding_mode="floor") + 1
+        lengths = (lengths - kernel) // stride + 1
     return lengths.clamp(min=0)
 
 
 def require_frames(lengths: Tensor, frames: Tensor) -> None:
     """ValueError if an utterance of (B,) samples has none of its (B,) frames, both on the CPU."""
-    if int(frames.min()) < 1:
+    if not is_exporting() and int(frames.min()) < 1:
         shortest = int(lengths.min())
         raise ValueError(f"found an utterance of {shortest} samples, expected at least one frame (400 samples)")
 
@@ -67,7 +68,7 @@ class ScaleGradient(torch.autograd.Function):
 
 def scale_gradient(x: Tensor, factor: float) -> Tensor:
     """`ScaleGradient` for factors between 0 and 1; `x` itself for 0, where nothing before it is trained, and for 1."""
-    scaled: Tensor = ScaleGradient.apply(x, factor) if 0.0 < factor < 1.0 else x
+    scaled: Tensor = ScaleGradient.apply(x, factor) if 0.0 < factor < 1.0 and not is_exporting() else x
     return scaled
 
 
@@ -96,7 +97,11 @@ class UtteranceGroupNorm(nn.GroupNorm):
             weight, bias = self.weight.unsqueeze(-1), self.bias.unsqueeze(-1)  # (C, 1)
             normed = statistics.normalise(x, self.eps, 1) * weight + bias
             return normed if frames is None else normed * frame_mask(frames, total, x.device).unsqueeze(1)
-        if frames is None or int(frames.min()) >= total:
+        if frames is None:
+            return super().forward(x)
+        if is_exporting():
+            return self.normed(x, frames)
+        if int(frames.min()) >= total:
             return super().forward(x)
         return self._one_by_one(x, frames) if x.device.type == "cpu" else self.all_at_once(x, frames)
 

@@ -32,6 +32,7 @@ from s3prl_gendistiller.front_ends import build_front_end
 from s3prl_gendistiller.models.adapters import Adapters, StepAdapters
 from s3prl_gendistiller.models.attention import KeyValues
 from s3prl_gendistiller.models.encoder_layer import EncoderLayer
+from s3prl_gendistiller.models.exporting import is_exporting
 from s3prl_gendistiller.models.feedback import Feedback
 from s3prl_gendistiller.models.front_end import ConvFrontEnd, ConvPosition, Front
 from s3prl_gendistiller.models.output_layer import build_heads, build_output
@@ -132,8 +133,7 @@ class GenDistiller(Student):
         if not 1 <= steps <= self.num_steps:
             raise ValueError(f"steps: found {steps}, expected 1..{self.num_steps}, the layers this student generates")
         z, mask = self.encode(wavs, lengths, features)  # (B, T, D), (B, T)
-        padded = int(self.front_end.frames(lengths).min()) < z.shape[1]
-        attended = mask if padded else None
+        attended = mask if is_exporting() or int(self.front_end.frames(lengths).min()) < z.shape[1] else None
         if teacher_layers is not None and self._known_ahead(z, teacher_layers, teacher_probability):
             states, generated = self._all_at_once(z, attended, teacher_layers, steps)
         else:
