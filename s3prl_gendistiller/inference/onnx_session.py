@@ -16,7 +16,7 @@ INPUTS = ("wavs", "lengths")
 FRAMES = "frames"  # the last output; the outputs before it are the hidden states
 RUNTIME = (1, 21)  # the oldest onnxruntime that setup.py admits
 INSTALL = 'pip install "s3prl-gendistiller[onnx]"'
-_FUNCTION = re.compile(r"^/.*?\w&?\) (?=[A-Z])")  # the beginning of onnxruntime's messages
+_BEGINNING = re.compile(r"^(Load model from .* failed:)?(/.*?[\w&]\) (?=[A-Z]))?")  # file and function of onnxruntime
 
 
 def state_name(index: int) -> str:
@@ -116,4 +116,4 @@ def _cut(file: Path, layers: int) -> bytes:
 def _reason(error: Exception) -> str:
     """onnxruntime's reason without its code, its source file and its function."""
     text = (str(error).strip().splitlines() or [type(error).__name__])[0].rpartition(" : ")[2]
-    return _FUNCTION.sub("", text)[:160].rstrip(". ")
+    return _BEGINNING.sub("", text)[:160].rstrip(". ")
