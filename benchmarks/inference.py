@@ -38,7 +38,8 @@ from s3prl_gendistiller.export.onnx_folder import write_onnx
 from s3prl_gendistiller.export.onnx_int8 import write_onnx_int8
 from s3prl_gendistiller.host import compat
 from s3prl_gendistiller.host.students import build_student, load_student
-from s3prl_gendistiller.inference.onnx_student import GRAPH, OnnxStudent
+from s3prl_gendistiller.inference.onnx_student import OnnxStudent
+from s3prl_gendistiller.models.upstream import GRAPH
 from s3prl_gendistiller.outputs import check_writable, write_text
 from s3prl_gendistiller.schema import to_dict
 from s3prl_gendistiller.student_kinds import kind_of

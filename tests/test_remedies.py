@@ -108,6 +108,7 @@ LAUNCHING = {
 }
 # Of other programs: what stands before a flag or in backticks.
 FOREIGN_FLAGS = {"--output_dir", "--help", "--version", "-n 4096", "-m s3prl", "-m s3prl_gendistiller", "-m {module}"}
+FOREIGN_FLAGS |= {"-m MODULE", "-m espnet2.bin.asr_train", "--config"}  # of python, and of what s3prl.py starts
 FOREIGN_FLAGS |= {"--max-restarts", "--nproc_per_node"}  # of torchrun
 FOREIGN_COMMANDS = re.compile(r"hf (auth (login|logout)|upload)|pip install flashlight-text|gendistiller (un)?link")
 NO_COMMANDS = re.compile(r"[\w.\-+*/{}\[\]=', :]*")  # names, keys and snippets, which hold no flag

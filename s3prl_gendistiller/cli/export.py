@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--student: found without --suite, to which it belongs; leave it out")
     check_new(args.out, "OUT")
     finished = None if args.suite is None else read_finished(args.suite, args.student)
-    student = chosen(args.checkpoint, "CHECKPOINT", args.steps, finished)
+    student = chosen(args.checkpoint, "CHECKPOINT", args.steps, finished, "name another place")
     extra = {"calibration": args.calibration} if row.calibrated else {}
     write(args.format, args.out, student, finished, **extra)
     return 0
@@ -78,11 +78,14 @@ def check_new(folder: Path, flag: str) -> None:
     check_writable(folder, flag, folder=True)
 
 
-def chosen(checkpoint: str | None, flag: str, steps: int | None, finished: Finished | None) -> BenchmarkedModel:
+def chosen(
+    checkpoint: str | None, flag: str, steps: int | None, finished: Finished | None, remedy: str
+) -> BenchmarkedModel:
     """The student to export: that of a checkpoint, or that of a suite, of which it then has to be.
 
     Args:
         checkpoint: a checkpoint or the folder of a run, which `flag` names; None: as in the suite.
+        remedy: what to do where there is no checkpoint of a student.
 
     Raises:
         UserError: there is no student, it is no student of this package, or it generates fewer layers.
@@ -94,13 +97,13 @@ def chosen(checkpoint: str | None, flag: str, steps: int | None, finished: Finis
         named = find_models([f"student={checkpoint}"])[0]
         student = named if student is None else replace(student, checkpoint=named.checkpoint)
     if student is None:
-        raise UserError(f"{flag}: found no student; give a suite and --student, or --checkpoint PATH")
+        raise UserError(f"{flag}: found no student; {remedy}")
     if steps is not None:
         student = replace(student, steps=steps)
     if student.checkpoint is None or not student.checkpoint.is_file():
         raise UserError(
             f"{flag}: found {student.checkpoint or student.upstream} as {student.name}, expected the checkpoint "
-            f"of a student; {'name it with --checkpoint' if checkpoint is None else 'name another place'}"
+            f"of a student; {remedy}"
         )
     check_steps(student.steps, student.checkpoint)
     if finished is not None:

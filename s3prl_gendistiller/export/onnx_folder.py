@@ -12,8 +12,7 @@ from s3prl_gendistiller.export.onnx_graph import OPSET, export_graph, require_pa
 from s3prl_gendistiller.export.onnx_parity import LARGEST, check_parity
 from s3prl_gendistiller.export.student_files import README, StudentFiles, as_json, read_student
 from s3prl_gendistiller.host.students import load_student
-from s3prl_gendistiller.inference.onnx_student import GRAPH
-from s3prl_gendistiller.models.upstream import CONFIG
+from s3prl_gendistiller.models.upstream import CONFIG, GRAPH
 from s3prl_gendistiller.outputs import atomic_folder
 
 FORMAT = "onnx"

@@ -20,8 +20,7 @@ from s3prl_gendistiller.export.onnx_graph import require_packages
 from s3prl_gendistiller.export.onnx_quantisation import VARIANTS, Variant, quantise
 from s3prl_gendistiller.export.student_files import README, StudentFiles, read_student
 from s3prl_gendistiller.inference.onnx_session import OnnxSession
-from s3prl_gendistiller.inference.onnx_student import GRAPH
-from s3prl_gendistiller.models.upstream import CONFIG
+from s3prl_gendistiller.models.upstream import CONFIG, GRAPH
 from s3prl_gendistiller.models.waveforms import SAMPLE_RATE
 from s3prl_gendistiller.outputs import atomic_folder
 

@@ -18,7 +18,7 @@ from s3prl_gendistiller.errors import ConfigError, UserError
 from s3prl_gendistiller.front_ends import unread_keys
 from s3prl_gendistiller.host.checkpoint import newest_checkpoint, read_checkpoint, student_kind
 from s3prl_gendistiller.models.student import Student
-from s3prl_gendistiller.models.upstream import CONFIG, WEIGHTS
+from s3prl_gendistiller.models.upstream import CONFIG, GRAPH, WEIGHTS
 from s3prl_gendistiller.schema import to_dict
 from s3prl_gendistiller.shipped import existing_or_shipped
 from s3prl_gendistiller.student_kinds import DEFAULT_KIND, STUDENT_KINDS, StudentKind, read_model_config
@@ -106,6 +106,11 @@ def student_place(path: Path) -> Path:
 def _load_exported(folder: Path) -> Student:
     """The student of a folder that `export.hub_folder` wrote, which generates as many layers as the folder states."""
     settings, file = _read_exported(folder), folder / WEIGHTS
+    if (folder / GRAPH).is_file() and not file.exists():
+        raise UserError(
+            f"{folder}: found an ONNX graph, expected {WEIGHTS}; `gendistiller extract -k` and "
+            "inference.onnx_student.OnnxStudent read it, or export the student as safetensors"
+        )
     try:
         weights = _without_heads(load_file(file))
     except (OSError, SafetensorError) as error:

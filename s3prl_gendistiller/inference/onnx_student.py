@@ -11,10 +11,9 @@ from s3prl_gendistiller.documents import read_json
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.students import read_settings
 from s3prl_gendistiller.inference.onnx_session import OnnxSession
-from s3prl_gendistiller.models.upstream import CONFIG
+from s3prl_gendistiller.models.upstream import CONFIG, GRAPH
 from s3prl_gendistiller.models.waveforms import to_batch
 
-GRAPH = "model.onnx"
 FORMATS = ("onnx", "onnx-int8")
 
 
@@ -35,6 +34,7 @@ class OnnxStudent:
         name: the folder's name.
         width: D.
         num_layers: number of hidden states, the front end's frames included.
+        batches: whether an utterance has the same features in a batch as alone.
 
     Raises:
         UserError: the folder is not whole or of another kind, onnxruntime is missing or too old, or `steps` is out of
@@ -64,6 +64,7 @@ class OnnxStudent:
         self.name = folder.resolve().name
         self.width = settings.config.student.encoder_embed_dim
         self.num_layers = self._session.num_states
+        self.batches = not settings.kind.heads  # HuBERT's group norm reads padding, and s3prl's DistilHuBERT has it
 
     def __call__(self, wavs: Any, lengths: Any = None) -> tuple[list[Tensor], Tensor]:
         """Hidden states of a batch.

@@ -40,8 +40,8 @@ def load_model(model_file_path: str | Path = "", *, steps: int | None = None, la
     """
     if not str(model_file_path):
         raise UserError(
-            "model_file_path: found nothing, expected a checkpoint, the folder of a run or an exported student; give "
-            "--model PATH"
+            "model_file_path: found nothing, expected a checkpoint, the folder of a run or an exported student; "
+            "name it as the model"
         )
     return HearModel(model_file_path, steps=steps, layer=layer)
 

@@ -18,7 +18,7 @@ from s3prl_gendistiller.models.student import Student
 from s3prl_gendistiller.schema import from_dict, key, read_layered_yaml
 
 FRAME_SAMPLES = 320  # 20 ms at 16 kHz
-CONFIG, WEIGHTS = "config.json", "model.safetensors"  # of the folder of an exported student
+CONFIG, WEIGHTS, GRAPH = "config.json", "model.safetensors", "model.onnx"  # of the folder of an exported student
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,18 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
+from safetensors.numpy import load_file
 
 from s3prl_gendistiller import load_student
+from s3prl_gendistiller.cli import main
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.inference.onnx_student import OnnxStudent, holds_onnx
+from tests.onnx_folders import write_speech
 
 
 def test_a_padded_batch_equals_its_items_alone(conv_folder: Path, wavs: tuple[torch.Tensor, torch.Tensor]) -> None:
@@ -107,3 +111,22 @@ def test_a_newer_opset_and_an_older_runtime_are_named(
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UserError, match=r'onnxruntime is not installed.*pip install "s3prl-gendistiller\[onnx\]"'):
         OnnxStudent(conv_folder)
+
+
+def test_extract_reads_a_graph_as_it_reads_the_student(
+    conv_folder: Path, conv_checkpoint: Path, tmp_path: Path
+) -> None:
+    write_speech(tmp_path / "audio", count=2, seconds=1.0)
+    found = []
+    for place, out in ((conv_folder, "graph"), (conv_checkpoint, "torch")):
+        arguments = ["extract", tmp_path / "audio", "-k", place, "--out", tmp_path / out, "--no-progress"]
+        assert main([*map(str, arguments)]) == 0
+        found.append(load_file(tmp_path / out / "1.safetensors"))
+    graph, torch_states = found
+    assert graph.keys() == torch_states.keys() and len(graph) == 4
+    assert all(np.allclose(graph[name], torch_states[name], atol=1e-4) for name in graph)
+
+
+def test_load_student_names_what_reads_a_graph(conv_folder: Path) -> None:
+    with pytest.raises(UserError, match=r"found an ONNX graph, expected model\.safetensors; `gendistiller extract -k`"):
+        load_student(conv_folder)
