@@ -14,11 +14,9 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.feature_cache import files_hash
 from s3prl_gendistiller.host.students import check_steps, load_student, student_place
 from s3prl_gendistiller.models.student import Student
-from s3prl_gendistiller.models.upstream import CONFIG, FRAME_SAMPLES, WEIGHTS
+from s3prl_gendistiller.models.upstream import CONFIG, FRAME_SAMPLES, GRAPH, WEIGHTS
 from s3prl_gendistiller.models.waveforms import MIN_SAMPLES
 from s3prl_gendistiller.shipped import existing_or_shipped
-
-ONNX_FILE = "model.onnx"
 
 
 class FeatureModel(Protocol):
@@ -89,7 +87,7 @@ def load_feature_model(
         UserError: the place holds no student, or the student does not generate `steps` layers.
     """
     place = existing_or_shipped(place)
-    if (place / ONNX_FILE).is_file():
+    if (place / GRAPH).is_file():
         if device != "cpu":
             raise UserError(f"--device: found {device} for {place}, an ONNX folder, which runs on cpu; leave it out")
         onnx = importlib.import_module("s3prl_gendistiller.inference.onnx_student")
@@ -103,8 +101,8 @@ def load_feature_model(
 def place_hash(place: str | Path) -> str:
     """Hexadecimal digits of the content of a student's files at a place that `load_feature_model` takes."""
     path = existing_or_shipped(place)
-    if (path / ONNX_FILE).is_file():
-        return " ".join(files_hash(file) for file in sorted(path.glob(f"{ONNX_FILE}*")))  # weights may lie beside it
+    if (path / GRAPH).is_file():
+        return " ".join(files_hash(file) for file in sorted(path.glob(f"{GRAPH}*")))  # weights may lie beside it
     path = student_place(path)
     files = [path / CONFIG, path / WEIGHTS] if path.is_dir() else [path]
     return " ".join(map(files_hash, files))
