@@ -255,6 +255,7 @@ def run(argv: Sequence[str]) -> int:
     check_writable(args.out, "--out", folder=True)
     load = os.getloadavg()[0]
     compat.apply()
+    torch.set_num_threads(1)  # a process that is forked beside running threads would wait for them
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         found, problems = rows(args.forms, Path(folder), args.calibration)
