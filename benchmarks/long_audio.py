@@ -37,11 +37,7 @@ CONTEXTS, LOOKAHEADS, PIECE_S = (0.5, 1.0, 2.0, 10.0), (0.0, 0.5, 1.3), 0.5
 PART = 16_000  # samples that are pushed at a time
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    return guarded(_run, argv)
-
-
-def _run(argv: Sequence[str]) -> int:
+def run(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("students", nargs="+", help="checkpoints or folders of runs")
     parser.add_argument("--audio", type=Path, required=True, help="folder of recordings")
@@ -123,4 +119,4 @@ def means(errors: Sequence[Sequence[float]]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded(run, None))

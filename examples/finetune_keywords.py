@@ -18,6 +18,8 @@ import soundfile
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
+
+import s3prl_gendistiller.transformers  # noqa: F401  # isort: skip  registers the student, before the next line
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, Trainer, TrainingArguments
 
 RATE = 16_000
