@@ -103,7 +103,7 @@ def chosen(
     if student.checkpoint is None or not student.checkpoint.is_file():
         raise UserError(
             f"{flag}: found {student.checkpoint or student.upstream} as {student.name}, expected the checkpoint "
-            f"of a student; {remedy}"
+            f"of a student or the folder of its run; {remedy}"
         )
     check_steps(student.steps, student.checkpoint)
     if finished is not None:

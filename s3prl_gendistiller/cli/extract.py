@@ -72,9 +72,10 @@ def run(args: argparse.Namespace) -> int:
     plan = Plan(layers, args.dtype, args.chunk, args.overlap, args.batch)
     with decoders_silenced():
         folder = FeatureFolder(args.out, _settings(args, model, layers))
+        folder.check_names(each.name for each in recordings)
         missing = [each for each in recordings if not folder.is_whole(each)]
         problems: list[str] = []
-        if missing or folder.unjoined():
+        if missing or folder.unfinished:
             who = "another command writes features there; wait for its end, or give another --out"
             with locked(args.out, LOCK, who):
                 problems = extract(missing, model, plan, folder, progress=not args.no_progress)
@@ -83,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         print(_summary(args.out, model, plan, done, len(recordings) - len(missing)))
     if problems:
         head = f"{len(problems)} of {len(recordings)} recordings have no features"
-        listed = f", all listed in {args.out / FAILED}" if done and len(problems) > SHOWN else ""
+        listed = f", all listed in {args.out / FAILED}" if folder.begun and len(problems) > SHOWN else ""
         raise UserError("\n  ".join([f"{head}; repair or remove them{listed}:", *shortened(problems, SHOWN)]))
     return 0
 

@@ -37,11 +37,13 @@ class GenDistillerConfig(PretrainedConfig):
         pad_token_id: int = 0,
         final_dropout: float = 0.1,
         ctc_loss_reduction: str = "mean",
-        ctc_zero_infinity: bool = True,
+        ctc_zero_infinity: bool = False,
         use_weighted_layer_sum: bool = False,
         classifier_proj_size: int = 256,
         **kwargs: Any,
     ) -> None:
+        if config is not None and not isinstance(config, Mapping):
+            raise ValueError(f"config: found {config!r}, expected the sections of a student; write the folder again")
         self.task = task
         self.config = dict(config or {"teacher": {"upstream": "hubert_base"}, "distill": {"target_layers": [4, 8, 12]}})
         self.steps = steps
@@ -56,6 +58,8 @@ class GenDistillerConfig(PretrainedConfig):
     def to_diff_dict(self) -> dict[str, Any]:
         """The stored settings; those of the student also where they are defaults, which a later version may change."""
         stored: dict[str, Any] = super().to_diff_dict()
+        if __name__.startswith("s3prl_gendistiller"):  # no code is stored beside what this package's classes save
+            stored = {key: value for key, value in stored.items() if key not in ("auto_map", "custom_pipelines")}
         return {**stored, "task": self.task, "config": self.config, "steps": self.steps}
 
     @property

@@ -15,7 +15,7 @@ from s3prl_gendistiller.config_gendistiller import GenDistillerModelConfig
 from s3prl_gendistiller.export.configuration_gendistiller import GenDistillerConfig
 from s3prl_gendistiller.models.gendistiller import GenDistiller, build
 from s3prl_gendistiller.models.mel import LogMel
-from s3prl_gendistiller.models.waveforms import SAMPLE_RATE
+from s3prl_gendistiller.models.waveforms import SAMPLE_RATE, to_batch
 from s3prl_gendistiller.student_kinds import read_model_config
 
 
@@ -55,6 +55,9 @@ class GenDistillerModel(GenDistillerPreTrainedModel):
         super().__init__(config)
         settings = read_model_config(config.task, config.config)
         assert isinstance(settings, GenDistillerModelConfig)
+        count = len(settings.distill.target_layers)
+        if config.steps is not None and not 1 <= config.steps <= count:
+            raise ValueError(f"steps: found {config.steps} in the configuration, expected 1..{count}, or null for all")
         self.student: GenDistiller = build(settings).for_use()
         for module in self.student.modules():
             module.drawn = True  # type: ignore[assignment]
@@ -72,19 +75,20 @@ class GenDistillerModel(GenDistillerPreTrainedModel):
         """Generates the student's layers.
 
         Args:
-            input_values: (B, S) samples at 16 kHz.
+            input_values: (B, S) samples at 16 kHz, floats between -1 and 1.
             attention_mask: (B, S), 1 for samples and 0 behind the end of each utterance; None: all are samples.
             output_hidden_states: give all hidden states: [z, h_1, ..., h_k].
             steps: number of layers to generate, 1 to N; None: `config.steps`.
 
         Returns:
             last_hidden_state (B, T, D), 50 frames a second, and hidden_states.
+
+        Raises:
+            ValueError: says what was found in the batch or the mask, what was expected and what to do.
         """
-        lengths = _lengths(input_values, attention_mask)
-        if attention_mask is not None:
-            input_values = input_values * attention_mask.to(input_values.dtype)
+        wavs, lengths = to_batch(input_values, _lengths(input_values, attention_mask))
         steps = self.config.steps if steps is None else steps
-        states = self.student(input_values, lengths, steps=steps).hidden_states
+        states = self.student(wavs.to(self.dtype), lengths.cpu(), steps=steps).hidden_states
         wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         output = BaseModelOutput(last_hidden_state=states[-1], hidden_states=tuple(states) if wanted else None)
         return output if _as_dict(self.config, return_dict) else output.to_tuple()
@@ -126,8 +130,7 @@ class GenDistillerForCTC(GenDistillerPreTrainedModel):
         logits = self.lm_head(self.dropout(found.last_hidden_state))
         loss = None
         if labels is not None:
-            if int(labels.max()) >= self.config.vocab_size:
-                raise ValueError(f"labels: found {int(labels.max())}, expected below vocab_size {logits.shape[-1]}")
+            _check_labels(labels, self.config.vocab_size, "vocab_size", 2)
             given = labels >= 0
             with torch.backends.cudnn.flags(enabled=False):  # its CTC takes other types than these
                 loss = ctc_loss(
@@ -188,7 +191,10 @@ class GenDistillerForSequenceClassification(GenDistillerPreTrainedModel):
         real = (torch.arange(x.shape[1], device=x.device) < frames.unsqueeze(1)).unsqueeze(-1)
         pooled = (self.projector(x) * real).sum(1) / frames.unsqueeze(1)
         logits = self.classifier(pooled)
-        loss = None if labels is None else cross_entropy(logits.float(), labels.view(-1))
+        loss = None
+        if labels is not None:
+            _check_labels(labels, self.config.num_labels, "num_labels", 1)
+            loss = cross_entropy(logits.float(), labels)
         states = found.hidden_states if wanted else None
         output = SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=states)
         return output if _as_dict(self.config, return_dict) else output.to_tuple()
@@ -214,16 +220,20 @@ class AudioFeatures(Pipeline):
         rate = SAMPLE_RATE
         if isinstance(inputs, Mapping):
             rate, inputs = inputs.get("sampling_rate", rate), inputs.get("raw", inputs.get("array"))
-        if not hasattr(inputs, "shape") or len(inputs.shape) != 1 or rate != SAMPLE_RATE:
-            shape = getattr(inputs, "shape", type(inputs).__name__)
-            raise ValueError(f"found {shape} at {rate} Hz, expected one waveform (S,) at {SAMPLE_RATE} Hz")
-        return self.feature_extractor(inputs, sampling_rate=rate, return_tensors="pt")
+        wav, _ = to_batch(inputs, None, rate)
+        if len(wav) != 1:
+            raise ValueError(f"found {len(wav)} waveforms in one input, expected (S,); give a list of inputs")
+        return self.feature_extractor(wav[0].numpy(), sampling_rate=SAMPLE_RATE, return_tensors="pt")
 
     def _forward(self, model_inputs: Any, **options: Any) -> Any:
-        return self.model(**model_inputs, **options)
+        states = self.model(**model_inputs, **options, return_dict=True).last_hidden_state
+        return {
+            "states": states,
+            "frames": self.model.frames(model_inputs["input_values"], model_inputs["attention_mask"]),
+        }
 
     def postprocess(self, model_outputs: Any, return_tensors: bool = False) -> Any:
-        states = model_outputs[0]
+        states = model_outputs["states"][:, : int(model_outputs["frames"])]  # without those of a batch's padding
         return states if return_tensors else states.tolist()
 
 
@@ -231,10 +241,11 @@ def _lengths(input_values: Tensor, attention_mask: Tensor | None) -> Tensor:
     """(B,) samples, on the CPU.
 
     Raises:
-        ValueError: the batch is no (B, S), or the mask has another shape.
+        ValueError: the batch is no (B, S), the mask has another shape, or its zeros stand before samples.
     """
-    if input_values.dim() != 2:
-        raise ValueError(f"input_values: found the shape {tuple(input_values.shape)}, expected (B, S) samples")
+    if not isinstance(input_values, Tensor) or input_values.dim() != 2:
+        found = tuple(input_values.shape) if hasattr(input_values, "shape") else type(input_values).__name__
+        raise ValueError(f"input_values: found {found}, expected a tensor (B, S); the feature extractor makes one")
     if attention_mask is None:
         return torch.full((len(input_values),), input_values.shape[1])
     if attention_mask.shape != input_values.shape:
@@ -242,7 +253,24 @@ def _lengths(input_values: Tensor, attention_mask: Tensor | None) -> Tensor:
             f"attention_mask: found the shape {tuple(attention_mask.shape)}, expected that of input_values, "
             f"{tuple(input_values.shape)}"
         )
-    return attention_mask.sum(-1).long().cpu()
+    real = attention_mask.bool().cpu()
+    lengths = real.sum(-1)
+    if not torch.equal(real, torch.arange(real.shape[1]) < lengths.unsqueeze(1)):
+        raise ValueError(
+            "attention_mask: found zeros before or between samples, expected zeros behind the end of each utterance "
+            "alone; pad on the right"
+        )
+    return lengths
+
+
+def _check_labels(labels: Tensor, count: int, key: str, dimensions: int) -> None:
+    """ValueError if labels have another rank, or one of them is no class."""
+    if labels.dim() != dimensions:
+        raise ValueError(
+            f"labels: found the shape {tuple(labels.shape)}, expected {'(B, L)' if dimensions > 1 else '(B,)'}"
+        )
+    if labels.numel() and int(labels.max()) >= count:
+        raise ValueError(f"labels: found {int(labels.max())}, expected below {key}, {count}; give the model that {key}")
 
 
 def _as_dict(config: GenDistillerConfig, asked: bool | None) -> bool:

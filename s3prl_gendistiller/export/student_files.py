@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from s3prl_gendistiller._version import __version__
 from s3prl_gendistiller.config import ModelConfig
+from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.checkpoint import read_checkpoint, student_kind
 from s3prl_gendistiller.host.students import check_steps, load_student
 from s3prl_gendistiller.models.student import Student
@@ -79,7 +81,10 @@ def write_folder(folder: Path, content: str, texts: Mapping[str, str], weights: 
             path = partial / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-        save_file(dict(weights), partial / WEIGHTS, metadata={"format": "pt"})
+        try:
+            save_file(dict(weights), partial / WEIGHTS, metadata={"format": "pt"})
+        except SafetensorError as error:  # such as of a full disk
+            raise UserError(f"{folder}: cannot be written ({error}); choose another place") from error
     return sorted(map(Path, [*texts, WEIGHTS]))
 
 

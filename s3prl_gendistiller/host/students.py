@@ -109,7 +109,7 @@ def _load_exported(folder: Path) -> Student:
     if (folder / GRAPH).is_file() and not file.exists():
         raise UserError(
             f"{folder}: found an ONNX graph, expected {WEIGHTS}; `gendistiller extract -k` and "
-            "inference.onnx_student.OnnxStudent read it, or export the student as safetensors"
+            "inference.onnx_student.OnnxStudent read it, or export its checkpoint once more as safetensors"
         )
     try:
         weights = _without_heads(load_file(file))

@@ -20,6 +20,7 @@ from s3prl_gendistiller.inference.frame_stream import num_frames
 from s3prl_gendistiller.inference.long_audio import states_in_chunks
 from s3prl_gendistiller.inference.recordings import Recording
 from s3prl_gendistiller.models.upstream import FRAME_SAMPLES
+from s3prl_gendistiller.models.waveforms import check_numbers
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def extract(
         a message for each of the others, in the order of `recordings`.
     """
     known, problems = _measure(recordings, progress)
-    if not known and not folder.unjoined():
+    if not known and not folder.begun:
         return [*problems.values()]
     folder.begin()
     with tqdm(
@@ -65,9 +66,9 @@ def extract(
             else:
                 problems |= _extract_batch(batch, model, plan, folder)
                 bar.update(sum(_seconds(samples) for _, samples in batch))
-    found = [problems[each.name] for each in recordings if each.name in problems]
+    found = {each.name: problems[each.name] for each in recordings if each.name in problems}
     folder.finish(found)
-    return found
+    return [*found.values()]
 
 
 def batches(
@@ -111,7 +112,9 @@ def _extract_batch(
     wavs: dict[str, Tensor] = {}
     for recording, _ in batch:
         try:
-            wavs[recording.name] = read_audio(recording.path)
+            wav = read_audio(recording.path)
+            check_numbers(wav, str(recording.path))
+            wavs[recording.name] = wav
         except UserError as error:
             problems[recording.name] = str(error)
     if not wavs:
@@ -130,7 +133,10 @@ def _extract_long(
 ) -> dict[str, str]:
     path, end = recording.path, bar.n + _seconds(stated)
     try:
-        samples = sum(map(len, audio_blocks(path)))  # finds every fault of the file before the first features
+        samples = 0
+        for block in audio_blocks(path):  # finds every fault of the file before the first features
+            check_numbers(block, str(path))
+            samples += len(block)
     except UserError as error:
         bar.update(end - bar.n)
         return {recording.name: str(error)}

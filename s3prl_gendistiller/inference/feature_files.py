@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,10 +126,13 @@ def hdf5_file(path: Path, shape: Shape) -> Iterator[Write]:
         _check(written, shape.frames)
 
 
-def join_hdf5(path: Path, parts: dict[str, Path]) -> None:
+def join_hdf5(path: Path, parts: dict[str, Path], removed: Collection[str] = ()) -> None:
     """Puts the files of several recordings into one, each as the group of its name, beside those already there.
 
-    The file is copied first, and appears whole.
+    The file is copied first, and appears whole. A group may hold the groups of other recordings, which stay.
+
+    Args:
+        removed: recordings whose arrays are taken out.
     """
     import h5py
 
@@ -139,11 +142,16 @@ def join_hdf5(path: Path, parts: dict[str, Path]) -> None:
                 while block := before.read(1 << 24):
                     copy.write(block)
         with h5py.File(part, "a") as whole:
+            for name in {*parts, *removed} & names_in_hdf5(part):
+                for array in [key for key, item in whole[name].items() if isinstance(item, h5py.Dataset)]:
+                    del whole[name][array]
+                del whole[name].attrs["samples"]
             for name, file in parts.items():
-                if name in whole:
-                    del whole[name]
+                group = whole.require_group(name)
                 with h5py.File(file, "r") as single:
-                    single.copy(single, whole, name)
+                    for array in single:
+                        single.copy(array, group)
+                    group.attrs["samples"] = single.attrs["samples"]
 
 
 def names_in_hdf5(path: Path) -> set[str]:

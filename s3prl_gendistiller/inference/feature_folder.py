@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 from s3prl_gendistiller.documents import read_json
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.inference.feature_files import FORMATS, Shape, Write, join_hdf5, names_in_hdf5
+from s3prl_gendistiller.inference.feature_files import ARRAY, FORMATS, Shape, Write, join_hdf5, names_in_hdf5
 from s3prl_gendistiller.inference.recordings import Recording
 from s3prl_gendistiller.outputs import PARTS, write_text
 
@@ -47,6 +47,17 @@ class FeatureFolder:
             raise UserError(f"--out {out}: found something else there, expected a new folder or one of this command")
         self._known = names_in_hdf5(out / JOINED) if self.joined else set()
 
+    def check_names(self, names: Iterable[str]) -> None:
+        """UserError if an HDF5 cannot hold recordings of these names, because one has the place of another's array."""
+        known = {*names} if self.joined else set()
+        for name in known:
+            above, _, last = name.rpartition("/")
+            if above in known and last.startswith(ARRAY.format("")):
+                raise UserError(
+                    f"{name}: found a recording with the name of an array of {above}, expected another name in one "
+                    "HDF5; rename the recording, or give --format safetensors"
+                )
+
     def begin(self) -> None:
         """Writes the settings, and removes what a killed process has left; only the holder of the lock may do so."""
         for part in self.out.rglob(PARTS):
@@ -75,19 +86,38 @@ class FeatureFolder:
         """A new file for one recording, which the block writes."""
         return self._file(self.place(name), shape)
 
+    @property
+    def begun(self) -> bool:
+        """Whether an earlier command has written features here."""
+        return (self.out / RECORD).is_file()
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether `finish` has something to do even where no recording is missing."""
+        return bool(self.unjoined()) or (self.out / FAILED).exists()
+
     def unjoined(self) -> dict[str, Path]:
         """The files by recording that are not yet in the HDF5 for all, also those of a command that was stopped."""
         parts = self.out / SINGLE
         found = parts.rglob(f"*{self.suffix}") if self.joined else ()
         return {path.relative_to(parts).with_suffix("").as_posix(): path for path in sorted(found)}
 
-    def finish(self, problems: Sequence[str]) -> None:
-        """Joins the files of an HDF5, and lists the recordings that failed in `FAILED`."""
-        if parts := self.unjoined():
-            join_hdf5(self.out / JOINED, parts)
+    def finish(self, problems: Mapping[str, str]) -> None:
+        """Joins the files of an HDF5, and lists the recordings that failed in `FAILED`.
+
+        Features that an earlier command wrote of them are removed: the recordings have changed since.
+
+        Args:
+            problems: messages by recording.
+        """
+        for name in problems:
+            self.place(name).unlink(missing_ok=True)
+        parts, removed = self.unjoined(), self._known & problems.keys()
+        if parts or removed:
+            join_hdf5(self.out / JOINED, parts, removed)
             shutil.rmtree(self.out / SINGLE, ignore_errors=True)
         if problems:
-            write_text(self.out / FAILED, "".join(f"{problem}\n" for problem in problems))
+            write_text(self.out / FAILED, "".join(f"{problem}\n" for problem in problems.values()))
         else:
             (self.out / FAILED).unlink(missing_ok=True)
 

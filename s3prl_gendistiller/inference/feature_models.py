@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, cast
@@ -94,8 +95,16 @@ def load_feature_model(
         return cast(FeatureModel, onnx.OnnxStudent(place, steps=steps, threads=threads))
     check_steps(steps, place)
     if threads is not None:
+        check_threads(threads)
         torch.set_num_threads(threads)
     return TorchStudent(load_student(place), place.name, steps=steps, device=device)
+
+
+def check_threads(threads: int) -> None:
+    """UserError if this machine has fewer cores than `threads`; thousands of threads end the process."""
+    cores = os.cpu_count() or 1
+    if not 1 <= threads <= cores:
+        raise UserError(f"threads: found {threads}, expected 1 to {cores}, the cores of this machine")
 
 
 def place_hash(place: str | Path) -> str:
@@ -108,12 +117,13 @@ def place_hash(place: str | Path) -> str:
     return " ".join(map(files_hash, files))
 
 
-def choose_layers(asked: Sequence[int] | None, model: FeatureModel) -> list[int]:
+def choose_layers(asked: Sequence[int] | int | None, model: FeatureModel) -> list[int]:
     """Indices of hidden states, counted from 0, of numbers of which negative ones count from the end; None: all.
 
     UserError: a number is out of range, or names a state for the second time.
     """
     count = model.num_layers
+    asked = [asked] if isinstance(asked, int) else asked
     chosen = [*range(count)] if asked is None else [layer + count if layer < 0 else layer for layer in asked]
     if not chosen or len({*chosen}) < len(chosen) or not all(0 <= layer < count for layer in chosen):
         shown = " ".join(map(str, asked or ())) or "none"

@@ -24,13 +24,16 @@ from s3prl_gendistiller.inference.frame_stream import (
 from s3prl_gendistiller.inference.statistics import whole_statistics
 
 CHUNK_S, OVERLAP_S = 30.0, 2.0
+LONGEST_S = 86_400
 
 
 def in_frames(seconds: float, name: str, low: int) -> int:
     """Seconds as a number of frames of 20 ms; UserError that names them where there are less than `low` frames."""
-    frames = round(seconds * FRAMES_PER_SECOND) if 0 <= seconds < 1e6 else -1
+    frames = round(seconds * FRAMES_PER_SECOND) if 0 <= seconds <= LONGEST_S else -1
     if frames < low:
-        raise UserError(f"{name}: found {seconds:g} s, expected at least {low / FRAMES_PER_SECOND:g} s")
+        raise UserError(
+            f"{name}: found {seconds:g} s, expected {low / FRAMES_PER_SECOND:g} to {LONGEST_S:,} s; give a time between"
+        )
     return frames
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from s3prl_gendistiller.documents import read_json
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.students import read_settings
+from s3prl_gendistiller.inference.feature_models import check_threads
 from s3prl_gendistiller.inference.onnx_session import OnnxSession
 from s3prl_gendistiller.models.upstream import CONFIG, GRAPH
 from s3prl_gendistiller.models.waveforms import to_batch
@@ -50,8 +51,8 @@ class OnnxStudent:
             raise UserError(f"steps: found {steps} for {folder}, which predicts all its layers at once; leave it out")
         if steps is not None and not 1 <= steps <= most:
             raise UserError(f"steps: found {steps}, expected 1..{most}, the layers of the graph in {folder}")
-        if threads is not None and threads < 1:
-            raise UserError(f"threads: found {threads}, expected 1 or more; leave it out for one per core")
+        if threads is not None:
+            check_threads(threads)
         versions = f"opset {stated.get('opset')} and {stated.get('package')}"
         layers = None if steps in (None, most) else steps
         self._session = OnnxSession(folder / GRAPH, layers=layers, threads=threads, versions=versions)

@@ -48,10 +48,14 @@ class StudentStream:
         context_s: float = 10.0,
         lookahead_s: float = 0.5,
         piece_s: float = 0.5,
-        layers: Sequence[int] | None = None,
+        layers: Sequence[int] | int | None = None,
         steps: int | None = None,
         statistics: Statistics | None = None,
     ) -> None:
+        if not isinstance(student, Student):
+            raise WaveformError(
+                f"student: found {type(student).__name__}, expected a student; give load_student(PLACE)"
+            )
         piece = in_frames(piece_s, "piece_s", 1)
         before, after = in_frames(context_s, "context_s", 0), in_frames(lookahead_s, "lookahead_s", 0)
         device = str(next(student.parameters()).device)

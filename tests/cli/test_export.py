@@ -67,7 +67,7 @@ def test_mistakes_are_named_and_nothing_is_written(capsys: pytest.CaptureFixture
         ("states-3.ckpt", "there", *kind): "OUT there: already there; give a new folder",
         ("nowhere", "out", *kind): "nowhere",
         ("broken.ckpt", "out", *kind): "broken.ckpt",
-        ("fbank", "out", *kind): "expected the checkpoint of a student; name another place",
+        ("fbank", "out", *kind): "expected the checkpoint of a student or the folder of its run; name another place",
         ("states-3.ckpt", "out", *kind, "--steps", 4): "steps: found 4, expected 1..3",
         ("states-3.ckpt", "out", *kind, "--steps", 0): "steps: found 0, expected 1..3",
         ("states-3.ckpt", "out", *kind, "--student", "mine"): "--student: found without --suite",

@@ -209,8 +209,8 @@ def test_a_command_without_any_usable_file_writes_nothing(place: Path, capsys: p
     for flags, message in {
         ("--layers", "3"): "layers: found 3, expected different numbers from -3 to 2",
         ("--steps", "9"): "steps: found 9, expected 1..2",
-        ("--chunk", "0.001"): "--chunk: found 0.001 s, expected at least 0.02 s",
-        ("--overlap", "-1"): "--overlap: found -1 s, expected at least 0 s",
+        ("--chunk", "0.001"): "--chunk: found 0.001 s, expected 0.02 to 86,400 s",
+        ("--overlap", "-1"): "--overlap: found -1 s, expected 0 to 86,400 s",
         ("--device", "tpu"): "--device: found tpu",
     }.items():
         assert run(place, *flags, out="new") == 2
@@ -230,3 +230,52 @@ def test_batches_hold_recordings_of_similar_length_within_their_limit() -> None:
     assert found == [[3_900, 4_000, 4_100], [9_000], [16_000], [50_000], [60_000]]
     assert [len(batch) for batch in batches(known, PLAN, together=False)] == [1] * 7
     assert json.dumps(PLAN.longest_samples) == "32000"
+
+
+def test_an_hdf5_holds_a_recording_beside_a_folder_of_its_name(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "audio/a").mkdir()
+    for name in ("a/x", "a/y"):
+        soundfile.write(place / f"audio/{name}.wav", speech(2_000, 9).numpy(), 16_000)
+    assert run(place, "--format", "hdf5") == 0
+    with h5py.File(place / "out/features.h5") as file:
+        assert {"hidden_0", "x", "y"} <= set(file["a"]) and file["a/x/hidden_0"].shape[0] == 6
+        assert file["a"].attrs["samples"] == SAMPLES["a"]
+    soundfile.write(place / "audio/a.wav", speech(3_000, 1).numpy(), 16_000)  # computed again, and the folder stays
+    assert run(place, "--format", "hdf5") == 0
+    with h5py.File(place / "out/features.h5") as file:
+        assert file["a"].attrs["samples"] == 3_000 and "x" in file["a"]
+    soundfile.write(place / "audio/a/hidden_0.wav", speech(2_000, 9).numpy(), 16_000)
+    capsys.readouterr()
+    assert run(place, "--format", "hdf5", out="other") == 2
+    assert "a/hidden_0: found a recording with the name of an array of a" in capsys.readouterr().err
+    assert not (place / "other").exists()
+
+
+@pytest.mark.parametrize("form", ["safetensors", "hdf5"])
+def test_a_recording_that_breaks_later_loses_its_features_and_the_list_is_kept_up(
+    form: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = (place / "audio/a.wav").read_bytes()
+    assert run(place, "--format", form) == 0 and not (place / "out/failed.txt").exists()
+    samples = torch.full((8_000,), 1.0e29).numpy()  # finite, and of another scale
+    soundfile.write(place / "audio/a.wav", samples, 16_000, subtype="FLOAT")
+    assert run(place, "--format", form) == 2
+    error = capsys.readouterr().err
+    assert "1 of 4 recordings have no features" in error and "audio/a.wav: found samples up to 1e+29" in error
+    assert "audio/a.wav" in (place / "out/failed.txt").read_text()
+    if form == "hdf5":
+        with h5py.File(place / "out/features.h5") as file:
+            assert "a" not in file or "hidden_0" not in file["a"]
+    else:
+        assert not (place / "out/a.safetensors").exists()
+    (place / "audio/a.wav").write_bytes(good)
+    assert run(place, "--format", form) == 0 and not (place / "out/failed.txt").exists()
+    (place / "audio/junk.wav").write_bytes(b"junk")
+    assert run(place, "--format", form) == 2 and (place / "out/failed.txt").exists()
+    (place / "audio/junk.wav").unlink()
+    assert run(place, "--format", form) == 0 and not (place / "out/failed.txt").exists()
+
+
+def test_more_threads_than_cores_are_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(place, "--jobs", "99999") == 2
+    assert "threads: found 99999, expected 1 to" in capsys.readouterr().err and not (place / "out").exists()

@@ -17,7 +17,7 @@ from s3prl_gendistiller.export import onnx_folder, onnx_graph, onnx_parity
 from s3prl_gendistiller.export.onnx_folder import write_onnx
 from s3prl_gendistiller.export.onnx_graph import StudentGraph, export_graph
 from s3prl_gendistiller.host.students import build_student
-from tests.conftest import TINY
+from tests.conftest import TINY, run_python
 from tests.export.test_hub_folder import save
 from tests.onnx_folders import CARD
 
@@ -33,6 +33,20 @@ def test_onnxruntime_alone_gives_torchs_hidden_states(
     assert frames.tolist() == wanted.frame_mask.sum(1).tolist() == [24, 15, 9]
     for found, state in zip(states, wanted.hidden_states, strict=True):
         torch.testing.assert_close(torch.from_numpy(found)[wanted.frame_mask], state[wanted.frame_mask])
+
+
+def test_the_code_of_the_card_runs_without_torch_and_this_package(conv_checkpoint: Path, tmp_path: Path) -> None:
+    write_onnx(conv_checkpoint, tmp_path / CARD.name, CARD)
+    card = (tmp_path / CARD.name / "README.md").read_text()
+    lines = card.partition("With onnxruntime alone")[2].partition("##")[0].splitlines()
+    code = "\n".join(line[4:] for line in lines if line.startswith("    "))
+    alone = (
+        "import sys\nfor name in ('torch', 's3prl', 'transformers', 's3prl_gendistiller'): sys.modules[name] = None\n"
+    )
+    shown = "\nprint(len(states), states[0].shape, frames.tolist())"
+    answer = run_python("-c", alone + code + shown, cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr[-2000:]
+    assert answer.stdout.split("\n")[0] == "4 (2, 49, 24) [49, 27]"
 
 
 def test_the_shared_layer_stands_in_the_file_once(conv_folder: Path, conv_checkpoint: Path) -> None:
