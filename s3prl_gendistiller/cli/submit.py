@@ -79,14 +79,11 @@ def run(args: argparse.Namespace) -> int:
         export.check_new(hub, HUB_FOLDER)
     out = args.out or SUBMISSION
     check_writable(out / ARCHIVE, "--out", folder=False)
-    flag = HUB_FOLDER if args.checkpoint is None else "--checkpoint"
-    student = (
-        None
-        if hub is None
-        else export.chosen(
-            args.checkpoint, flag, args.steps, finished, "name it with --checkpoint, or give a suite and --student"
-        )
-    )
+    student = None
+    if hub is not None:
+        flag = HUB_FOLDER if args.checkpoint is None else "--checkpoint"
+        remedy = "name it with --checkpoint, or give a suite and --student"
+        student = export.chosen(args.checkpoint, flag, args.steps, finished, remedy)
     if given or problems or args.out is not None or hub is None:
         checked = _checked(args, finished, given, problems)
         packed = {found.task.name for found in checked if not found.submission.optional}

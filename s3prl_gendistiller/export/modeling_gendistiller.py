@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -34,6 +34,15 @@ class GenDistillerPreTrainedModel(PreTrainedModel):
         elif isinstance(module, nn.Linear) and not hasattr(module, "drawn"):
             nn.init.normal_(module.weight, std=0.02)
             nn.init.zeros_(module.bias)
+
+    def _shown(self, states: Sequence[Tensor], asked: bool | None) -> tuple[Tensor, ...] | None:
+        """The hidden states of an output, if they are asked for in the call, or else in the configuration."""
+        wanted = self.config.output_hidden_states if asked is None else asked
+        return tuple(states) if wanted else None
+
+    def _given(self, output: Any, asked: bool | None) -> Any:
+        """An output as itself or as a tuple, as is asked for in the call, or else in the configuration."""
+        return output if (self.config.return_dict if asked is None else asked) else output.to_tuple()
 
     def freeze_base_model(self) -> None:
         """Leaves the head alone to be trained."""
@@ -86,17 +95,19 @@ class GenDistillerModel(GenDistillerPreTrainedModel):
         Raises:
             ValueError: says what was found in the batch or the mask, what was expected and what to do.
         """
-        wavs, lengths = to_batch(input_values, _lengths(input_values, attention_mask))
-        steps = self.config.steps if steps is None else steps
-        states = self.student(wavs.to(self.dtype), lengths.cpu(), steps=steps).hidden_states
-        wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        output = BaseModelOutput(last_hidden_state=states[-1], hidden_states=tuple(states) if wanted else None)
-        return output if _as_dict(self.config, return_dict) else output.to_tuple()
+        states, _ = self.states(input_values, attention_mask, steps)
+        output = BaseModelOutput(last_hidden_state=states[-1], hidden_states=self._shown(states, output_hidden_states))
+        return self._given(output, return_dict)
 
-    def frames(self, input_values: Tensor, attention_mask: Tensor | None) -> Tensor:
-        """(B,) frames of each utterance, on the CPU."""
-        frames: Tensor = self.student.front_end.frames(_lengths(input_values, attention_mask))
-        return frames
+    def states(
+        self, input_values: Tensor, attention_mask: Tensor | None, steps: int | None = None
+    ) -> tuple[list[Tensor], Tensor]:
+        """All hidden states, each (B, T, D), and (B,) frames of each utterance, on the CPU; as `forward`."""
+        wavs, lengths = to_batch(input_values, _lengths(input_values, attention_mask))
+        lengths = lengths.cpu()
+        steps = self.config.steps if steps is None else steps
+        output = self.student(wavs.to(self.dtype), lengths, steps=steps)
+        return output.hidden_states, self.student.front_end.frames(lengths)
 
 
 class GenDistillerForCTC(GenDistillerPreTrainedModel):
@@ -126,8 +137,8 @@ class GenDistillerForCTC(GenDistillerPreTrainedModel):
         Returns:
             logits (B, T, vocab_size), and the CTC loss where labels are given.
         """
-        found = self.gendistiller(input_values, attention_mask, output_hidden_states, return_dict=True)
-        logits = self.lm_head(self.dropout(found.last_hidden_state))
+        states, frames = self.gendistiller.states(input_values, attention_mask)
+        logits = self.lm_head(self.dropout(states[-1]))
         loss = None
         if labels is not None:
             _check_labels(labels, self.config.vocab_size, "vocab_size", 2)
@@ -136,14 +147,14 @@ class GenDistillerForCTC(GenDistillerPreTrainedModel):
                 loss = ctc_loss(
                     logits.float().log_softmax(-1).transpose(0, 1),
                     labels.masked_select(given),
-                    self.gendistiller.frames(input_values, attention_mask),
+                    frames,
                     given.sum(-1),
                     blank=self.config.pad_token_id,
                     reduction=self.config.ctc_loss_reduction,
                     zero_infinity=self.config.ctc_zero_infinity,
                 )
-        output = CausalLMOutput(loss=loss, logits=logits, hidden_states=found.hidden_states)
-        return output if _as_dict(self.config, return_dict) else output.to_tuple()
+        output = CausalLMOutput(loss=loss, logits=logits, hidden_states=self._shown(states, output_hidden_states))
+        return self._given(output, return_dict)
 
 
 class GenDistillerForSequenceClassification(GenDistillerPreTrainedModel):
@@ -180,14 +191,11 @@ class GenDistillerForSequenceClassification(GenDistillerPreTrainedModel):
         Returns:
             logits (B, num_labels), and the cross entropy where labels are given.
         """
-        wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        summed = self.layer_weights is not None
-        found = self.gendistiller(input_values, attention_mask, wanted or summed, return_dict=True)
-        x = found.last_hidden_state
+        states, frames = self.gendistiller.states(input_values, attention_mask)
+        x, frames = states[-1], frames.to(states[-1].device)
         if self.layer_weights is not None:
             shares = self.layer_weights.softmax(0).view(-1, 1, 1, 1)
-            x = (torch.stack(found.hidden_states) * shares).sum(0)  # (B, T, D)
-        frames = self.gendistiller.frames(input_values, attention_mask).to(x.device)
+            x = (torch.stack(states) * shares).sum(0)  # (B, T, D)
         real = (torch.arange(x.shape[1], device=x.device) < frames.unsqueeze(1)).unsqueeze(-1)
         pooled = (self.projector(x) * real).sum(1) / frames.unsqueeze(1)
         logits = self.classifier(pooled)
@@ -195,9 +203,8 @@ class GenDistillerForSequenceClassification(GenDistillerPreTrainedModel):
         if labels is not None:
             _check_labels(labels, self.config.num_labels, "num_labels", 1)
             loss = cross_entropy(logits.float(), labels)
-        states = found.hidden_states if wanted else None
-        output = SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=states)
-        return output if _as_dict(self.config, return_dict) else output.to_tuple()
+        shown = self._shown(states, output_hidden_states)
+        return self._given(SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=shown), return_dict)
 
 
 class AudioFeatures(Pipeline):
@@ -226,11 +233,8 @@ class AudioFeatures(Pipeline):
         return self.feature_extractor(wav[0].numpy(), sampling_rate=SAMPLE_RATE, return_tensors="pt")
 
     def _forward(self, model_inputs: Any, **options: Any) -> Any:
-        states = self.model(**model_inputs, **options, return_dict=True).last_hidden_state
-        return {
-            "states": states,
-            "frames": self.model.frames(model_inputs["input_values"], model_inputs["attention_mask"]),
-        }
+        states, frames = self.model.states(**model_inputs, **options)
+        return {"states": states[-1], "frames": frames}
 
     def postprocess(self, model_outputs: Any, return_tensors: bool = False) -> Any:
         states = model_outputs["states"][:, : int(model_outputs["frames"])]  # without those of a batch's padding
@@ -271,9 +275,3 @@ def _check_labels(labels: Tensor, count: int, key: str, dimensions: int) -> None
         )
     if labels.numel() and int(labels.max()) >= count:
         raise ValueError(f"labels: found {int(labels.max())}, expected below {key}, {count}; give the model that {key}")
-
-
-def _as_dict(config: GenDistillerConfig, asked: bool | None) -> bool:
-    """Whether an output is a dictionary rather than a tuple."""
-    chosen: bool = config.return_dict if asked is None else asked
-    return chosen

@@ -19,13 +19,12 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize, remove_weight_norm
 
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.inference.onnx_session import FRAMES, INPUTS, state_name
+from s3prl_gendistiller.inference.onnx_session import FRAMES, INPUTS, INSTALL, state_name
 from s3prl_gendistiller.models.mel import LogMel
 from s3prl_gendistiller.models.student import Student
 
 OPSET = 20  # the first one with GELU as one operator
 TORCH = (2, 9)  # the first version whose exporter to ONNX is the one that traces with torch.export
-MISSING = '{} is not installed; pip install "s3prl-gendistiller[onnx]"'
 _EXAMPLE_SAMPLES = (16_000, 9_000)
 
 
@@ -94,7 +93,7 @@ def require_packages() -> None:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise UserError(MISSING.format(error.name)) from error
+        raise UserError(f"{error.name} is not installed; {INSTALL}") from error
     found = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
     if found < TORCH:
         raise UserError(

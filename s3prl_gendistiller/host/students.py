@@ -87,6 +87,11 @@ def is_exported(folder: str | Path) -> bool:
     return isinstance(content, Mapping) and {"task", "config"} <= content.keys()
 
 
+def holds_onnx(folder: str | Path) -> bool:
+    """Whether a folder holds the graph of a student, which `inference.onnx_student` reads."""
+    return (Path(folder) / GRAPH).is_file()
+
+
 def student_place(path: Path) -> Path:
     """The newest whole checkpoint in the folder of a run; a file or an exported folder stays as it is.
 
@@ -106,7 +111,7 @@ def student_place(path: Path) -> Path:
 def _load_exported(folder: Path) -> Student:
     """The student of a folder that `export.hub_folder` wrote, which generates as many layers as the folder states."""
     settings, file = _read_exported(folder), folder / WEIGHTS
-    if (folder / GRAPH).is_file() and not file.exists():
+    if holds_onnx(folder) and not file.exists():
         raise UserError(
             f"{folder}: found an ONNX graph, expected {WEIGHTS}; `gendistiller extract -k` and "
             "inference.onnx_student.OnnxStudent read it, or export its checkpoint once more as safetensors"

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.feature_cache import files_hash
-from s3prl_gendistiller.host.students import check_steps, load_student, student_place
+from s3prl_gendistiller.host.students import check_steps, holds_onnx, load_student, student_place
 from s3prl_gendistiller.models.student import Student
 from s3prl_gendistiller.models.upstream import CONFIG, FRAME_SAMPLES, GRAPH, WEIGHTS
 from s3prl_gendistiller.models.waveforms import MIN_SAMPLES
@@ -88,7 +88,7 @@ def load_feature_model(
         UserError: the place holds no student, or the student does not generate `steps` layers.
     """
     place = existing_or_shipped(place)
-    if (place / GRAPH).is_file():
+    if holds_onnx(place):
         if device != "cpu":
             raise UserError(f"--device: found {device} for {place}, an ONNX folder, which runs on cpu; leave it out")
         onnx = importlib.import_module("s3prl_gendistiller.inference.onnx_student")
@@ -110,7 +110,7 @@ def check_threads(threads: int) -> None:
 def place_hash(place: str | Path) -> str:
     """Hexadecimal digits of the content of a student's files at a place that `load_feature_model` takes."""
     path = existing_or_shipped(place)
-    if (path / GRAPH).is_file():
+    if holds_onnx(path):
         return " ".join(files_hash(file) for file in sorted(path.glob(f"{GRAPH}*")))  # weights may lie beside it
     path = student_place(path)
     files = [path / CONFIG, path / WEIGHTS] if path.is_dir() else [path]

@@ -18,11 +18,6 @@ from s3prl_gendistiller.models.waveforms import to_batch
 FORMATS = ("onnx", "onnx-int8")
 
 
-def holds_onnx(folder: str | Path) -> bool:
-    """Whether a folder holds the graph of a student, which `OnnxStudent` reads."""
-    return (Path(folder) / GRAPH).is_file()
-
-
 class OnnxStudent:
     """``student(wavs, lengths) -> (hidden states, frame mask)`` with onnxruntime on the CPU.
 

@@ -17,7 +17,8 @@ from safetensors.numpy import load_file
 from s3prl_gendistiller import load_student
 from s3prl_gendistiller.cli import main
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.inference.onnx_student import OnnxStudent, holds_onnx
+from s3prl_gendistiller.host.students import holds_onnx
+from s3prl_gendistiller.inference.onnx_student import OnnxStudent
 from tests.onnx_folders import write_speech
 
 
