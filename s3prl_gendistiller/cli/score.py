@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.outputs import check_writable
 from s3prl_gendistiller.superb.entry.from_suite import read_results
-from s3prl_gendistiller.superb.leaderboard.published_models import PUBLISHED, smallest_of_their_score
+from s3prl_gendistiller.superb.leaderboard.published_models import DRAWN_FROM, PUBLISHED, smallest_of_their_score
 from s3prl_gendistiller.superb.leaderboard.scores import LEADERBOARD, overall_score, task_score
 from s3prl_gendistiller.superb.models import BenchmarkedModel
 from s3prl_gendistiller.superb.pictures import chart, cut_axes, legend, notes, shown
@@ -31,8 +31,7 @@ example:
 
 PUBLISHED_ROW = "published"
 """The origin of published numbers; beside them only numbers of the origin `OFFICIAL` are comparable."""
-_DRAWN = [model for model in PUBLISHED if model.published is not None]
-"""Published models in the picture: those whose source prints a score, because older ones are far below all others."""
+_DRAWN = [model for model in PUBLISHED if model.score >= DRAWN_FROM]
 _NAMED = {model.name for model in smallest_of_their_score(_DRAWN)}
 _PLACES = (
     *((7, 0, "left"), (-7, 0, "right"), (0, 10, "center"), (0, -10, "center")),

@@ -13,6 +13,8 @@ from typing import Any
 from s3prl_gendistiller.superb.leaderboard.scores import LEADERBOARD, overall_score
 from s3prl_gendistiller.superb.tasks import TASKS
 
+DRAWN_FROM = 600
+"""Score from which pictures show a published model: older ones, far below, would press all others together."""
 _COLUMNS = ("pr", "ks", "ic", "sid", "er", "asr", "asv", "sd", "sf", "qbe")
 """Tasks in the order of the published tables."""
 
