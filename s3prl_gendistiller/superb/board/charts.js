@@ -14,6 +14,7 @@ const CONFIG = {
 };
 const COLOURS = [0, 1, 2, 3, 4, 5, 6, 7].map((number) => `var(--c${number})`);
 const SHAPES = ["circle", "diamond", "square", "triangle-up", "cross", "triangle-down", "triangle-right", "triangle-left"];
+const LINE = { type: "line", strokeWidth: 1.2, color: "var(--muted)" };
 const KINDS = ["published", "yours", "reference"];
 const drawings = []; // functions that draw a chart again, for another width
 
@@ -142,7 +143,7 @@ function drawSizes() {
     const caption = `${group.title}. Both axes of size are logarithmic. Vertical lines: one standard deviation.${older}`;
     figure(section, caption, [{ label: `Quality, ${group.short}`, options: choice.map((one) => one.name) }], (place, [chosen]) => {
       const { columns, width } = widths(place, 2, 420);
-      const panels = SIZES.map((size) => sizePanel(known, choice[chosen], size, width)).filter((panel) => panel.data.values.length);
+      const panels = SIZES.map((size) => sizePanel(known, choice[chosen], size, width - 40)).filter((panel) => panel.data.values.length);
       return { description: caption, concat: panels, columns, spacing: 30 };
     });
   }
@@ -183,22 +184,30 @@ function drawSteps() {
     const numbers = [...new Set(values.map((value) => value.steps))].sort((a, b) => (a === "all") - (b === "all") || a - b);
     const axes = [
       { field: "steps", type: "ordinal", sort: numbers, title: "generated layers", axis: { labelAngle: 0 } },
-      { ...time, type: "quantitative", scale: { zero: false, padding: 20 } },
+      { ...time, type: "quantitative", scale: { zero: false, padding: 20 }, axis: { format: ".3~g", tickCount: 5, grid: false } },
     ];
     const y = { field: "y", type: "quantitative", scale: { zero: false, padding: 14 }, title: qualityAxis(quality), axis: { format: ".4~g", tickCount: 6 } };
     return {
       description: caption, columns, spacing: 30,
       concat: axes.map((x, number) => ({
         width, height: 260, data: { values: values.filter((value) => number === 0 || value[time.field]) },
-        encoding: { x, y, color: series("of").color, order: { field: "place" } },
+        encoding: { x, y },
         layer: [
-          { mark: { type: "line", strokeWidth: 1.5 } },
-          { mark: { type: "point", filled: true, size: 80 }, encoding: { shape: series("of").shape } },
-          { mark: { type: "text", dy: -11 }, encoding: { text: { field: "steps" } } },
+          { mark: LINE, encoding: { detail: { field: "of" }, order: { field: "place" } } },
+          { mark: { type: "point", filled: true, size: 80, opacity: 1 }, encoding: { ...series("of"), tooltip: stepTooltip(quality) } },
+          { mark: { type: "text", dy: -12 }, encoding: { text: { field: "steps" } } },
         ],
       })),
     };
   });
+}
+
+function stepTooltip(quality) {
+  return [
+    { field: "of", title: "checkpoint" }, { field: "steps", title: "generated layers" },
+    { field: "cpu", title: "CPU s per s", format: ".4f" }, { field: "macs", title: "G multiply-adds per s", format: ".3f" },
+    { field: "y", title: quality.name, format: ".2f" },
+  ];
 }
 
 // Colour and shape of the values of a field, with one legend.
@@ -227,14 +236,14 @@ function drawSearches() {
     const { columns, width } = widths(place, found.length, 320);
     const concat = found.map((one) => {
       const log = one.axis === "learning rate";
-      const x = { field: "rate", type: "quantitative", title: one.axis, scale: log ? { type: "log", nice: false, padding: 14 } : { padding: 14 }, axis: { tickCount: 4, format: log ? ".0e" : "d" } };
+      const x = { field: "rate", type: "quantitative", title: one.axis, scale: log ? { type: "log", nice: false, padding: 14 } : { padding: 14 }, axis: { values: [...new Set(one.points.map((point) => point.rate))], format: log ? "~e" : "d", grid: false } };
       const y = { field: "value", type: "quantitative", scale: { zero: false, padding: 14 }, title: `${one.label}, ${one.higher ? "higher" : "lower"} is better`, axis: { format: ".4~g", tickCount: 5 } };
       const ring = { filter: `datum.rate == ${Number(one.chosen)}` };
       return {
-        title: one.task, width, height: 180, data: { values: one.points }, encoding: { x, y },
+        title: one.task, width: Math.min(width, 460), height: 180, data: { values: one.points }, encoding: { x, y },
         layer: [
-          { mark: { type: "line", strokeWidth: 1.5 }, encoding: { color: series("steps").color } },
-          { mark: { type: "point", filled: true, size: 60 }, encoding: series("steps") },
+          { mark: LINE, encoding: { detail: { field: "steps" } } },
+          { mark: { type: "point", filled: true, size: 80, opacity: 1 }, encoding: { ...series("steps"), tooltip: [{ field: "rate", title: one.axis }, { field: "steps", title: "trained" }, { field: "value", title: one.label, format: ".2f" }] } },
           ...(one.chosen === null ? [] : [{ transform: [ring], mark: { type: "point", size: 260, color: "var(--ink)", strokeWidth: 1.5 } }]),
         ],
       };
@@ -253,16 +262,23 @@ function drawTrainings() {
   const caption = "Loss of each distillation by optimiser step. Losses of students with other objectives are not comparable.";
   figure(section, caption, [{ label: "Student", options: names }], (place, [chosen]) => {
     const found = data.trainings.filter((one) => `${one.name} (${one.suite})` === names[chosen]);
-    const values = found.flatMap((one) => one.points.map((point) => ({ ...point, run: one.run })));
+    const values = found.flatMap((one) => one.points.map((point, place) => ({ ...point, run: one.run, last: place === one.points.length - 1 })));
     return {
       description: caption, width: widths(place, 1, 420).width, height: 260, data: { values },
-      mark: { type: "line", strokeWidth: 1.5, clip: true },
       encoding: {
         x: { field: "step", type: "quantitative", title: "optimiser step", scale: { nice: false }, axis: { tickCount: 6 } },
         y: { field: "loss", type: "quantitative", title: "loss, lower is better", scale: { zero: false } },
-        color: { field: "run", type: "nominal", scale: { range: COLOURS }, legend: { title: null, columns: 3 } },
-        strokeDash: { field: "speech", type: "nominal", legend: { title: null }, sort: ["held-out files", "training files"] },
       },
+      layer: [
+        {
+          mark: { type: "line", strokeWidth: 1.2, color: "var(--muted)" },
+          encoding: {
+            detail: { field: "run" },
+            strokeDash: { field: "speech", type: "nominal", legend: { title: null }, sort: ["held-out files", "training files"] },
+          },
+        },
+        { transform: [{ filter: "datum.speech == 'held-out files' || datum.last" }], mark: { type: "point", filled: true, size: 50, opacity: 1 }, encoding: series("run") },
+      ],
     };
   });
 }

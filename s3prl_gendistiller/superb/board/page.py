@@ -128,7 +128,7 @@ def _libraries() -> str:
         raise UserError(
             'vl-convert-python is missing, which the board needs; install: pip install "s3prl-gendistiller[board]"'
         ) from error
-    return str(vl_convert.javascript_bundle())
+    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
 
 
 def _notes(suites: Sequence[FinishedSuite]) -> list[str]:
