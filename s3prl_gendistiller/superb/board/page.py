@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 MARK = '<meta name="generator" content="gendistiller board'
 """The beginning of a line by which a page of ours is known."""
 _HEAD_BYTES = 4096
-SCRIPTS = ("table.js", "charts.js")
+SCRIPTS = ("table.js", "charts.js", "figures.js")
 
 
 def board(suites: Sequence[FinishedSuite], control: str | None) -> str:
