@@ -234,7 +234,7 @@ drawSizes();
 drawSteps();
 drawSearches();
 drawTrainings();
-setTimeout(drawAll);
+addEventListener("load", () => setTimeout(drawAll)); // the table first
 
 let lastWidth = document.documentElement.clientWidth;
 let waiting = 0;
