@@ -49,6 +49,7 @@ TASKS: dict[str, list[str]] = {
 CORPUS = ["espeakng-loader==0.2.4"]  # pinned: other versions synthesise other words and voices
 ONNX = ["onnx>=1.17", "onnxruntime>=1.21", "onnxscript>=0.6", "onnx-ir>=0.1.16"]  # ONNX graphs; torch 2.9 writes them
 UNITS = ["scikit-learn>=1.2"]  # k-means over a layer of a teacher
+BOARD = ["vl-convert-python>=1.8"]  # Vega-Lite in one script, without the network
 FINETUNE = ["accelerate>=0.30"]  # transformers' Trainer needs it
 DEV = [
     "pytest>=8",
@@ -60,6 +61,8 @@ DEV = [
     "setuptools>=77",  # tests build the wheel with setuptools
     "pyannote.metrics>=3.2.1",  # tests compare our DER with it
     *FINETUNE,  # tests run the example
+    *BOARD,
+    "selenium>=4.25",  # tests open the board in a browser
 ]
 SUPERB = sorted({requirement for task in TASKS.values() for requirement in task})
 
@@ -86,6 +89,7 @@ def shipped_packages() -> dict[str, str]:
     return packages
 
 
+PAGES = {f"{PACKAGE}.superb.board": ["*.html", "*.css", "*.js"]}
 CODE = find_packages(include=[PACKAGE, f"{PACKAGE}.*"])
 SHIPPED = shipped_packages()
 README = ROOT / "README.md"
@@ -101,7 +105,7 @@ setup(
     python_requires=">=3.10,<3.13",
     packages=[*CODE, *SHIPPED],
     package_dir=SHIPPED,
-    package_data={PACKAGE: ["py.typed"], **{package: SHIPPED_FILES for package in SHIPPED}},
+    package_data={PACKAGE: ["py.typed"], **PAGES, **{package: SHIPPED_FILES for package in SHIPPED}},
     include_package_data=False,
     zip_safe=False,
     install_requires=REQUIRES,
@@ -111,9 +115,10 @@ setup(
         "corpus": CORPUS,
         "units": UNITS,
         "finetune": FINETUNE,
+        "board": BOARD,
         "onnx": ONNX,
         "dev": [*DEV, *ONNX],
-        "all": [*SUPERB, *CORPUS, *UNITS, *ONNX, *DEV],
+        "all": [*SUPERB, *CORPUS, *UNITS, *BOARD, *ONNX, *DEV],
     },
     scripts=["run_pretrain.py", "run_downstream.py"],  # pip puts them on PATH, so they run from any folder
     entry_points={"console_scripts": ["gendistiller = s3prl_gendistiller.cli:main"]},

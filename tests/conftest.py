@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -47,17 +48,20 @@ def run_python(
     )
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out the tests of GPUs where there is none; they are not skipped, because CI forbids skips.
+NEEDS = {
+    "gpu": lambda: torch.cuda.is_available() or bool(os.environ.get("GPU_TESTS_ON")),  # "cpu" runs their lines there
+    "browser": lambda: all(shutil.which(program) for program in ("chromium", "chromedriver")),
+}
+"""Markers of tests that need a device or programs of the system, each with whether it is there."""
 
-    GPU_TESTS_ON=cpu runs their lines on a CPU.
-    """
-    if torch.cuda.is_available() or os.environ.get("GPU_TESTS_ON"):
-        return
-    left_out = [item for item in items if item.get_closest_marker("gpu")]
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out the tests whose device or programs are missing; they are not skipped, because CI forbids skips."""
+    missing = [marker for marker, is_there in NEEDS.items() if not is_there()]
+    left_out = [item for item in items if any(item.get_closest_marker(marker) for marker in missing)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker("gpu")]
+        items[:] = [item for item in items if not any(item.get_closest_marker(marker) for marker in missing)]
 
 
 @pytest.fixture(autouse=True)

@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 HOST_MODULES = {"s3prl", "s3prl_gendistiller", "pretrain", "downstream", "upstream", "dataset", "optimizers"}
 HOST_MODULES |= {"schedulers", "utility", "hub"}
 DISTRIBUTIONS = {"yaml": "pyyaml", "espeakng_loader": "espeakng-loader", "sklearn": "scikit-learn"}
+DISTRIBUTIONS |= {"vl_convert": "vl-convert-python"}
 
 
 def source_files(folder: Path) -> set[str]:
@@ -102,7 +103,7 @@ def test_the_host_is_bounded_above_and_python_on_both_sides(metadata: Message) -
 
 def test_there_is_an_extra_per_superb_task_and_all_of_them_together(metadata: Message) -> None:
     extras = set(metadata.get_all("Provides-Extra") or [])
-    assert extras >= {*TASKS, "superb", "corpus", "units", "dev", "all"}
+    assert extras >= {*TASKS, "superb", "corpus", "units", "board", "dev", "all"}
 
 
 def test_the_console_command_is_there(unpacked: Path) -> None:

@@ -12,7 +12,7 @@ from s3prl_gendistiller._version import __version__
 
 # Each module has add_parser(subparsers). The order is the order of --help.
 _PREPARE = ("demo", "config", "corpus", "data", "manifest", "units")
-COMMANDS = (*_PREPARE, "superb", "score", "macs", "submit", "export", "extract", "curves", "link")
+COMMANDS = (*_PREPARE, "superb", "score", "board", "macs", "submit", "export", "extract", "curves", "link")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

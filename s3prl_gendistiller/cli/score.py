@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 from s3prl_gendistiller.cli import arguments
 from s3prl_gendistiller.outputs import check_writable
 from s3prl_gendistiller.superb.entry.from_suite import read_results
-from s3prl_gendistiller.superb.leaderboard.published_models import PUBLISHED
+from s3prl_gendistiller.superb.leaderboard.published_models import DRAWN_FROM, PUBLISHED, smallest_of_their_score
 from s3prl_gendistiller.superb.leaderboard.scores import LEADERBOARD, overall_score, task_score
 from s3prl_gendistiller.superb.models import BenchmarkedModel
 from s3prl_gendistiller.superb.pictures import chart, cut_axes, legend, notes, shown
 from s3prl_gendistiller.superb.suite.replicas import replicas
-from s3prl_gendistiller.superb.suite.results import stored_model
+from s3prl_gendistiller.superb.suite.results import OFFICIAL, origin, stored_model
 from s3prl_gendistiller.superb.suite.table import markdown
 from s3prl_gendistiller.superb.tasks import TASKS
 
@@ -29,8 +29,10 @@ example:
   gendistiller score result/superb                        # the results.json in it
   gendistiller score result/superb --out result/score.png # and a chart of score against size"""
 
-PUBLISHED_ROW, OFFICIAL = "published", "official settings"
-"""Origins of numbers that are comparable."""
+PUBLISHED_ROW = "published"
+"""The origin of published numbers; beside them only numbers of the origin `OFFICIAL` are comparable."""
+_DRAWN = [model for model in PUBLISHED if model.score >= DRAWN_FROM]
+_NAMED = {model.name for model in smallest_of_their_score(_DRAWN)}
 _PLACES = (
     *((7, 0, "left"), (-7, 0, "right"), (0, 10, "center"), (0, -10, "center")),
     *((7, 10, "left"), (7, -10, "left"), (-7, 10, "right"), (-7, -10, "right"), (0, 21, "center"), (0, -21, "center")),
@@ -102,6 +104,8 @@ def table(rows: list[Row]) -> str:
 
 def draw(rows: list[Row], out: Path) -> None:
     """Score against millions of parameters, of the models that have both; models of the user stand out."""
+    drawn = {model.name for model in _DRAWN}
+    rows = [row for row in rows if row.origin != PUBLISHED_ROW or row.name in drawn]
     placed = sorted(
         ((row.score, row.millions, row) for row in rows if row.score is not None and row.millions),
         key=lambda one: one[:2],
@@ -130,7 +134,10 @@ def draw(rows: list[Row], out: Path) -> None:
 
 
 def _write_names(axis: Any, placed: Sequence[tuple[float, float, Row]]) -> None:
-    """Writes name and score beside each point, where no point, error bar or other name stands, if there is room."""
+    """Writes names and scores of the user's models, and of published ones that no smaller one exceeds.
+
+    A name stands where no point, error bar or other name stands, if there is room.
+    """
     from matplotlib.transforms import Bbox
 
     axis.figure.draw_without_rendering()
@@ -142,6 +149,8 @@ def _write_names(axis: Any, placed: Sequence[tuple[float, float, Row]]) -> None:
         taken.append(Bbox([[x - 4, low - 4], [x + 4, high + 4]]))
     frame = axis.get_window_extent(renderer)
     for score, millions, row in placed:
+        if row.origin == PUBLISHED_ROW and row.name not in _NAMED:
+            continue  # more names than there is room for
         for x, y, side in _PLACES:
             text = axis.annotate(
                 shown(f"{row.name} {row.score_text()}"),
@@ -163,10 +172,10 @@ def _write_names(axis: Any, placed: Sequence[tuple[float, float, Row]]) -> None:
 def remarks(rows: list[Row]) -> list[str]:
     """Lines on the models whose numbers are not comparable with published ones, and on those without a score."""
     found = []
-    for origin in dict.fromkeys(row.origin for row in rows):
-        names = [row.name for row in rows if row.origin == origin]
-        if origin not in (PUBLISHED_ROW, OFFICIAL):
-            found.append(f"{', '.join(names)}: {origin}. These numbers are not comparable with published ones.")
+    for kind in dict.fromkeys(row.origin for row in rows):
+        names = [row.name for row in rows if row.origin == kind]
+        if kind not in (PUBLISHED_ROW, OFFICIAL):
+            found.append(f"{', '.join(names)}: {kind}. These numbers are not comparable with published ones.")
     if any(row.runs > 1 for row in rows):
         found.append("Error bars and ±: sample standard deviation over the n runs of a model (distillations, heads).")
     for row in rows:
@@ -191,15 +200,6 @@ def _students(path: Path) -> list[Row]:
     return read_results(path, take)
 
 
-def _origin(content: Mapping[str, Any]) -> str:
-    """What the numbers of a results.json are of."""
-    if content.get("synthetic") is True:
-        return "synthetic speech"
-    if content.get("preset") == "official":
-        return OFFICIAL
-    return "small settings" if content.get("preset") else "unknown settings"
-
-
 def _row(name: str, models: Sequence[BenchmarkedModel], content: Mapping[str, Any]) -> Row:
     cost = content["students"][models[0].name].get("cost")
     counting = replicas(models).models
@@ -212,7 +212,7 @@ def _row(name: str, models: Sequence[BenchmarkedModel], content: Mapping[str, An
     scores = [score for run in runs if (score := overall_score(run, LEADERBOARD)) is not None]
     spread = statistics.stdev(scores) if len(scores) == len(runs) > 1 else None
     millions = None if cost is None else float(cost["parameters"]) / 1e6
-    return Row(name, millions, values, _origin(content), len(runs), spread)
+    return Row(name, millions, values, origin(content), len(runs), spread)
 
 
 def _values(student: Mapping[str, Any]) -> Values:

@@ -25,6 +25,7 @@ from s3prl_gendistiller.superb.suite.suite import Suite
 from s3prl_gendistiller.superb.tasks import PRESETS, TASKS
 
 RESULTS = "results.json"
+OFFICIAL = "official settings"
 SHOWN = 3
 """Number of wrong entries that a message names."""
 
@@ -148,20 +149,31 @@ def merged(suite: Suite, results: Results, costs: Mapping[str, Cost]) -> tuple[S
     """A suite, its results and its costs, with the models and tasks that earlier commands left in its folder."""
     path = suite.out / RESULTS
     content = read_content(path) if path.is_file() else {"students": {}}
-    kept, synthetic = content["students"], suite.synthetic or content.get("synthetic") is True
-    models = {name: stored_model(name, entry) for name, entry in kept.items()}
-    models |= {model.name: model for model in suite.models}
-    all_results: Results = {
-        name: {
-            **{task: _outcome(one) for task, one in kept.get(name, {}).get("tasks", {}).items()},
-            **results.get(name, {}),
-        }
-        for name in models
-    }
-    all_costs = {name: Cost(**entry["cost"]) for name, entry in kept.items() if entry.get("cost")} | dict(costs)
+    synthetic = suite.synthetic or content.get("synthetic") is True
+    kept_models, kept, kept_costs = stored(content)
+    models = {model.name: model for model in (*kept_models, *suite.models)}
+    all_results: Results = {name: {**kept.get(name, {}), **results.get(name, {})} for name in models}
+    all_costs = kept_costs | dict(costs)
     finished = {task for tasks in all_results.values() for task in tasks} | {task.name for task in suite.tasks}
     tasks = [task for name, task in TASKS.items() if name in finished]
     return replace(suite, models=list(models.values()), tasks=tasks, synthetic=synthetic), all_results, all_costs
+
+
+def stored(content: Mapping[str, Any]) -> tuple[list[BenchmarkedModel], Results, dict[str, Cost]]:
+    """The models of a results.json, their outcomes, and the costs of those models that have one."""
+    entries = content["students"]
+    models = [stored_model(name, entry) for name, entry in entries.items()]
+    results = {name: {task: _outcome(one) for task, one in entry["tasks"].items()} for name, entry in entries.items()}
+    return models, results, {name: Cost(**entry["cost"]) for name, entry in entries.items() if entry.get("cost")}
+
+
+def origin(content: Mapping[str, Any]) -> str:
+    """What the numbers of a results.json are of; only those of `OFFICIAL` are comparable with published numbers."""
+    if content.get("synthetic") is True:
+        return "synthetic speech"
+    if content.get("preset") == "official":
+        return OFFICIAL
+    return "small settings" if content.get("preset") else "unknown settings"
 
 
 def stored_model(name: str, entry: Mapping[str, Any]) -> BenchmarkedModel:
