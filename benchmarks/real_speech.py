@@ -32,7 +32,6 @@ CONTENDERS = {
     "distilhubert": Contender("distilhubert"),
     "gendistiller-plain": contender("plain"),
     "gendistiller-recur": contender("recur"),
-    "gendistiller-silent": contender("silent_pass"),
 }
 DIGIT_SPLITS = {"train": "train-clean-100", "dev": "dev-clean", "test": "test-clean"}
 

@@ -16,6 +16,8 @@ from s3prl_gendistiller.schema import key
 class GenDistillerConfig(BackboneConfig):
     """The student that generates the teacher's layers (arXiv 2406.09444); the ablation switches stand last."""
 
+    # keys of experiments that earlier versions had (docs/ablation.md) -> the value without an effect
+    retired: ClassVar[Mapping[str, Any]] = {"history_units": 0, "step_rank": 0, "silent_passes": 0}
     # keys of other students -> the key that decides the same here
     elsewhere: ClassVar[Mapping[str, str]] = {
         name: "distill.target_layers decides the number of layers: one for each layer of the teacher that it names"
@@ -39,9 +41,6 @@ class GenDistillerConfig(BackboneConfig):
         "carry",
         choices=tuple(HISTORY_INPUTS),
         about="how the layer before enters a step: docs/ablation.md has the forms; recur and echo are controls",
-    )
-    history_units: int = key(
-        0, low=0, about="history_input posterior: number of units of each layer, those that layer_units keeps"
     )
     skip_connection: str = key(
         "none",
@@ -76,10 +75,6 @@ class GenDistillerConfig(BackboneConfig):
     )
     step_embedding: bool = key(True, about="a learnt vector for each step, added to its input")
     step_norms: bool = key(True, about="the shared layer's norms have a gain and a shift for each step")
-    step_rank: int = key(
-        0, low=0, about="rank of what each step adds to the shared layer's six matrices (low-rank adapters); 0: nothing"
-    )
-    silent_passes: int = key(0, low=0, high=8, about="passes through the shared layer before the first prediction")
     gradient_checkpointing: bool = key(False, about="compute each step again in the backward pass, which saves memory")
 
     @property
@@ -94,12 +89,6 @@ class GenDistillerConfig(BackboneConfig):
 
     def problems(self) -> Iterator[str]:
         yield from super().problems()
-        if self.silent_passes and not HISTORY_INPUTS[self.history_input].carries:
-            *others, last = (name for name, form in HISTORY_INPUTS.items() if form.carries)
-            yield (
-                f"silent_passes: found {self.silent_passes} with history_input {self.history_input}, expected 0; "
-                f"only {', '.join(others)} and {last} use the hidden state of a silent pass"
-            )
         if not self.output_layer:
             needless = {"output_form": "linear", "exposed_layer": "generated", "predicted_from": "step"}
             for name, wanted in needless.items():
@@ -115,12 +104,6 @@ class GenDistillerConfig(BackboneConfig):
                 f"predicted_from: found last with history_input {self.history_input} and skip_connection "
                 f"{self.skip_connection}, expected step or both; such a student needs the layer of each step"
             )
-        if HISTORY_INPUTS[self.history_input].posterior != (self.history_units > 1):
-            wanted = "0; only" if self.history_units else "the number of units that layer_units keeps, at least 2; only"
-            yield (
-                f"history_units: found {self.history_units} with history_input {self.history_input}, expected {wanted} "
-                f"{', '.join(name for name, form in HISTORY_INPUTS.items() if form.posterior)} feeds a posterior back"
-            )
         if self.history == "all" and self.position_bias == "gated":
             yield (
                 "position_bias: found gated with history all, expected none; a bias for every pair of frames of all "
@@ -132,6 +115,9 @@ class GenDistillerConfig(BackboneConfig):
 class GenerationTargetsConfig(TargetsConfig):
     """Targets, and the history of a step while training. Generation after training is always free running."""
 
+    retired: ClassVar[Mapping[str, Any]] = {  # as in GenDistillerConfig
+        **{"feedback_by": "utterance", "feedback_noise": 0.0, "feedback_gradient": "own", "carried_gradient": True}
+    }
     feedback: str = key(
         "free_running",
         choices=("free_running", "teacher_forced", "scheduled"),
@@ -144,20 +130,6 @@ class GenerationTargetsConfig(TargetsConfig):
         0.0, low=0.0, high=1.0, about="feedback scheduled: that probability after feedback_steps, reached linearly"
     )
     feedback_steps: int = key(100_000, low=1, about="feedback scheduled: steps from feedback_start to feedback_end")
-    feedback_by: str = key(
-        "utterance",
-        choices=("utterance", "frame"),
-        about="feedback scheduled: whether an utterance or each frame draws its history",
-    )
-    feedback_noise: float = key(
-        0.0, low=0.0, about="noise on teacher layers that are fed back, as a factor of the student's own error"
-    )
-    feedback_gradient: str = key(
-        "own",
-        choices=("own", "cut", "through"),
-        about="gradient through the history: of the own layer, of none (cut), or of the teacher's, too (through)",
-    )
-    carried_gradient: bool = key(True, about="gradient to the step before, through the hidden state that is passed on")
     random_depth: bool = key(
         False, about="train each batch on its first k layers, k drawn at random: for use with fewer steps"
     )
@@ -165,17 +137,6 @@ class GenerationTargetsConfig(TargetsConfig):
     @property
     def feeds_teacher_back(self) -> bool:
         return self.feedback != "free_running"
-
-    def problems(self) -> Iterator[str]:
-        yield from super().problems()
-        if self.feedback_by == "frame" and self.feedback != "scheduled":
-            yield f"feedback_by: found frame with feedback {self.feedback}, expected utterance, or feedback scheduled"
-        if not self.feeds_teacher_back:
-            expected = f"with feedback {self.feedback}, which feeds no teacher layer back, expected"
-            if self.feedback_noise:
-                yield f"feedback_noise: found {self.feedback_noise:g} {expected} 0"
-            if self.feedback_gradient == "through":
-                yield f"feedback_gradient: found through {expected} own or cut"
 
     def teacher_probability(self, step: int) -> float:
         if self.feedback != "scheduled":
@@ -213,17 +174,6 @@ class GenDistillerModelConfig(ModelConfig):
             yield (
                 f"distill.feedback: found {self.distill.feedback} with student.history_input "
                 f"{self.student.history_input}, expected free_running; that student feeds no generated layer back"
-            )
-        history_input = self.student.history_input
-        if self.distill.feedback_gradient == "cut" and not self.student.feeds_back:
-            yield (
-                f"distill.feedback_gradient: found cut with student.history_input {history_input}, expected own; that "
-                "student feeds no generated layer back"
-            )
-        if not self.distill.carried_gradient and not HISTORY_INPUTS[history_input].carries:
-            yield (
-                f"distill.carried_gradient: found false with student.history_input {history_input}, expected true; "
-                "that student passes no hidden state on"
             )
         yield from super().problems()
 

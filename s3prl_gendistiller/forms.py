@@ -33,14 +33,12 @@ class HistoryInput:
         carries: base is y_(n-1), the hidden state of the step before; otherwise base is z.
         widths: number of widths D that the history projection reads; 0 where the form has no projection.
         control: the form does not use the generated layer h_(n-1).
-        posterior: h_(n-1) is replaced by the mean embedding of its posterior over units, see `models.unit_posterior`.
     """
 
     compute: Callable[[HistoryParts, Tensor, Tensor, Tensor], Tensor]
     carries: bool = False
     widths: int = 0
     control: bool = False
-    posterior: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,9 +59,6 @@ HISTORY_INPUTS: dict[str, HistoryInput] = {
     "project": HistoryInput(lambda parts, z, y, h: z + parts.project(h), widths=1),
     "concat": HistoryInput(lambda parts, z, y, h: parts.project_joined(z, h), widths=2),
     "carry": HistoryInput(lambda parts, base, y, h: base + parts.project(h), carries=True, widths=1),
-    "posterior": HistoryInput(
-        lambda parts, base, y, h: base + parts.project(h), carries=True, widths=1, posterior=True
-    ),
     # recurrence without generated history
     "recur": HistoryInput(lambda parts, base, y, h: base, carries=True, control=True),
     # the size and cost of carry, without generated history

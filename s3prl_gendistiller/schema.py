@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from s3prl_gendistiller.documents import read_yaml
 from s3prl_gendistiller.errors import ConfigError, UserError
 from s3prl_gendistiller.front_ends import FRONT_ENDS, unread_keys
-from s3prl_gendistiller.schema_values import convert_scalar, one_of, shown, suggest, with_type
+from s3prl_gendistiller.schema_values import convert_scalar, one_of, shown, unknown_keys, with_type
 from s3prl_gendistiller.shipped import existing_or_shipped
 from s3prl_gendistiller.spellings import other_name
 
@@ -183,7 +183,7 @@ class _Missing(str):
 def _given(value: Any, content: Any) -> Any:
     if dataclasses.is_dataclass(value):
         fields = {name: field.name for field in dataclasses.fields(value) for name in key_names(field)}
-        return {name: _given(getattr(value, fields[name]), item) for name, item in content.items()}
+        return {name: _given(getattr(value, fields[name]), item) for name, item in content.items() if name in fields}
     several = isinstance(value, list | tuple)
     return [_given(item, given) for item, given in zip(value, content, strict=True)] if several else value
 
@@ -200,9 +200,8 @@ def _build(cls: Any, content: Any, prefix: str, problems: list[str]) -> Any:
     here: list[str] = []  # apart from `problems`: a section's rules are checked even when another section is wrong
     hints = typing.get_type_hints(cls)
     fields = {key_names(field)[0]: field for field in dataclasses.fields(cls) if field.init}
-    also, moved = {name for field in fields.values() for name in key_names(field)}, getattr(cls, "elsewhere", {})
-    unknown = [name for name in content if name not in also]
-    here += [f"{prefix}{str(name)[:80]}: unknown key; {suggest(name, list(fields), moved)}" for name in unknown]
+    spelt = {name for field in fields.values() for name in key_names(field)}
+    here += [f"{prefix}{problem}" for problem in unknown_keys(cls, content, list(fields), spelt)]
     values: dict[str, Any] = {}
     wrong: list[str] = []
     for name, field in fields.items():

@@ -6,7 +6,7 @@ import contextlib
 import difflib
 import math
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 
@@ -33,9 +33,20 @@ def _out_of_range(value: Any, checks: Mapping[str, Any]) -> Iterator[str]:
             yield f"found {shown(value)}, expected {expected} {checks[name]}"
 
 
-def suggest(found: object, known: Sequence[str], moved: Mapping[object, str] | None = None) -> str:
-    """What is known of a name that stands elsewhere (`moved`), a known name close to a misspelt one, or all names."""
-    return (moved or {}).get(found) or _closest(found, known) or f"known here: {', '.join(known)}"
+def unknown_keys(cls: Any, content: Mapping[Any, Any], known: Sequence[str], spelt: Iterable[str]) -> Iterator[str]:
+    """One line for each key of `content` that is none of `spelt`, with the way on from the class of its section.
+
+    A class may map keys of earlier versions, which a checkpoint may still hold, to the value without an effect, with
+    which alone a section may hold them (``retired``), and keys of other sections to advice (``elsewhere``).
+    """
+    retired, moved = getattr(cls, "retired", {}), getattr(cls, "elsewhere", {})
+    for name, value in content.items():
+        if name in retired:
+            if value != retired[name]:
+                yield f"{name}: found {shown(value)}, a key of an earlier version; leave it out"
+        elif name not in spelt:
+            way_on = moved.get(name) or _closest(name, known) or f"known here: {', '.join(known)}"
+            yield f"{str(name)[:80]}: unknown key; {way_on}"
 
 
 def one_of(found: object, known: Sequence[str]) -> str:

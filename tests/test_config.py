@@ -69,9 +69,7 @@ def test_the_plain_form_has_exactly_the_papers_parameters() -> None:
         "paper": 16_993_920,
         "step_embedding": 2_304,
         "step_norms": 0,
-        "step_adapters": 0,
         "history": 0,
-        "unit_posteriors": 0,
         "feature_norm": 0,
         "position_bias": 0,
         "total": 16_996_224,
@@ -86,14 +84,6 @@ def test_the_default_stays_under_17_6_million() -> None:
 def test_norms_by_step_add_9216() -> None:
     config = read_model_config("gendistiller", CONFIGS / "gendistiller/config_model.yaml")
     assert GenDistiller(config.student, 3).count_parameters()["step_norms"] == 3 * 4 * 768
-
-
-def test_adapters_of_rank_16_add_221184_a_step() -> None:
-    """3.8 % of the default's parameters (docs: 4 matrices of 768 x 768, 2 of 768 x 3072)."""
-    config = read_model_config("gendistiller", CONFIGS / "ablations/step_rank.yaml")
-    counts = GenDistiller(config.student, 3).count_parameters()
-    assert counts["step_adapters"] == 3 * 16 * (4 * (768 + 768) + 2 * (768 + 3072)) == 3 * 221_184
-    assert 0.037 < counts["step_adapters"] / (counts["total"] - counts["step_adapters"]) < 0.039
 
 
 def test_wavlm_position_bias_adds_4372() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from s3prl_gendistiller.config import TeacherConfig
-from s3prl_gendistiller.config_gendistiller import GenDistillerModelConfig
+from s3prl_gendistiller.config_gendistiller import GenDistillerConfig, GenDistillerModelConfig, GenerationTargetsConfig
 from s3prl_gendistiller.config_objectives import CkdConfig, LayerwiseConfig
 from s3prl_gendistiller.config_runner import RunnerConfig, StockRunnerSectionConfig
 from s3prl_gendistiller.errors import ConfigError, UserError
@@ -88,7 +88,11 @@ def test_all_problems_are_reported_at_once() -> None:
             "student.history: found 'al', expected one of previous, all; did you mean all?",
         ),
         ({"student": {"history": "all", "position_bias": "gated"}}, "position_bias: found gated with history all"),
-        ({"student": {"silent_passes": 1, "history_input": "add"}}, "only carry, posterior, recur and echo use"),
+        ({"student": {"step_rank": 5}}, "student.step_rank: found 5, a key of an earlier version; leave it out"),
+        (
+            {"distill": {"feedback_gradient": "cut"}},
+            "distill.feedback_gradient: found 'cut', a key of an earlier version; leave it out",
+        ),
         (
             {"student": {"history_input": "echo"}, "distill": {"feedback": "teacher_forced"}},
             "distill.feedback: found teacher_forced with student.history_input echo, expected free_running",
@@ -218,3 +222,11 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str, expecte
         read_layered_yaml(tmp_path / "x.yaml")
     with pytest.raises(UserError, match="no such file"):
         read_layered_yaml(tmp_path / "missing.yaml")
+
+
+def test_a_checkpoint_of_an_earlier_version_may_hold_keys_without_effect() -> None:
+    stored = to_dict(read_model_config("gendistiller", {"teacher": TEACHER}))
+    for section, reader in (("student", GenDistillerConfig), ("distill", GenerationTargetsConfig)):
+        assert not reader.retired.keys() & stored[section].keys()
+        stored[section] |= reader.retired
+    assert "step_rank" not in to_dict(read_model_config("gendistiller", stored))["student"]

@@ -21,14 +21,25 @@ from torch.nn import functional
 
 from s3prl_gendistiller.documents import parse_json
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.models.unit_posterior import HEAD_TEMPERATURE, cosine_logits, float32_or_better
 from s3prl_gendistiller.outputs import replacing
 
+HEAD_TEMPERATURE = 0.1  # divisor of the cosines, as in HuBERT
 UNIT_DIM = 256  # width of a student's head where the teacher has no head, as in HuBERT Base
 SHARPNESS = 0.1  # temperature of k-means, relative to the mean squared distance to the nearest centroid
 FORMAT = "1"
 LAYER_FILE = "layer{}.safetensors"
 """Names of the files of several layers' units in a folder."""
+
+
+def float32_or_better(values: Tensor) -> Tensor:
+    """float64 values as they are, others in float32: in bfloat16 an angle between frames is wrong by 0.005."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def cosine_logits(frames: Tensor, embeddings: Tensor, temperature: float) -> Tensor:
+    """Cosines of frames (..., E) and embeddings (V, E) over a temperature (HuBERT, equation 3): (..., V)."""
+    frames, embeddings = (functional.normalize(float32_or_better(each), dim=-1) for each in (frames, embeddings))
+    return frames @ embeddings.T / temperature
 
 
 class UnitSource(nn.Module, abc.ABC):

@@ -89,7 +89,7 @@ class PretrainExpert(nn.Module):
             warm_start_student(student, teacher, self.config)
             if distill.share_front_end:
                 check_shared(student, teacher)
-        setting = Setting(distill.target_layers, self.config.student.encoder_embed_dim, teacher, student.unit_heads)
+        setting = Setting(distill.target_layers, self.config.student.encoder_embed_dim, teacher)
         objectives = build_objectives(self.config.objectives, setting)
         front_end = build_front_end(setting) if distill.front_end_steps else None
         trained = nn.ModuleList([*objectives, *([] if front_end is None else [front_end])])

@@ -12,7 +12,6 @@ from torch.nn.parallel import DistributedDataParallel
 from s3prl_gendistiller.distill import ranks
 from s3prl_gendistiller.distill.data import TrainLoader
 from s3prl_gendistiller.distill.task import DistillTask
-from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import meeting
 
 _DEPTH = 1  # tells the draws for a batch apart
@@ -25,18 +24,9 @@ class RankTask:
         loader: its position names the global batch.
         seed: the run's seed.
         varies: the batches may use different parameters, as with a random depth.
-
-    Raises:
-        UserError: the student changes buffers in training, which would differ between the ranks.
     """
 
     def __init__(self, task: DistillTask, loader: TrainLoader, seed: int, *, varies: bool) -> None:
-        feedback = getattr(task.student, "feedback", None)
-        if feedback is not None and feedback.noisy:
-            raise UserError(
-                f"distill.feedback_noise: found {feedback.targets.feedback_noise:g} with {ranks.world()} ranks, "
-                "expected 0; each rank would measure another error of the student. Train with noise in one process"
-            )
         self.task = task
         self.loader = loader
         self.seed = seed

@@ -17,11 +17,10 @@ from s3prl_gendistiller.config import TeacherConfig
 from s3prl_gendistiller.distill.audio import read_audio
 from s3prl_gendistiller.distill.manifest import Utterance
 from s3prl_gendistiller.distill.teacher import Teacher
-from s3prl_gendistiller.distill.units import UnitHead
+from s3prl_gendistiller.distill.units import HEAD_TEMPERATURE, UnitHead
 from s3prl_gendistiller.distill.weights import check_finite
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.paths import teacher_folder
-from s3prl_gendistiller.models.unit_posterior import HEAD_TEMPERATURE
 from s3prl_gendistiller.outputs import write_text
 
 HEAD_FILE = "unit_head.safetensors"

@@ -17,7 +17,6 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.checkpoint import checkpoint
 
-from s3prl_gendistiller.models.adapters import Adapters, adapted
 from s3prl_gendistiller.models.exporting import is_exporting
 
 KeyValues = tuple[Tensor, Tensor]  # keys and values of one step, each (B, heads, T, D / heads)
@@ -97,7 +96,6 @@ class SelfAttention(nn.Module):
         x: Tensor,
         mask: Tensor | None,
         earlier: Sequence[KeyValues] = (),
-        adapters: Adapters | None = None,
     ) -> tuple[Tensor, KeyValues]:
         """Output of the attention.
 
@@ -105,15 +103,13 @@ class SelfAttention(nn.Module):
             x: (B, T, D); or (B, N, T, D), N steps at once, each of which attends to itself and to the steps before it.
             mask: (B, T), True = real frame; None when no frame is padded, which allows the fastest kernels.
             earlier: keys and values of the steps before, to which this step attends as well.
-            adapters: additions to the four projections, by their names.
 
         Returns:
             y of x's shape, and the keys and values of x, (B, heads, T, D / heads) or (B, N, heads, T, D / heads) each.
         """
-        adapters = adapters or {}
-        queries = self._split(adapted(self.q_proj, x, adapters.get("q_proj")))
-        keys = self._split(adapted(self.k_proj, x, adapters.get("k_proj")))
-        values = self._split(adapted(self.v_proj, x, adapters.get("v_proj")))
+        queries = self._split(self.q_proj(x))
+        keys = self._split(self.k_proj(x))
+        values = self._split(self.v_proj(x))
         attend = functools.partial(
             _attend, mask=mask, dropout=self.dropout if self.training else 0.0, recomputed=self.recomputed
         )
@@ -125,7 +121,7 @@ class SelfAttention(nn.Module):
             bias = None if self.position_bias is None else self.position_bias(x)
             y = attend(queries, [*earlier, (keys, values)], bias=bias)
         joined = y.transpose(-3, -2).flatten(-2)
-        return adapted(self.out_proj, joined, adapters.get("out_proj")), (keys, values)
+        return self.out_proj(joined), (keys, values)
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from s3prl_gendistiller.models.adapters import Adapters, adapted
 from s3prl_gendistiller.models.attention import GatedPositionBias, KeyValues, SelfAttention
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": nn.functional.gelu, "relu": nn.functional.relu}
@@ -64,7 +63,6 @@ class EncoderLayer(nn.Module):
         mask: Tensor | None,
         modulation: Tensor | None = None,
         earlier: Sequence[KeyValues] = (),
-        adapters: Adapters | None = None,
     ) -> tuple[Tensor, KeyValues]:
         """The layer's output, in the shape of x, and the keys and values of this step for later steps.
 
@@ -72,22 +70,19 @@ class EncoderLayer(nn.Module):
             x, mask, earlier: as in `SelfAttention`.
             modulation: (2, 2, D), for the norm of the attention and the norm of the feed-forward network: a gain, to
                 which one is added, and a shift; (2, 2, N, 1, D) for N steps at once.
-            adapters: additions to the six matrices, by the names of their modules.
         """
         of_attention, of_ffn = (None, None) if modulation is None else modulation
         if self.norm_first:
-            attended, own = self.attention(_modulate(self.attention_norm(x), of_attention), mask, earlier, adapters)
+            attended, own = self.attention(_modulate(self.attention_norm(x), of_attention), mask, earlier)
             x = x + self.dropout(attended)
-            return x + self.feed_forward(_modulate(self.ffn_norm(x), of_ffn), adapters), own
-        attended, own = self.attention(x, mask, earlier, adapters)
+            return x + self.feed_forward(_modulate(self.ffn_norm(x), of_ffn)), own
+        attended, own = self.attention(x, mask, earlier)
         x = _modulate(self.attention_norm(x + self.dropout(attended)), of_attention)
-        return _modulate(self.ffn_norm(x + self.feed_forward(x, adapters)), of_ffn), own
+        return _modulate(self.ffn_norm(x + self.feed_forward(x)), of_ffn), own
 
-    def feed_forward(self, x: Tensor, adapters: Adapters | None = None) -> Tensor:
+    def feed_forward(self, x: Tensor) -> Tensor:
         """(..., D) -> (..., D), with dropout and without the residual connection."""
-        adapters = adapters or {}
-        inner = self.activation_dropout(self.activation(adapted(self.ffn_in, x, adapters.get("ffn_in"))))
-        return self.dropout(adapted(self.ffn_out, inner, adapters.get("ffn_out")))
+        return self.dropout(self.ffn_out(self.activation_dropout(self.activation(self.ffn_in(x)))))
 
 
 def _modulate(x: Tensor, gain_and_shift: Tensor | None) -> Tensor:

@@ -10,7 +10,6 @@ With z the front end's frames, e_n the step embedding, n = 1..N and y_0 = z; h_0
     u_n = form of `history_input` + e_n              (B, T, D)
     y_n = Layer(u_n)                                 (B, T, D)   the same layer at every step; with `step_norms` each
                                                                  step scales and shifts its two LayerNorms; with
-                                                                 `step_rank` it adds to the six matrices; with
                                                                  `history: all` it attends to u_1..u_n
     h_n = W y_n + form of `skip_connection`          (B, T, D)   generates teacher layer target_layers[n]
 
@@ -26,22 +25,20 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from s3prl_gendistiller.config_gendistiller import GenDistillerConfig, GenDistillerModelConfig, GenerationTargetsConfig
+from s3prl_gendistiller.config_gendistiller import GenDistillerConfig, GenDistillerModelConfig
 from s3prl_gendistiller.forms import HISTORY_INPUTS, SKIP_CONNECTIONS
 from s3prl_gendistiller.front_ends import build_front_end
-from s3prl_gendistiller.models.adapters import Adapters, StepAdapters
 from s3prl_gendistiller.models.attention import KeyValues
 from s3prl_gendistiller.models.encoder_layer import EncoderLayer
 from s3prl_gendistiller.models.exporting import is_exporting
-from s3prl_gendistiller.models.feedback import Feedback
+from s3prl_gendistiller.models.feedback import history_of_step
 from s3prl_gendistiller.models.front_end import ConvFrontEnd, ConvPosition, Front
 from s3prl_gendistiller.models.output_layer import build_heads, build_output
 from s3prl_gendistiller.models.student import Student, StudentOutput
-from s3prl_gendistiller.models.unit_posterior import UnitPosterior
 
 
 def build(config: GenDistillerModelConfig) -> GenDistiller:
-    return GenDistiller(config.student, len(config.distill.target_layers), config.distill)
+    return GenDistiller(config.student, len(config.distill.target_layers))
 
 
 class GenDistiller(Student):
@@ -50,12 +47,9 @@ class GenDistiller(Student):
     Args:
         config: the student's architecture and ablation switches.
         num_steps: N, the number of teacher layers to generate.
-        targets: the section `distill`, whose keys on the history have an effect in training alone.
     """
 
-    def __init__(
-        self, config: GenDistillerConfig, num_steps: int, targets: GenerationTargetsConfig | None = None
-    ) -> None:
+    def __init__(self, config: GenDistillerConfig, num_steps: int) -> None:
         super().__init__()
         self.config = config
         form = HISTORY_INPUTS[config.history_input]
@@ -81,11 +75,10 @@ class GenDistiller(Student):
             recomputed=config.gradient_checkpointing,
         )
         self.output = build_output(config)
-        passes = config.silent_passes + num_steps
-        self.step_embedding = nn.Embedding(passes, width) if config.step_embedding else None
+        self.step_embedding = nn.Embedding(num_steps, width) if config.step_embedding else None
         if self.step_embedding is not None:
             nn.init.normal_(self.step_embedding.weight, std=0.02)
-        self.step_norms = nn.Parameter(torch.zeros(passes, 2, 2, width)) if config.step_norms else None
+        self.step_norms = nn.Parameter(torch.zeros(num_steps, 2, 2, width)) if config.step_norms else None
         projects = form.widths > 0 and num_steps > 1
         self.history_norm = nn.LayerNorm(width) if projects else None
         self.history_projection = nn.Linear(form.widths * width, width) if projects else None
@@ -94,12 +87,8 @@ class GenDistiller(Student):
             nn.init.zeros_(self.history_projection.bias)
             if form.widths > 1:
                 nn.init.eye_(self.history_projection.weight[:, :width])  # at first the projection returns z unchanged
-        self.feedback = Feedback(targets or GenerationTargetsConfig(), num_steps, width)
         self._predicts = True  # False in use, where the generated layers are no hidden states
-        of_each = [UnitPosterior(width, config.history_units) for _ in range(num_steps - 1 if form.posterior else 0)]
-        self.unit_posteriors = nn.ModuleList(of_each) if of_each else None  # of the layers that are fed back
         # these are drawn last, so that all other parts start as in a student without them
-        self.step_adapters = StepAdapters(self.layer, config.step_rank, passes) if config.step_rank else None
         self.last_heads = build_heads(config, num_steps)
 
     def forward(
@@ -138,7 +127,6 @@ class GenDistiller(Student):
             states, generated = self._all_at_once(z, attended, teacher_layers, steps)
         else:
             states, generated = self._one_by_one(z, attended, teacher_layers, teacher_probability, steps)
-        self.feedback.observe(generated, teacher_layers, mask)
         if self.config.exposed_layer == "generated":
             return StudentOutput([z, *generated], mask, num_predicted=steps)
         sets = [generated] if self._predicts and self.config.predicts_each_step else []
@@ -147,7 +135,6 @@ class GenDistiller(Student):
         return StudentOutput([z, *states], mask, num_predicted=steps, predicted=sets)
 
     def for_use(self) -> GenDistiller:
-        self.feedback = Feedback(GenerationTargetsConfig())
         if self.config.exposed_layer == "hidden":
             self._predicts = False
             self.last_heads = None
@@ -160,18 +147,17 @@ class GenDistiller(Student):
     ) -> tuple[list[Tensor], list[Tensor]]:
         """y_n and h_n of all steps; y_n in place of an h_n that nothing needs."""
         hidden = self.dropout(z)
-        for silent in range(self.config.silent_passes):
-            hidden, _ = self._pass(silent, self._embed(hidden, silent), mask)
         states: list[Tensor] = []
         generated: list[Tensor] = []
         earlier: list[KeyValues] = []
         for step in range(steps):
             history = None
             if generated:
-                hidden = self.feedback.carried(hidden)
-                history = self.feedback.history(step - 1, generated[-1], teacher, probability)
+                given = None if teacher is None else teacher[:, step - 1]
+                history = history_of_step(generated[-1], given, probability)
             layer_input = self._layer_input(step, z, hidden, history)
-            hidden, own = self._pass(self.config.silent_passes + step, layer_input, mask, tuple(earlier))
+            norms = None if self.step_norms is None else self.step_norms[step]
+            hidden, own = self._through_layer(layer_input, mask, norms, tuple(earlier))
             if self.config.history == "all":
                 earlier.append(own)
             states.append(self._normed(hidden))
@@ -186,10 +172,6 @@ class GenDistiller(Student):
     @property
     def front(self) -> Front:
         return Front(self.front_end, self.config.normalize)
-
-    @property
-    def unit_heads(self) -> nn.ModuleList | None:
-        return self.unit_posteriors
 
     def encode(self, wavs: Tensor, lengths: Tensor, features: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The front end, which runs once for all steps: z (B, T, D) and the frame mask (B, T)."""
@@ -207,65 +189,42 @@ class GenDistiller(Student):
     def _known_ahead(self, z: Tensor, teacher: Tensor, probability: float) -> bool:
         """Whether the inputs of all steps are known before the first step, if the teacher's layers are fed back."""
         carries = HISTORY_INPUTS[self.config.history_input].carries
-        return self.feedback.known_ahead(probability) and not carries and teacher.shape[2] >= z.shape[1]
+        return probability >= 1.0 and not carries and teacher.shape[2] >= z.shape[1]
 
     def _all_at_once(
         self, z: Tensor, mask: Tensor | None, teacher: Tensor, steps: int
     ) -> tuple[list[Tensor], list[Tensor]]:
         """y_n and h_n of all steps in one pass, with the result of step by step: every history is a teacher layer."""
         frames = z.shape[1]
-        given = (self.feedback.teacher(index, teacher[:, index, :frames]) for index in range(steps - 1))
-        histories = [None, *(layer.to(z.dtype) for layer in given)]
+        histories = [None, *teacher[:, : steps - 1, :frames].to(z.dtype).unbind(1)]
         first = self.dropout(z)
         inputs = [self._layer_input(step, z, first, history) for step, history in enumerate(histories)]
         x = torch.stack(inputs, dim=1)  # (B, N, T, D)
         norms = None if self.step_norms is None else self.step_norms[:steps].permute(1, 2, 0, 3).unsqueeze(3)
         if self.config.history == "all":
-            adapters = None if self.step_adapters is None else self.step_adapters.of_first(steps)
-            hidden, _ = self._through_layer(x, mask, norms, adapters=adapters)
+            hidden, _ = self._through_layer(x, mask, norms)
         else:
-            adapters = None if self.step_adapters is None else self.step_adapters.of_first(steps, len(z))
             norms = None if norms is None else norms.repeat(1, 1, len(z), 1, 1)
             mask = None if mask is None else mask.repeat_interleave(steps, 0)
-            folded, _ = self._through_layer(x.flatten(0, 1), mask, norms, adapters=adapters)
+            folded, _ = self._through_layer(x.flatten(0, 1), mask, norms)
             hidden = folded.unflatten(0, (-1, steps))
         states = [self._normed(part) for part in hidden.unbind(1)]
         parts = zip(states, inputs, histories, strict=True)
         return states, [self._generate(y, layer_input, z, history) for y, layer_input, history in parts]
 
-    def _pass(
-        self, index: int, x: Tensor, mask: Tensor | None, earlier: Sequence[KeyValues] = ()
-    ) -> tuple[Tensor, KeyValues]:
-        """The shared layer with the norms and adapters of pass `index`; silent passes are counted first."""
-        norms = None if self.step_norms is None else self.step_norms[index]
-        adapters = None if self.step_adapters is None else self.step_adapters.of_pass(index)
-        return self._through_layer(x, mask, norms, earlier, adapters)
-
     def _through_layer(
-        self,
-        x: Tensor,
-        mask: Tensor | None,
-        norms: Tensor | None,
-        earlier: Sequence[KeyValues] = (),
-        adapters: Adapters | None = None,
+        self, x: Tensor, mask: Tensor | None, norms: Tensor | None, earlier: Sequence[KeyValues] = ()
     ) -> tuple[Tensor, KeyValues]:
         if self.config.gradient_checkpointing and torch.is_grad_enabled():
-            return checkpoint(self.layer, x, mask, norms, earlier, adapters, use_reentrant=False)
-        return self.layer(x, mask, norms, earlier, adapters)
-
-    def _embed(self, x: Tensor, index: int) -> Tensor:
-        return x if self.step_embedding is None else x + self.step_embedding.weight[index]
+            return checkpoint(self.layer, x, mask, norms, earlier, use_reentrant=False)
+        return self.layer(x, mask, norms, earlier)
 
     def _layer_input(self, step: int, z: Tensor, hidden: Tensor, history: Tensor | None) -> Tensor:
         form = HISTORY_INPUTS[self.config.history_input]
         base = hidden if form.carries or history is None else self.dropout(z)
         if history is not None:
-            if self.unit_posteriors is not None:
-                posterior = self.unit_posteriors[step - 1]
-                assert isinstance(posterior, UnitPosterior)
-                history = posterior.mean_embedding(history)
             base = form.compute(self, base, hidden, history)
-        return self._embed(base, self.config.silent_passes + step)
+        return base if self.step_embedding is None else base + self.step_embedding.weight[step]
 
     def project(self, x: Tensor) -> Tensor:
         """P LN(x) of `forms.HistoryParts`, (B, T, D)."""
@@ -289,9 +248,9 @@ class GenDistiller(Student):
         """Parameters by part: "paper", the papers' layout (front end, projection, position, norms, layer, output);
         what stands beside it, with "history" for norm and projection; "total".
         """
-        steps = ("step_embedding", "step_norms", "step_adapters")
-        counts = dict.fromkeys(("paper", *steps, "history", "unit_posteriors", "feature_norm", "position_bias"), 0)
+        parts = ("step_embedding", "step_norms", "history", "feature_norm", "position_bias")
+        counts = dict.fromkeys(("paper", *parts), 0)
         for name, parameter in self.named_parameters():
-            part = next((part for part in list(counts)[1:] if name.startswith(part) or f".{part}." in name), "paper")
+            part = next((part for part in parts if name.startswith(part) or f".{part}." in name), "paper")
             counts[part] += parameter.numel()
         return {**counts, "total": sum(counts.values())}

@@ -73,11 +73,6 @@ class Student(nn.Module):
         """
         return None
 
-    @property
-    def unit_heads(self) -> nn.ModuleList | None:
-        """The student's own heads for the units of its first predicted layers, (..., D) to logits (..., V), or None."""
-        return None
-
     def encode(self, wavs: Tensor, lengths: Tensor, features: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The frames z (B, T, D) that enter the first transformer layer, and the frame mask (B, T).
 

@@ -38,7 +38,7 @@ TASKS: list[tuple[str, dict[str, Any]]] = [
     ("gendistiller", {"student": {"history": "all"}}),
     ("gendistiller", {"student": {"position_bias": "gated", "normalize": True}}),
     ("gendistiller", {"distill": {"random_depth": True}}),
-    ("gendistiller", {"distill": {"feedback": "scheduled", "feedback_by": "frame", "feedback_noise": 1.0}}),
+    ("gendistiller", {"distill": {"feedback": "scheduled"}}),
     ("gendistiller", {"student": {"output_form": "mlp", "exposed_layer": "hidden"}}),
     ("gendistiller", {"student": {"predicted_from": "both", "exposed_layer": "hidden"}}),
     ("gendistiller", {"student": {"encoder_embed_dim": 16}}),

@@ -62,7 +62,6 @@ def many_cases() -> dict[str, tuple[str, dict[str, Any]]]:
         name: CASES[name] for name in ("gendistiller", "random_depth", "front_end_first", "distilhubert", "shared")
     }
     cases["all"] = ("gendistiller", {"student": {"history": "all"}})
-    cases["adapted"] = ("gendistiller", {"student": {"step_rank": 2}})
     cases["checkpointed"] = ("gendistiller", {"student": {"gradient_checkpointing": True}})
     cases["bfloat16"] = ("gendistiller", {"teacher": {"precision": "bfloat16"}, "distill": {"precision": "bfloat16"}})
     return cases

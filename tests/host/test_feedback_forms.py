@@ -11,8 +11,7 @@ from safetensors.torch import load_file
 
 from miniature.forms import joined
 from s3prl_gendistiller import load_student
-from s3prl_gendistiller.distill import ranks
-from s3prl_gendistiller.errors import ConfigError, UserError
+from s3prl_gendistiller.errors import ConfigError
 from s3prl_gendistiller.export.card import Card
 from s3prl_gendistiller.export.hub_folder import write_hub_folder
 from s3prl_gendistiller.host.upstream_expert import UpstreamExpert
@@ -30,9 +29,7 @@ WITHOUT_OUTPUT = ("echo+head", "echo+head_linear", "head+predict_last", "echo+he
 FORMS = (
     *WITHOUT_OUTPUT,
     *("echo+head_exposed", "head", "head_linear", "project_teacher_forced+head"),
-    *("project+history_detached", "history_detached", "carried_detached", "history_detached+carried_detached"),
-    *("echo+carried_detached", "straight_through", "project+straight_through", "teacher_forced+carried_detached"),
-    *("project+noisy_teacher", "noisy_teacher", "project+mixed_frames", "mixed_frames"),
+    *("project_teacher_forced", "teacher_forced", "scheduled"),
 )
 LAYERS = {"target_layers": [1, 2, 3]}
 
@@ -66,8 +63,6 @@ def test_a_form_trains_goes_on_exactly_and_serves(form: str, front_end: str, mak
     student = unbroken.model["student"]
     weights, again = student.state_dict(), second.model["student"].state_dict()
     assert all(torch.equal(value, again[name]) for name, value in weights.items())
-    assert ("feedback.mean_square" in weights) == ("noisy" in form)
-    assert all(value.any() for name, value in weights.items() if name.startswith("feedback."))
 
     checkpoint = saved(unbroken, tmp_path / "states-7.ckpt")
     whole = load_student(checkpoint, whole=True).generate(WAVS)
@@ -82,13 +77,12 @@ def test_a_form_trains_goes_on_exactly_and_serves(form: str, front_end: str, mak
         assert all(torch.equal(*(one[real] for one in pair)) for pair in zip(layers, whole.hidden_states, strict=True))
         names = used.student.state_dict().keys()
         assert any(name.startswith("output.") for name in names) == (form not in WITHOUT_OUTPUT)
-        assert not any(name.startswith("feedback.") for name in names)
     assert load_file(tmp_path / "hub/model.safetensors").keys() == names
     predicted = whole.predictions
     assert ("head" in form and "exposed" not in form) != torch.equal(predicted[:, -1][real], layers[-1][real])
 
 
-@pytest.mark.parametrize("form", ["echo+head", "head", "noisy_teacher"])
+@pytest.mark.parametrize("form", ["echo+head", "head", "teacher_forced"])
 def test_a_configuration_and_its_trained_student_are_counted_as_used(
     form: str, make: Any, bench: Bench, tmp_path: Path
 ) -> None:
@@ -102,14 +96,6 @@ def test_a_configuration_and_its_trained_student_are_counted_as_used(
     assert bare == (5 * 24 * 24 + 4 * 24 if form == "echo+head" else 0)
 
 
-def test_several_ranks_do_not_train_with_noise(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    stated = sections("noisy_teacher")
-    monkeypatch.setattr(ranks, "world", lambda: 2)
-    monkeypatch.setattr("s3prl_gendistiller.host.meeting.refuse_unjoined", lambda world: None)
-    with pytest.raises(UserError, match=r"distill\.feedback_noise: found 1 with 2 ranks, expected 0; each rank"):
-        make(**stated)
-
-
 def test_keys_without_effect_are_refused_at_once() -> None:
     content = {
         "teacher": {"upstream": "hubert_base"},
@@ -117,7 +103,6 @@ def test_keys_without_effect_are_refused_at_once() -> None:
             **{"history_input": "echo", "output_layer": False, "output_form": "mlp", "exposed_layer": "hidden"},
             "predicted_from": "both",
         },
-        "distill": {"feedback_by": "frame", "feedback_noise": 0.5, "feedback_gradient": "through"},
     }
     with pytest.raises(ConfigError) as caught:
         read_model_config("gendistiller", content)
@@ -126,18 +111,8 @@ def test_keys_without_effect_are_refused_at_once() -> None:
         "student.output_form: found mlp with output_layer false, expected linear, or output_layer true",
         "student.exposed_layer: found hidden with output_layer false, expected generated, or output_layer true",
         "student.predicted_from: found both with output_layer false, expected step, or output_layer true",
-        "distill.feedback_by: found frame with feedback free_running, expected utterance, or feedback scheduled",
-        "distill.feedback_noise: found 0.5 with feedback free_running, which feeds no teacher layer back, expected 0",
-        "distill.feedback_gradient: found through with feedback free_running, which feeds no teacher layer back",
     ):
         assert said in message
-    for history_input, distill, said in (
-        ("echo", {"feedback_gradient": "cut"}, "that student feeds no generated layer back"),
-        ("project", {"carried_gradient": False}, "that student passes no hidden state on"),
-    ):
-        stated = {**content, "student": {"history_input": history_input}, "distill": distill}
-        with pytest.raises(ConfigError, match=said):
-            read_model_config("gendistiller", stated)
 
 
 @pytest.mark.parametrize(

@@ -91,12 +91,12 @@ def test_concatenated_history_that_starts_at_zero_lets_z_pass(wavs: tuple[Tensor
 
 
 def test_norms_by_step_start_as_the_shared_ones_and_change_their_own_step_on(wavs: tuple[Tensor, Tensor]) -> None:
-    model, bare = student(silent_passes=1), student(silent_passes=1, step_norms=False)
+    model, bare = student(), student(step_norms=False)
     bare.load_state_dict({name: value for name, value in model.state_dict().items() if name != "step_norms"})
     before = bare(*wavs).predictions
     assert torch.equal(model(*wavs).predictions, before)
     with torch.no_grad():
-        model.step_norms[2, 1, 0] += 0.5  # the second prediction: gain after the feed-forward network
+        model.step_norms[1, 1, 0] += 0.5  # the second prediction: gain after the feed-forward network
     after = model(*wavs).predictions
     assert torch.equal(after[:, 0], before[:, 0])
     assert all((after[:, step] - before[:, step]).abs().max() > 0.01 for step in (1, 2))
@@ -153,8 +153,7 @@ def test_what_stands_in_the_padding_does_not_matter(wavs: tuple[Tensor, Tensor])
 
 @pytest.mark.parametrize("form", FORMS)
 def test_gradients_reach_every_parameter(form: str, wavs: tuple[Tensor, Tensor]) -> None:
-    extra = {"silent_passes": 1} if form in ("carry", *CONTROLS) else {}
-    model = student(history_input=form, feature_norm=True, position_bias="gated", **extra).train()
+    model = student(history_input=form, feature_norm=True, position_bias="gated").train()
     model(*wavs).predictions.square().mean().backward()
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert without == []

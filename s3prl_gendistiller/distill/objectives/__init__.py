@@ -34,7 +34,6 @@ class Setting:
     target_layers: Sequence[int]  # numbers of the teacher's layers
     width: int | None = None  # D_s, which objectives with a head or a projection on the student need
     teacher: Teacher | None = None  # None where no teacher is at hand, as in tests
-    unit_heads: nn.ModuleList | None = None  # `Student.unit_heads`
 
     @property
     def teacher_width(self) -> int | None:

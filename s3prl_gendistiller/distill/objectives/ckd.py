@@ -28,7 +28,7 @@ from torch.utils.checkpoint import checkpoint
 
 from s3prl_gendistiller.config_objectives import CkdConfig
 from s3prl_gendistiller.distill.objectives import Setting
-from s3prl_gendistiller.models.unit_posterior import float32_or_better
+from s3prl_gendistiller.distill.units import float32_or_better
 
 MASKED = -1e4  # far below every cosine over a temperature; -inf would give 0 * inf for masked columns
 NO_DIRECTION = 1e-4  # share of the mean squared distance below which a teacher's distance has no direction

@@ -8,7 +8,7 @@ unit that its file does not keep counts as the nearest kept one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -26,7 +26,7 @@ def build(config: LayerUnitsConfig, setting: Setting) -> nn.Module:
     """Raises a UserError that lists all files that are missing, not readable, or of another teacher or layer."""
     assert config.units is not None and setting.width is not None
     files = {Path(config.units) / LAYER_FILE.format(layer): layer for layer in setting.target_layers}
-    return LayerUnits(config, _load(files, setting.teacher), setting.width, setting.unit_heads or ())
+    return LayerUnits(config, _load(files, setting.teacher), setting.width)
 
 
 def check_files(config: LayerUnitsConfig) -> None:
@@ -42,35 +42,21 @@ def check_files(config: LayerUnitsConfig) -> None:
 
 
 class LayerUnits(nn.Module):
-    """Unit prediction on each layer; the student's heads are trained with the student and are no part of it.
+    """Unit prediction on each layer; the heads are trained with the student and are no part of it.
 
     Args:
         units: the teacher's units of each target layer, from `gendistiller units`.
         width: D_s.
-        own_heads: heads that are a part of the student, of the first layers, in place of heads that are dropped in use.
-
-    Raises:
-        UserError: a head of the student has another number of units.
     """
 
-    def __init__(
-        self, config: LayerUnitsConfig, units: Sequence[Units], width: int, own_heads: Iterable[nn.Module] = ()
-    ) -> None:
+    def __init__(self, config: LayerUnitsConfig, units: Sequence[Units], width: int) -> None:
         super().__init__()
         self.layers = [each.layer for each in units]
         share = config.weight / len(units)
         self.terms = {f"units_layer{layer}": share for layer in self.layers}
         self.terms |= {f"units_agreement_layer{layer}": 0.0 for layer in self.layers}
         self.teacher_units = nn.ModuleList(each.predict for each in units)  # frozen
-        self.heads = nn.ModuleList(own_heads)
-        for head, each in zip(self.heads, units, strict=False):
-            found, wanted = head(torch.zeros(width)).shape[-1], len(each.kept)
-            if found != wanted:
-                raise UserError(
-                    f"student.history_units: found {found}, expected {wanted}, the kept units of layer {each.layer}; "
-                    "change the key, or make other units"
-                )
-        self.heads.extend(UnitHead(width, len(each.kept), UNIT_DIM) for each in units[len(self.heads) :])
+        self.heads = nn.ModuleList(UnitHead(width, len(each.kept), UNIT_DIM) for each in units)
         for layer, each in zip(self.layers, units, strict=True):  # stored, so that a resumed run has the same units
             self.register_buffer(f"nearest_layer{layer}", each.nearest)
 
