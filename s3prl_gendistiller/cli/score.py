@@ -197,7 +197,7 @@ def _origin(content: Mapping[str, Any]) -> str:
         return "synthetic speech"
     if content.get("preset") == "official":
         return OFFICIAL
-    return "small settings" if content.get("preset") else "unknown settings"
+    return f"{content['preset']} settings" if content.get("preset") else "unknown settings"
 
 
 def _row(name: str, models: Sequence[BenchmarkedModel], content: Mapping[str, Any]) -> Row:

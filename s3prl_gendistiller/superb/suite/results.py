@@ -67,7 +67,7 @@ def write_results(
         costs: the costs by model; a model may be missing.
     """
     scores = {
-        name: None if references is None else overall_score(values_of(outcomes), references)
+        name: None if references is None else overall_score(values_of(outcomes), references, suite.preset)
         for name, outcomes in results.items()
     }
     names = [task.name for task in suite.tasks]

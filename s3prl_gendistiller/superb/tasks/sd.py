@@ -137,6 +137,7 @@ TASK = SpeakerDiarization(
     name="sd",
     title="speaker diarization",
     downstream="diarization",
+    mini="mini.yaml",
     metrics=(Metric("der", "DER %", False, references=(100 - 89.95, 100 - 94.38)),),
     corpus=Corpus("Libri2Mix", origins.LIBRI2MIX, _PARTS),
     speech=(Speech(11.9, 189, 279, 1657), Speech.of(*_PARTS.values())),
