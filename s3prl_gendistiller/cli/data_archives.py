@@ -42,8 +42,9 @@ def add_actions(actions: Any) -> None:
 
 
 def sources(args: argparse.Namespace) -> int:
+    corpora = by_source(choose_tasks(args.tasks))
     print("\n".join(PREFACE))
-    for source, tasks in by_source(choose_tasks(args.tasks)).items():
+    for source, tasks in corpora.items():
         print("\n" + "\n".join(instructions(source, tasks)))
     return 0
 

@@ -119,3 +119,5 @@ def test_the_command_prints_each_corpus_once(capsys: pytest.CaptureFixture[str])
     headings = re.findall(r"^# (\w+), for (.+)$", said, re.MULTILINE)
     assert headings == [("LibriSpeech", "PR, ASR"), ("IEMOCAP", "ER")]
     assert said.startswith("# ARCHIVES and SUPERB_DATA are two folders") and "by agreement" in said
+    assert main(["data", "sources", "--tasks", "kss"]) == 2
+    assert capsys.readouterr().out == ""
