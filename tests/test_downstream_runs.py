@@ -12,11 +12,12 @@ import yaml
 from s3prl_gendistiller.schema import read_layered_yaml
 from s3prl_gendistiller.superb.suite.language_model import SETTINGS
 from s3prl_gendistiller.superb.suite.suite import HARDWARE, Suite
-from s3prl_gendistiller.superb.tasks import PRESETS, TASKS
+from s3prl_gendistiller.superb.tasks import PUBLISHED_CORPORA, TASKS, Task, choose_tasks
 
 ROOT = Path(__file__).resolve().parents[1] / "downstream_runs"
 FILES = sorted(ROOT.rglob("*.yaml"))
 SMALL = [path for path in FILES if "small" in path.name]
+MINI = [path for path in FILES if "mini" in path.name]
 FITTING = [path for path in FILES if path.stem.endswith(HARDWARE)]
 
 
@@ -32,7 +33,7 @@ def label(path: Path) -> str:
 
 
 def test_each_file_belongs_to_a_task_and_each_task_has_its_files() -> None:
-    own = {task.config(preset) for task in TASKS.values() for preset in PRESETS}
+    own = {task.config(preset) for task in TASKS.values() for preset in task.presets}
     assert {label(path) for path in FILES} == {*own, *map(label, FITTING), SETTINGS} and FITTING
 
 
@@ -52,8 +53,8 @@ def test_s3prl_finds_what_it_asks_of_a_configuration(path: Path) -> None:
     assert isinstance(content["optimizer"]["lr"], float) and content["optimizer"]["torch_optim_name"]
 
 
-@pytest.mark.parametrize("path", SMALL, ids=label)
-def test_a_small_configuration_states_only_differences(path: Path) -> None:
+@pytest.mark.parametrize("path", [*SMALL, *MINI], ids=label)
+def test_a_shorter_configuration_states_only_differences(path: Path) -> None:
     own = yaml.safe_load(path.read_text())
     base = leaves(read_layered_yaml(path.parent / own.pop("base")))
     same = [key for key, value in leaves(own).items() if base.get(key, "absent") == value and key != "specaug"]
@@ -101,11 +102,24 @@ def test_a_smaller_gpu_sees_the_same_batch_in_parts(path: Path) -> None:
 
 @pytest.mark.parametrize("hardware", [None, *HARDWARE])
 def test_a_suite_takes_the_file_of_its_hardware_where_there_is_one(hardware: str | None) -> None:
-    suite = Suite([], list(TASKS.values()), "official", Path("out"), hardware=hardware)
-    taken = {label(suite.config_file(task)) for task in suite.tasks}
+    taken = set()
+    for preset in PUBLISHED_CORPORA:
+        tasks = choose_tasks(["all"], preset)
+        suite = Suite([], tasks, preset, Path("out"), hardware=hardware)
+        own = {label(suite.config_file(task)) for task in tasks}
+        assert len(own) == len(tasks) and not own & taken
+        taken |= own
     fitting = {label(path) for path in FITTING if hardware is not None and path.stem.endswith(hardware)}
     assert taken & set(map(label, FITTING)) == fitting and (hardware is None or fitting)
-    assert len(taken) == len(TASKS)
+
+
+@pytest.mark.parametrize("task", choose_tasks(["all"], "mini"), ids=lambda task: task.name)
+def test_mini_trains_superbs_head_for_a_tenth_of_the_steps(task: Task) -> None:
+    mini, official = (leaves(read_layered_yaml(ROOT / task.config(preset))) for preset in ("mini", "official"))
+    assert official["runner.total_steps"] == 10 * mini["runner.total_steps"]
+    changed = {key for key, value in mini.items() if official[key] != value}
+    evaluation = {"runner.eval_step", "runner.eval_dataloaders"}  # fewer evaluations, and none on test
+    assert "runner.total_steps" in changed <= {"runner.total_steps", "optimizer.lr", *evaluation}
 
 
 def test_what_fits_eight_gigabytes_fits_twelve() -> None:

@@ -104,6 +104,7 @@ LAUNCHING = {
     "miniature": (),
     "record": (),
     "speech_runner": ("manifest",),
+    "data_archives": ("data",),
     "superb_compare": ("superb",),
     "superb_flags": ("superb",),
 }
@@ -112,6 +113,8 @@ FOREIGN_FLAGS = {"--output_dir", "--help", "--version", "-n 4096", "-m s3prl", "
 FOREIGN_FLAGS |= {"-m MODULE", "-m espnet2.bin.asr_train", "--config"}  # of python, and of what s3prl.py starts
 FOREIGN_FLAGS |= {"--max-restarts", "--nproc_per_node"}  # of torchrun
 FOREIGN_COMMANDS = re.compile(r"hf (auth (login|logout)|upload)|pip install flashlight-text|gendistiller (un)?link")
+# Files whose texts are no messages: a model's card, how sox is called, and commands of bash that a test runs.
+UNREAD = ("export/", "host/sox_effects.py", "superb/corpus/origins.py", "superb/corpus/instructions.py")
 NO_COMMANDS = re.compile(r"[\w.\-+*/{}\[\]=', :]*")  # names, keys and snippets, which hold no flag
 OTHER_PACKAGES = {"flashlight-text", "s3prl"}
 
@@ -120,7 +123,7 @@ def sources() -> Iterator[tuple[str, str]]:
     """File and text, of every text in the package that is no docstring and could be shown."""
     for path in sorted(PACKAGE.rglob("*.py")):
         name = path.relative_to(PACKAGE).as_posix()
-        if name.startswith("export/") or name == "host/sox_effects.py":  # a model's card, and how sox is called
+        if name.startswith(UNREAD):
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
         hidden = set()

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from s3prl_gendistiller.cli import arguments
+from s3prl_gendistiller.cli import arguments, data_archives
 from s3prl_gendistiller.corpora import folder
 from s3prl_gendistiller.corpora.espeak import Espeak
 from s3prl_gendistiller.corpora.lexicon import pronunciations
 from s3prl_gendistiller.errors import UserError, shortened
 from s3prl_gendistiller.superb.corpus.check import ABSENT, COMPLETE, SYNTHETIC, Report, Shelf, check, need
+from s3prl_gendistiller.superb.corpus.instructions import total_in_words
 from s3prl_gendistiller.superb.corpus.lists import content_faults
 from s3prl_gendistiller.superb.corpus.make import find_sources, make
 from s3prl_gendistiller.superb.suite.table import markdown
@@ -39,7 +40,7 @@ examples:
 
 
 def add_parser(subparsers: Any) -> None:
-    data = subparsers.add_parser("data", help="check SUPERB's corpora, and write the lists that s3prl needs")
+    data = subparsers.add_parser("data", help="check SUPERB's corpora, say where they come from, write s3prl's lists")
     actions = data.add_subparsers(title="actions", metavar="ACTION", required=True)
     about = "show for each task what is there, what is missing, and where the corpus is published"
     way_on = "the same command continues"
@@ -50,6 +51,7 @@ def add_parser(subparsers: Any) -> None:
     add("--librimix", metavar="DIR", type=arguments.path, help="a git checkout of s3prl's LibriMix, for --make")
     add("--no-durations", action="store_true", help="count files and read no headers")
     add("--no-progress", action="store_true", help="no progress bar")
+    data_archives.add_actions(actions)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -78,6 +80,10 @@ def run(args: argparse.Namespace) -> int:
     for report in reports:
         for line in shortened(report.problems, _LISTED):
             print(f"{report.need.task.name}: {line}")
+    lacking = [report.need.task.name for report in reports if not report.audible and report.state != SYNTHETIC]
+    if lacking:
+        command = f"gendistiller data sources --tasks {' '.join(lacking)}"
+        print(f"`{command}` prints where these corpora come from, their checksums, and the steps to this layout")
     return 2 if any(report.missing for report in reports) else 0
 
 
@@ -104,11 +110,12 @@ def _expected(report: Report) -> str:
 
 
 def _to_do(report: Report) -> str:
-    where = report.need.task.corpus.where
-    whole = {SYNTHETIC: "nothing; this is a synthetic corpus", COMPLETE: "", ABSENT: f"get {where}"}
+    source = report.need.task.corpus.source
+    size = f", {total} of archives" if (total := total_in_words(source)) else ""
+    whole = {SYNTHETIC: "nothing; this is a synthetic corpus", COMPLETE: "", ABSENT: f"get {source.where}{size}"}
     if report.state in whole:
         return whole[report.state]
-    steps = [] if report.audible else [f"get the rest of {where}"]
+    steps = [] if report.audible else [f"get the rest of {source.where}"]
     return ", ".join([*steps, *(["--make"] if report.makeable else []), "see below"])
 
 

@@ -131,7 +131,8 @@ def _scores(finished: Finished | None) -> tuple[list[tuple[str, str, str]], str,
         for metric in TASKS[task].metrics
     ]
     official = finished.preset == "official"
-    own = f"The configurations '{finished.preset}' of s3prl-gendistiller, made for small corpora: no SUPERB numbers"
+    purpose = "SUPERB's public set with a tenth of the steps" if finished.preset == "mini" else "made for small corpora"
+    own = f"The configurations '{finished.preset}' of s3prl-gendistiller, {purpose}: no SUPERB numbers"
     settings = "SUPERB's public set at its published settings" if official else own
     features = {"weighted": "weighted sum of the hidden states", "last": "last hidden state"}[finished.features]
     score = "" if finished.score is None else f" Score {finished.score:.0f}."

@@ -29,6 +29,7 @@ from s3prl_gendistiller.superb.suite.dry_run import planned_work
 from s3prl_gendistiller.superb.suite.forecast import Forecast
 from s3prl_gendistiller.superb.suite.report import choose_references, write_report
 from s3prl_gendistiller.superb.suite.suite import Layers, Suite
+from s3prl_gendistiller.superb.tasks import PUBLISHED_CORPORA
 
 LISTED = 10
 logger = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         seconds = cache_size.cached_seconds(suite)
         cache_size.require_room(suite, suite.cache, kept, seconds)
         logger.info("%s", cache_size.describe(suite, suite.cache, kept, seconds))
-    if suite.preset == "official":
+    if suite.preset in PUBLISHED_CORPORA:
         print("\n".join(f"# {line}" for line in [*forecast.table(), *forecast.paths()]), flush=True)
     forecast.require_room()
     if forecast.plan:
@@ -101,7 +102,7 @@ def _run(suite: Suite, layers: Layers, forecast: Forecast, devices: Sequence[str
 def _plan_lines(args: argparse.Namespace, suite: Suite, layers: Layers, kept: Mapping[str, Features]) -> Iterator[str]:
     """The lines of a dry run: commands, after comments on time, disk and paths."""
     # the plan is for a machine that fits the preset, which may be another than this one
-    on_gpu = suite.preset == "official" and "cpu" not in args.devices or processes.needs_gpu(args.devices)
+    on_gpu = suite.preset in PUBLISHED_CORPORA and "cpu" not in args.devices or processes.needs_gpu(args.devices)
     at_a_time = args.jobs or len(args.devices) or (1 if on_gpu else processes.jobs_that_fit(None))
     forecast = Forecast(suite, planned_work(suite, layers), args.tflops, at_a_time, args.devices, on_gpu=on_gpu)
     lines = [*forecast.table(), *forecast.paths()]

@@ -21,7 +21,7 @@ from s3prl_gendistiller.superb.suite.learning_rate_search import budgets
 from s3prl_gendistiller.superb.suite.report import FILES
 from s3prl_gendistiller.superb.suite.results import seed_of_folder
 from s3prl_gendistiller.superb.suite.suite import HARDWARE, Suite
-from s3prl_gendistiller.superb.tasks import PRESETS, TASKS, Task, choose_tasks, require_packages
+from s3prl_gendistiller.superb.tasks import PRESETS, PUBLISHED_CORPORA, TASKS, Task, choose_tasks, require_packages
 
 EXAMPLE = """\
 example, on a corpus of `gendistiller corpus data`:
@@ -29,6 +29,9 @@ example, on a corpus of `gendistiller corpus data`:
 
 example, SUPERB's own settings on two GPUs; the plan with its hours comes first, --dry-run prints nothing else:
   SUPERB_DATA=/data gendistiller superb --preset official --devices cuda:0 cuda:1 --student result/pretrain/my_student
+
+example, a student and its references on four tasks of the real corpora, in about a day on one GPU:
+  SUPERB_DATA=/data gendistiller superb --preset mini --student mine=my_student fbank teacher=hubert_base
 
 A student is NAME=CHECKPOINT of run_pretrain.py, NAME=FOLDER of a run, of an exported student or of a transformers
 model, or the name of an s3prl upstream; NAME=CHECKPOINT@2 generates only the student's first two layers. The same
@@ -46,8 +49,8 @@ no run uses make room, the oldest first.
 example, two students of the suite in result/superb:
   gendistiller superb --compare mine fbank
 
-The official preset searches each learning rate on dev: decades for a twentieth of the steps, the better half for a
-fifth, then three times and a third of the best, and the winner to the end.
+The presets official and mini search each learning rate on dev: decades for a twentieth of the steps, the better half
+for a fifth, then three times and a third of the best, and the winner to the end.
 """
 
 
@@ -57,13 +60,21 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--student", metavar="NAME=CHECKPOINT", nargs="+", action="extend", default=[], help=several)
     pair = "run nothing; compare two students of the results in --out, with 95 %% intervals and p values, on --tasks"
     add("--compare", metavar=("A", "B"), nargs=2, help=pair)
-    add("--tasks", metavar="TASK", nargs="+", default=["all"], help=f"any of {', '.join(TASKS)}; default: all")
-    add("--preset", choices=PRESETS, default="small", help="small (a laptop) or official (SUPERB's settings)")
+    add(
+        "--tasks",
+        metavar="TASK",
+        nargs="+",
+        default=["all"],
+        help=f"any of {', '.join(TASKS)}; default: all of the preset",
+    )
+    preset = "small (a laptop), official (SUPERB's settings), or mini (four tasks on SUPERB's corpora, a tenth of the "
+    preset += "steps, about a day on one GPU with references)"
+    add("--preset", choices=PRESETS, default="small", help=preset)
     out = "folder of the runs and the table"
     add("--out", metavar="DIR", type=arguments.path, default=Path("result/superb"), help=out)
-    search = "choose each task's learning rate on dev, once per group of seeds; default: with --preset official"
+    search = "choose each task's learning rate on dev, once per group of seeds; default: not with --preset small"
     add("--lr-search", action=argparse.BooleanOptionalAction, help=search)
-    halving = "let a search drop the worse rates early, not train all to the end; default: with --preset official"
+    halving = "let a search drop the worse rates early, not train all to the end; default: not with --preset small"
     add("--halving", action=argparse.BooleanOptionalAction, help=halving)
     rates = "learning rate of a task, or several that a search tries"
     add("--lr", metavar="TASK=RATE[,RATE...]", nargs="+", action="extend", default=[], help=rates)
@@ -102,22 +113,22 @@ def read_suite(args: argparse.Namespace) -> Suite:
     """
     if not args.student:
         raise UserError("--student: found none, expected NAME=CHECKPOINT of a student, or the name of an upstream")
-    tasks = choose_tasks(args.tasks)
-    official = args.preset == "official"
+    tasks = choose_tasks(args.tasks, args.preset)
+    searched = args.preset in PUBLISHED_CORPORA
     seed, seeds = _seeds(args)
     suite = Suite(
         models=with_head_seeds(find_models(args.student), seeds, seed),
         tasks=tasks,
         preset=args.preset,
         out=args.out,
-        search=official if args.lr_search is None else args.lr_search,
+        search=searched if args.lr_search is None else args.lr_search,
         rates=_rates(args.lr, tasks),
         features=args.features,
         seed=seed,
         overrides=args.override,
         cache=args.cache_features,
         cache_limit=None if args.cache_limit is None else read_size(args.cache_limit),
-        halving=official if args.halving is None else args.halving,
+        halving=searched if args.halving is None else args.halving,
         hardware=args.hardware,
         lm=args.lm,
     )
@@ -138,7 +149,7 @@ def read_suite(args: argparse.Namespace) -> Suite:
 
 def _check_pairs(args: argparse.Namespace, suite: Suite) -> None:
     """Refuses a flag that has no effect beside the others, or names an unknown device, key or student."""
-    if args.hardware is not None and suite.preset != "official":
+    if args.hardware is not None and suite.preset not in PUBLISHED_CORPORA:
         raise UserError(f"--hardware: found {args.hardware} with --preset small, which fits everywhere; leave it out")
     if args.cache_limit is not None and args.cache_features is None:
         raise UserError(f"{LIMIT_FLAG}: found without {CACHE_FLAG}, whose size it limits; leave it out")

@@ -42,6 +42,7 @@ def test_results_stand_beside_published_models(tmp_path: Path, capsys: pytest.Ca
     ("settings", "said"),
     [
         ({"preset": "small"}, "mine: small settings. These numbers are not comparable with published ones."),
+        ({"preset": "mini"}, "mine: mini settings. These numbers are not comparable with published ones."),
         ({"preset": "official", "synthetic": True}, "mine: synthetic speech. These numbers are not comparable"),
         ({"preset": "official"}, None),
     ],

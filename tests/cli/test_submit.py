@@ -117,6 +117,17 @@ def test_mistakes_in_the_command_are_named(suite: Path, capsys: pytest.CaptureFi
     assert not Path("hub").exists() and not Path("result/submission").exists()
 
 
+def test_a_mini_suite_is_no_entry_and_its_student_can_be_exported(
+    suite: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = suite / "results.json"
+    results.write_text(results.read_text().replace('"preset": "small"', '"preset": "mini"'))
+    assert "found results of the preset mini, expected those of" in refused(capsys, suite)
+    assert submit(suite, "--hub-folder", "hub") == 0
+    card = Path("hub/README.md").read_text()
+    assert "SUPERB's public set with a tenth of the steps: no SUPERB numbers" in " ".join(card.split())
+
+
 def test_a_smaller_archive_does_not_take_the_place_of_a_larger_one(
     suite: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from s3prl_gendistiller.errors import few
 from s3prl_gendistiller.formats.lists import read_table
 from s3prl_gendistiller.superb.corpus.sizes import Amount, Corpus, Speech
+from s3prl_gendistiller.superb.corpus.source import Source
 from s3prl_gendistiller.superb.tasks.base import Metric, Task
 from s3prl_gendistiller.superb.tasks.needs import AudioFolder, Config, Files, Listing, Need
 from s3prl_gendistiller.superb.tasks.predictions import Expected, Lines, Submission, present
@@ -39,7 +40,7 @@ def toy(configs: Path) -> Toy:
         downstream="speech_commands",
         configs=(f"{configs}/small.yaml", f"{configs}/config.yaml"),
         metrics=(Metric("acc", "toys %", True, "acc"),),
-        corpus=Corpus("Toys", "the nursery", {"train": Amount(3), "test": Amount(2)}),
+        corpus=Corpus("Toys", Source("the nursery"), {"train": Amount(3), "test": Amount(2)}),
         speech=(Speech(1.0, 2.0, 2.0, 5.0), Speech(1.0, 3600.0, 3600.0, 5.0)),
         submissions=(
             Submission("toy", "test_predict.txt", "toys.txt", Lines(r"(\S+) = (\d+)", "TOY = COUNT", numbers=True)),

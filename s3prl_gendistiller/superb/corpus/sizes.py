@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from s3prl_gendistiller.superb.corpus.source import Source
+
 HOUR_S = 3600.0
 
 
@@ -28,10 +30,10 @@ class Amount:
 
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus as it is published: its name, its home and licence in words, and the parts whose sizes are known."""
+    """A corpus as it is published: its name, its source, and the parts whose sizes are known."""
 
     name: str
-    where: str
+    source: Source
     parts: Mapping[str, Amount]
 
 

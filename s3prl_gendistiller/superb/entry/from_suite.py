@@ -38,7 +38,14 @@ class Finished:
     folders: Mapping[str, Sequence[Path]]
 
     def submitted(self, names: Sequence[str]) -> tuple[dict[str, Path], list[str]]:
-        """Experiment folders of the named tasks by the flags of s3prl's packer, and the problems of these folders."""
+        """Experiment folders of the named tasks by the flags of s3prl's packer, and the problems of these folders.
+
+        Raises:
+            UserError: the results are of the preset mini, which would look like an entry and is none.
+        """
+        if self.preset == "mini":
+            expected = "expected those of `gendistiller superb --preset official`"
+            raise UserError(f"found results of the preset mini, {expected}: mini trains heads for a tenth of the steps")
         found: dict[str, Path] = {}
         problems: list[str] = []
         for task in (TASKS[name] for name in names):

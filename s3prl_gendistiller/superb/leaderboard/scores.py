@@ -37,9 +37,9 @@ LEADERBOARD = References(base=_of_tasks(0), top=_of_tasks(1))
 _FIRST = ("pr", "sid", "ks", "qbe", "ic", "asr", "asv", "er", "sd", "sf")
 
 
-def counted_tasks() -> list[str]:
-    """The tasks of the leaderboard, in the order in which results.json lists them and the score adds them up."""
-    counted = [name for name, task in TASKS.items() if task.counted]
+def counted_tasks(preset: str = "official") -> list[str]:
+    """The leaderboard's tasks in a preset, in the order in which results.json lists them and the score adds them up."""
+    counted = [name for name, task in TASKS.items() if task.counted and preset in task.presets]
     return sorted(counted, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
 
 
@@ -58,14 +58,14 @@ def task_score(task: str, values: Mapping[str, float], references: References) -
     return sum(points) / len(points)
 
 
-def overall_score(values: Values, references: References) -> float | None:
-    """The mean over `scored_tasks`; None unless values and references have all ten tasks."""
+def overall_score(values: Values, references: References, preset: str = "official") -> float | None:
+    """The mean over those of `scored_tasks` that a preset has; None unless values and references have all its tasks."""
     whole = all(
         set(TASKS[task].counted) <= set(source.get(task, {}))
-        for task in counted_tasks()
+        for task in counted_tasks(preset)
         for source in (values, references.base, references.top)
     )
-    tasks = scored_tasks(references)
+    tasks = [task for task in scored_tasks(references) if preset in TASKS[task].presets]
     if not whole or not tasks:
         return None
     points = [task_score(task, values[task], references) for task in tasks]

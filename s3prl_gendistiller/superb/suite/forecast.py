@@ -16,6 +16,7 @@ from s3prl_gendistiller.superb.suite.duration import Durations, basis_in_words
 from s3prl_gendistiller.superb.suite.estimate import Estimate, describe, estimate, in_time, sustained, wall_hours
 from s3prl_gendistiller.superb.suite.remaining_work import RemainingWork
 from s3prl_gendistiller.superb.suite.suite import Suite
+from s3prl_gendistiller.superb.tasks import PUBLISHED_CORPORA
 
 
 class Forecast:
@@ -55,7 +56,8 @@ class Forecast:
         number, steps = sum(work.checkpoints for work in self.plan), sum(work.steps for work in self.plan)
         commands = f"{number} trainings and tests, {steps:,} optimiser steps"
         times = f"about {in_time(total)} of runs, {self.at_a_time} at a time: {in_time(self._hours)}"
-        smaller = " --preset small is made for a CPU." if self.suite.preset == "official" and not self._on_gpu else ""
+        large = self.suite.preset in PUBLISHED_CORPORA and not self._on_gpu
+        smaller = " --preset small is made for a CPU." if large else ""
         basis = basis_in_words(self._rate, self._on_gpu, given=self._asked is not None)
         return f"{commands}: {times}; {self._gigabytes:.1f} GB of checkpoints. {basis}{smaller}"
 

@@ -24,10 +24,14 @@ def write_report(
 ) -> list[Path]:
     """Writes `FILES` below the suite's folder, and returns their paths; arguments as in `write_results`."""
     scores = write_results(suite, results, failures, references, costs)
-    left_out = [task.upper() for task in counted_tasks() if references and task not in scored_tasks(references)]
+    counted, with_score = counted_tasks(suite.preset), any(score is not None for score in scores.values())
+    left_out = [task.upper() for task in counted if references and task not in scored_tasks(references)]
     notes = []
-    if left_out and any(score is not None for score in scores.values()):
-        notes = [f"score: without {', '.join(left_out)}, where the upper reference is no better than the lower."]
+    if with_score and suite.preset == "mini":
+        scale = "0 and 1000 are this suite's references. The leaderboard's score is another"
+        notes.append(f"score: the mean over {', '.join(map(str.upper, counted))}; {scale}.")
+    if left_out and with_score:
+        notes.append(f"score: without {', '.join(left_out)}, where the upper reference is no better than the lower.")
     table = build_table(suite, results, scores, costs, notes)
     paths = [suite.out / name for name in FILES]
     for path, text in zip(paths[1:-1], (table.markdown(), as_csv(table), as_latex(table)), strict=True):

@@ -68,7 +68,7 @@ def write_results(
         costs: the costs by model; a model may be missing.
     """
     scores = {
-        name: None if references is None else overall_score(values_of(outcomes), references)
+        name: None if references is None else overall_score(values_of(outcomes), references, suite.preset)
         for name, outcomes in results.items()
     }
     names = [task.name for task in suite.tasks]
@@ -173,7 +173,7 @@ def origin(content: Mapping[str, Any]) -> str:
         return "synthetic speech"
     if content.get("preset") == "official":
         return OFFICIAL
-    return "small settings" if content.get("preset") else "unknown settings"
+    return f"{content['preset']} settings" if content.get("preset") else "unknown settings"
 
 
 def stored_model(name: str, entry: Mapping[str, Any]) -> BenchmarkedModel:

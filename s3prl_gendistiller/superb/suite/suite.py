@@ -34,7 +34,7 @@ class Suite:
 
     Attributes:
         models, tasks: each model is benchmarked on each task.
-        preset: "small" or "official".
+        preset: one of `PRESETS`, which every task has.
         search: whether the learning rate of a task is chosen on dev, once for each group of seeds.
         rates: learning rates by task, in place of the task's own list; a single rate needs no search.
         features: "weighted" or "last".

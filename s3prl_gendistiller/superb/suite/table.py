@@ -113,6 +113,8 @@ def _notes(suite: Suite, rows: Sequence[Row]) -> list[str]:
     for row in rows:
         for model, first in row.runs.repeated:
             found.append(f"{row.student}: {model.name} is the same model as {first.name} and does not count.")
+    if suite.preset == "mini":
+        found.append("Preset mini: a tenth of SUPERB's steps, so that no number is comparable with a published one.")
     if suite.synthetic:
         found.append("The corpora are not those of SUPERB, so that no number is comparable with a published one.")
     return found

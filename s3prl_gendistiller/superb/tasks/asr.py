@@ -81,6 +81,7 @@ TASK = SpeechRecognition(
     name="asr",
     title="speech recognition",
     downstream="asr",
+    mini="mini.yaml",
     metrics=(
         Metric("wer", "WER %", False, "wer", 1.0, references=(100 - 76.82, 100 - 96.38)),
         Metric("uer", "letter error %", False, "uer", 1.0),

@@ -11,7 +11,7 @@ from s3prl_gendistiller.errors import UserError, few
 from s3prl_gendistiller.formats.lists import full_lines, misshapen_line
 from s3prl_gendistiller.superb.corpus.sizes import Speech
 from s3prl_gendistiller.superb.tasks import voxceleb
-from s3prl_gendistiller.superb.tasks.base import WIDTH, Metric, Task
+from s3prl_gendistiller.superb.tasks.base import PUBLISHED_CORPORA, WIDTH, Metric, Task
 from s3prl_gendistiller.superb.tasks.items import Items, numbered
 from s3prl_gendistiller.superb.tasks.needs import ANY, Config, Files, Listing, Need, columns
 from s3prl_gendistiller.superb.tasks.predictions import Expected, Lines, Submission, present
@@ -94,6 +94,6 @@ TASK = SpeakerVerification(
     best="",
     rates=((3e-3, 1e-3, 3e-4), (1e-3, 1e-4, 1e-5)),  # s3prl's authors found 1e-4 to be always the best
     modules=("joblib", "librosa", "scipy", "sklearn", "sox"),
-    crops=("official",),
+    crops=PUBLISHED_CORPORA,
     cost=3,
 )

@@ -19,7 +19,11 @@ from s3prl_gendistiller.superb.tasks.needs import Config, Files, Listing, Need, 
 from s3prl_gendistiller.superb.tasks.predictions import Expected, Submission
 from s3prl_gendistiller.superb.tasks.statistics import Statistic
 
-PRESETS = ("small", "official")
+PRESETS = ("small", "mini", "official")
+"""small: short trainings on small corpora. official: SUPERB's settings and corpora. mini: some of SUPERB's tasks on its
+corpora, with a tenth of the steps."""
+PUBLISHED_CORPORA = PRESETS[1:]
+"""Presets for SUPERB's own corpora."""
 WIDTH = 768
 """Width of the features in an estimate of a head's size: that of HuBERT Base. The width changes the estimate little."""
 _BATCH_KEYS = ("train_batch_size", "train_batchsize", "batch_size")
@@ -51,16 +55,19 @@ class Task:
 
     Attributes:
         name: SUPERB's name in lower case; also the extra of this package with the packages that the task imports.
-        downstream: s3prl's ``-d``, and the folder of the files `configs` below downstream_runs/, one by preset.
+        downstream: s3prl's ``-d``, and the folder of the files `configs` and `mini` below downstream_runs/.
         metrics: the first one chooses learning rate (and layer) on dev.
         corpus: the corpus that the task reads.
-        speech: seconds of audio that the task reads, by preset.
+        speech: seconds of audio that the task reads, of a small corpus and of SUPERB's.
+        configs: the configurations of the presets small and official.
+        mini: the configuration of the preset mini; empty for a task outside of this preset.
         submissions: the folders of the task in the leaderboard's archive.
         dev, test: s3prl's names of the splits.
         best: the checkpoint that the expert saves when dev improves; empty for none.
         dev_printed: the metric that a training prints on dev, where that is not the first one of `metrics`.
-        rates: learning rates that a search tries, by preset; "official" decades of SUPERB's 1e-1 .. 1e-7 around the
-            rates that were best in published searches (s3prl issues 268, 360, 498, 578; LightHuBERT's issue 2).
+        rates: learning rates that a search tries, on small corpora and on SUPERB's; the second are decades of SUPERB's
+            1e-1 .. 1e-7 around the rates that were best in published searches (s3prl issues 268, 360, 498, 578;
+            LightHuBERT's issue 2).
         modules: the modules that s3prl's expert imports and this package does not require.
         folds: the values of `test_fold`, each a run of its own.
         trained: whether anything is trained; if not, each layer of the student is evaluated (``-l``).
@@ -78,6 +85,7 @@ class Task:
     corpus: Corpus
     speech: tuple[Speech, Speech]
     configs: tuple[str, str] = ("small.yaml", "config.yaml")
+    mini: str = ""
     submissions: tuple[Submission, ...] = ()
     dev: str = "dev"
     test: str = "test"
@@ -93,15 +101,21 @@ class Task:
     statistics: Mapping[str, Statistic] = field(default_factory=dict)
     cost: int = 1
 
+    @property
+    def presets(self) -> tuple[str, ...]:
+        """The presets that have this task."""
+        return tuple(preset for preset in PRESETS if preset != "mini" or self.mini)
+
     def config(self, preset: str) -> str:
-        """The configuration of a preset, below downstream_runs/."""
-        return Path(self.downstream, self.configs[PRESETS.index(preset)]).as_posix()
+        """The configuration of a preset of `presets`, below downstream_runs/."""
+        small, official = self.configs
+        return Path(self.downstream, {"small": small, "mini": self.mini, "official": official}[preset]).as_posix()
 
     def learning_rates(self, preset: str) -> tuple[float, ...]:
-        return self.rates[PRESETS.index(preset)]
+        return self.rates[preset in PUBLISHED_CORPORA]
 
     def speech_of(self, preset: str) -> Speech:
-        return self.speech[PRESETS.index(preset)]
+        return self.speech[preset in PUBLISHED_CORPORA]
 
     @property
     def counted(self) -> tuple[str, ...]:

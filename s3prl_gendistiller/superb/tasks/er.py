@@ -13,7 +13,8 @@ from typing import Any
 from s3prl_gendistiller.distill.files import files_below, read_text
 from s3prl_gendistiller.errors import UserError, few
 from s3prl_gendistiller.outputs import write_text
-from s3prl_gendistiller.superb.corpus.sizes import Corpus, Speech
+from s3prl_gendistiller.superb.corpus import origins
+from s3prl_gendistiller.superb.corpus.sizes import Amount, Corpus, Speech
 from s3prl_gendistiller.superb.tasks.base import Metric, Task
 from s3prl_gendistiller.superb.tasks.needs import ALIKE, AudioFolder, Config, Files, Listing, Need, Sources
 from s3prl_gendistiller.superb.tasks.predictions import Expected, classes, present
@@ -110,7 +111,9 @@ TASK = EmotionRecognition(
     title="emotion recognition",
     downstream="emotion",
     metrics=(Metric("acc", "acc %", True, "acc", references=(48.23672168, 67.62)),),
-    corpus=Corpus("IEMOCAP", "IEMOCAP from SAIL, University of Southern California (a release form to sign)", {}),
+    corpus=Corpus(
+        "IEMOCAP", origins.IEMOCAP, {f"Session{number}, four emotions": Amount(rows) for number, rows in LISTED.items()}
+    ),
     # a fold tests on a fifth of all utterances, and a fifth of the others is dev
     speech=(
         Speech(2.9, 138, 178, 866),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from s3prl_gendistiller.errors import few
 from s3prl_gendistiller.formats.lists import read_csv
+from s3prl_gendistiller.superb.corpus import origins
 from s3prl_gendistiller.superb.corpus.sizes import Amount, Corpus, Speech
 from s3prl_gendistiller.superb.tasks.base import Metric, Task
 from s3prl_gendistiller.superb.tasks.needs import AudioFolder, Config, Files, Listing, Need, csv_column
@@ -55,7 +56,7 @@ TASK = IntentClassification(
     title="intent classification",
     downstream="fluent_commands",
     metrics=(Metric("acc", "acc %", True, "acc", references=(9.649354219, 98.76)),),
-    corpus=Corpus("Fluent Speech Commands", "Fluent Speech Commands from Fluent.ai (its own licence)", {}),
+    corpus=Corpus("Fluent Speech Commands", origins.FLUENT, LISTED),
     speech=(Speech(1.3, 100, 160, 971), Speech.of(*LISTED.values())),
     submissions=(Submission("ic", "test_predict.csv", "predict.csv", _INTENTS, truth="test_truth.csv"),),
     statistics={"acc": Ratio("right")},

@@ -8,6 +8,7 @@ from pathlib import Path
 from s3prl_gendistiller.distill.audio import SAMPLE_RATE, audio_frames
 from s3prl_gendistiller.distill.files import files_below
 from s3prl_gendistiller.errors import few
+from s3prl_gendistiller.superb.corpus import origins
 from s3prl_gendistiller.superb.corpus.sizes import Amount, Corpus, Speech
 from s3prl_gendistiller.superb.tasks.base import Metric, Task
 from s3prl_gendistiller.superb.tasks.needs import ANY, AudioFolder, Config, Files, Listing, Need
@@ -19,7 +20,7 @@ KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go
 """The classes of s3prl's task."""
 CORPUS = Corpus(
     "Speech Commands v0.01",
-    "TensorFlow's Speech Commands v0.01 and, apart, its test set (CC BY 4.0)",
+    origins.SPEECH_COMMANDS,
     # Warden, arXiv 1804.03209, on version 1; the test set: the data card of s3prl/superb, task ks
     {"training": Amount(64_727), "test": Amount(3_081)},
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from s3prl_gendistiller.distill.files import files_below
 from s3prl_gendistiller.formats.lists import read_table
+from s3prl_gendistiller.superb.corpus import origins
 from s3prl_gendistiller.superb.corpus.sizes import Amount, Corpus, Speech
 from s3prl_gendistiller.superb.tasks.needs import LEFT_OUT, AudioFolder, fault
 
@@ -17,7 +18,7 @@ _PARTS = {
     "dev-clean": Amount(2_703, 5.4),
     "test-clean": Amount(2_620, 5.4),
 }
-CORPUS = Corpus("LibriSpeech", "OpenSLR 12 (CC BY 4.0)", _PARTS)
+CORPUS = Corpus("LibriSpeech", origins.LIBRISPEECH, _PARTS)
 SPEECH = (Speech(2.8, 168, 283, 2708), Speech.of(*_PARTS.values()))
 
 

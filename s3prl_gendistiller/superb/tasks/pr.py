@@ -98,6 +98,7 @@ TASK = PhonemeRecognition(
     title="phoneme recognition",
     downstream="ctc",
     configs=("libriphone_small.yaml", "libriphone.yaml"),
+    mini="libriphone_mini.yaml",
     metrics=(Metric("per", "PER %", False, "per", references=(100 - 17.99, 100 - 96.47)),),
     corpus=librispeech.CORPUS,
     speech=librispeech.SPEECH,

@@ -10,6 +10,7 @@ import numpy as np
 
 from s3prl_gendistiller.errors import UserError, few
 from s3prl_gendistiller.formats.lists import full_lines, misshapen_line
+from s3prl_gendistiller.superb.corpus import origins
 from s3prl_gendistiller.superb.corpus.sizes import HOUR_S, Amount, Corpus, Speech
 from s3prl_gendistiller.superb.tasks import mtwv
 from s3prl_gendistiller.superb.tasks.base import Metric, Task
@@ -20,7 +21,7 @@ from s3prl_gendistiller.superb.tasks.statistics import TermWeightedValue
 
 CORPUS = Corpus(
     "QUESST 2014",
-    "QUESST 2014 from Brno University of Technology, speech@FIT (its own terms)",
+    origins.QUESST,
     # Anguera et al., MediaEval 2014: 12,492 utterances, 23 hours, 560 and 555 queries, six languages
     {"Audio": Amount(12_492, 23, rounding_h=0.5), "dev_queries": Amount(560), "eval_queries": Amount(555)},
 )

@@ -13,6 +13,7 @@ from s3prl_gendistiller.formats import rttm
 from s3prl_gendistiller.formats.lists import read_table
 from s3prl_gendistiller.formats.printed import printed_values
 from s3prl_gendistiller.outputs import write_text
+from s3prl_gendistiller.superb.corpus import origins
 from s3prl_gendistiller.superb.corpus.sizes import Amount, Corpus, Speech
 from s3prl_gendistiller.superb.tasks import der, libri2mix
 from s3prl_gendistiller.superb.tasks.base import WIDTH, Metric, Task, require_packages
@@ -136,12 +137,9 @@ TASK = SpeakerDiarization(
     name="sd",
     title="speaker diarization",
     downstream="diarization",
+    mini="mini.yaml",
     metrics=(Metric("der", "DER %", False, references=(100 - 89.95, 100 - 94.38)),),
-    corpus=Corpus(
-        "Libri2Mix",
-        "Libri2Mix as generate_librimix_sd.sh of s3prl's LibriMix makes it of LibriSpeech (OpenSLR 12) and WHAM noise",
-        _PARTS,
-    ),
+    corpus=Corpus("Libri2Mix", origins.LIBRI2MIX, _PARTS),
     speech=(Speech(11.9, 189, 279, 1657), Speech.of(*_PARTS.values())),
     submissions=(Submission("sd", der.PREDICTIONS, der.PREDICTIONS, _read_frames, beside=(der.FRAME_SHIFT,)),),
     statistics={"der": LowestRatio("errors ", "scored")},

@@ -10,6 +10,7 @@ import numpy as np
 from s3prl_gendistiller.distill.files import files_below, read_text
 from s3prl_gendistiller.errors import few
 from s3prl_gendistiller.formats.lists import read_table
+from s3prl_gendistiller.superb.corpus import origins
 from s3prl_gendistiller.superb.corpus.sizes import Amount, Corpus, Speech
 from s3prl_gendistiller.superb.tasks.base import Metric, Task
 from s3prl_gendistiller.superb.tasks.items import Items, numbered, paired_lines
@@ -21,7 +22,7 @@ from s3prl_gendistiller.superb.tasks.statistics import Ratio
 TRANSCRIPTS = "all.iob.snips.txt"
 CORPUS = Corpus(
     "Audio SNIPS",
-    "Audio SNIPS of AWS's noisy spoken language understanding data, prepared by s3prl's snips_prepare_data.sh",
+    origins.SNIPS,
     # s3prl's preprocess/snips_preprocess.py: 13,084 + 700 + 700 sentences by each voice; SUPERB takes 8 + 4 + 4 voices
     {"train": Amount(8 * 13_084), "valid": Amount(4 * 700), "test": Amount(4 * 700)},
 )

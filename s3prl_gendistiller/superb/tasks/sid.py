@@ -9,7 +9,7 @@ from pathlib import Path
 from s3prl_gendistiller.formats.lists import full_lines, misshapen_line
 from s3prl_gendistiller.superb.corpus.sizes import Speech
 from s3prl_gendistiller.superb.tasks import voxceleb
-from s3prl_gendistiller.superb.tasks.base import Metric, Task
+from s3prl_gendistiller.superb.tasks.base import PUBLISHED_CORPORA, Metric, Task
 from s3prl_gendistiller.superb.tasks.needs import Config, Files, Listing, Need, columns
 from s3prl_gendistiller.superb.tasks.predictions import Expected, classes, present
 from s3prl_gendistiller.superb.tasks.statistics import Ratio
@@ -55,12 +55,13 @@ TASK = SpeakerIdentification(
     name="sid",
     title="speaker identification",
     downstream="voxceleb1",
+    mini="mini.yaml",
     metrics=(Metric("acc", "acc %", True, "acc", references=(20.058174, 90.3)),),
     corpus=voxceleb.CORPUS,
     speech=(Speech(5.5, 344, 352, 2117), voxceleb.speech(dev=6_904, test=8_251)),
     submissions=(classes("sid", "test"),),
     statistics={"acc": Ratio("right")},
     modules=("librosa",),
-    crops=("official",),
+    crops=PUBLISHED_CORPORA,
     cost=2,
 )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from s3prl_gendistiller.superb.corpus import origins
 from s3prl_gendistiller.superb.corpus.sizes import Amount, Corpus, Speech
 from s3prl_gendistiller.superb.tasks.needs import EXACT, AudioFolder
 
 CORPUS = Corpus(
     "VoxCeleb1",
-    "VoxCeleb1 from VGG, Oxford (its own terms)",
+    origins.VOXCELEB,
     # the VoxCeleb home's table, as PaddleSpeech's examples/voxceleb/README.md quotes it
     {"dev": Amount(148_642, 340.4), "test": Amount(4_874, 11.2)},
 )

@@ -48,7 +48,7 @@ def test_a_student_without_a_result_is_left_out(tmp_path: Path) -> None:
         (("90.0", "1e999"), "expected a finite number"),
         (('"mine"', '"<img src=x>"'), "found a name that no student can have"),
         (('"ks"', '"kws"'), "found 'kws', expected"),
-        (('"small"', '"mini"'), "preset"),
+        (('"small"', '"tiny"'), "preset"),
     ],
 )
 def test_wrong_entries_are_named(change: tuple[str, str], said: str, tmp_path: Path) -> None:

@@ -63,6 +63,12 @@ def test_folders_are_found_by_the_flags_of_s3prls_packer(suite: Path) -> None:
     assert "er: fold 2 is missing: no test_fold2_predict.txt in" in finished.submitted(["er"])[1][0]
 
 
+def test_results_of_the_preset_mini_are_no_entry(suite: Path) -> None:
+    finished = replace(read_finished(suite, None), preset="mini")
+    with pytest.raises(UserError, match="found results of the preset mini, expected those of .*--preset official"):
+        finished.submitted(["ks"])
+
+
 def test_a_suite_that_was_moved_is_read_where_it_is(suite: Path) -> None:
     moved = suite.rename(suite.with_name("elsewhere"))
     assert read_finished(moved / "results.json", "mine").folders["ks"] == [moved / "runs/mine/ks"]

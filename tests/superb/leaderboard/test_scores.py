@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import pytest
 
+from s3prl_gendistiller.superb.leaderboard.published_models import PUBLISHED
 from s3prl_gendistiller.superb.leaderboard.scores import (
     LEADERBOARD,
     References,
+    counted_tasks,
     overall_score,
     scored_tasks,
     task_score,
@@ -66,3 +71,25 @@ def test_a_task_on_which_the_teacher_is_no_better_is_left_out() -> None:
 def test_every_counted_metric_is_one_of_its_tasks() -> None:
     for task, metrics in LEADERBOARD.base.items():
         assert set(metrics) <= {metric.key for metric in TASKS[task].metrics}
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (counted_tasks("mini"), 0.951),
+        (["asr", "sid"], 0.943),
+        (["pr", "asr", "sid"], 0.955),
+        (["asr", "sid", "sd"], 0.942),
+    ],
+)
+def test_the_tasks_of_mini_rank_published_models_as_the_ten_do(names: list[str], expected: float) -> None:
+    """Spearman's correlation over 45 published rows, of the mean over some tasks and the score over all."""
+
+    def ranks(tasks: Sequence[str]) -> list[int]:
+        points = [
+            np.mean([task_score(task, row.values[task], LEADERBOARD) or 0 for task in tasks]) for row in PUBLISHED
+        ]
+        assert len({*points}) == len(points)
+        return [sorted(points).index(point) for point in points]
+
+    assert np.corrcoef(ranks(names), ranks(counted_tasks()))[0, 1] == pytest.approx(expected, abs=5e-4)

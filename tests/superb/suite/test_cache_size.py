@@ -56,6 +56,8 @@ def test_speech_that_two_tasks_read_counts_once(suite: Suite, monkeypatch: pytes
     monkeypatch.delenv("SUPERB_DATA")
     asked = Suite([FBANK], [TASKS[name] for name in ("pr", "asr", "sid")], "official", suite.out)
     assert cache_size.cached_seconds(asked) == pytest.approx(111.4 * 3600)  # and SID crops at random there
+    mini = Suite([FBANK], asked.tasks, "mini", suite.out)
+    assert cache_size.cached_seconds(mini) == cache_size.cached_seconds(asked)
     small = Suite([FBANK], asked.tasks, "small", suite.out)
     assert cache_size.cached_seconds(small) == 2708 + 2117
 

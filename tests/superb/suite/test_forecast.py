@@ -28,6 +28,8 @@ def forecast(suite: Suite, *, on_gpu: bool | None = None, asked: float | None = 
 def test_the_small_preset_takes_minutes_and_the_official_one_many_hours(suite: Suite) -> None:
     small = forecast(suite).line()
     assert small.startswith("2 trainings and tests, 1,200 optimiser steps: about ") and " min; 0.0 GB" in small
+    mini = forecast(replace(suite, preset="mini", tasks=[TASKS["sd"]])).line()
+    assert mini.endswith("--preset small is made for a CPU.")
     official = replace(suite, preset="official", tasks=[TASKS["asv"]])
     assert " h; 1.6 GB of checkpoints" in (line := forecast(official).line())
     assert line.endswith("--preset small is made for a CPU.") and "Based on " in line

@@ -54,5 +54,7 @@ def test_values_seeds_and_missing_tasks_are_written(suite: Suite, monkeypatch: p
 def test_synthetic_speech_is_named(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
     text, _ = drawn(replace(suite, preset="official", synthetic=True), monkeypatch)
     assert "official settings on synthetic speech: not comparable" in text
+    text, _ = drawn(replace(suite, preset="mini"), monkeypatch)
+    assert "Heads trained with mini settings: not comparable" in text
     text, _ = drawn(replace(suite, preset="official"), monkeypatch)
     assert "comparable" not in text

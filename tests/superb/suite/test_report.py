@@ -9,7 +9,7 @@ from s3prl_gendistiller.superb.suite.report import choose_references, write_repo
 from s3prl_gendistiller.superb.suite.results import Outcome
 from s3prl_gendistiller.superb.suite.suite import Suite
 from s3prl_gendistiller.superb.suite.table import markdown
-from s3prl_gendistiller.superb.tasks import TASKS
+from s3prl_gendistiller.superb.tasks import TASKS, choose_tasks
 
 
 def outcomes(source: dict) -> dict[str, Outcome]:
@@ -78,6 +78,20 @@ def test_the_table_names_the_tasks_that_its_score_leaves_out(tmp_path: Path) -> 
     table = paths[1].read_text().splitlines()
     assert table[2].endswith(" 0     |") and table[-1].startswith("score: without QBE, where")
     assert "qbe" not in json.loads(paths[0].read_text())["scored_tasks"]
+
+
+def test_a_mini_suite_has_a_score_of_its_own_scale_and_says_so(tmp_path: Path) -> None:
+    tasks = choose_tasks(["all"], "mini")
+    suite = Suite([BenchmarkedModel(name, name) for name in ("fbank", "teacher")], tasks, "mini", tmp_path)
+    base, top = ({task.name: values[task.name] for task in tasks} for values in (LEADERBOARD.base, LEADERBOARD.top))
+    results = {"fbank": outcomes(base), "teacher": outcomes(top)}
+    paths = write_report(suite, results, [], choose_references(results, "fbank", "teacher", "mini"), {})
+    table = paths[1].read_text()
+    assert [line.split("|")[-2].strip() for line in table.splitlines()[2:4]] == ["0", "1000"]
+    assert "a tenth of SUPERB's steps, so that no number is comparable" in table
+    assert "score: the mean over PR, SID, ASR, SD; 0 and 1000 are this suite's references." in table
+    assert json.loads(paths[0].read_text())["preset"] == "mini"
+    assert choose_references({"fbank": results["fbank"]}, "fbank", "teacher", "mini") is None
 
 
 def test_without_both_references_only_the_official_preset_has_a_score() -> None:

@@ -41,7 +41,13 @@ def test_moving_the_package_changes_no_setting_and_moving_the_corpora_does(
 
 def test_features_are_kept_for_students_with_weights_and_tasks_that_hear_an_utterance_again(suite: Suite) -> None:
     mine = BenchmarkedModel("mine", "hf_hubert_custom", Path("somewhere"))
-    cases = [(mine, "ks", "official", True), (mine, "sid", "official", False), (mine, "sid", "small", True)]
+    cases = [
+        (mine, "ks", "official", True),
+        (mine, "sid", "official", False),
+        (mine, "sid", "mini", False),
+        (mine, "pr", "mini", True),
+        (mine, "sid", "small", True),
+    ]
     fetched = replace(FBANK, name="hubert", upstream="hubert_base")
     cases += [(fetched, "ks", "small", True), (FBANK, "ks", "small", False)]
     cases += [(replace(fetched, learned=False), "ks", "small", False)]
