@@ -65,6 +65,7 @@ PRINTED_BY = {
     "inference": ("extract",),
     "models/upstream.py": ("run_downstream.py",),
     "formats/headers.py": ("run_downstream.py",),
+    "superb/cluster": ("superb",),
     "superb/comparison/compared.py": ("superb",),
     "superb/corpus/lists.py": ("data",),
     "superb/corpus/make.py": ("data",),
