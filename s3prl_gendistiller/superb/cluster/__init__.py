@@ -1,1 +1,1 @@
-"""Runs of a suite on other hosts: what such a host needs, what happens on it, and the engines that reach it."""
+"""Runs of a suite on hosts of a cluster: the order of a run, its ticket and ending, and the engines that start it."""
