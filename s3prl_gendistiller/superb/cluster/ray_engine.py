@@ -1,0 +1,286 @@
+"""Runs as tasks of a Ray cluster that the user has started: several hosts without a batch system.
+
+Ray places each run, and repeats a run whose host died; the run goes on from its checkpoint. Tasks end with the
+controlling process, so that a new one finds no job in flight. The hosts share the suite's folder, where logs, endings
+and checkpoints are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.superb.cluster import probe
+from s3prl_gendistiller.superb.cluster.host_run import Order, run_on_host
+
+KNOCK_S = 5.0
+ANSWER_S = 30.0  # a busy host needs seconds to import Ray
+PROBE_S = 90.0  # Ray first starts a worker on the node
+HEARTBEAT_S, LOST_S = 5.0, 30.0  # Ray itself ends the controlling process 60 s after its head was lost
+HOST_DEATHS = 10
+"""How often Ray repeats one run because its host died."""
+IMPORTED = "s3prl_gendistiller.superb.cluster.ray_imports"
+_ASK = """
+import logging, sys, ray
+try:
+    ray.init(address=sys.argv[1], log_to_driver=False, logging_level=logging.CRITICAL)
+except Exception as error:
+    print(" ".join(str(error).split()))
+    sys.exit(1)
+"""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of a Ray cluster.
+
+    Attributes:
+        host: name for messages, and for the answer to a probe.
+        resources: amounts by Ray's names.
+    """
+
+    identity: str
+    host: str
+    resources: dict[str, float]
+
+
+class Ray:
+    """`engine.Cluster` over Ray.
+
+    Args:
+        address: HOST:PORT of Ray's head; None for RAY_ADDRESS, or the Ray that runs on this host.
+        cpus, gpus: of each run.
+        memory: bytes of each run that Ray counts; None to count none.
+    """
+
+    name = "ray"
+
+    def __init__(self, address: str | None, cpus: int = 1, gpus: float = 0, memory: int | None = None) -> None:
+        self.address, self._asked = address, {"CPU": cpus, "GPU": gpus, "memory": memory or 0}
+        self._refs: dict[str, Any] = {}
+        self._lost = threading.Event()
+        self._closed = threading.Event()
+
+    def describe(self) -> str:
+        """The resources of a run, in words."""
+        parts = [f"{self._asked['CPU']} CPU", f"{self._asked['GPU']} GPU"]
+        if self._asked["memory"]:
+            parts.append(f"{self._asked['memory'] / 1e9:g} GB")
+        return f"each run a task of Ray ({self.address or 'the address of RAY_ADDRESS or of this host'}): " + ", ".join(
+            parts
+        )
+
+    def require(self) -> None:
+        """Connects to the cluster; UserError if it does not answer, is of another version, or has no room for a run."""
+        _connect(self.address)
+        if not self.slots():
+            has = "; ".join(f"{node.host}: {_amounts(node.resources)}" for node in _nodes())
+            remedy = "start nodes with more (ray start --num-cpus N --num-gpus N), or ask for less for each run"
+            raise UserError(f"--cluster ray: no node has {_amounts(self._asked)} for a run; found {has}; {remedy}")
+
+    def slots(self) -> int:
+        """Number of runs that the nodes hold at a time."""
+        return sum(self._held_by(node) for node in _nodes())
+
+    def prepare(self, sent: probe.Probe) -> None:
+        """Compares every node that can hold a run with a probe; UserError that names all problems of all nodes."""
+        probe.refuse(_probed([node for node in _nodes() if self._held_by(node)], sent))
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def submit(self, order: Order) -> str:
+        """`Cluster.submit`."""
+        import ray
+
+        self._require_head()
+        job = secrets.token_hex(4)
+        options: dict[str, Any] = {"num_cpus": self._asked["CPU"], "num_gpus": self._asked["GPU"]}
+        if self._asked["memory"]:
+            options["memory"] = self._asked["memory"]
+        # max_calls: a worker that ran on a GPU is used again, since only its child process has touched the GPU
+        task = ray.remote(run_on_host).options(**options, max_retries=HOST_DEATHS, max_calls=0, name=_name(order))
+        self._refs[job] = task.remote(order)
+        return job
+
+    def gone(self, job: str, since: float) -> str | None:
+        """`Cluster.gone`; UserError if Ray's head was lost."""
+        import ray
+
+        self._require_head()
+        ref = self._refs.get(job)
+        if ref is None:
+            return "it ended with the process that started it"
+        if not ray.wait([ref], timeout=0)[0]:
+            return None
+        try:
+            return f"its task returned {ray.get(ref)}"
+        except Exception as error:  # Ray's own, or one that was raised on the host
+            return _first_line(error)
+
+    def advice(self, job: str) -> str:
+        return "Ray's messages are in the logs of its nodes (/tmp/ray/session_latest/logs)"
+
+    def cancelling(self, jobs: Sequence[str]) -> str:
+        return "the end of this command"
+
+    def close(self) -> None:
+        """Ends the tasks, and leaves the cluster as it is."""
+        import ray
+
+        self._closed.set()
+        if self._lost.is_set():
+            return  # nobody answers, and Ray would wait
+        for ref in self._refs.values():
+            with contextlib.suppress(Exception):
+                ray.cancel(ref, force=True)
+        ray.shutdown()
+
+    def _held_by(self, node: Node) -> int:
+        wanted = {name: amount for name, amount in self._asked.items() if amount}
+        return int(min(node.resources.get(name, 0.0) / amount for name, amount in wanted.items()))
+
+    def _require_head(self) -> None:
+        if self._lost.is_set():
+            remedy = "start Ray again, then repeat the same command"
+            raise UserError(f"Ray's head has not answered for {LOST_S:g} s; {remedy}")
+
+    def _watch(self) -> None:
+        """Notices a lost head before Ray ends this process."""
+        import ray
+
+        address = ray.get_runtime_context().gcs_address
+        silent = 0.0
+        while not self._closed.wait(HEARTBEAT_S) and silent < LOST_S:
+            silent = 0.0 if _listens(address, HEARTBEAT_S) else silent + HEARTBEAT_S
+        if silent >= LOST_S:
+            self._lost.set()
+
+
+def _connect(address: str | None) -> None:
+    """Connects this process to a running Ray, without a Ray of its own; UserError as `Ray.require`."""
+    try:
+        import ray
+    except ImportError as error:
+        found = f"--cluster ray: the package ray is missing ({error})"
+        raise UserError(f"{found}; install it on every host: pip install 's3prl-gendistiller[ray]'") from error
+    if ray.is_initialized():
+        return
+    given = address or os.environ.get("RAY_ADDRESS") or "auto"
+    _knock(given)
+    with _signals_as_they_were():
+        try:
+            ray.init(address=given, log_to_driver=False, logging_level=logging.CRITICAL)
+        except Exception as error:
+            raise UserError(_refused(given, _first_line(error))) from error
+
+
+def _knock(address: str) -> None:
+    """Asks a Ray for an answer in another process, because Ray itself waits and prints for minutes."""
+    if "://" in address:
+        raise UserError(f"--ray-address {address}: expected HOST:PORT of `ray start --head`, such as 10.0.0.1:6379")
+    if ":" in address and not _listens(address, KNOCK_S):
+        raise UserError(_refused(address, f"nothing answers there within {KNOCK_S:g} s"))
+    command = [sys.executable, "-c", _ASK, address]
+    try:
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise UserError(_refused(address, f"no Ray of this version answers there within {ANSWER_S:g} s")) from error
+    if asked.returncode:
+        raise UserError(_refused(address, asked.stdout.strip() or asked.stderr.strip()[-300:]))
+
+
+def _refused(address: str, reason: str) -> str:
+    where = "the address of this host's Ray" if address == "auto" else address
+    remedy = (
+        "`ray start --head` on one host, `ray start --address HOST:PORT` on each other, this one included, with the "
+    )
+    remedy += "same versions of Python and Ray; --ray-address HOST:PORT names the head"
+    return f"--cluster ray: cannot connect to {where}: {reason}; expected {remedy}"
+
+
+def _listens(address: str, seconds: float) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=seconds).close()
+    except (OSError, ValueError, OverflowError):
+        return False
+    return True
+
+
+def _nodes() -> list[Node]:
+    """The nodes that are alive."""
+    import ray
+
+    found = []
+    for node in ray.nodes():
+        if node["Alive"]:
+            identity = node["NodeID"]
+            host = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']}, Ray's node {identity[:8]})"
+            found.append(Node(identity, host, dict(node["Resources"])))
+    return sorted(found, key=lambda node: node.host)
+
+
+def _probed(nodes: Sequence[Node], sent: probe.Probe) -> list[str]:
+    """The problems of nodes, one line each."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    asked = {}
+    for node in nodes:
+        there = NodeAffinitySchedulingStrategy(node_id=node.identity, soft=False)
+        task = ray.remote(probe.problems).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+        asked[node] = task.remote(sent, node.host)
+    ray.wait(list(asked.values()), num_returns=len(asked), timeout=PROBE_S)
+    return [line for node, ref in asked.items() for line in _answer(node, ref, sent)]
+
+
+def _answer(node: Node, ref: Any, sent: probe.Probe) -> list[str]:
+    import ray
+
+    try:
+        found = list(ray.get(ref, timeout=0))
+    except ray.exceptions.GetTimeoutError:
+        return [f"{node.host}: has not answered within {PROBE_S:g} s; look at it with `ray status`, or end that node"]
+    except Exception as error:  # such as an import that fails on the node
+        remedy = "install the same s3prl-gendistiller there, for the Python that `ray start` ran with"
+        return [f"{node.host}: cannot run this package ({_first_line(error)}); {remedy}"]
+    return found or probe.answered(sent, node.host)
+
+
+def _amounts(resources: dict[str, Any]) -> str:
+    return ", ".join(f"{resources.get(name, 0):g} {name}" for name in ("CPU", "GPU"))
+
+
+def _name(order: Order) -> str:
+    return "/".join(Path(order.log).parts[-3:])
+
+
+def _first_line(error: BaseException) -> str:
+    """The line of an error that says what happened; Ray's errors begin with a traceback of the host."""
+    cause = getattr(error, "cause", None) or error
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    return f"{type(cause).__name__}: {lines[-1] if lines else 'no message'}"
+
+
+@contextlib.contextmanager
+def _signals_as_they_were() -> Iterator[None]:
+    """Ray replaces the handler of SIGTERM in the main thread."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
