@@ -162,7 +162,7 @@ def launching(args: argparse.Namespace, suite: Suite, jobs: int, devices: Sequen
             engine.stop()
             if not numbers:
                 raise
-            goes_on = f"jobs go on, and that command waits for them; `{cluster.cancelling(numbers)}` cancels them"
+            goes_on = f"jobs go on, and that command waits for them; {cluster.cancelling(numbers)} cancels them"
             raise KeyboardInterrupt(goes_on) from stop
         except BaseException:
             engine.stop()
