@@ -72,6 +72,7 @@ PRINTED_BY = {
     "superb/suite/kept_items.py": ("superb",),
     "superb/suite/language_model.py": ("superb",),
     "superb/entry/from_suite.py": ("submit",),
+    "superb/cluster": ("superb",),
     "superb/suite/duration.py": ("superb",),
     "superb/suite/estimate.py": ("superb",),
     "superb/suite/forecast.py": ("superb",),
@@ -106,6 +107,7 @@ LAUNCHING = {
     "speech_runner": ("manifest",),
     "superb_compare": ("superb",),
     "superb_flags": ("superb",),
+    "superb_cluster": ("superb",),
 }
 # Of other programs: what stands before a flag or in backticks.
 FOREIGN_FLAGS = {"--output_dir", "--help", "--version", "-n 4096", "-m s3prl", "-m s3prl_gendistiller", "-m {module}"}

@@ -1,10 +1,41 @@
-"""The engine of a cluster, which `benchmark.run_suite` calls in the place of `processes.Processes`."""
+"""The engine of a cluster, which `benchmark.run_suite` calls in the place of `processes.Processes`.
+
+The controller, the process that runs the suite, may be killed and started again at any time. What it needs is in files
+beside the logs (see `ticket`): a new controller waits for a job in flight, and takes the result of a job that ended
+meanwhile.
+"""
 
 from __future__ import annotations
 
+import logging
+import threading
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
+
+from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.superb.cluster.host_run import Order, outcome
+from s3prl_gendistiller.superb.cluster.ticket import (
+    Ticket,
+    digest,
+    ending_file,
+    new_ticket,
+    read_ending,
+    read_ticket,
+    ticket_file,
+    write_ticket,
+)
+
+REPEATS = 3
+"""How often a job is repeated without a new checkpoint."""
+POLL_S = 1.0
+LATE_S = 10.0
+"""How long an ending is waited for after the job has gone; a network file system shows a new file late."""
+CHECKPOINTS = "states-*.ckpt"
+
+logger = logging.getLogger(__name__)
 
 
 class Engine(Protocol):
@@ -21,3 +52,191 @@ class Engine(Protocol):
 
     def stop(self) -> None:
         """Ends the waiting of all calls; the jobs of a cluster with a queue go on."""
+
+
+class Cluster(Protocol):
+    """What starts jobs, each of which calls `host_run.run_on_host` with an order.
+
+    Attributes:
+        name: value of --cluster.
+    """
+
+    name: str
+
+    def submit(self, order: Order) -> str:
+        """Submits a job and returns its number; UserError if it is refused."""
+
+    def gone(self, job: str, since: float) -> str | None:
+        """How a job ended, in words; None while it waits or runs, or as long as that is not known.
+
+        Args:
+            since: time of its submission, or of the controller's start, of `time.monotonic`.
+        """
+
+    def advice(self, job: str) -> str:
+        """Where the messages of a job are, and what to do if it ended without a result."""
+
+    def cancelling(self, jobs: Sequence[str]) -> str:
+        """How the user cancels jobs."""
+
+
+class ClusterEngine:
+    """`Engine` over a cluster whose jobs outlive the controller.
+
+    Args:
+        template: an order, whose name, arguments and log are replaced.
+        flags: further arguments of every command.
+        poll_s, late_s: see `POLL_S` and `LATE_S`.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        template: Order,
+        flags: Sequence[str] = (),
+        *,
+        poll_s: float = POLL_S,
+        late_s: float = LATE_S,
+    ) -> None:
+        self.cluster, self._template, self._flags = cluster, template, tuple(flags)
+        self._poll_s, self._late_s = poll_s, late_s
+        self._stopped = threading.Event()
+        self._waiting: dict[Path, Ticket] = {}
+        self._returned: list[tuple[Path, Ticket]] = []
+        self._began = time.monotonic()
+
+    def __call__(self, arguments: Sequence[str], log: Path) -> None:
+        """`Engine.__call__`; UserError too if a job ended `REPEATS` times without a result or a new checkpoint."""
+        if self._stopped.is_set():
+            raise UserError("was not started, because the suite was stopped")
+        given = (*arguments, *self._flags)
+        ticket = self._claim(given, log)
+        order = replace(self._template, order=ticket.order, arguments=given, log=str(log))
+        try:
+            if not ticket.job and outcome(order) is None:
+                ticket = self._submit(order, ticket)
+            self._wait(order, ticket)
+        finally:
+            ticket = self._waiting.pop(log, ticket)
+            if not self._stopped.is_set():
+                self._returned.append((log, ticket))
+
+    def stop(self) -> None:
+        """`Engine.stop`; `in_flight` names the jobs that go on."""
+        self._stopped.set()
+
+    def in_flight(self) -> list[str]:
+        """The numbers of the jobs that are waited for."""
+        return sorted(ticket.job for ticket in list(self._waiting.values()) if ticket.job)
+
+    def retire(self) -> None:
+        """Removes the files of jobs whose results have been taken, at the orderly end of a suite."""
+        for log, ticket in self._returned:
+            found = read_ticket(log)
+            if found is not None and found.order == ticket.order:
+                ticket_file(log).unlink(missing_ok=True)
+                ending_file(log).unlink(missing_ok=True)
+
+    def _claim(self, arguments: Sequence[str], log: Path) -> Ticket:
+        """The ticket of a job in flight, or of one that succeeded, with the same arguments; otherwise a new ticket."""
+        ticket = read_ticket(log)
+        if ticket is not None:
+            self._require_own(ticket, log)
+            if ticket.arguments == digest(arguments):
+                ending = read_ending(log, ticket.order)
+                if ending is None or ending.killed or not (ending.status or ending.problem):
+                    logger.info("%s: goes on with job %s", log.parent, ticket.job)
+                    return ticket
+            else:
+                self._wait_for_other(ticket, log)
+        return write_ticket(log, new_ticket(arguments, self.cluster.name))
+
+    def _require_own(self, ticket: Ticket, log: Path) -> None:
+        if ticket.engine != self.cluster.name:
+            raise UserError(_in_flight(log, ticket))
+
+    def _wait_for_other(self, ticket: Ticket, log: Path) -> None:
+        """Waits for the end of a job with other arguments, which may write into the same folder."""
+        while ticket.job and read_ending(log, ticket.order) is None:
+            if self.cluster.gone(ticket.job, self._began) is not None:
+                return
+            if self._stopped.wait(self._poll_s):
+                raise UserError(f"was not started, because job {ticket.job} still runs there")
+
+    def _submit(self, order: Order, ticket: Ticket) -> Ticket:
+        log = Path(order.log)
+        ticket = write_ticket(log, replace(ticket, job=self.cluster.submit(order)))
+        self._waiting[log] = ticket
+        logger.debug("%s: job %s", log, ticket.job)
+        return ticket
+
+    def _wait(self, order: Order, ticket: Ticket) -> None:
+        log, since = Path(order.log), self._began
+        self._waiting[log] = ticket
+        before = _checkpoints(log.parent)
+        while outcome(order) is None:
+            if self._stopped.wait(self._poll_s):
+                raise UserError(f"goes on as job {ticket.job}")
+            end = self._end(order, ticket, since)
+            if end is not None and outcome(order) is None:
+                after = _checkpoints(log.parent)
+                repeats = ticket.repeats + 1 if after == before else 0
+                ticket, before = self._repeat(order, replace(ticket, repeats=repeats), end), after
+                since = time.monotonic()
+
+    def _end(self, order: Order, ticket: Ticket, since: float) -> str | None:
+        """How a job ended that left no ending, or one to repeat; None as long as it goes on."""
+        log = Path(order.log)
+        ending = read_ending(log, ticket.order)
+        if ending is not None and ending.killed:
+            return f"killed by signal {-ending.status} on {ending.host}"
+        end = self.cluster.gone(ticket.job, since)
+        until = time.monotonic() + self._late_s
+        while end is not None and outcome(order) is None and time.monotonic() < until:
+            self._stopped.wait(self._poll_s / 2)
+        return end
+
+    def _repeat(self, order: Order, ticket: Ticket, end: str) -> Ticket:
+        """Submits an order again."""
+        log = Path(order.log)
+        if ticket.repeats > REPEATS:
+            ticket_file(log).unlink(missing_ok=True)  # the next command begins to count anew
+            found = f"job {ticket.job} ended without a result ({end}), {REPEATS} repeats reached no new checkpoint"
+            raise UserError(
+                f"{found}; the run's messages: {log.with_suffix('.err')}; {self.cluster.advice(ticket.job)}"
+            )
+        logger.warning("%s: job %s ended without a result (%s); it is repeated", log.parent, ticket.job, end)
+        ticket = write_ticket(log, replace(ticket, job=""))
+        ending_file(log).unlink(missing_ok=True)
+        return self._submit(order, ticket)
+
+
+def require_no_jobs(out: Path, runs: str) -> None:
+    """UserError if a job of a cluster may still write into a suite's folder, before this machine runs the suite itself.
+
+    Args:
+        runs: name of the folder of the runs below `out`.
+    """
+    for path in sorted((out / runs).glob(f"*/*/*{ticket_file(Path('x.log')).name[1:]}")):
+        log = path.with_name(path.name.replace(".job.json", ".log"))
+        ticket = read_ticket(log)
+        ending = None if ticket is None else read_ending(log, ticket.order)
+        if ticket is not None and (ending is None or ending.killed):
+            raise UserError(_in_flight(log, ticket))
+
+
+def _in_flight(log: Path, ticket: Ticket) -> str:
+    found = f"job {ticket.job or '(not submitted yet)'} of --cluster {ticket.engine} has no ending"
+    remedy = f"go on with --cluster {ticket.engine}, or cancel the job and remove this file"
+    return f"{ticket_file(log)}: {found}; {remedy}"
+
+
+def _checkpoints(folder: Path) -> set[tuple[str, int]]:
+    """Names and times of the checkpoints of a run, which change with each new one."""
+    found = set()
+    for path in folder.glob(CHECKPOINTS):
+        try:
+            found.add((path.name, path.stat().st_mtime_ns))
+        except OSError:  # deleted meanwhile
+            continue
+    return found
