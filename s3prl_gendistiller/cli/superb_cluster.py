@@ -6,8 +6,9 @@ import argparse
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from s3prl_gendistiller.cli import arguments, downstream
@@ -15,20 +16,23 @@ from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host import compat_messages
 from s3prl_gendistiller.host.feature_store import read_size
 from s3prl_gendistiller.host.paths import VARIABLE
+from s3prl_gendistiller.superb.cluster import ray_engine
 from s3prl_gendistiller.superb.cluster.controller_note import announced
-from s3prl_gendistiller.superb.cluster.engine import ClusterEngine, require_no_jobs
+from s3prl_gendistiller.superb.cluster.engine import Cluster, ClusterEngine, require_no_jobs
 from s3prl_gendistiller.superb.cluster.host_run import Order, given_environment
+from s3prl_gendistiller.superb.cluster.ray_engine import Ray
 from s3prl_gendistiller.superb.cluster.slurm import Resources, Slurm
 from s3prl_gendistiller.superb.suite import processes
 from s3prl_gendistiller.superb.suite.duration import CORE_TFLOPS, GPU_TFLOPS
 from s3prl_gendistiller.superb.suite.experiment_folder import Launch
 from s3prl_gendistiller.superb.suite.run import RUNS
+from s3prl_gendistiller.superb.suite.run_process import IMPORTED_ONCE
 from s3prl_gendistiller.superb.suite.suite import Suite
 
 MAIN = "s3prl_gendistiller.cli.downstream:main"
 LOCAL = "local"
 MAX_JOBS = 8
-_COMMON = ("max_jobs", "gpus_per_run", "cpus_per_run", "memory_per_run", "hours_per_run")
+_COMMON = ("max_jobs", "gpus_per_run", "cpus_per_run", "memory_per_run")
 _OF_THIS_MACHINE = {"jobs": "--max-jobs", "devices": "--gpus-per-run"}
 # sbatch's options that a flag of ours sets, or on which the engine depends
 _OWN = {"partition": "--partition", "p": "--partition", "time": "--hours-per-run", "t": "--hours-per-run"}
@@ -39,10 +43,19 @@ _KEPT = {"output", "error", "array", "job-name", "signal", "open-mode", "wrap", 
 
 @dataclass(frozen=True)
 class _Choice:
-    """A value of --cluster: its own flags, by their destination, and what makes its cluster."""
+    """A value of --cluster.
+
+    Attributes:
+        flags: its own flags, by their destination.
+        cluster: what makes its cluster.
+        waiting: `poll_s` and `late_s` of the engine.
+        imported: see `host_run.Order`.
+    """
 
     flags: tuple[str, ...]
-    cluster: Callable[[argparse.Namespace, Path], Slurm]
+    cluster: Callable[[argparse.Namespace, Path], Cluster]
+    waiting: Mapping[str, float] = field(default_factory=dict)
+    imported: str = IMPORTED_ONCE
 
 
 def _slurm(args: argparse.Namespace, out: Path) -> Slurm:
@@ -63,30 +76,44 @@ def _slurm(args: argparse.Namespace, out: Path) -> Slurm:
     )
 
 
-CHOICES = {"slurm": _Choice(("partition", "slurm"), _slurm)}
+def _ray(args: argparse.Namespace, out: Path) -> Ray:
+    memory = None if args.memory_per_run is None else read_size(args.memory_per_run, "--memory-per-run")
+    return Ray(args.ray_address, cpus_per_run(args), args.gpus_per_run or 0, memory)
+
+
+CHOICES = {
+    "slurm": _Choice(("partition", "slurm", "hours_per_run"), _slurm),
+    "ray": _Choice(("ray_address",), _ray, {"poll_s": 0.2, "late_s": 5.0}, ray_engine.IMPORTED),
+}
 
 
 def add_cluster_flags(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group(
         "hosts", "Runs on the hosts of a cluster; --out must be on a disk they share."
     ).add_argument
-    where = "this machine (local, the default), or a job of SLURM for each command"
+    where = "this machine (local, the default), a job of SLURM for each command, or a task of a running Ray"
     add("--cluster", choices=(LOCAL, *CHOICES), default=LOCAL, help=where)
     add(
         "--max-jobs",
         metavar="N",
         type=arguments.count(),
-        help=f"jobs at a time, also waiting ones; default: {MAX_JOBS}",
+        help=f"jobs at a time, also waiting ones; default: {MAX_JOBS}, or what the nodes of Ray hold",
     )
     add("--gpus-per-run", metavar="N", type=arguments.count(0), help="GPUs of each run; default: 0")
     cpus = "cores of each run; default: 1, with a GPU 4"
     add("--cpus-per-run", metavar="N", type=arguments.count(), help=cpus)
-    add("--memory-per-run", metavar="SIZE", help="memory of each run, such as 12G; default: 4G, with a GPU 16G")
+    add(
+        "--memory-per-run",
+        metavar="SIZE",
+        help="memory of each run, such as 12G; default: 4G, with a GPU 16G; of Ray none",
+    )
     hours = "time limit of each job; default: that of the partition. A training goes on in a new job after it"
     add("--hours-per-run", metavar="X", type=arguments.number(above=0), help=hours)
     add("--partition", metavar="NAME", type=arguments.text, help="partition of SLURM")
     options = "further options of sbatch, such as account=lab qos=low exclusive"
     add("--slurm", metavar="KEY=VALUE", nargs="+", action="extend", default=[], help=options)
+    head = "head of Ray; default: RAY_ADDRESS, or the Ray of this host"
+    add("--ray-address", metavar="HOST:PORT", type=arguments.text, help=head)
 
 
 def check_cluster_flags(args: argparse.Namespace) -> None:
@@ -108,7 +135,10 @@ def check_cluster_flags(args: argparse.Namespace) -> None:
 
 def at_a_time(args: argparse.Namespace) -> int | None:
     """Number of jobs at a time on a cluster; None on this machine."""
-    return None if args.cluster == LOCAL else args.max_jobs or MAX_JOBS
+    if args.cluster == LOCAL:
+        return None
+    slots = CHOICES[args.cluster].cluster(args, args.out).slots()
+    return min(args.max_jobs or slots or MAX_JOBS, slots or sys.maxsize)
 
 
 def speed_of_run(args: argparse.Namespace) -> float | None:
@@ -150,23 +180,27 @@ def launching(args: argparse.Namespace, suite: Suite, jobs: int, devices: Sequen
             yield launch
         return
     with processes.locked(suite.out), announced(suite.out):
-        cluster = CHOICES[args.cluster].cluster(args, suite.out)
+        chosen = CHOICES[args.cluster]
+        cluster = chosen.cluster(args, suite.out)
         gpu = bool(args.gpus_per_run)
         environment = {name: os.environ.get(name) for name in (VARIABLE, compat_messages.VARIABLE)}
         template = Order("", MAIN, (), "", cpus_per_run(args), os.getcwd(), given_environment(environment), gpu=gpu)
-        engine = ClusterEngine(cluster, template, ["--device", "cuda" if gpu else "cpu"])
+        template = replace(template, imported=chosen.imported)
+        engine = ClusterEngine(cluster, template, ["--device", "cuda" if gpu else "cpu"], **chosen.waiting)
         try:
+            cluster.prepare(suite)
             yield engine
         except KeyboardInterrupt as stop:
-            numbers = engine.in_flight()
+            cancels = cluster.cancelling(numbers) if (numbers := engine.in_flight()) else ""
             engine.stop()
-            if not numbers:
+            if not cancels:
                 raise
-            goes_on = f"jobs go on, and that command waits for them; {cluster.cancelling(numbers)} cancels them"
-            raise KeyboardInterrupt(goes_on) from stop
+            raise KeyboardInterrupt(f"jobs go on, and that command waits for them; {cancels} cancels them") from stop
         except BaseException:
             engine.stop()
             raise
+        finally:
+            cluster.close()
         engine.retire()
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.cluster.host_run import Order, outcome
@@ -27,6 +27,9 @@ from s3prl_gendistiller.superb.cluster.ticket import (
     ticket_file,
     write_ticket,
 )
+
+if TYPE_CHECKING:
+    from s3prl_gendistiller.superb.suite.suite import Suite
 
 REPEATS = 3
 """How often a job is repeated without a new checkpoint."""
@@ -63,6 +66,18 @@ class Cluster(Protocol):
 
     name: str
 
+    def describe(self) -> str:
+        """What is submitted, in words."""
+
+    def require(self) -> None:
+        """UserError, before anything runs, if the cluster is not there or refuses the resources of a run."""
+
+    def slots(self) -> int | None:
+        """Number of runs that the cluster holds at a time; None where jobs wait in a queue, or nothing is known yet."""
+
+    def prepare(self, suite: Suite) -> None:
+        """UserError, before anything runs, if hosts lack what the runs need; within the lock of the suite's folder."""
+
     def submit(self, order: Order) -> str:
         """Submits a job and returns its number; UserError if it is refused."""
 
@@ -76,8 +91,14 @@ class Cluster(Protocol):
     def advice(self, job: str) -> str:
         """Where the messages of a job are, and what to do if it ended without a result."""
 
+    def stopped(self, job: str) -> str:
+        """What becomes of a job when the suite is stopped."""
+
     def cancelling(self, jobs: Sequence[str]) -> str:
-        """How the user cancels jobs."""
+        """How the user cancels jobs that go on; empty if none does."""
+
+    def close(self) -> None:
+        """Ends what ends with the controller."""
 
 
 class ClusterEngine:
@@ -176,7 +197,7 @@ class ClusterEngine:
         before = _checkpoints(log.parent)
         while outcome(order) is None:
             if self._stopped.wait(self._poll_s):
-                raise UserError(f"goes on as job {ticket.job}")
+                raise UserError(self.cluster.stopped(ticket.job))
             end = self._end(order, ticket, since)
             if end is not None and outcome(order) is None:
                 after = _checkpoints(log.parent)

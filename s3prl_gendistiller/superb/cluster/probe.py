@@ -6,6 +6,7 @@ it. Nothing here imports torch or s3prl, so that a comparison takes a fraction o
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -15,7 +16,6 @@ import re
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -85,6 +85,19 @@ def write_probe(folder: Path, reads: Sequence[Needed] = (), cache: Path | None =
         path.unlink(missing_ok=True)
     write_text(folder / PROBE, json.dumps(asdict(probe), indent=2) + "\n")
     return probe
+
+
+@contextlib.contextmanager
+def laid(folder: Path, reads: Sequence[Needed] = (), cache: Path | None = None) -> Iterator[Probe]:
+    """`write_probe`; a folder that was new is as it was if the block fails, since no run has started."""
+    before = {path.name for path in folder.glob("*")}
+    try:
+        yield write_probe(folder, reads, cache)
+    except UserError:
+        for path in [*folder.glob(_answer("*")), folder / PROBE]:
+            if path.name not in before:
+                path.unlink(missing_ok=True)
+        raise
 
 
 def read_probe(path: str | Path) -> Probe:
@@ -224,14 +237,14 @@ def _answer(host: str) -> str:
 
 def _word(folder: Path) -> str | None:
     """The word in a folder's probe; None without a probe that can be read."""
-    with suppress(UserError):
+    with contextlib.suppress(UserError):
         content = read_json(folder / PROBE, _BYTES)
         return str(content["word"]) if isinstance(content, dict) and "word" in content else None
     return None
 
 
 def _answer_in(path: Path, word: str) -> list[str] | None:
-    with suppress(UserError):
+    with contextlib.suppress(UserError):
         content = read_json(path, _BYTES)
         if isinstance(content, dict) and content.get("word") == word:
             return [str(line) for line in content.get("problems", ())]

@@ -8,40 +8,30 @@ and checkpoints are.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import secrets
-import signal
-import socket
-import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.paths import VARIABLE
 from s3prl_gendistiller.superb.cluster import probe
 from s3prl_gendistiller.superb.cluster.host_run import Order, run_on_host
+from s3prl_gendistiller.superb.cluster.ray_connection import OwnThreads, connect, first_line, listens
+from s3prl_gendistiller.superb.cluster.ticket import give_up
 
-KNOCK_S = 5.0
-ANSWER_S = 30.0  # a busy host needs seconds to import Ray
+if TYPE_CHECKING:
+    from s3prl_gendistiller.superb.suite.suite import Suite
+
 PROBE_S = 90.0  # Ray first starts a worker on the node
 HEARTBEAT_S, LOST_S = 5.0, 30.0  # Ray itself ends the controlling process 60 s after its head was lost
 HOST_DEATHS = 10
 """How often Ray repeats one run because its host died."""
 IMPORTED = "s3prl_gendistiller.superb.cluster.ray_imports"
-_ASK = """
-import logging, sys, ray
-try:
-    ray.init(address=sys.argv[1], log_to_driver=False, logging_level=logging.CRITICAL)
-except Exception as error:
-    print(" ".join(str(error).split()))
-    sys.exit(1)
-"""
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -72,8 +62,10 @@ class Ray:
     def __init__(self, address: str | None, cpus: int = 1, gpus: float = 0, memory: int | None = None) -> None:
         self.address, self._asked = address, {"CPU": cpus, "GPU": gpus, "memory": memory or 0}
         self._refs: dict[str, Any] = {}
+        self._orders: list[Order] = []
         self._lost = threading.Event()
         self._closed = threading.Event()
+        self._quiet = contextlib.ExitStack()
 
     def describe(self) -> str:
         """The resources of a run, in words."""
@@ -86,19 +78,22 @@ class Ray:
 
     def require(self) -> None:
         """Connects to the cluster; UserError if it does not answer, is of another version, or has no room for a run."""
-        _connect(self.address)
+        connect(self.address)
         if not self.slots():
             has = "; ".join(f"{node.host}: {_amounts(node.resources)}" for node in _nodes())
             remedy = "start nodes with more (ray start --num-cpus N --num-gpus N), or ask for less for each run"
             raise UserError(f"--cluster ray: no node has {_amounts(self._asked)} for a run; found {has}; {remedy}")
 
     def slots(self) -> int:
-        """Number of runs that the nodes hold at a time."""
+        """Number of runs that the nodes hold at a time; 0 before `require` has connected to them."""
         return sum(self._held_by(node) for node in _nodes())
 
-    def prepare(self, sent: probe.Probe) -> None:
+    def prepare(self, suite: Suite) -> None:
         """Compares every node that can hold a run with a probe; UserError that names all problems of all nodes."""
-        probe.refuse(_probed([node for node in _nodes() if self._held_by(node)], sent))
+        reads = probe.needed(suite, os.environ.get(VARIABLE))
+        with probe.laid(suite.out, reads, suite.cache) as sent:
+            probe.refuse(_probed([node for node in _nodes() if self._held_by(node)], sent))
+        self._quiet.enter_context(contextlib.redirect_stdout(OwnThreads(sys.stdout)))
         threading.Thread(target=self._watch, daemon=True).start()
 
     def submit(self, order: Order) -> str:
@@ -111,8 +106,9 @@ class Ray:
         if self._asked["memory"]:
             options["memory"] = self._asked["memory"]
         # max_calls: a worker that ran on a GPU is used again, since only its child process has touched the GPU
-        task = ray.remote(run_on_host).options(**options, max_retries=HOST_DEATHS, max_calls=0, name=_name(order))
+        task = ray.remote(max_calls=0)(run_on_host).options(**options, max_retries=HOST_DEATHS, name=_name(order))
         self._refs[job] = task.remote(order)
+        self._orders.append(order)
         return job
 
     def gone(self, job: str, since: float) -> str | None:
@@ -128,25 +124,34 @@ class Ray:
         try:
             return f"its task returned {ray.get(ref)}"
         except Exception as error:  # Ray's own, or one that was raised on the host
-            return _first_line(error)
+            return first_line(error)
 
     def advice(self, job: str) -> str:
+        """`Cluster.advice`."""
         return "Ray's messages are in the logs of its nodes (/tmp/ray/session_latest/logs)"
 
+    def stopped(self, job: str) -> str:
+        """`Cluster.stopped`."""
+        return "was ended, because the suite was stopped"
+
     def cancelling(self, jobs: Sequence[str]) -> str:
-        return "the end of this command"
+        """`Cluster.cancelling`: no task goes on."""
+        return ""
 
     def close(self) -> None:
-        """Ends the tasks, and leaves the cluster as it is."""
+        """Ends the tasks and their connection; the cluster stays as it is."""
         import ray
 
         self._closed.set()
+        self._quiet.close()
         if self._lost.is_set():
-            return  # nobody answers, and Ray would wait
-        for ref in self._refs.values():
-            with contextlib.suppress(Exception):
+            return  # whether tasks go on without their head is not known
+        with contextlib.suppress(Exception):  # a head that was just lost
+            for ref in self._refs.values():
                 ray.cancel(ref, force=True)
         ray.shutdown()
+        for order in self._orders:
+            give_up(Path(order.log), order.order)
 
     def _held_by(self, node: Node) -> int:
         wanted = {name: amount for name, amount in self._asked.items() if amount}
@@ -164,67 +169,19 @@ class Ray:
         address = ray.get_runtime_context().gcs_address
         silent = 0.0
         while not self._closed.wait(HEARTBEAT_S) and silent < LOST_S:
-            silent = 0.0 if _listens(address, HEARTBEAT_S) else silent + HEARTBEAT_S
+            silent = 0.0 if listens(address, HEARTBEAT_S) else silent + HEARTBEAT_S
         if silent >= LOST_S:
             self._lost.set()
-
-
-def _connect(address: str | None) -> None:
-    """Connects this process to a running Ray, without a Ray of its own; UserError as `Ray.require`."""
-    try:
-        import ray
-    except ImportError as error:
-        found = f"--cluster ray: the package ray is missing ({error})"
-        raise UserError(f"{found}; install it on every host: pip install 's3prl-gendistiller[ray]'") from error
-    if ray.is_initialized():
-        return
-    given = address or os.environ.get("RAY_ADDRESS") or "auto"
-    _knock(given)
-    with _signals_as_they_were():
-        try:
-            ray.init(address=given, log_to_driver=False, logging_level=logging.CRITICAL)
-        except Exception as error:
-            raise UserError(_refused(given, _first_line(error))) from error
-
-
-def _knock(address: str) -> None:
-    """Asks a Ray for an answer in another process, because Ray itself waits and prints for minutes."""
-    if "://" in address:
-        raise UserError(f"--ray-address {address}: expected HOST:PORT of `ray start --head`, such as 10.0.0.1:6379")
-    if ":" in address and not _listens(address, KNOCK_S):
-        raise UserError(_refused(address, f"nothing answers there within {KNOCK_S:g} s"))
-    command = [sys.executable, "-c", _ASK, address]
-    try:
-        asked = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_S, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise UserError(_refused(address, f"no Ray of this version answers there within {ANSWER_S:g} s")) from error
-    if asked.returncode:
-        raise UserError(_refused(address, asked.stdout.strip() or asked.stderr.strip()[-300:]))
-
-
-def _refused(address: str, reason: str) -> str:
-    where = "the address of this host's Ray" if address == "auto" else address
-    remedy = (
-        "`ray start --head` on one host, `ray start --address HOST:PORT` on each other, this one included, with the "
-    )
-    remedy += "same versions of Python and Ray; --ray-address HOST:PORT names the head"
-    return f"--cluster ray: cannot connect to {where}: {reason}; expected {remedy}"
-
-
-def _listens(address: str, seconds: float) -> bool:
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=seconds).close()
-    except (OSError, ValueError, OverflowError):
-        return False
-    return True
+            ray.shutdown()  # otherwise Ray ends this process, before it can write what it has
 
 
 def _nodes() -> list[Node]:
     """The nodes that are alive."""
     import ray
 
-    found = []
+    found: list[Node] = []
+    if not ray.is_initialized():
+        return found
     for node in ray.nodes():
         if node["Alive"]:
             identity = node["NodeID"]
@@ -238,13 +195,13 @@ def _probed(nodes: Sequence[Node], sent: probe.Probe) -> list[str]:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    asked = {}
+    asked = []
     for node in nodes:
         there = NodeAffinitySchedulingStrategy(node_id=node.identity, soft=False)
         task = ray.remote(probe.problems).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
-        asked[node] = task.remote(sent, node.host)
-    ray.wait(list(asked.values()), num_returns=len(asked), timeout=PROBE_S)
-    return [line for node, ref in asked.items() for line in _answer(node, ref, sent)]
+        asked.append((node, task.remote(sent, node.host)))
+    ray.wait([ref for _, ref in asked], num_returns=len(asked), timeout=PROBE_S)
+    return [line for node, ref in asked for line in _answer(node, ref, sent)]
 
 
 def _answer(node: Node, ref: Any, sent: probe.Probe) -> list[str]:
@@ -256,7 +213,7 @@ def _answer(node: Node, ref: Any, sent: probe.Probe) -> list[str]:
         return [f"{node.host}: has not answered within {PROBE_S:g} s; look at it with `ray status`, or end that node"]
     except Exception as error:  # such as an import that fails on the node
         remedy = "install the same s3prl-gendistiller there, for the Python that `ray start` ran with"
-        return [f"{node.host}: cannot run this package ({_first_line(error)}); {remedy}"]
+        return [f"{node.host}: cannot run this package ({first_line(error)}); {remedy}"]
     return found or probe.answered(sent, node.host)
 
 
@@ -266,21 +223,3 @@ def _amounts(resources: dict[str, Any]) -> str:
 
 def _name(order: Order) -> str:
     return "/".join(Path(order.log).parts[-3:])
-
-
-def _first_line(error: BaseException) -> str:
-    """The line of an error that says what happened; Ray's errors begin with a traceback of the host."""
-    cause = getattr(error, "cause", None) or error
-    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    return f"{type(cause).__name__}: {lines[-1] if lines else 'no message'}"
-
-
-@contextlib.contextmanager
-def _signals_as_they_were() -> Iterator[None]:
-    """Ray replaces the handler of SIGTERM in the main thread."""
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)

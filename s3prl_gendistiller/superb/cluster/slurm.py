@@ -16,10 +16,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.cluster.host_run import Order, end_runs, run_on_host
+
+if TYPE_CHECKING:
+    from s3prl_gendistiller.superb.suite.suite import Suite
 
 JOBS = "jobs"
 SQUEUE_EVERY_S = 20.0
@@ -157,6 +160,19 @@ class Slurm:
             return f"the job left no {messages}: its host may not see this folder; give an --out that all hosts share"
         remedy = "give more with --memory-per-run or --hours-per-run, or look at the host, then repeat the command"
         return f"the job's: {messages}; {remedy}"
+
+    def slots(self) -> None:
+        """`engine.Cluster.slots`."""
+
+    def prepare(self, suite: Suite) -> None:
+        """`engine.Cluster.prepare`: jobs wait in a queue, so that no host can be asked now."""
+
+    def close(self) -> None:
+        """`engine.Cluster.close`: jobs go on."""
+
+    def stopped(self, job: str) -> str:
+        """`engine.Cluster.stopped`."""
+        return f"goes on as job {job}"
 
     def cancelling(self, jobs: Sequence[str]) -> str:
         """`engine.Cluster.cancelling`."""

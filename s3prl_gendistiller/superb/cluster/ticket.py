@@ -103,6 +103,13 @@ def write_ending(log: Path, ending: Ending) -> Ending:
     return ending
 
 
+def give_up(log: Path, order: str) -> None:
+    """Removes the ticket of a job that has ended for good, unless its command has an ending to be taken."""
+    found, ending = read_ticket(log), read_ending(log, order)
+    if found is not None and found.order == order and (ending is None or ending.killed):
+        ticket_file(log).unlink(missing_ok=True)
+
+
 def _write(path: Path, content: Ticket | Ending) -> None:
     write_text(path, json.dumps(asdict(content), indent=2) + "\n")
 

@@ -27,6 +27,7 @@ class Nodes:
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))  # short, since sockets lie in it
         self.address = f"127.0.0.1:{free_port()}"
+        self.named: dict[str, subprocess.Popen[bytes]] = {}  # by the variable NODE
         self._groups: list[subprocess.Popen[bytes]] = []
 
     def start_head(self, cpus: int = 0) -> None:
@@ -39,10 +40,13 @@ class Nodes:
         Args:
             environment: variables of its processes, and of the runs there.
         """
-        return self._start("--address", self.address, "--num-cpus", str(cpus), **environment)
+        made = self._start("--address", self.address, "--num-cpus", str(cpus), **environment)
+        self.named[environment.get("NODE", "")] = made
+        return made
 
     def _start(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
         given = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment}
+        given["RAY_worker_niceness"] = "0"  # Ray's workers let all other programs go first, and tests have time limits
         given.pop("RAY_ADDRESS", None)
         dashboard = ("--include-dashboard", "false") if "--head" in arguments else ()
         command = [sys.executable, *START, *arguments, *dashboard]
@@ -53,14 +57,28 @@ class Nodes:
         wait_until(lambda: "Ray runtime started" in said.read_text())  # two nodes that start at once take one port
         return made
 
-    def kill_host(self, node: subprocess.Popen[bytes]) -> None:
-        """Kills every process of a node at once, as a loss of power does."""
-        kill_group(node)
+    def kill_raylet(self, node: subprocess.Popen[bytes]) -> None:
+        """Kills what connects a node with Ray; its workers notice."""
+        os.kill(process_of(node, "raylet/raylet"), signal.SIGKILL)
+
+    def kill_head(self) -> None:
+        """Kills what all nodes connect to."""
+        os.kill(process_of(self._groups[0], "gcs/gcs_server"), signal.SIGKILL)
 
     def end(self) -> None:
         for group in reversed(self._groups):
             kill_group(group)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def process_of(group: subprocess.Popen[bytes], program: str) -> int:
+    """The number of a program's process in a group."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            name = path.read_bytes().partition(b"\0")[0].decode()
+            if name.endswith(program) and os.getpgid(int(path.parent.name)) == group.pid:
+                return int(path.parent.name)
+    raise AssertionError(f"no {program}")
 
 
 def kill_group(group: subprocess.Popen[bytes]) -> None:

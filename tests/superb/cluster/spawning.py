@@ -23,6 +23,9 @@ class Spawning:
         self.jobs: dict[str, multiprocessing.process.BaseProcess] = {}
         self.silent = False
 
+    def stopped(self, job: str) -> str:
+        return f"goes on as job {job}"
+
     def submit(self, order: Order) -> str:
         process = multiprocessing.get_context("spawn").Process(target=run_on_host, args=(order,))
         process.start()
