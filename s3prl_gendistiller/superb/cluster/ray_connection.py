@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -32,6 +33,7 @@ except Exception as error:
 
 def connect(address: str | None) -> None:
     """Connects this process to a running Ray, without a Ray of its own; UserError as `ray_engine.Ray.require`."""
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # a call after the end starts no Ray of its own
     try:
         import ray
     except ImportError as error:
@@ -45,14 +47,14 @@ def connect(address: str | None) -> None:
         try:
             ray.init(address=given, log_to_driver=False, logging_level=logging.CRITICAL)
         except Exception as error:
-            raise UserError(_refused(given, first_line(error))) from error
+            raise UserError(_refused(given, " ".join(str(error).split()))) from error
 
 
 def _knock(address: str) -> None:
     """Asks a Ray for an answer in another process, because Ray itself waits and prints for minutes."""
-    if "://" in address:
-        raise UserError(f"--ray-address {address}: expected HOST:PORT of `ray start --head`, such as 10.0.0.1:6379")
-    if ":" in address and not listens(address, KNOCK_S):
+    if address != "auto" and not re.fullmatch(r"[\w.:\[\]-]+:\d+", address):
+        raise UserError(f"--ray-address {address}: expected HOST:PORT of Ray's head, such as 10.0.0.1:6379")
+    if address != "auto" and not listens(address, KNOCK_S):
         raise UserError(_refused(address, f"nothing answers there within {KNOCK_S:g} s"))
     command = [sys.executable, "-c", _ASK, address]
     try:
@@ -64,12 +66,12 @@ def _knock(address: str) -> None:
 
 
 def _refused(address: str, reason: str) -> str:
-    where = "the address of this host's Ray" if address == "auto" else address
-    remedy = (
-        "`ray start --head` on one host, `ray start --address HOST:PORT` on each other, this one included, with the "
-    )
-    remedy += "same versions of Python and Ray; --ray-address HOST:PORT names the head"
-    return f"--cluster ray: cannot connect to {where}: {reason}; expected {remedy}"
+    where = "the Ray of this host" if address == "auto" else address
+    expected = "a Ray that was started with `ray start` on every host, this one included, with the same Python and Ray"
+    remedy = "--ray-address HOST:PORT names its head"
+    if "RAY_AUTH_MODE" not in os.environ:
+        remedy += "; if its nodes were started with a token, set RAY_AUTH_MODE=token here"
+    return f"--cluster ray: cannot connect to {where}: {reason.rstrip('.')}; expected {expected}; {remedy}"
 
 
 def listens(address: str, seconds: float) -> bool:

@@ -116,6 +116,8 @@ class Ray:
         import ray
 
         self._require_head()
+        if self._closed.is_set():
+            return None
         ref = self._refs.get(job)
         if ref is None:
             return "it ended with the process that started it"
@@ -142,9 +144,10 @@ class Ray:
         """Ends the tasks and their connection; the cluster stays as it is."""
         import ray
 
+        first = not self._closed.is_set()
         self._closed.set()
         self._quiet.close()
-        if self._lost.is_set():
+        if self._lost.is_set() or not first:
             return  # whether tasks go on without their head is not known
         with contextlib.suppress(Exception):  # a head that was just lost
             for ref in self._refs.values():
@@ -159,17 +162,18 @@ class Ray:
 
     def _require_head(self) -> None:
         if self._lost.is_set():
-            remedy = "start Ray again, then repeat the same command"
-            raise UserError(f"Ray's head has not answered for {LOST_S:g} s; {remedy}")
+            found = f"Ray's head, or the Ray of this host, has not answered for {LOST_S:g} s"
+            raise UserError(f"{found}; start Ray again, then repeat the same command")
 
     def _watch(self) -> None:
-        """Notices a lost head before Ray ends this process."""
+        """Notices that Ray's head, or the node of this host, was lost, before Ray ends this process."""
         import ray
 
-        address = ray.get_runtime_context().gcs_address
-        silent = 0.0
+        here = ray.get_runtime_context()
+        address, own, silent = here.gcs_address, here.get_node_id(), 0.0
         while not self._closed.wait(HEARTBEAT_S) and silent < LOST_S:
-            silent = 0.0 if listens(address, HEARTBEAT_S) else silent + HEARTBEAT_S
+            answers = listens(address, HEARTBEAT_S) and any(node.identity == own for node in _nodes())
+            silent = 0.0 if answers else silent + HEARTBEAT_S
         if silent >= LOST_S:
             self._lost.set()
             ray.shutdown()  # otherwise Ray ends this process, before it can write what it has
@@ -198,8 +202,8 @@ def _probed(nodes: Sequence[Node], sent: probe.Probe) -> list[str]:
     asked = []
     for node in nodes:
         there = NodeAffinitySchedulingStrategy(node_id=node.identity, soft=False)
-        task = ray.remote(probe.problems).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
-        asked.append((node, task.remote(sent, node.host)))
+        task: Any = ray.remote(probe.problems).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+        asked.append((node, task.remote(sent, node.host, probe.SEEN_WITHIN_S)))
     ray.wait([ref for _, ref in asked], num_returns=len(asked), timeout=PROBE_S)
     return [line for node, ref in asked for line in _answer(node, ref, sent)]
 
@@ -212,9 +216,11 @@ def _answer(node: Node, ref: Any, sent: probe.Probe) -> list[str]:
     except ray.exceptions.GetTimeoutError:
         return [f"{node.host}: has not answered within {PROBE_S:g} s; look at it with `ray status`, or end that node"]
     except Exception as error:  # such as an import that fails on the node
+        if node.identity not in {one.identity for one in _nodes()}:
+            return []  # it has left the cluster meanwhile
         remedy = "install the same s3prl-gendistiller there, for the Python that `ray start` ran with"
         return [f"{node.host}: cannot run this package ({first_line(error)}); {remedy}"]
-    return found or probe.answered(sent, node.host)
+    return found or probe.answered(sent, node.host, probe.SEEN_WITHIN_S)
 
 
 def _amounts(resources: dict[str, Any]) -> str:

@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import ROOT
 
 START = ("-c", "from ray.scripts.scripts import main; main()", "start", "--node-ip-address", "127.0.0.1", "--block")
@@ -89,12 +91,14 @@ def kill_group(group: subprocess.Popen[bytes]) -> None:
 
 @contextlib.contextmanager
 def cluster() -> Iterator[Nodes]:
-    nodes = Nodes()
-    try:
-        nodes.start_head()
-        yield nodes
-    finally:
-        nodes.end()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")  # a token of the user's would have to be given to this process, too
+        nodes = Nodes()
+        try:
+            nodes.start_head()
+            yield nodes
+        finally:
+            nodes.end()
 
 
 def free_port() -> int:

@@ -23,6 +23,7 @@ PAUSE_S = 0.2
 
 
 def say(arguments: Sequence[str]) -> int:
+    print(f"forked by {os.getppid()}", flush=True)
     return commands.say(arguments)
 
 
