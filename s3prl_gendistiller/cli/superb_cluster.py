@@ -151,10 +151,7 @@ def launching(args: argparse.Namespace, suite: Suite, jobs: int, devices: Sequen
         return
     with processes.locked(suite.out), announced(suite.out):
         cluster = CHOICES[args.cluster].cluster(args, suite.out)
-        gpu = bool(args.gpus_per_run)
-        environment = {name: os.environ.get(name) for name in (VARIABLE, compat_messages.VARIABLE)}
-        template = Order("", MAIN, (), "", cpus_per_run(args), os.getcwd(), given_environment(environment), gpu=gpu)
-        engine = ClusterEngine(cluster, template, ["--device", "cuda" if gpu else "cpu"])
+        engine = ClusterEngine(cluster, order_of_a_run(args), ["--device", "cuda" if args.gpus_per_run else "cpu"])
         try:
             yield engine
         except KeyboardInterrupt as stop:
@@ -168,6 +165,13 @@ def launching(args: argparse.Namespace, suite: Suite, jobs: int, devices: Sequen
             engine.stop()
             raise
         engine.retire()
+
+
+def order_of_a_run(args: argparse.Namespace) -> Order:
+    """What the orders of all commands have in common."""
+    environment = {name: os.environ.get(name) for name in (VARIABLE, compat_messages.VARIABLE)}
+    given, gpu = given_environment(environment), bool(args.gpus_per_run)
+    return Order("", MAIN, (), "", cpus_per_run(args), os.getcwd(), given, gpu=gpu)
 
 
 def _options(given: Sequence[str]) -> dict[str, str]:

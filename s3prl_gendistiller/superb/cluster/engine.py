@@ -30,7 +30,7 @@ from s3prl_gendistiller.superb.cluster.ticket import (
 
 REPEATS = 3
 """How often a job is repeated without a new checkpoint."""
-POLL_S = 1.0
+POLL_S = 0.5
 LATE_S = 10.0
 """How long an ending is waited for after the job has gone; a network file system shows a new file late."""
 CHECKPOINTS = "states-*.ckpt"
@@ -104,6 +104,7 @@ class ClusterEngine:
         self._waiting: dict[Path, Ticket] = {}
         self._returned: list[tuple[Path, Ticket]] = []
         self._began = time.monotonic()
+        self._submitted: dict[str, float] = {}  # time of the last submission of each job
 
     def __call__(self, arguments: Sequence[str], log: Path) -> None:
         """`Engine.__call__`; UserError too if a job ended `REPEATS` times without a result or a new checkpoint."""
@@ -145,7 +146,8 @@ class ClusterEngine:
             if ticket.arguments == digest(arguments):
                 ending = read_ending(log, ticket.order)
                 if ending is None or ending.killed or not (ending.status or ending.problem):
-                    logger.info("%s: goes on with job %s", log.parent, ticket.job)
+                    if ticket.job and ending is None:
+                        logger.info("%s: goes on with job %s", log.parent, ticket.job)
                     return ticket
             else:
                 self._wait_for_other(ticket, log)
@@ -158,7 +160,7 @@ class ClusterEngine:
     def _wait_for_other(self, ticket: Ticket, log: Path) -> None:
         """Waits for the end of a job with other arguments, which may write into the same folder."""
         while ticket.job and read_ending(log, ticket.order) is None:
-            if self.cluster.gone(ticket.job, self._began) is not None:
+            if self._gone(ticket.job) is not None:
                 return
             if self._stopped.wait(self._poll_s):
                 raise UserError(f"was not started, because job {ticket.job} still runs there")
@@ -166,35 +168,38 @@ class ClusterEngine:
     def _submit(self, order: Order, ticket: Ticket) -> Ticket:
         log = Path(order.log)
         ticket = write_ticket(log, replace(ticket, job=self.cluster.submit(order)))
+        self._submitted[ticket.job] = time.monotonic()
         self._waiting[log] = ticket
         logger.debug("%s: job %s", log, ticket.job)
         return ticket
 
     def _wait(self, order: Order, ticket: Ticket) -> None:
-        log, since = Path(order.log), self._began
+        log = Path(order.log)
         self._waiting[log] = ticket
         before = _checkpoints(log.parent)
         while outcome(order) is None:
             if self._stopped.wait(self._poll_s):
                 raise UserError(f"goes on as job {ticket.job}")
-            end = self._end(order, ticket, since)
+            end = self._end(order, ticket)
             if end is not None and outcome(order) is None:
                 after = _checkpoints(log.parent)
                 repeats = ticket.repeats + 1 if after == before else 0
                 ticket, before = self._repeat(order, replace(ticket, repeats=repeats), end), after
-                since = time.monotonic()
 
-    def _end(self, order: Order, ticket: Ticket, since: float) -> str | None:
+    def _end(self, order: Order, ticket: Ticket) -> str | None:
         """How a job ended that left no ending, or one to repeat; None as long as it goes on."""
         log = Path(order.log)
         ending = read_ending(log, ticket.order)
         if ending is not None and ending.killed:
             return f"killed by signal {-ending.status} on {ending.host}"
-        end = self.cluster.gone(ticket.job, since)
+        end = self._gone(ticket.job)
         until = time.monotonic() + self._late_s
         while end is not None and outcome(order) is None and time.monotonic() < until:
             self._stopped.wait(self._poll_s / 2)
         return end
+
+    def _gone(self, job: str) -> str | None:
+        return self.cluster.gone(job, self._submitted.get(job, self._began))
 
     def _repeat(self, order: Order, ticket: Ticket, end: str) -> Ticket:
         """Submits an order again."""
