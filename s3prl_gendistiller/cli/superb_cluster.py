@@ -16,7 +16,7 @@ from s3prl_gendistiller.host import compat_messages
 from s3prl_gendistiller.host.feature_store import read_size
 from s3prl_gendistiller.host.paths import VARIABLE
 from s3prl_gendistiller.superb.cluster.controller_note import announced
-from s3prl_gendistiller.superb.cluster.engine import ClusterEngine, require_no_jobs
+from s3prl_gendistiller.superb.cluster.engine import ClusterEngine, require_no_jobs, retire
 from s3prl_gendistiller.superb.cluster.host_run import Order, given_environment
 from s3prl_gendistiller.superb.cluster.slurm import Resources, Slurm
 from s3prl_gendistiller.superb.suite import processes
@@ -164,7 +164,7 @@ def launching(args: argparse.Namespace, suite: Suite, jobs: int, devices: Sequen
         except BaseException:
             engine.stop()
             raise
-        engine.retire()
+        retire(suite.out, RUNS)
 
 
 def order_of_a_run(args: argparse.Namespace) -> Order:

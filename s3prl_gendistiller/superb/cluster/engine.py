@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -102,7 +102,6 @@ class ClusterEngine:
         self._poll_s, self._late_s = poll_s, late_s
         self._stopped = threading.Event()
         self._waiting: dict[Path, Ticket] = {}
-        self._returned: list[tuple[Path, Ticket]] = []
         self._began = time.monotonic()
         self._submitted: dict[str, float] = {}  # time of the last submission of each job
 
@@ -118,9 +117,7 @@ class ClusterEngine:
                 ticket = self._submit(order, ticket)
             self._wait(order, ticket)
         finally:
-            ticket = self._waiting.pop(log, ticket)
-            if not self._stopped.is_set():
-                self._returned.append((log, ticket))
+            self._waiting.pop(log, None)
 
     def stop(self) -> None:
         """`Engine.stop`; `in_flight` names the jobs that go on."""
@@ -129,14 +126,6 @@ class ClusterEngine:
     def in_flight(self) -> list[str]:
         """The numbers of the jobs that are waited for."""
         return sorted(ticket.job for ticket in list(self._waiting.values()) if ticket.job)
-
-    def retire(self) -> None:
-        """Removes the files of jobs whose results have been taken, at the orderly end of a suite."""
-        for log, ticket in self._returned:
-            found = read_ticket(log)
-            if found is not None and found.order == ticket.order:
-                ticket_file(log).unlink(missing_ok=True)
-                ending_file(log).unlink(missing_ok=True)
 
     def _claim(self, arguments: Sequence[str], log: Path) -> Ticket:
         """The ticket of a job in flight, or of one that succeeded, with the same arguments; otherwise a new ticket."""
@@ -222,12 +211,34 @@ def require_no_jobs(out: Path, runs: str) -> None:
     Args:
         runs: name of the folder of the runs below `out`.
     """
-    for path in sorted((out / runs).glob(f"*/*/*{ticket_file(Path('x.log')).name[1:]}")):
+    for log, ticket in _tickets(out, runs):
+        if not _has_ended(log, ticket):
+            raise UserError(_in_flight(log, ticket))
+
+
+def retire(out: Path, runs: str) -> None:
+    """Removes the files of all jobs that have ended, at the orderly end of a suite, which has recorded their results.
+
+    A later suite then runs a command again, if the user has removed its record. See `require_no_jobs`.
+    """
+    for log, ticket in _tickets(out, runs):
+        if _has_ended(log, ticket):
+            ticket_file(log).unlink(missing_ok=True)
+            ending_file(log).unlink(missing_ok=True)
+
+
+def _tickets(out: Path, runs: str) -> Iterator[tuple[Path, Ticket]]:
+    """The logs of all runs that have a ticket."""
+    for path in sorted((out / runs).glob("*/*/*.job.json")):
         log = path.with_name(path.name.replace(".job.json", ".log"))
         ticket = read_ticket(log)
-        ending = None if ticket is None else read_ending(log, ticket.order)
-        if ticket is not None and (ending is None or ending.killed):
-            raise UserError(_in_flight(log, ticket))
+        if ticket is not None:
+            yield log, ticket
+
+
+def _has_ended(log: Path, ticket: Ticket) -> bool:
+    ending = read_ending(log, ticket.order)
+    return ending is not None and not ending.killed
 
 
 def _in_flight(log: Path, ticket: Ticket) -> str:

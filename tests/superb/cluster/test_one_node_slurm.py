@@ -46,7 +46,7 @@ def test_jobs_of_a_stopped_suite_go_on_and_the_same_command_waits_for_them(scena
     ("name", "text"),
     [
         ("partition", "invalid partition specified: nope"),
-        ("memory", "--mem=921600000M: allocation failure: Memory required by task is not available"),
+        ("memory", "--mem=921600000M: allocation failure: Requested node configuration is not available"),
         ("option", "--qos=nope --constraint=none: "),
         ("path", "found no sbatch on PATH"),
     ],
