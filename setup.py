@@ -50,6 +50,7 @@ CORPUS = ["espeakng-loader==0.2.4"]  # pinned: other versions synthesise other w
 ONNX = ["onnx>=1.17", "onnxruntime>=1.21", "onnxscript>=0.6", "onnx-ir>=0.1.16"]  # ONNX graphs; torch 2.9 writes them
 UNITS = ["scikit-learn>=1.2"]  # k-means over a layer of a teacher
 CLUSTER = ["submitit>=1.5.4"]  # jobs of SLURM
+RAY = ["ray>=2.60"]  # tasks of a running Ray
 FINETUNE = ["accelerate>=0.30"]  # transformers' Trainer needs it
 DEV = [
     "pytest>=8",
@@ -62,6 +63,7 @@ DEV = [
     "pyannote.metrics>=3.2.1",  # tests compare our DER with it
     *FINETUNE,  # tests run the example
     *CLUSTER,
+    *RAY,
 ]
 SUPERB = sorted({requirement for task in TASKS.values() for requirement in task})
 
@@ -114,9 +116,10 @@ setup(
         "units": UNITS,
         "finetune": FINETUNE,
         "cluster": CLUSTER,
+        "ray": RAY,
         "onnx": ONNX,
         "dev": [*DEV, *ONNX],
-        "all": [*SUPERB, *CORPUS, *UNITS, *ONNX, *CLUSTER, *DEV],
+        "all": [*SUPERB, *CORPUS, *UNITS, *ONNX, *CLUSTER, *RAY, *DEV],
     },
     scripts=["run_pretrain.py", "run_downstream.py"],  # pip puts them on PATH, so they run from any folder
     entry_points={"console_scripts": ["gendistiller = s3prl_gendistiller.cli:main"]},

@@ -14,6 +14,7 @@ import torch
 
 from s3prl_gendistiller.config_gendistiller import GenDistillerConfig
 from s3prl_gendistiller.host import compat, compat_messages
+from tests.superb.cluster.one_node_slurm import is_there as slurm_is_there
 
 compat.apply()  # transformers imports torchaudio, which a CPU-only torch cannot load as it is
 
@@ -48,16 +49,16 @@ def run_python(
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out the tests of GPUs where there is none; they are not skipped, because CI forbids skips.
+    """Leaves out the tests of what is not there; they are not skipped, because CI forbids skips.
 
-    GPU_TESTS_ON=cpu runs their lines on a CPU.
+    GPU_TESTS_ON=cpu runs the lines of the GPUs' tests on a CPU.
     """
-    if torch.cuda.is_available() or os.environ.get("GPU_TESTS_ON"):
-        return
-    left_out = [item for item in items if item.get_closest_marker("gpu")]
+    there = {"gpu": torch.cuda.is_available() or bool(os.environ.get("GPU_TESTS_ON")), "slurm": slurm_is_there()}
+    missing = [marker for marker, found in there.items() if not found]
+    left_out = [item for item in items if any(map(item.get_closest_marker, missing))]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker("gpu")]
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(autouse=True)

@@ -72,7 +72,6 @@ PRINTED_BY = {
     "superb/suite/kept_items.py": ("superb",),
     "superb/suite/language_model.py": ("superb",),
     "superb/entry/from_suite.py": ("submit",),
-    "superb/cluster": ("superb",),
     "superb/suite/duration.py": ("superb",),
     "superb/suite/estimate.py": ("superb",),
     "superb/suite/forecast.py": ("superb",),

@@ -18,7 +18,7 @@ from s3prl_gendistiller.host.feature_store import read_size
 from s3prl_gendistiller.host.paths import VARIABLE
 from s3prl_gendistiller.superb.cluster import ray_engine
 from s3prl_gendistiller.superb.cluster.controller_note import announced
-from s3prl_gendistiller.superb.cluster.engine import Cluster, ClusterEngine, require_no_jobs
+from s3prl_gendistiller.superb.cluster.engine import Cluster, ClusterEngine, require_no_jobs, retire
 from s3prl_gendistiller.superb.cluster.host_run import Order, given_environment
 from s3prl_gendistiller.superb.cluster.ray_engine import Ray
 from s3prl_gendistiller.superb.cluster.slurm import Resources, Slurm
@@ -181,12 +181,9 @@ def launching(args: argparse.Namespace, suite: Suite, jobs: int, devices: Sequen
         return
     with processes.locked(suite.out), announced(suite.out):
         chosen = CHOICES[args.cluster]
-        cluster = chosen.cluster(args, suite.out)
-        gpu = bool(args.gpus_per_run)
-        environment = {name: os.environ.get(name) for name in (VARIABLE, compat_messages.VARIABLE)}
-        template = Order("", MAIN, (), "", cpus_per_run(args), os.getcwd(), given_environment(environment), gpu=gpu)
-        template = replace(template, imported=chosen.imported)
-        engine = ClusterEngine(cluster, template, ["--device", "cuda" if gpu else "cpu"], **chosen.waiting)
+        cluster, template = chosen.cluster(args, suite.out), replace(order_of_a_run(args), imported=chosen.imported)
+        flags = ["--device", "cuda" if args.gpus_per_run else "cpu"]
+        engine = ClusterEngine(cluster, template, flags, **chosen.waiting)
         try:
             cluster.prepare(suite)
             yield engine
@@ -201,7 +198,14 @@ def launching(args: argparse.Namespace, suite: Suite, jobs: int, devices: Sequen
             raise
         finally:
             cluster.close()
-        engine.retire()
+        retire(suite.out, RUNS)
+
+
+def order_of_a_run(args: argparse.Namespace) -> Order:
+    """What the orders of all commands have in common."""
+    environment = {name: os.environ.get(name) for name in (VARIABLE, compat_messages.VARIABLE)}
+    given, gpu = given_environment(environment), bool(args.gpus_per_run)
+    return Order("", MAIN, (), "", cpus_per_run(args), os.getcwd(), given, gpu=gpu)
 
 
 def _options(given: Sequence[str]) -> dict[str, str]:

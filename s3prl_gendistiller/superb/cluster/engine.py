@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 REPEATS = 3
 """How often a job is repeated without a new checkpoint."""
-POLL_S = 1.0
+POLL_S = 0.5
 LATE_S = 10.0
 """How long an ending is waited for after the job has gone; a network file system shows a new file late."""
 CHECKPOINTS = "states-*.ckpt"
@@ -123,8 +123,8 @@ class ClusterEngine:
         self._poll_s, self._late_s = poll_s, late_s
         self._stopped = threading.Event()
         self._waiting: dict[Path, Ticket] = {}
-        self._returned: list[tuple[Path, Ticket]] = []
         self._began = time.monotonic()
+        self._submitted: dict[str, float] = {}  # time of the last submission of each job
 
     def __call__(self, arguments: Sequence[str], log: Path) -> None:
         """`Engine.__call__`; UserError too if a job ended `REPEATS` times without a result or a new checkpoint."""
@@ -138,9 +138,7 @@ class ClusterEngine:
                 ticket = self._submit(order, ticket)
             self._wait(order, ticket)
         finally:
-            ticket = self._waiting.pop(log, ticket)
-            if not self._stopped.is_set():
-                self._returned.append((log, ticket))
+            self._waiting.pop(log, None)
 
     def stop(self) -> None:
         """`Engine.stop`; `in_flight` names the jobs that go on."""
@@ -150,14 +148,6 @@ class ClusterEngine:
         """The numbers of the jobs that are waited for."""
         return sorted(ticket.job for ticket in list(self._waiting.values()) if ticket.job)
 
-    def retire(self) -> None:
-        """Removes the files of jobs whose results have been taken, at the orderly end of a suite."""
-        for log, ticket in self._returned:
-            found = read_ticket(log)
-            if found is not None and found.order == ticket.order:
-                ticket_file(log).unlink(missing_ok=True)
-                ending_file(log).unlink(missing_ok=True)
-
     def _claim(self, arguments: Sequence[str], log: Path) -> Ticket:
         """The ticket of a job in flight, or of one that succeeded, with the same arguments; otherwise a new ticket."""
         ticket = read_ticket(log)
@@ -166,7 +156,8 @@ class ClusterEngine:
             if ticket.arguments == digest(arguments):
                 ending = read_ending(log, ticket.order)
                 if ending is None or ending.killed or not (ending.status or ending.problem):
-                    logger.info("%s: goes on with job %s", log.parent, ticket.job)
+                    if ticket.job and ending is None:
+                        logger.info("%s: goes on with job %s", log.parent, ticket.job)
                     return ticket
             else:
                 self._wait_for_other(ticket, log)
@@ -179,7 +170,7 @@ class ClusterEngine:
     def _wait_for_other(self, ticket: Ticket, log: Path) -> None:
         """Waits for the end of a job with other arguments, which may write into the same folder."""
         while ticket.job and read_ending(log, ticket.order) is None:
-            if self.cluster.gone(ticket.job, self._began) is not None:
+            if self._gone(ticket.job) is not None:
                 return
             if self._stopped.wait(self._poll_s):
                 raise UserError(f"was not started, because job {ticket.job} still runs there")
@@ -187,35 +178,38 @@ class ClusterEngine:
     def _submit(self, order: Order, ticket: Ticket) -> Ticket:
         log = Path(order.log)
         ticket = write_ticket(log, replace(ticket, job=self.cluster.submit(order)))
+        self._submitted[ticket.job] = time.monotonic()
         self._waiting[log] = ticket
         logger.debug("%s: job %s", log, ticket.job)
         return ticket
 
     def _wait(self, order: Order, ticket: Ticket) -> None:
-        log, since = Path(order.log), self._began
+        log = Path(order.log)
         self._waiting[log] = ticket
         before = _checkpoints(log.parent)
         while outcome(order) is None:
             if self._stopped.wait(self._poll_s):
                 raise UserError(self.cluster.stopped(ticket.job))
-            end = self._end(order, ticket, since)
+            end = self._end(order, ticket)
             if end is not None and outcome(order) is None:
                 after = _checkpoints(log.parent)
                 repeats = ticket.repeats + 1 if after == before else 0
                 ticket, before = self._repeat(order, replace(ticket, repeats=repeats), end), after
-                since = time.monotonic()
 
-    def _end(self, order: Order, ticket: Ticket, since: float) -> str | None:
+    def _end(self, order: Order, ticket: Ticket) -> str | None:
         """How a job ended that left no ending, or one to repeat; None as long as it goes on."""
         log = Path(order.log)
         ending = read_ending(log, ticket.order)
         if ending is not None and ending.killed:
             return f"killed by signal {-ending.status} on {ending.host}"
-        end = self.cluster.gone(ticket.job, since)
+        end = self._gone(ticket.job)
         until = time.monotonic() + self._late_s
         while end is not None and outcome(order) is None and time.monotonic() < until:
             self._stopped.wait(self._poll_s / 2)
         return end
+
+    def _gone(self, job: str) -> str | None:
+        return self.cluster.gone(job, self._submitted.get(job, self._began))
 
     def _repeat(self, order: Order, ticket: Ticket, end: str) -> Ticket:
         """Submits an order again."""
@@ -238,12 +232,34 @@ def require_no_jobs(out: Path, runs: str) -> None:
     Args:
         runs: name of the folder of the runs below `out`.
     """
-    for path in sorted((out / runs).glob(f"*/*/*{ticket_file(Path('x.log')).name[1:]}")):
+    for log, ticket in _tickets(out, runs):
+        if not _has_ended(log, ticket):
+            raise UserError(_in_flight(log, ticket))
+
+
+def retire(out: Path, runs: str) -> None:
+    """Removes the files of all jobs that have ended, at the orderly end of a suite, which has recorded their results.
+
+    A later suite then runs a command again, if the user has removed its record. See `require_no_jobs`.
+    """
+    for log, ticket in _tickets(out, runs):
+        if _has_ended(log, ticket):
+            ticket_file(log).unlink(missing_ok=True)
+            ending_file(log).unlink(missing_ok=True)
+
+
+def _tickets(out: Path, runs: str) -> Iterator[tuple[Path, Ticket]]:
+    """The logs of all runs that have a ticket."""
+    for path in sorted((out / runs).glob("*/*/*.job.json")):
         log = path.with_name(path.name.replace(".job.json", ".log"))
         ticket = read_ticket(log)
-        ending = None if ticket is None else read_ending(log, ticket.order)
-        if ticket is not None and (ending is None or ending.killed):
-            raise UserError(_in_flight(log, ticket))
+        if ticket is not None:
+            yield log, ticket
+
+
+def _has_ended(log: Path, ticket: Ticket) -> bool:
+    ending = read_ending(log, ticket.order)
+    return ending is not None and not ending.killed
 
 
 def _in_flight(log: Path, ticket: Ticket) -> str:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.lock import locked
@@ -30,6 +31,7 @@ KILLED_WITHIN_S = 10.0
 LOST = 255  # multiprocessing's status of a process whose end it could not observe
 _POLL_S = 1.0
 _running: set[multiprocessing.process.BaseProcess] = set()
+_contexts: dict[bool, Any] = {}  # how processes start here, without and with a GPU; finding out takes seconds
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,8 @@ def _run(order: Order, log: Path, lock: int) -> int:
     trial = run_process.compute_on_gpu if order.gpu else None
     messages = begin_log(log, order.arguments, {})
     with surrounded_by(environment), _signals_kept():
-        context = starting(trial, environment, order.imported)
+        context = _contexts.get(order.gpu) or starting(trial, environment, order.imported)
+        _contexts[order.gpu] = context
         given = (order, str(messages), environment, Inherited(lock))
         process = context.Process(target=_run_command, args=given)
         process.start()

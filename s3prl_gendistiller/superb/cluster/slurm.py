@@ -1,4 +1,4 @@
-"""SLURM, through submitit: one job for each command.
+"""SLURM, through submitit: one job for each command, or for several (see `handover`).
 
 Whether a job has ended is read from the ending that the host writes and from squeue, never from accounting, which many
 clusters lack. This module imports no torch, since each job imports it.
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.superb.cluster.handover import hand_over, orders
 from s3prl_gendistiller.superb.cluster.host_run import Order, end_runs, run_on_host
 
 if TYPE_CHECKING:
@@ -55,13 +56,24 @@ class Resources:
 
 
 class HostRun:
-    """What a job calls. SLURM's notice before it ends a job calls `checkpoint`, and the job is queued again."""
+    """What a job calls. SLURM's notice before it ends a job calls `checkpoint`, and the job is queued again.
 
-    def __init__(self, order: Order) -> None:
-        self.order = order
+    Args:
+        order: the first order of the job.
+        folder: folder of jobs, in which further orders are handed over.
+    """
+
+    def __init__(self, order: Order, folder: str) -> None:
+        self.order, self.folder = order, folder
 
     def __call__(self) -> int:
-        return run_on_host(self.order)
+        job, status = str(_submitit().JobEnvironment().job_id), 0
+        for order in orders(self.order, Path(self.folder), job):
+            self.order = order
+            status = run_on_host(order)
+            if status < 0:  # the whole job may be about to be killed
+                break
+        return status
 
     def checkpoint(self) -> Any:
         from submitit.helpers import DelayedSubmission
@@ -127,6 +139,8 @@ class Slurm:
     def require(self) -> None:
         """UserError, before anything runs, if SLURM is not there or refuses a job with these resources."""
         _submitit()
+        if self._kind != "slurm":
+            return
         if shutil.which("sbatch") is None:
             found = "found no sbatch on PATH, expected a machine from which SLURM's jobs are submitted"
             raise UserError(f"--cluster slurm: {found}; log in on such a machine, or leave --cluster out")
@@ -140,11 +154,13 @@ class Slurm:
         """`engine.Cluster.submit`."""
         log = Path(order.log)
         with self._guard:
+            if (job := hand_over(order, self.folder)) is not None:
+                return job
             if self._executor is None:
                 self._executor = self._made()
             self._executor.update_parameters(name=f"{log.parent.parent.name} {log.parent.name} {log.stem}")
             try:
-                return str(self._executor.submit(HostRun(order)).job_id)
+                return str(self._executor.submit(HostRun(order, str(self.folder))).job_id)
             except (_submitit().core.utils.FailedJobError, OSError) as error:
                 said = re.findall(r"sbatch: error: (.*)", str(error)) or str(error).splitlines()[-1:]
                 raise UserError(f"sbatch refused the job: {' | '.join(said)}") from error

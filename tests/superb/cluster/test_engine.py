@@ -12,7 +12,7 @@ import pytest
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.cluster import engine as module
-from s3prl_gendistiller.superb.cluster.engine import ClusterEngine, require_no_jobs
+from s3prl_gendistiller.superb.cluster.engine import ClusterEngine, require_no_jobs, retire
 from s3prl_gendistiller.superb.cluster.ticket import ending_file, new_ticket, read_ticket, ticket_file, write_ticket
 from tests.superb.cluster.spawning import Spawning, engine, wait_until
 
@@ -53,7 +53,7 @@ def test_a_command_runs_with_the_flags_of_the_engine_and_leaves_no_files_of_its_
     launch(["-m", "train", "-a"], log)
     assert "\n-m train -a --device cpu " in log.read_text() and ticket_file(log).exists()
     launch.stop()
-    launch.retire()
+    retire(log.parents[3], "runs")
     assert sorted(path.name for path in log.parent.glob("superb_train*")) == ["superb_train.err", "superb_train.log"]
 
 
@@ -106,7 +106,7 @@ def test_a_new_controller_waits_for_the_job_in_flight(cluster: Spawning, log: Pa
     first.stop()
     thread.join(10)
     assert problems == [f"goes on as job {number}"]
-    first.retire()
+    retire(log.parents[3], "runs")  # a job in flight keeps its ticket
     engine(cluster, log.parent, "train")(arguments, log)
     assert len(cluster.jobs) == 1 and log.read_text().count("$ run_downstream.py") == 1
 
