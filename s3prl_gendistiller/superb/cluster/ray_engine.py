@@ -81,7 +81,7 @@ class Ray:
         connect(self.address)
         if not self.slots():
             has = "; ".join(f"{node.host}: {_amounts(node.resources)}" for node in _nodes())
-            remedy = "start nodes with more (ray start --num-cpus N --num-gpus N), or ask for less for each run"
+            remedy = "start nodes with more, or ask for less for each run"
             raise UserError(f"--cluster ray: no node has {_amounts(self._asked)} for a run; found {has}; {remedy}")
 
     def slots(self) -> int:
