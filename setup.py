@@ -50,7 +50,7 @@ CORPUS = ["espeakng-loader==0.2.4"]  # pinned: other versions synthesise other w
 ONNX = ["onnx>=1.17", "onnxruntime>=1.21", "onnxscript>=0.6", "onnx-ir>=0.1.16"]  # ONNX graphs; torch 2.9 writes them
 UNITS = ["scikit-learn>=1.2"]  # k-means over a layer of a teacher
 CLUSTER = ["submitit>=1.5.4"]  # jobs of SLURM
-RAY = ["ray>=2.60"]  # tasks of a running Ray
+RAY = ["ray>=2.60,<3"]  # tasks of a running Ray
 FINETUNE = ["accelerate>=0.30"]  # transformers' Trainer needs it
 DEV = [
     "pytest>=8",

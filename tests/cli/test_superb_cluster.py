@@ -24,6 +24,11 @@ def parsed(*flags: str) -> argparse.Namespace:
     ("flags", "message"),
     [
         ("--max-jobs 3", "--max-jobs: found with --cluster local, expected --cluster slurm"),
+        ("--ray-address head:6379", "--ray-address: found with --cluster local, expected --cluster ray; leave it out"),
+        ("--cluster ray --partition gpu", "--partition: found with --cluster ray, expected --cluster slurm; leave it"),
+        ("--cluster ray --hours-per-run 2", "--hours-per-run: found with --cluster ray, expected --cluster slurm"),
+        ("--cluster ray --jobs 2", "--jobs: found with --cluster ray; give --max-jobs in its place"),
+        ("--cluster ray --memory-per-run much", "--memory-per-run: found 'much', expected a size such as"),
         ("--partition gpu", "--partition: found with --cluster local, expected --cluster slurm; leave it out"),
         ("--slurm qos=low", "--slurm: found with --cluster local, expected --cluster slurm; leave it out"),
         ("--cluster slurm --jobs 2", "--jobs: found with --cluster slurm; give --max-jobs in its place"),
@@ -55,6 +60,15 @@ def test_a_dry_run_says_what_would_be_submitted() -> None:
     options = "--cpus-per-task=4 --mem=16384M --gpus-per-node=1 --partition=gpu --time=150 --account=lab --exclusive"
     (line,) = described(args)
     assert line.startswith("--cluster slurm, 8 at a time: ") and line.endswith(f": sbatch {options}")
+
+
+def test_a_dry_run_of_ray_starts_and_asks_nothing() -> None:
+    (line,) = described(parsed("--cluster", "ray", "--ray-address", "head:6379", "--gpus-per-run", "1"))
+    assert line == "--cluster ray, 8 at a time: each run a task of Ray (head:6379): 4 CPU, 1 GPU"
+    assert (
+        "(head of RAY_ADDRESS or of this host): 1 CPU, 0 GPU, 2 GB"
+        in described(parsed("--cluster", "ray", "--memory-per-run", "2G", "--max-jobs", "3"))[0]
+    )
 
 
 def test_without_gpus_a_run_has_one_core_and_little_memory() -> None:

@@ -8,8 +8,10 @@ and checkpoints are.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import secrets
+import socket
 import sys
 import threading
 from collections.abc import Sequence
@@ -66,15 +68,16 @@ class Ray:
         self._lost = threading.Event()
         self._closed = threading.Event()
         self._quiet = contextlib.ExitStack()
+        self._connected = threading.RLock()  # no call of Ray's while its connection is ended
+        self._sent: probe.Probe | None = None
 
     def describe(self) -> str:
         """The resources of a run, in words."""
         parts = [f"{self._asked['CPU']} CPU", f"{self._asked['GPU']} GPU"]
         if self._asked["memory"]:
             parts.append(f"{self._asked['memory'] / 1e9:g} GB")
-        return f"each run a task of Ray ({self.address or 'the address of RAY_ADDRESS or of this host'}): " + ", ".join(
-            parts
-        )
+        head = self.address or "head of RAY_ADDRESS or of this host"
+        return f"each run a task of Ray ({head}): {', '.join(parts)}"
 
     def require(self) -> None:
         """Connects to the cluster; UserError if it does not answer, is of another version, or has no room for a run."""
@@ -93,40 +96,48 @@ class Ray:
         reads = probe.needed(suite, os.environ.get(VARIABLE))
         with probe.laid(suite.out, reads, suite.cache) as sent:
             probe.refuse(_probed([node for node in _nodes() if self._held_by(node)], sent))
+            self._sent = sent
         self._quiet.enter_context(contextlib.redirect_stdout(OwnThreads(sys.stdout)))
         threading.Thread(target=self._watch, daemon=True).start()
 
     def submit(self, order: Order) -> str:
         """`Cluster.submit`."""
-        import ray
-
-        self._require_head()
         job = secrets.token_hex(4)
-        options: dict[str, Any] = {"num_cpus": self._asked["CPU"], "num_gpus": self._asked["GPU"]}
-        if self._asked["memory"]:
-            options["memory"] = self._asked["memory"]
-        # max_calls: a worker that ran on a GPU is used again, since only its child process has touched the GPU
-        task = ray.remote(max_calls=0)(run_on_host).options(**options, max_retries=HOST_DEATHS, name=_name(order))
-        self._refs[job] = task.remote(order)
-        self._orders.append(order)
+        with self._connected:
+            self._require_head()
+            if self._closed.is_set():
+                raise UserError("was not started, because the suite was stopped")
+            self._refs[job] = self._task.options(name="/".join(Path(order.log).parts[-3:])).remote(self._sent, order)
+            self._orders.append(order)
         return job
 
     def gone(self, job: str, since: float) -> str | None:
         """`Cluster.gone`; UserError if Ray's head was lost."""
         import ray
 
-        self._require_head()
-        if self._closed.is_set():
-            return None
-        ref = self._refs.get(job)
-        if ref is None:
-            return "it ended with the process that started it"
-        if not ray.wait([ref], timeout=0)[0]:
-            return None
-        try:
-            return f"its task returned {ray.get(ref)}"
-        except Exception as error:  # Ray's own, or one that was raised on the host
-            return first_line(error)
+        with self._connected:
+            self._require_head()
+            if self._closed.is_set():
+                return None
+            ref = self._refs.get(job)
+            if ref is None:
+                return "it ended with the process that started it"
+            if not ray.wait([ref], timeout=0)[0]:
+                return None
+            try:
+                return f"its task returned {ray.get(ref)}"
+            except Exception as error:  # Ray's own, or one that was raised on the host
+                return first_line(error)
+
+    @functools.cached_property
+    def _task(self) -> Any:
+        import ray
+
+        options: dict[str, Any] = {"num_cpus": self._asked["CPU"], "num_gpus": self._asked["GPU"]}
+        if self._asked["memory"]:
+            options["memory"] = self._asked["memory"]
+        # max_calls: a worker that ran on a GPU is used again, since only its child process has touched the GPU
+        return ray.remote(**options, max_retries=HOST_DEATHS, max_calls=0)(run_compared)
 
     def advice(self, job: str) -> str:
         """`Cluster.advice`."""
@@ -149,10 +160,11 @@ class Ray:
         self._quiet.close()
         if self._lost.is_set() or not first:
             return  # whether tasks go on without their head is not known
-        with contextlib.suppress(Exception):  # a head that was just lost
-            for ref in self._refs.values():
-                ray.cancel(ref, force=True)
-        ray.shutdown()
+        with self._connected:
+            with contextlib.suppress(Exception):  # a head that was just lost
+                for ref in self._refs.values():
+                    ray.cancel(ref, force=True)
+            ray.shutdown()
         for order in self._orders:
             give_up(Path(order.log), order.order)
 
@@ -176,7 +188,15 @@ class Ray:
             silent = 0.0 if answers else silent + HEARTBEAT_S
         if silent >= LOST_S:
             self._lost.set()
-            ray.shutdown()  # otherwise Ray ends this process, before it can write what it has
+            with self._connected:
+                ray.shutdown()  # otherwise Ray ends this process, before it can write what it has
+
+
+def run_compared(sent: probe.Probe | None, order: Order) -> int:
+    """On a node: `run_on_host`; UserError if the node, which may have joined late, lacks something."""
+    if sent is not None and (found := probe.problems(sent, socket.gethostname())):
+        raise UserError("; ".join(found))
+    return run_on_host(order)
 
 
 def _nodes() -> list[Node]:
@@ -225,7 +245,3 @@ def _answer(node: Node, ref: Any, sent: probe.Probe) -> list[str]:
 
 def _amounts(resources: dict[str, Any]) -> str:
     return ", ".join(f"{resources.get(name, 0):g} {name}" for name in ("CPU", "GPU"))
-
-
-def _name(order: Order) -> str:
-    return "/".join(Path(order.log).parts[-3:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,8 +16,9 @@ from typing import Any
 
 import pytest
 
+from s3prl_gendistiller.cli import main
 from s3prl_gendistiller.errors import UserError
-from s3prl_gendistiller.superb.cluster import probe, ray_engine
+from s3prl_gendistiller.superb.cluster import probe, ray_connection, ray_engine
 from s3prl_gendistiller.superb.cluster.probe import PROBE
 from s3prl_gendistiller.superb.cluster.ray_engine import Ray
 from s3prl_gendistiller.superb.cluster.ticket import ticket_file
@@ -24,6 +26,11 @@ from s3prl_gendistiller.superb.suite.suite import Suite
 from tests.conftest import ROOT
 from tests.superb.cluster.ray_nodes import Nodes, cluster, kill_group, wait_until
 from tests.superb.cluster.ray_runs import engine, log_of, training
+from tests.superb.noise_corpora import write_ten
+
+SHORT = ",,".join(
+    f"config.runner.{key}={steps}" for key, steps in {"total_steps": 2, "eval_step": 2, "save_step": 2}.items()
+)
 
 # a node whose torch is another, and which does not see folders of one name
 OTHER_NODE = """
@@ -97,6 +104,35 @@ def test_more_than_a_node_has_is_refused(nodes: Nodes, connected: Ray) -> None:
     with pytest.raises(UserError, match="no node has 1 CPU, 1 GPU"):
         Ray(nodes.address, gpus=1).require()
     assert Ray(nodes.address, memory=2**50).slots() == 0
+
+
+def test_a_cluster_of_another_version_is_named_with_both_versions(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_connection, "_ASK", f"import ray; ray.__version__ = '2.0.0'\n{ray_connection._ASK}")
+    with pytest.raises(UserError, match=r"Ray: 2\.\d\d.* Python: 3.* started with: Ray: 2\.0\.0"):
+        Ray(nodes.address).require()
+
+
+def test_a_suite_gives_the_results_of_the_local_pool(
+    nodes: Nodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SUPERB_DATA", str(write_ten(tmp_path / "ten")))
+    command = ["superb", "--student", "fbank", "--tasks", "ks", "-o", SHORT]
+    assert main([*command, "--out", str(tmp_path / "local"), "--jobs", "2"]) == 0
+    assert main([*command, "--out", str(tmp_path / "ray"), "--cluster", "ray", "--ray-address", nodes.address]) == 0
+    found = [json.loads((tmp_path / name / "results.json").read_text()) for name in ("local", "ray")]
+    assert all(student["tasks"]["ks"]["values"] for student in found[1]["students"].values())
+    assert without_times(found[0]) == without_times(found[1])
+    assert "(raylet)" not in "".join(capsys.readouterr())
+    assert not list((tmp_path / "ray").rglob("*.job.json"))
+
+
+def without_times(content: Any) -> Any:
+    """Results without what differs from run to run."""
+    if not isinstance(content, dict):
+        return content
+    return {key: without_times(value) for key, value in content.items() if key not in ("seconds", "folders", "cost")}
 
 
 def test_a_node_that_lacks_the_folder_or_has_other_versions_is_named_before_the_first_run(
