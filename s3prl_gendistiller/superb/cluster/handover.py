@@ -55,7 +55,7 @@ def hand_over(order: Order, folder: Path) -> str | None:
         job = path.name.removesuffix(_OFFER)
         try:
             offer = read_json(path)
-            if offer.get("folder") not in ("", str(Path(order.log).parent)):
+            if not isinstance(offer, dict) or offer.get("folder") not in ("", str(Path(order.log).parent)):
                 continue
             if time.time() - path.stat().st_mtime > OFFER_S:
                 path.unlink()  # of a job that was killed meanwhile

@@ -79,10 +79,19 @@ def one_node(folder: Path, cpus: int = 2, hidden: Path | None = None) -> Iterato
         for command in (munged, ["slurmctld", "-D", "-c"], node):
             stack.enter_context(_started(command, folder, environment))
         _wait_until_idle(folder, environment)
-        yield environment
-        for line in _answer(["squeue", "--noheader", "--format=%A"], environment).split():
-            subprocess.run(["scancel", "--signal=KILL", line], env=environment, capture_output=True)
-            subprocess.run(["scancel", line], env=environment, capture_output=True)
+        try:
+            yield environment
+        finally:
+            _cancel_all(environment)
+
+
+def _cancel_all(environment: dict[str, str]) -> None:
+    """Cancels all jobs and waits for their ends, because their processes outlive the daemons."""
+    until = time.monotonic() + 30
+    while (jobs := _answer(["squeue", "--noheader", "--format=%A"], environment).split()) and time.monotonic() < until:
+        subprocess.run(["scancel", "--full", "--signal=KILL", *jobs], env=environment, capture_output=True)
+        subprocess.run(["scancel", *jobs], env=environment, capture_output=True)
+        time.sleep(0.2)
 
 
 @contextlib.contextmanager

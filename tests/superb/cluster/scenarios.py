@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tests.superb.cluster.controllers import Controllers, wait_until
+from tests.superb.cluster.controllers import Controllers, descendants, wait_until
 from tests.superb.cluster.downstream import GATE
 
 
@@ -74,6 +74,26 @@ def stopped(controllers: Controllers) -> dict[str, Any]:
     return {"second": second, "jobs": jobs, "stop": {"status": status, "said": said}, **_to_the_end(controllers)}
 
 
+def noticed(controllers: Controllers) -> dict[str, Any]:
+    """The cluster takes the hosts of two jobs back, and says so before; for submitit's local executor."""
+    gate = controllers.out.with_name("gate")
+    os.environ[GATE] = str(gate)
+    controllers.start()
+    wait_until(lambda: len(controllers.in_training()) == 2)
+    jobs = sorted(controllers.tickets().values())
+    controllers.said()
+    for job in jobs:
+        for process in descendants(int(job)):  # as SLURM does, to all processes of the job
+            os.kill(process, signal.SIGUSR2)
+    logs = list(controllers.tickets())
+    wait_until(lambda: all(log.read_text().count("$ run_downstream.py") == 2 for log in logs))
+    same = sorted(controllers.tickets().values()) == jobs
+    gate.touch()
+    del os.environ[GATE]
+    found = _to_the_end(controllers)
+    return {"same": same, "said": controllers.said(), **found}
+
+
 def refused(controllers: Controllers) -> dict[str, Any]:
     """A partition that does not exist, more memory than any host has, no SLURM, and jobs that are still in flight."""
     found = {}
@@ -118,7 +138,7 @@ def _is_running(controllers: Controllers) -> bool:
     return True
 
 
-SCENARIOS = {made.__name__: made for made in (kills, few_kills, stopped, refused, unseen)}
+SCENARIOS = {made.__name__: made for made in (kills, few_kills, stopped, noticed, refused, unseen)}
 
 if __name__ == "__main__":
     kind, folder, *names = sys.argv[1:]

@@ -43,7 +43,7 @@ def was_stopped_and_went_on(found: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return played("local", tmp_path_factory.mktemp("local"), "kills", "stopped")
+    return played("local", tmp_path_factory.mktemp("local"), "kills", "stopped", "noticed")
 
 
 def test_twenty_kills_of_jobs_and_controllers_lose_nothing_and_repeat_nothing(local: dict[str, Any]) -> None:
@@ -53,3 +53,8 @@ def test_twenty_kills_of_jobs_and_controllers_lose_nothing_and_repeat_nothing(lo
 
 def test_jobs_of_a_stopped_suite_go_on_and_the_same_command_waits_for_them(local: dict[str, Any]) -> None:
     was_stopped_and_went_on(local["stopped"])
+
+
+def test_a_job_whose_host_is_taken_back_is_queued_again_and_goes_on_from_its_checkpoint(local: dict[str, Any]) -> None:
+    assert local["noticed"]["same"] and "is repeated" not in local["noticed"]["said"]
+    nothing_was_lost_or_repeated(local["noticed"])
