@@ -20,7 +20,7 @@ from typing import Any, TextIO
 from s3prl_gendistiller.errors import UserError
 
 KNOCK_S = 5.0
-ANSWER_S = 30.0  # a busy host needs seconds to import Ray
+ANSWER_S = 20.0  # a busy host needs seconds to import Ray
 _ASK = """
 import logging, sys, ray
 try:
