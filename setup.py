@@ -50,6 +50,8 @@ CORPUS = ["espeakng-loader==0.2.4"]  # pinned: other versions synthesise other w
 ONNX = ["onnx>=1.17", "onnxruntime>=1.21", "onnxscript>=0.6", "onnx-ir>=0.1.16"]  # ONNX graphs; torch 2.9 writes them
 UNITS = ["scikit-learn>=1.2"]  # k-means over a layer of a teacher
 BOARD = ["vl-convert-python>=1.8"]  # Vega-Lite in one script, without the network
+CLUSTER = ["submitit>=1.5.4"]  # jobs of SLURM
+RAY = ["ray>=2.60,<3"]  # tasks of a running Ray
 FINETUNE = ["accelerate>=0.30"]  # transformers' Trainer needs it
 DEV = [
     "pytest>=8",
@@ -63,6 +65,8 @@ DEV = [
     *FINETUNE,  # tests run the example
     *BOARD,
     "selenium>=4.25",  # tests open the board in a browser
+    *CLUSTER,
+    *RAY,
 ]
 SUPERB = sorted({requirement for task in TASKS.values() for requirement in task})
 
@@ -116,9 +120,11 @@ setup(
         "units": UNITS,
         "finetune": FINETUNE,
         "board": BOARD,
+        "cluster": CLUSTER,
+        "ray": RAY,
         "onnx": ONNX,
         "dev": [*DEV, *ONNX],
-        "all": [*SUPERB, *CORPUS, *UNITS, *BOARD, *ONNX, *DEV],
+        "all": [*SUPERB, *CORPUS, *UNITS, *BOARD, *ONNX, *CLUSTER, *RAY, *DEV],
     },
     scripts=["run_pretrain.py", "run_downstream.py"],  # pip puts them on PATH, so they run from any folder
     entry_points={"console_scripts": ["gendistiller = s3prl_gendistiller.cli:main"]},

@@ -15,6 +15,7 @@ import torch
 
 from s3prl_gendistiller.config_gendistiller import GenDistillerConfig
 from s3prl_gendistiller.host import compat, compat_messages
+from tests.superb.cluster.one_node_slurm import is_there as slurm_is_there
 
 compat.apply()  # transformers imports torchaudio, which a CPU-only torch cannot load as it is
 
@@ -51,6 +52,7 @@ def run_python(
 NEEDS = {
     "gpu": lambda: torch.cuda.is_available() or bool(os.environ.get("GPU_TESTS_ON")),  # "cpu" runs their lines there
     "browser": lambda: all(shutil.which(program) for program in ("chromium", "chromedriver")),
+    "slurm": slurm_is_there,
 }
 """Markers of tests that need a device or programs of the system, each with whether it is there."""
 

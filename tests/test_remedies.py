@@ -66,6 +66,7 @@ PRINTED_BY = {
     "models/upstream.py": ("run_downstream.py",),
     "formats/headers.py": ("run_downstream.py",),
     "superb/board": ("board",),
+    "superb/cluster": ("superb",),
     "superb/comparison/compared.py": ("superb",),
     "superb/corpus/lists.py": ("data",),
     "superb/corpus/make.py": ("data",),
@@ -107,6 +108,7 @@ LAUNCHING = {
     "data_archives": ("data",),
     "superb_compare": ("superb",),
     "superb_flags": ("superb",),
+    "superb_cluster": ("superb",),
 }
 # Of other programs: what stands before a flag or in backticks.
 FOREIGN_FLAGS = {"--output_dir", "--help", "--version", "-n 4096", "-m s3prl", "-m s3prl_gendistiller", "-m {module}"}

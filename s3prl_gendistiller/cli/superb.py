@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from s3prl_gendistiller.cli import arguments, downstream
+from s3prl_gendistiller.cli import arguments, superb_cluster
 from s3prl_gendistiller.cli.superb_compare import compare
 from s3prl_gendistiller.cli.superb_flags import EXAMPLE, add_flags, read_suite
 from s3prl_gendistiller.corpora.catalogue import check_corpora, is_synthetic
@@ -25,7 +25,7 @@ from s3prl_gendistiller.superb.cost import multiply_adds
 from s3prl_gendistiller.superb.models import one_per_distillation
 from s3prl_gendistiller.superb.suite import benchmark, cache_size, processes, record, results
 from s3prl_gendistiller.superb.suite.display import Display
-from s3prl_gendistiller.superb.suite.dry_run import planned_work
+from s3prl_gendistiller.superb.suite.dry_run import Work, planned_work
 from s3prl_gendistiller.superb.suite.forecast import Forecast
 from s3prl_gendistiller.superb.suite.report import choose_references, write_report
 from s3prl_gendistiller.superb.suite.suite import Layers, Suite
@@ -55,8 +55,8 @@ def run(args: argparse.Namespace) -> int:
         check_device(device, "--devices")
     results.require_same_settings(suite)
     record.require_own_folders(suite)
-    jobs = processes.jobs_that_fit(args.jobs, args.devices)
-    forecast = Forecast(suite, planned_work(suite, layers, begun=True), args.tflops, jobs, args.devices)
+    superb_cluster.require_cluster(args)
+    forecast = _forecast(args, suite, planned_work(suite, layers, begun=True), None)
     if suite.cache is not None:
         seconds = cache_size.cached_seconds(suite)
         cache_size.require_room(suite, suite.cache, kept, seconds)
@@ -66,19 +66,20 @@ def run(args: argparse.Namespace) -> int:
     forecast.require_room()
     if forecast.plan:
         logger.info("%s", forecast.line())
-    devices = [args.devices[slot % len(args.devices)] for slot in range(jobs)] if args.devices else []
     try:
-        _run(suite, layers, forecast, devices, (args.score_from, args.score_to))
-    except KeyboardInterrupt:
-        print("stopped; finished parts are kept, and the same command continues the suite", file=sys.stderr)
+        _run(args, suite, layers, forecast)
+    except KeyboardInterrupt as stop:
+        text = "stopped; finished parts are kept, and the same command continues the suite"
+        print(f"{text}; {stop}" if str(stop) else text, file=sys.stderr)
         return 130
     return 0
 
 
-def _run(suite: Suite, layers: Layers, forecast: Forecast, devices: Sequence[str], references: tuple[str, str]) -> None:
+def _run(args: argparse.Namespace, suite: Suite, layers: Layers, forecast: Forecast) -> None:
     """Runs the suite and writes all results, also when some of the runs failed."""
     jobs = forecast.at_a_time
-    with _ended_by_signal(), processes.running(suite.out, downstream.main, jobs, devices) as launch:
+    devices = [args.devices[slot % len(args.devices)] for slot in range(jobs)] if args.devices else []
+    with _ended_by_signal(), superb_cluster.launching(args, suite, jobs, devices) as launch:
         display = Display(forecast.remaining())
         with display.shown():
             found, failures = benchmark.run_suite(suite, launch, layers, jobs, display.watching)
@@ -86,7 +87,7 @@ def _run(suite: Suite, layers: Layers, forecast: Forecast, devices: Sequence[str
             measured = multiply_adds.measure(one_per_distillation(suite.models))
             costs = {model.name: measured[one.name] for model, one in suite.checkpoints()}
             whole, all_results, all_costs = results.merged(suite, found, costs)
-            score = choose_references(all_results, *references, suite.preset)
+            score = choose_references(all_results, args.score_from, args.score_to, suite.preset)
             paths = write_report(whole, all_results, failures, score, all_costs)
             print(paths[1].read_text(encoding="utf-8"))
             print(", ".join(map(str, paths)))
@@ -103,13 +104,29 @@ def _plan_lines(args: argparse.Namespace, suite: Suite, layers: Layers, kept: Ma
     """The lines of a dry run: commands, after comments on time, disk and paths."""
     # the plan is for a machine that fits the preset, which may be another than this one
     on_gpu = suite.preset in PUBLISHED_CORPORA and "cpu" not in args.devices or processes.needs_gpu(args.devices)
-    at_a_time = args.jobs or len(args.devices) or (1 if on_gpu else processes.jobs_that_fit(None))
-    forecast = Forecast(suite, planned_work(suite, layers), args.tflops, at_a_time, args.devices, on_gpu=on_gpu)
-    lines = [*forecast.table(), *forecast.paths()]
+    forecast = _forecast(args, suite, planned_work(suite, layers), on_gpu)
+    lines = [*forecast.table(), *forecast.paths(), *superb_cluster.described(args)]
     if suite.cache is not None:
         lines.append(cache_size.describe(suite, suite.cache, kept, cache_size.cached_seconds(suite)))
     yield from (f"# {line}" for line in lines)
     yield from (f"run_downstream.py {shlex.join(work.command)}" for work in forecast.plan)
+
+
+def _forecast(args: argparse.Namespace, suite: Suite, plan: Sequence[Work], on_gpu: bool | None) -> Forecast:
+    """The forecast of a plan, on a cluster or on this machine.
+
+    Args:
+        on_gpu: whether the plan is for a machine with GPUs; None for a plan for this machine.
+    """
+    at_a_time = superb_cluster.at_a_time(args)
+    speed = superb_cluster.speed_of_run(args)
+    if at_a_time is not None:
+        on_gpu = bool(args.gpus_per_run)
+    elif on_gpu is None:
+        at_a_time = processes.jobs_that_fit(args.jobs, args.devices)
+    else:
+        at_a_time = args.jobs or len(args.devices) or (1 if on_gpu else processes.jobs_that_fit(None))
+    return Forecast(suite, plan, args.tflops, at_a_time, args.devices, on_gpu=on_gpu, speed=speed)
 
 
 def _damaged_speech() -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from s3prl_gendistiller.cli import arguments
+from s3prl_gendistiller.cli.superb_cluster import add_cluster_flags, check_cluster_flags
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.devices import NAME
 from s3prl_gendistiller.host.downstream_config import check_downstream
@@ -45,6 +46,9 @@ head three times. A student has one row, mean ± standard deviation over all its
 --cache-features: the command first prints how much disk the features may take. Crops drawn at random are not kept, and
 1 GB of the disk stays free; features without room are computed in each epoch. At --cache-limit, features of models that
 no run uses make room, the oldest first.
+
+example, each command a job of SLURM on one GPU:
+  gendistiller superb --preset official --student mine=run --cluster slurm --partition gpu --gpus-per-run 1 --max-jobs 8
 
 example, two students of the suite in result/superb:
   gendistiller superb --compare mine fbank
@@ -104,6 +108,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--score-from", metavar="NAME", default="fbank", help="name of the model whose score is 0 (fbank)")
     add("--score-to", metavar="NAME", default="teacher", help="name of the model whose score is 1000 (teacher)")
     add("--dry-run", action="store_true", help="print the plan and its commands, and run nothing")
+    add_cluster_flags(parser)
 
 
 def read_suite(args: argparse.Namespace) -> Suite:
@@ -153,6 +158,7 @@ def _check_pairs(args: argparse.Namespace, suite: Suite) -> None:
         raise UserError(f"--hardware: found {args.hardware} with --preset small, which fits everywhere; leave it out")
     if args.cache_limit is not None and args.cache_features is None:
         raise UserError(f"{LIMIT_FLAG}: found without {CACHE_FLAG}, whose size it limits; leave it out")
+    check_cluster_flags(args)
     for device in args.devices:  # a plan may be for another machine, so that only the form of the name is checked
         if not NAME.fullmatch(device):
             raise UserError(f"--devices: found {device}, expected cpu, cuda or a GPU such as cuda:0")

@@ -26,7 +26,10 @@ TRAIN_LOG, TEST_LOG = "superb_train.log", "superb_test.log"
 logger = logging.getLogger(__name__)
 
 Launch = Callable[[Sequence[str], Path], None]
-"""Runs run_downstream.py with arguments and appends its output to a file; raises UserError if the run fails."""
+"""Runs run_downstream.py with arguments; raises UserError if the run fails.
+
+Its output is appended to a file, if it is a training that goes on (``-a``); else the file begins anew.
+"""
 Watching = Callable[[Run, Path], contextlib.AbstractContextManager[None]]
 """Shows the progress of a run's command, whose output goes into the file, as long as the context lasts."""
 
@@ -95,7 +98,6 @@ class ExperimentFolders:
     def _values(self, run: Run, checkpoint: Path | None, evaluation: str) -> tuple[dict[str, float], float]:
         """The metrics of one checkpoint, and the seconds that the evaluation took."""
         log = run.folder / TEST_LOG
-        log.unlink(missing_ok=True)
         seconds = self._timed(run, run.evaluate_command(checkpoint, evaluation), log)
         config = run.suite.config(run.task)
         return printed.evaluated(run.task, run.folder, _text(log), config, run.tested_split), seconds

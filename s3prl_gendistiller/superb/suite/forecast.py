@@ -28,6 +28,7 @@ class Forecast:
         at_a_time: number of runs.
         devices: the given --devices; empty for the device that run_downstream.py chooses.
         on_gpu: whether the runs use GPUs; None for what this machine has.
+        speed: 10^12 floating point operations per second of each run, on other hosts; None for runs on this machine.
     """
 
     def __init__(
@@ -39,10 +40,12 @@ class Forecast:
         devices: Sequence[str],
         *,
         on_gpu: bool | None = None,
+        speed: float | None = None,
     ) -> None:
-        self.suite, self.plan, self.at_a_time, self._asked = suite, plan, at_a_time, asked
+        self.suite, self.plan, self.at_a_time, self._asked, self._here = suite, plan, at_a_time, asked, speed is None
         self._on_gpu = processes.needs_gpu(devices) if on_gpu is None else on_gpu
-        self._rate = sustained(asked, self._on_gpu, min(len(set(devices)) or 1, at_a_time), at_a_time)
+        gpus = min(len(set(devices)) or 1, at_a_time)
+        self._rate = sustained(asked, self._on_gpu, gpus, at_a_time) if speed is None else speed
 
     def table(self) -> list[str]:
         """The estimate of each student and task, and what it is based on."""
@@ -99,7 +102,7 @@ class Forecast:
 
     def _without_gpu(self) -> list[str]:
         """A line for a plan for GPUs on a machine that has none."""
-        if not self._on_gpu or processes.needs_gpu([]):
+        if not self._on_gpu or not self._here or processes.needs_gpu([]):
             return []
         jobs = processes.jobs_that_fit(None)
         rate = sustained(None, False, 1, jobs)

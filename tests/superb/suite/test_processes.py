@@ -17,16 +17,15 @@ import pytest
 from s3prl_gendistiller.cli import downstream
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.devices import check_device
-from s3prl_gendistiller.superb.suite import processes
+from s3prl_gendistiller.superb.suite import processes, run_process
 from s3prl_gendistiller.superb.suite.processes import (
     Processes,
     jobs_that_fit,
     locked,
     placed,
-    starting,
-    surroundings,
     threads_of,
 )
+from s3prl_gendistiller.superb.suite.run_process import starting, surroundings
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -189,7 +188,7 @@ def test_runs_are_forked_where_a_forked_process_can_do_what_they_need(monkeypatc
     assert starting(None, environment).get_start_method() == forked
     assert starting(succeed, environment).get_start_method() == forked
     assert starting(fail, environment).get_start_method() == "spawn"
-    monkeypatch.setattr(processes, "FORK_TRIAL_S", 0.2)
+    monkeypatch.setattr(run_process, "FORK_TRIAL_S", 0.2)
     assert starting(wait_for_ever, environment).get_start_method() == "spawn"
 
 
