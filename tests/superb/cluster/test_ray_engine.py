@@ -99,7 +99,7 @@ def test_commands_run_on_the_nodes_and_one_process_of_a_node_serves_many(connect
 
 
 def test_more_than_a_node_has_is_refused(nodes: Nodes, connected: Ray) -> None:
-    with pytest.raises(UserError, match=r"no node has 2 CPU, 0 GPU for a run; found .*: 1 CPU, 0 GPU; start nodes"):
+    with pytest.raises(UserError, match=r"no node has 2 CPU, 0 GPU for a run; found .*: 1 CPU, 0 GPU.*; start nodes"):
         Ray(nodes.address, cpus=2).require()
     with pytest.raises(UserError, match="no node has 1 CPU, 1 GPU"):
         Ray(nodes.address, gpus=1).require()
