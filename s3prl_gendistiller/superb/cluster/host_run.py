@@ -19,6 +19,7 @@ from typing import Any
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.host.lock import locked
+from s3prl_gendistiller.superb.cluster.probe import problems, read_probe
 from s3prl_gendistiller.superb.cluster.ticket import Ending, digest, read_ending, read_ticket, ticket_file, write_ending
 from s3prl_gendistiller.superb.suite import run_process
 from s3prl_gendistiller.superb.suite.run_process import Inherited, begin_log, starting, surrounded_by, surroundings
@@ -26,6 +27,8 @@ from s3prl_gendistiller.superb.suite.run_process import Inherited, begin_log, st
 LOCK = ".superb_run.lock"
 SUPERSEDED = 75
 """Status of a job whose order is no longer that of the ticket; the job has done nothing."""
+LACKING = 2
+"""Status of a command that was not started, because the host lacks something."""
 SEEN_WITHIN_S = 60.0  # a network file system shows a new file this late
 KILLED_WITHIN_S = 10.0
 LOST = 255  # multiprocessing's status of a process whose end it could not observe
@@ -80,8 +83,9 @@ def run_on_host(order: Order) -> int:
         before = read_ending(log, order.order)
         if before is not None and not before.killed:
             return before.status
-        status = _run(order, log, lock)
-        write_ending(log, Ending(order.order, digest(order.arguments), status, socket.gethostname()))
+        problem = _lacks(order)
+        status = LACKING if problem else _run(order, log, lock)
+        write_ending(log, Ending(order.order, digest(order.arguments), status, socket.gethostname(), problem))
         return status
 
 
@@ -113,6 +117,11 @@ def end_runs() -> None:
 def given_environment(names: Mapping[str, str | None]) -> tuple[tuple[str, str], ...]:
     """The variables that have a value, for `Order.environment`."""
     return tuple((name, value) for name, value in names.items() if value is not None)
+
+
+def _lacks(order: Order) -> str:
+    """What this host lacks by the order's probe, in words; empty if it lacks nothing."""
+    return "" if order.probe is None else "; ".join(problems(read_probe(order.probe), socket.gethostname()))
 
 
 def _run(order: Order, log: Path, lock: int) -> int:

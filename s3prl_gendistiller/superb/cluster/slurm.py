@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import getpass
 import logging
+import os
 import re
 import shutil
 import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s3prl_gendistiller.errors import UserError
+from s3prl_gendistiller.host.paths import VARIABLE
 from s3prl_gendistiller.superb.cluster.handover import hand_over, orders
 from s3prl_gendistiller.superb.cluster.host_run import Order, end_runs, run_on_host
+from s3prl_gendistiller.superb.cluster.probe import PROBE, needed, write_probe
 
 if TYPE_CHECKING:
     from s3prl_gendistiller.superb.suite.suite import Suite
@@ -135,6 +138,7 @@ class Slurm:
         self._queue = queue or Queue()
         self._guard = threading.Lock()
         self._executor: Any = None
+        self._probe: str | None = None
 
     def require(self) -> None:
         """UserError, before anything runs, if SLURM is not there or refuses a job with these resources."""
@@ -152,7 +156,7 @@ class Slurm:
 
     def submit(self, order: Order) -> str:
         """`engine.Cluster.submit`."""
-        log = Path(order.log)
+        log, order = Path(order.log), replace(order, probe=self._probe)
         with self._guard:
             if (job := hand_over(order, self.folder)) is not None:
                 return job
@@ -181,7 +185,9 @@ class Slurm:
         """`engine.Cluster.slots`."""
 
     def prepare(self, suite: Suite) -> None:
-        """`engine.Cluster.prepare`: jobs wait in a queue, so that no host can be asked now."""
+        """Writes the probe with which a host compares itself before each run; hosts are not known before that."""
+        write_probe(suite.out, needed(suite, os.environ.get(VARIABLE)), suite.cache)
+        self._probe = str(suite.out.absolute() / PROBE)
 
     def close(self) -> None:
         """`engine.Cluster.close`: jobs go on."""

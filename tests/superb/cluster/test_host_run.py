@@ -7,13 +7,15 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.cluster import host_run
-from s3prl_gendistiller.superb.cluster.host_run import SUPERSEDED, Order, end_runs, outcome, run_on_host
+from s3prl_gendistiller.superb.cluster.host_run import LACKING, SUPERSEDED, Order, end_runs, outcome, run_on_host
+from s3prl_gendistiller.superb.cluster.probe import PROBE, Needed, read_probe, write_probe
 from s3prl_gendistiller.superb.cluster.ticket import new_ticket, read_ending, ticket_file, write_ticket
 
 PLACE = "tests.superb.cluster.commands"
@@ -60,6 +62,18 @@ def test_an_order_that_was_given_up_does_nothing(log: Path) -> None:
     order = order_of(log, "say", "-a")
     order_of(log, "say", "-b")
     assert run_on_host(order) == SUPERSEDED and not log.exists()
+
+
+def test_a_host_that_lacks_something_does_not_start_the_run(log: Path) -> None:
+    sent = write_probe(log.parent, [Needed("--student mine", str(log.parent / "states-1.ckpt"), 5)])
+    order = replace(order_of(log, "say", "-a"), probe=str(log.parent / PROBE))
+    assert run_on_host(order) == LACKING and not log.exists()
+    with pytest.raises(UserError, match=r"was not started on .*: --student mine .*: found nothing that can be read"):
+        outcome(order)
+    (log.parent / "states-1.ckpt").write_bytes(b"12345")
+    again = replace(order_of(log, "say", "-a"), probe=str(log.parent / PROBE))
+    assert run_on_host(again) == 0 and outcome(again) is not None
+    assert read_probe(log.parent / PROBE) == sent
 
 
 def test_a_failure_is_told_in_the_words_of_the_launcher(log: Path) -> None:
