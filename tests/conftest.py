@@ -58,7 +58,11 @@ NEEDS = {
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out the tests whose device or programs are missing; they are not skipped, because CI forbids skips."""
+    """Leaves out the tests whose device or programs are missing; they are not skipped, because CI forbids skips.
+
+    The tests of clusters come first: they wait for minutes, and the other worker runs on meanwhile.
+    """
+    items.sort(key=lambda item: "cluster" not in item.path.parts)
     missing = [marker for marker, is_there in NEEDS.items() if not is_there()]
     left_out = [item for item in items if any(item.get_closest_marker(marker) for marker in missing)]
     if left_out:
