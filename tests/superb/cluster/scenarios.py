@@ -142,5 +142,5 @@ SCENARIOS = {made.__name__: made for made in (kills, few_kills, stopped, noticed
 
 if __name__ == "__main__":
     kind, folder, *names = sys.argv[1:]
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background programs would inherit its neglect
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a program in the background of a shell ignores it
     print(json.dumps({name: SCENARIOS[name](Controllers(kind, Path(folder) / name)) for name in names}))
