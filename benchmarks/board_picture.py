@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import argparse
 import io
+import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from kit.browser import chromium, open_page, resize
+from s3prl_gendistiller.cli.launch import guarded
 from s3prl_gendistiller.superb.board.page import board
 from s3prl_gendistiller.superb.board.suites import read_suites
 
@@ -23,12 +26,12 @@ WIDTH, TABLE, GAP = 1200, 790, 12
 """Pixels: width of the picture, height of the page's top in it, and room before the chart."""
 
 
-def main() -> None:
+def run(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", nargs="+", type=Path)
     parser.add_argument("--compare")
     parser.add_argument("--out", type=Path, default=Path("docs/board.png"))
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder, chromium(WIDTH, TABLE) as driver:
         page = Path(folder, "board.html")
         page.write_text(board(read_suites(args.results), args.compare), encoding="utf-8")
@@ -44,6 +47,7 @@ def main() -> None:
     whole.paste(below, (0, TABLE + GAP))
     whole.quantize(128).save(args.out, optimize=True)
     print(f"{args.out}: {args.out.stat().st_size:,} bytes")
+    return 0
 
 
 def _shot(driver: Any) -> Image.Image:
@@ -51,4 +55,4 @@ def _shot(driver: Any) -> Image.Image:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(guarded(run, None))

@@ -31,7 +31,7 @@ from s3prl_gendistiller.superb.suite.benchmark import run_suite
 from s3prl_gendistiller.superb.suite.results import RESULTS, Outcome, read_content
 from s3prl_gendistiller.superb.suite.suite import Suite
 from s3prl_gendistiller.superb.suite.table import markdown, mean_and_spread
-from s3prl_gendistiller.superb.tasks import PRESETS, TASKS
+from s3prl_gendistiller.superb.tasks import TASKS
 
 Scores = dict[str, list[float]]  # kind of student -> one number a seed
 
@@ -60,7 +60,7 @@ def second_stage(results: Mapping[str, Any], name: str, args: argparse.Namespace
             f"--students {named}: expected distilled ones of {args.results}, with one rate on {name} for all"
         )
     # the second stage reads the YAML files of the task itself
-    small, official = (str(shipped_folder("downstream_runs") / task.config(preset)) for preset in PRESETS)
+    small, official = (str(shipped_folder("downstream_runs") / task.config(preset)) for preset in ("small", "official"))
     return Suite(
         students,
         [replace(task, downstream=PREFIX + name, configs=(small, official))],

@@ -6,6 +6,7 @@ The Runners are the host's own files, each loaded anew, so that what is mounted 
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import importlib.util
 import sys
@@ -129,6 +130,7 @@ class Loops:
         Path(args.expdir).mkdir(exist_ok=True)
         self.rates = []
         torch.manual_seed(1)
+        gc.collect()  # tqdm fails if the bars of a run that broke off are collected while it writes
         made = self._runner(args, config)
         made.train()
         return made

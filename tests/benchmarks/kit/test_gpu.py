@@ -78,6 +78,9 @@ def test_a_machine_without_a_gpu_leaves_the_tests_of_gpus_out(
     monkeypatch.setenv("GPU_TESTS_ON", asked)
     reported: list[Any] = []
     hook = SimpleNamespace(pytest_deselected=lambda items: reported.extend(items))
-    items: list[Any] = [SimpleNamespace(get_closest_marker=lambda name, has=has: has) for has in (True, False)]
+    items: list[Any] = [
+        SimpleNamespace(path=Path("tests/test_x.py"), get_closest_marker=lambda name, has=has: has)
+        for has in (True, False)
+    ]
     conftest.pytest_collection_modifyitems(SimpleNamespace(hook=hook), items)  # type: ignore[arg-type]
     assert len(items) == left and len(reported) == 2 - left
