@@ -125,9 +125,11 @@ def _to_the_end(controllers: Controllers) -> dict[str, Any]:
         controllers.start()
     status, before = controllers.wait(), controllers.counts()
     left = [path.name for path in controllers.out.rglob("superb_*.json")]
+    answers = len(list(controllers.out.glob(".superb_probe.answer-*.json")))
     controllers.start()
     again = controllers.wait()
-    return {"status": [status, again], "counts": before, "unchanged": before == controllers.counts(), "left": left}
+    found = {"status": [status, again], "unchanged": before == controllers.counts(), "left": left}
+    return {**found, "counts": before, "answers": answers}
 
 
 def _is_running(controllers: Controllers) -> bool:
