@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,8 +32,6 @@ example:
 
 PUBLISHED_ROW = "published"
 """The origin of published numbers; beside them only numbers of the origin `OFFICIAL` are comparable."""
-_DRAWN = [model for model in PUBLISHED if model.score >= DRAWN_FROM]
-_NAMED = {model.name for model in smallest_of_their_score(_DRAWN)}
 _PLACES = (
     *((7, 0, "left"), (-7, 0, "right"), (0, 10, "center"), (0, -10, "center")),
     *((7, 10, "left"), (7, -10, "left"), (-7, 10, "right"), (-7, -10, "right"), (0, 21, "center"), (0, -21, "center")),
@@ -104,10 +103,13 @@ def table(rows: list[Row]) -> str:
 
 def draw(rows: list[Row], out: Path) -> None:
     """Score against millions of parameters, of the models that have both; models of the user stand out."""
-    drawn = {model.name for model in _DRAWN}
-    rows = [row for row in rows if row.origin != PUBLISHED_ROW or row.name in drawn]
+    lowest = {PUBLISHED_ROW: DRAWN_FROM}
     placed = sorted(
-        ((row.score, row.millions, row) for row in rows if row.score is not None and row.millions),
+        (
+            (score, row.millions, row)
+            for row in rows
+            if row.millions and (score := row.score) is not None and score >= lowest.get(row.origin, -math.inf)
+        ),
         key=lambda one: one[:2],
     )
     published: dict[str, Any] = {"marker": "o", "color": "C7", "linestyle": ""}
@@ -148,8 +150,9 @@ def _write_names(axis: Any, placed: Sequence[tuple[float, float, Row]]) -> None:
         (x, low), (_, high) = axis.transData.transform([(millions, score - reach), (millions, score + reach)])
         taken.append(Bbox([[x - 4, low - 4], [x + 4, high + 4]]))
     frame = axis.get_window_extent(renderer)
+    named = {model.name for model in smallest_of_their_score([one for one in PUBLISHED if one.score >= DRAWN_FROM])}
     for score, millions, row in placed:
-        if row.origin == PUBLISHED_ROW and row.name not in _NAMED:
+        if row.origin == PUBLISHED_ROW and row.name not in named:
             continue  # more names than there is room for
         for x, y, side in _PLACES:
             text = axis.annotate(

@@ -9,7 +9,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from s3prl_gendistiller.cli import arguments, downstream
 from s3prl_gendistiller.errors import UserError
@@ -53,18 +52,18 @@ class _Choice:
     """
 
     flags: tuple[str, ...]
-    cluster: Callable[[argparse.Namespace, Path], Cluster]
+    cluster: Callable[[argparse.Namespace], Cluster]
     waiting: Mapping[str, float] = field(default_factory=dict)
     imported: str = IMPORTED_ONCE
 
 
-def _slurm(args: argparse.Namespace, out: Path) -> Slurm:
+def _slurm(args: argparse.Namespace) -> Slurm:
     gpus = args.gpus_per_run or 0
     memory = "16G" if gpus else "4G"
     if args.memory_per_run is not None:
         memory = args.memory_per_run
     return Slurm(
-        out,
+        args.out,
         Resources(
             cpus=cpus_per_run(args),
             gpus=gpus,
@@ -76,7 +75,7 @@ def _slurm(args: argparse.Namespace, out: Path) -> Slurm:
     )
 
 
-def _ray(args: argparse.Namespace, out: Path) -> Ray:
+def _ray(args: argparse.Namespace) -> Ray:
     memory = None if args.memory_per_run is None else read_size(args.memory_per_run, "--memory-per-run")
     return Ray(args.ray_address, cpus_per_run(args), args.gpus_per_run or 0, memory)
 
@@ -130,14 +129,20 @@ def check_cluster_flags(args: argparse.Namespace) -> None:
     for name, ours in _OF_THIS_MACHINE.items():
         if getattr(args, name):
             raise UserError(f"{_flag(name)}: found with --cluster {args.cluster}; give {ours} in its place")
-    chosen.cluster(args, args.out)
+    chosen.cluster(args)
+
+
+def _cluster(args: argparse.Namespace) -> Cluster | None:
+    """The cluster that the flags describe; None for this machine."""
+    return None if args.cluster == LOCAL else CHOICES[args.cluster].cluster(args)
 
 
 def at_a_time(args: argparse.Namespace) -> int | None:
     """Number of jobs at a time on a cluster; None on this machine."""
-    if args.cluster == LOCAL:
+    cluster = _cluster(args)
+    if cluster is None:
         return None
-    slots = CHOICES[args.cluster].cluster(args, args.out).slots()
+    slots = cluster.slots()
     return min(args.max_jobs or slots or MAX_JOBS, slots or sys.maxsize)
 
 
@@ -155,16 +160,15 @@ def cpus_per_run(args: argparse.Namespace) -> int:
 
 def described(args: argparse.Namespace) -> list[str]:
     """Lines of a dry run about the jobs."""
-    if args.cluster == LOCAL:
-        return []
-    text = CHOICES[args.cluster].cluster(args, args.out).describe()
-    return [f"--cluster {args.cluster}, {at_a_time(args)} at a time: {text}"]
+    cluster = _cluster(args)
+    return [] if cluster is None else [f"--cluster {cluster.name}, {at_a_time(args)} at a time: {cluster.describe()}"]
 
 
 def require_cluster(args: argparse.Namespace) -> None:
     """UserError, before anything runs, if the cluster is not there or refuses the resources of a run."""
-    if args.cluster != LOCAL:
-        CHOICES[args.cluster].cluster(args, args.out).require()
+    cluster = _cluster(args)
+    if cluster is not None:
+        cluster.require()
 
 
 @contextlib.contextmanager
@@ -174,14 +178,15 @@ def launching(args: argparse.Namespace, suite: Suite, jobs: int, devices: Sequen
     Raises:
         KeyboardInterrupt: the suite was stopped, with a text on the jobs that go on.
     """
-    if args.cluster == LOCAL:
+    cluster = _cluster(args)
+    if cluster is None:
         with processes.running(suite.out, downstream.main, jobs, devices) as launch, announced(suite.out):
             require_no_jobs(suite.out, RUNS)
             yield launch
         return
     with processes.locked(suite.out), announced(suite.out):
         chosen = CHOICES[args.cluster]
-        cluster, template = chosen.cluster(args, suite.out), replace(order_of_a_run(args), imported=chosen.imported)
+        template = replace(order_of_a_run(args), imported=chosen.imported)
         flags = ["--device", "cuda" if args.gpus_per_run else "cpu"]
         engine = ClusterEngine(cluster, template, flags, **chosen.waiting)
         try:

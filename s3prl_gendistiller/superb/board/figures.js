@@ -157,8 +157,12 @@ function stepTooltip(quality) {
   ];
 }
 
+function nameInSuite(one) {
+  return `${one.name} (${one.suite})`;
+}
+
 function students(list) {
-  return [...new Set(list.map((one) => `${one.name} (${one.suite})`))];
+  return [...new Set(list.map(nameInSuite))];
 }
 
 function drawSearches() {
@@ -170,7 +174,7 @@ function drawSearches() {
   const names = students(data.searches);
   const caption = "Values on dev by learning rate (QbE: by layer), after the steps that the search trained. The ring is what the search chose.";
   figure(section, caption, [{ label: "Student", options: names }], (place, [chosen]) => {
-    const found = data.searches.filter((one) => `${one.name} (${one.suite})` === names[chosen]);
+    const found = data.searches.filter((one) => nameInSuite(one) === names[chosen]);
     const { columns, width } = widths(place, found.length, 320);
     const concat = found.map((one) => {
       const log = one.axis === "learning rate";
@@ -199,7 +203,7 @@ function drawTrainings() {
   const names = students(data.trainings);
   const caption = "Loss of each distillation by optimiser step. Losses of students with other objectives are not comparable.";
   figure(section, caption, [{ label: "Student", options: names }], (place, [chosen]) => {
-    const found = data.trainings.filter((one) => `${one.name} (${one.suite})` === names[chosen]);
+    const found = data.trainings.filter((one) => nameInSuite(one) === names[chosen]);
     const values = found.flatMap((one) => one.points.map((point, place) => ({ ...point, run: one.run, last: place === one.points.length - 1 })));
     return {
       description: caption, width: widths(place, 1, 420).width, height: 260, data: { values },

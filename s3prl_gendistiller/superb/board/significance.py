@@ -9,7 +9,7 @@ from typing import Any
 from s3prl_gendistiller.errors import UserError
 from s3prl_gendistiller.superb.board.rows import key
 from s3prl_gendistiller.superb.board.suites import FinishedSuite
-from s3prl_gendistiller.superb.comparison.compared import Compared, Student, compare_students, read_pair
+from s3prl_gendistiller.superb.comparison.compared import Compared, compare_students, read_pair
 from s3prl_gendistiller.superb.comparison.report import method, of_runs, reasons
 from s3prl_gendistiller.superb.comparison.resampling import holm
 
@@ -39,7 +39,7 @@ def marks(suites: Sequence[FinishedSuite], control: str) -> dict[str, Any]:
                 rows, missing = compare_students(first, second, one.suite.tasks)
                 found += [((one.label, name), row) for row in rows]
                 left_out += [f"{one.label}, {name}: {line}" for line in reasons(missing)]
-                runs |= {f"{one.label}, {name}": _runs(first), f"{one.label}, {control}": _runs(second)}
+                runs |= {f"{one.label}, {name}": of_runs(first), f"{one.label}, {control}": of_runs(second)}
     if not compared:
         known = ", ".join(dict.fromkeys(name for one in suites for name in one.suite.groups())) or "no suite"
         raise UserError(
@@ -56,10 +56,6 @@ def marks(suites: Sequence[FinishedSuite], control: str) -> dict[str, Any]:
         "notes": [*notes, *lines],
         "reasons": left_out,
     }
-
-
-def _runs(student: Student) -> str:
-    return of_runs(student)
 
 
 def _plain(place: Place, row: Compared) -> dict[str, Any]:

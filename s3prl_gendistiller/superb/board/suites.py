@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def read_suites(sources: Sequence[Path]) -> list[FinishedSuite]:
             raise UserError(f"{source}: named twice ({place}); name each suite once")
         found[place] = one
     labels = _labels(list(found))
-    return [_labelled(one, labels[place]) for place, one in found.items()]
+    return [replace(one, label=labels[place]) for place, one in found.items()]
 
 
 def _suite(path: Path, content: Mapping[str, Any]) -> FinishedSuite:
@@ -77,10 +77,6 @@ def _suite(path: Path, content: Mapping[str, Any]) -> FinishedSuite:
     )
     scores = {name: entry.get("score") for name, entry in content["students"].items()}
     return FinishedSuite("", path, origin(content), suite, results, costs, scores)
-
-
-def _labelled(one: FinishedSuite, label: str) -> FinishedSuite:
-    return FinishedSuite(label, one.path, one.origin, one.suite, one.results, one.costs, one.scores)
 
 
 def _labels(places: Sequence[Path]) -> dict[Path, str]:

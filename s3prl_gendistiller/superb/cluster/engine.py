@@ -41,22 +41,6 @@ CHECKPOINTS = "states-*.ckpt"
 logger = logging.getLogger(__name__)
 
 
-class Engine(Protocol):
-    """Runs commands on the hosts of a cluster; called from several threads at once."""
-
-    def __call__(self, arguments: Sequence[str], log: Path) -> None:
-        """Runs run_downstream.py on some host and waits for its end, as `experiment_folder.Launch`.
-
-        A job of an earlier controller with the same arguments is waited for, or its result is taken.
-
-        Raises:
-            UserError: the run failed, or the engine was stopped.
-        """
-
-    def stop(self) -> None:
-        """Ends the waiting of all calls; the jobs of a cluster with a queue go on."""
-
-
 class Cluster(Protocol):
     """What starts jobs, each of which calls `host_run.run_on_host` with an order.
 
@@ -102,7 +86,7 @@ class Cluster(Protocol):
 
 
 class ClusterEngine:
-    """`Engine` over a cluster whose jobs outlive the controller.
+    """Runs commands on the hosts of a cluster, whose jobs may outlive the controller; called from several threads.
 
     Args:
         template: an order, whose name, arguments and log are replaced.
@@ -127,7 +111,14 @@ class ClusterEngine:
         self._submitted: dict[str, float] = {}  # time of the last submission of each job
 
     def __call__(self, arguments: Sequence[str], log: Path) -> None:
-        """`Engine.__call__`; UserError too if a job ended `REPEATS` times without a result or a new checkpoint."""
+        """Runs run_downstream.py on some host and waits for its end, as `experiment_folder.Launch`.
+
+        A job of an earlier controller with the same arguments is waited for, or its result is taken.
+
+        Raises:
+            UserError: the run failed, the engine was stopped, or a job ended `REPEATS` times without a result or a new
+                checkpoint.
+        """
         if self._stopped.is_set():
             raise UserError("was not started, because the suite was stopped")
         given = (*arguments, *self._flags)
@@ -141,7 +132,7 @@ class ClusterEngine:
             self._waiting.pop(log, None)
 
     def stop(self) -> None:
-        """`Engine.stop`; `in_flight` names the jobs that go on."""
+        """Ends the waiting of all calls; the jobs of a cluster with a queue go on, and `in_flight` names them."""
         self._stopped.set()
 
     def in_flight(self) -> list[str]:
@@ -155,7 +146,7 @@ class ClusterEngine:
             self._require_own(ticket, log)
             if ticket.arguments == digest(arguments):
                 ending = read_ending(log, ticket.order)
-                if ending is None or ending.killed or not (ending.status or ending.problem):
+                if ending is None or ending.status <= 0:  # the job has not ended, was killed, or has succeeded
                     if ticket.job and ending is None:
                         logger.info("%s: goes on with job %s", log.parent, ticket.job)
                     return ticket

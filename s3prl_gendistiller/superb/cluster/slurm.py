@@ -33,6 +33,7 @@ SQUEUE_EVERY_S = 20.0
 ANSWER_WITHIN_S = 60.0
 ENDED = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"}
 ENDED |= {"REVOKED", "TIMEOUT"}
+_DAY_MINUTES = 24 * 60
 INSTALL = "--cluster slurm needs submitit: pip install 's3prl-gendistiller[cluster]'"
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,11 @@ class Resources:
     hours: float | None = None
     partition: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def minutes(self) -> int | None:
+        """The time limit in whole minutes, as SLURM takes it."""
+        return None if self.hours is None else max(1, round(self.hours * 60))
 
 
 class HostRun:
@@ -148,8 +154,7 @@ class Slurm:
         if shutil.which("sbatch") is None:
             found = "found no sbatch on PATH, expected a machine from which SLURM's jobs are submitted"
             raise UserError(f"--cluster slurm: {found}; log in on such a machine, or leave --cluster out")
-        given = {**self._options(), **self.resources.options}
-        flags = [f"--{name}={value}" if value else f"--{name}" for name, value in given.items()]
+        flags = self._flags()
         status, _, problem = _ask(["sbatch", "--test-only", *flags, "--wrap=true"])
         if status:
             raise UserError(f"--cluster slurm: sbatch refuses a job with {' '.join(flags)}: {problem}; change them")
@@ -202,28 +207,29 @@ class Slurm:
 
     def describe(self) -> str:
         """What is submitted, in words."""
-        flags = [f"--{name}={value}" for name, value in self._options().items()]
-        flags += [f"--{name}={value}" if value else f"--{name}" for name, value in self.resources.options.items()]
-        return f"each command is a job: sbatch {' '.join(flags)}"
+        return f"each command is a job: sbatch {' '.join(self._flags())}"
 
-    def _options(self) -> dict[str, str]:
+    def _flags(self) -> list[str]:
+        """The resources of a run as sbatch takes them."""
         given = self.resources
         options = {"cpus-per-task": str(given.cpus), "mem": f"{round(given.memory_gib * 1024)}M"}
         if given.gpus:
             options["gpus-per-node"] = str(given.gpus)
         if given.partition is not None:
             options["partition"] = given.partition
-        if given.hours is not None:
-            options["time"] = str(max(1, round(given.hours * 60)))
-        return options
+        if given.minutes is not None:
+            options["time"] = str(given.minutes)
+        return [f"--{name}={value}" if value else f"--{name}" for name, value in {**options, **given.options}.items()]
 
     def _made(self) -> Any:
         """submitit's executor with the resources of a run."""
         executor = _submitit().AutoExecutor(self.folder, cluster=self._kind)
         given = self.resources
-        minutes = _limit_minutes(given.partition) if given.hours is None and self._kind == "slurm" else None
+        minutes = given.minutes
+        if minutes is None:
+            minutes = _limit_minutes(given.partition) if self._kind == "slurm" else _DAY_MINUTES
         executor.update_parameters(
-            timeout_min=max(1, round((given.hours or 24) * 60)) if minutes is None else minutes,
+            timeout_min=minutes,
             cpus_per_task=given.cpus,
             mem_gb=given.memory_gib,
             gpus_per_node=given.gpus or None,
@@ -259,7 +265,7 @@ def _minutes(text: str) -> int | None:
     if found is None:
         return None
     days, hours, minutes, _ = (int(part or 0) for part in found.groups())
-    return (24 * days + hours) * 60 + minutes
+    return days * _DAY_MINUTES + hours * 60 + minutes
 
 
 def _ask(command: Sequence[str]) -> tuple[int, str, str]:

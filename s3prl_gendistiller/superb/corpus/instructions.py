@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from s3prl_gendistiller.superb.corpus.source import Archive, Source
+from s3prl_gendistiller.superb.corpus.source import Source, in_words
 from s3prl_gendistiller.superb.tasks import Task
 
 ARCHIVES = "ARCHIVES"
@@ -28,10 +28,8 @@ def by_source(tasks: Sequence[Task]) -> dict[Source, list[Task]]:
 
 def total_in_words(source: Source) -> str:
     """The size of all archives together where every size is known; else empty."""
-    sizes = [archive.size for archive in source.archives]
-    if not sizes or None in sizes:
-        return ""
-    return Archive("", size=sum(size or 0 for size in sizes)).size_in_words
+    sizes = [archive.size for archive in source.archives if archive.size is not None]
+    return in_words(sum(sizes)) if sizes and len(sizes) == len(source.archives) else ""
 
 
 def instructions(source: Source, tasks: Sequence[Task]) -> Iterator[str]:

@@ -93,22 +93,15 @@ VOXCELEB = Source(
     licence="CC BY 4.0 by the card of its mirror",
     page="https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox1.html",
     access="the official page gives no archives today; a form at mm.kaist.ac.kr/datasets/voxceleb, or a mirror",
-    archives=(
-        Archive(
-            "vox1_dev_wav_partaa", f"{_MIRROR}/vox1_dev_wav_partaa", None, "10.7 GB", "e395d020928bc15670b570a21695ed96"
-        ),
-        Archive(
-            "vox1_dev_wav_partab", f"{_MIRROR}/vox1_dev_wav_partab", None, "10.7 GB", "bbfaaccefab65d82b21903e81a8a8020"
-        ),
-        Archive(
-            "vox1_dev_wav_partac", f"{_MIRROR}/vox1_dev_wav_partac", None, "10.7 GB", "017d579a2a96a077f40042ec33e51512"
-        ),
-        Archive(
-            "vox1_dev_wav_partad", f"{_MIRROR}/vox1_dev_wav_partad", None, "0.38 GB", "7bb1e9f70fddc7a678fa998ea8b3ba19"
-        ),
-        Archive(
-            "vox1_test_wav.zip", f"{_MIRROR}/vox1_test_wav.zip", None, "1.07 GB", "185fdc63c3c739954633d50379a3d102"
-        ),
+    archives=tuple(
+        Archive(name, f"{_MIRROR}/{name}", about=size, checksum=md5)
+        for name, size, md5 in (
+            ("vox1_dev_wav_partaa", "10.7 GB", "e395d020928bc15670b570a21695ed96"),
+            ("vox1_dev_wav_partab", "10.7 GB", "bbfaaccefab65d82b21903e81a8a8020"),
+            ("vox1_dev_wav_partac", "10.7 GB", "017d579a2a96a077f40042ec33e51512"),
+            ("vox1_dev_wav_partad", "0.38 GB", "7bb1e9f70fddc7a678fa998ea8b3ba19"),
+            ("vox1_test_wav.zip", "1.07 GB", "185fdc63c3c739954633d50379a3d102"),
+        )
     ),
     checkouts=(_S3PRL,),
     steps=(

@@ -12,6 +12,11 @@ _ALGORITHMS = {0: "", 32: "md5", 64: "sha256"}
 """Algorithm by number of hexadecimal digits."""
 
 
+def in_words(size: int) -> str:
+    """A number of bytes in GB, a small one in MB."""
+    return f"{size / GIGABYTE:.2f} GB" if size >= GIGABYTE / 10 else f"{size / 10**6:.0f} MB"
+
+
 @dataclass(frozen=True)
 class Archive:
     """One file of a corpus as it is published.
@@ -38,7 +43,7 @@ class Archive:
     def size_in_words(self) -> str:
         if self.size is None:
             return f"about {self.about}" if self.about else "size not known"
-        return f"{self.size / GIGABYTE:.2f} GB" if self.size >= GIGABYTE / 10 else f"{self.size / 10**6:.0f} MB"
+        return in_words(self.size)
 
 
 @dataclass(frozen=True)

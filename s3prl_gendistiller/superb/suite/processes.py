@@ -1,10 +1,4 @@
-"""Processes that run run_downstream.py, and how many of them a machine holds.
-
-A short run would spend half of its time on importing torch and s3prl. On Linux one process imports both once, and every
-run is forked from that process. Importing s3prl.hub looks for GPUs (`upstream/log_stft`). If CUDA answers, a forked
-process can no longer use a GPU; so NVIDIA's management library is asked (`surroundings`), and one forked process
-computes on the GPU before any run is forked. Where that fails, each run imports both.
-"""
+"""The pool of processes that run run_downstream.py on this machine, and how many of them it holds."""
 
 from __future__ import annotations
 

@@ -1,5 +1,10 @@
 """One command of run_downstream.py in a process of its own: how the process starts, its output, and its failure.
 
+A short run would spend half of its time on importing torch and s3prl. On Linux one process imports both once, and every
+run is forked from that process. Importing s3prl.hub looks for GPUs (`upstream/log_stft`). If CUDA answers, a forked
+process can no longer use a GPU; so NVIDIA's management library is asked (`surroundings`), and one forked process
+computes on the GPU before any run is forked. Where that fails, each run imports both.
+
 No line here imports torch: a host of a cluster starts a process that imports torch, and imports nothing itself.
 """
 

@@ -46,6 +46,17 @@ def begun(launch: ClusterEngine, arguments: list[str], log: Path) -> tuple[threa
     return thread, problems
 
 
+def left_in_flight(cluster: Spawning, log: Path) -> Path:
+    """A controller begins a job and is stopped; the job ends with the file that is returned."""
+    end = log.parent / "end"
+    first = engine(cluster, log.parent, "wait_for_a_file")
+    thread, _ = begun(first, ["-a", str(end)], log)
+    wait_until(lambda: log.exists() and "began" in log.read_text())
+    first.stop()
+    thread.join(10)
+    return end
+
+
 def test_a_command_runs_with_the_flags_of_the_engine_and_leaves_no_files_of_its_job(
     cluster: Spawning, log: Path
 ) -> None:
@@ -121,12 +132,7 @@ def test_a_new_controller_takes_the_result_of_a_job_that_ended_meanwhile(cluster
 
 
 def test_a_job_with_other_arguments_is_waited_for(cluster: Spawning, log: Path) -> None:
-    end = log.parent / "end"
-    first = engine(cluster, log.parent, "wait_for_a_file")
-    thread, _ = begun(first, ["-a", str(end)], log)
-    wait_until(lambda: log.exists() and "began" in log.read_text())
-    first.stop()
-    thread.join(10)
+    end = left_in_flight(cluster, log)
     thread, problems = begun(engine(cluster, log.parent, "say"), ["-a", "others"], log)
     thread.join(0.5)
     assert thread.is_alive() and len(cluster.jobs) == 1
@@ -137,12 +143,7 @@ def test_a_job_with_other_arguments_is_waited_for(cluster: Spawning, log: Path) 
 
 def test_a_controller_that_died_between_ticket_and_submission_doubles_nothing(cluster: Spawning, log: Path) -> None:
     """The job may have been submitted, although the ticket does not name it."""
-    end = log.parent / "end"
-    first = engine(cluster, log.parent, "wait_for_a_file")
-    thread, _ = begun(first, ["-a", str(end)], log)
-    wait_until(lambda: log.exists() and "began" in log.read_text())
-    first.stop()
-    thread.join(10)
+    end = left_in_flight(cluster, log)
     ticket = read_ticket(log)
     assert ticket is not None
     write_ticket(log, replace(ticket, job=""))

@@ -34,6 +34,14 @@ class Job:
         return self.done
 
 
+def wait_for_offer(folder: Path) -> Path:
+    """The offer of the job in `Job`, once it is there."""
+    offer = folder / "7.offer.json"
+    while not offer.exists():
+        time.sleep(0.01)
+    return offer
+
+
 def given_within(seconds: float, order: Order, folder: Path) -> str | None:
     until = time.monotonic() + seconds
     while (job := hand_over(order, folder)) is None and time.monotonic() < until:
@@ -69,8 +77,7 @@ def test_a_job_is_given_one_order_of_several_threads(
 ) -> None:
     monkeypatch.setattr(handover, "OFFER_S", 0.5)
     job = Job(first, tmp_path)
-    while not (tmp_path / "7.offer.json").exists():
-        time.sleep(0.01)
+    wait_for_offer(tmp_path)
     found: list[str | None] = []
     threads = [
         threading.Thread(target=lambda n=n: found.append(hand_over(replace(first, order=f"of {n}"), tmp_path)))
@@ -96,7 +103,5 @@ def test_a_job_whose_controller_died_before_it_wrote_the_order_ends(
 ) -> None:
     monkeypatch.setattr(handover, "DELIVERED_WITHIN_S", 0.2)
     job = Job(first, tmp_path)
-    while not (tmp_path / "7.offer.json").exists():
-        time.sleep(0.01)
-    (tmp_path / "7.offer.json").rename(tmp_path / "7.taken")
+    wait_for_offer(tmp_path).rename(tmp_path / "7.taken")
     assert job.wait() == [first]
